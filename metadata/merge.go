@@ -1,0 +1,285 @@
+package metadata
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+)
+
+// Update is one answer of a broker to a metadata request, in this package's terms. A merge copies
+// what it keeps, so the slices may be reused afterwards.
+type Update struct {
+	ClusterID string // empty if the broker did not tell
+	Nodes     []Node
+	Topics    []Topic // each with Err or Partitions; partitions in any order
+	// Partial: only the topics named were asked for, others stay as they are. Otherwise topics that
+	// are not named are gone.
+	Partial bool
+	// IgnoreEpochs: the answer's version is below 9, where brokers report epochs that may be old
+	// (KAFKA-9212). Leaders are taken as they come.
+	IgnoreEpochs bool
+}
+
+// LeaderChange is the new leader of a partition as a produce response tells it (KIP-951).
+type LeaderChange struct {
+	Topic       string
+	Partition   int32
+	Leader      int32
+	LeaderEpoch int32
+}
+
+func keepAll(string) bool { return true }
+
+// Merge is the snapshot after an update. keep says which topics the caller still wants (nil: all);
+// others are left out, whether the update names them or not.
+//
+// If nothing changed, the result is the same snapshot: an equivalent answer, that should make the
+// caller's refresh back-off grow. The same holds for an update without a usable node (see
+// Update.HasNodes), which the caller should treat as a failed refresh, as Java does.
+func (s *Snapshot) Merge(u Update, keep func(topic string) bool) *Snapshot {
+	nodes := u.usableNodes()
+	if len(nodes) == 0 {
+		return s
+	}
+	if keep == nil {
+		keep = keepAll
+	}
+	return s.merge(u, nodes, keep)
+}
+
+func (s *Snapshot) merge(u Update, nodes map[int32]Node, keep func(topic string) bool) *Snapshot {
+	next := &Snapshot{
+		version:   s.version + 1,
+		clusterID: cmp.Or(u.ClusterID, s.clusterID),
+		nodes:     nodes,
+		topics:    make(map[string]*Topic, max(len(u.Topics), len(s.topics))),
+	}
+	for i := range u.Topics {
+		in := &u.Topics[i]
+		if in.Name == "" || !keep(in.Name) {
+			continue
+		}
+		known := cmp.Or(next.topics[in.Name], s.topics[in.Name], s.gone[in.Name])
+		t := successor(known, in, u.IgnoreEpochs)
+		if t != known {
+			t.place(nodes)
+			if known != nil && t.same(known) {
+				t = known
+			}
+		}
+		next.topics[in.Name] = t
+	}
+	next.carryOver(s, u.Partial, keep)
+	next.placeAll(s.nodes)
+	if next.clusterID == s.clusterID && maps.Equal(next.nodes, s.nodes) &&
+		maps.Equal(next.topics, s.topics) && maps.Equal(next.gone, s.gone) {
+		return s
+	}
+	return next
+}
+
+// carryOver takes along what the update did not name and the caller still wants.
+func (s *Snapshot) carryOver(old *Snapshot, partial bool, keep func(topic string) bool) {
+	forget := func(name string) bool {
+		_, named := s.topics[name]
+		return named || !keep(name)
+	}
+	var gone map[string]*Topic
+	leave := func(name string, t *Topic) {
+		if gone == nil {
+			gone = make(map[string]*Topic)
+		}
+		gone[name] = t
+	}
+	for name, t := range old.gone {
+		if !forget(name) {
+			leave(name, t)
+		}
+	}
+	for name, t := range old.topics {
+		switch {
+		case forget(name):
+		case partial:
+			s.topics[name] = t
+		default:
+			leave(name, t)
+		}
+	}
+	s.gone = gone
+}
+
+// successor is the topic after an answer about it; known is nil if there was none. The result is known
+// itself, or a new topic that has yet to be placed.
+func successor(known, in *Topic, ignoreEpochs bool) *Topic {
+	t := &Topic{Name: in.Name, ID: in.ID, Internal: in.Internal, knownID: in.ID}
+	if known != nil {
+		t.knownID = cmp.Or(in.ID, known.knownID)
+		if in.ID != [16]byte{} && in.ID != known.knownID {
+			known = nil // made anew: nothing that was known counts
+		}
+	}
+	switch list, err := arrange(in.Partitions); {
+	case in.Err != nil:
+		t.Err = in.Err
+	case err != nil:
+		if known != nil && known.Err == nil {
+			return known
+		}
+		t.Err = err
+	default:
+		t.Partitions = list
+	}
+	if t.Err != nil {
+		if known != nil && t.knownID != [16]byte{} {
+			t.seen = known.lastEpochs()
+		}
+		return t
+	}
+	t.own()
+	if ignoreEpochs {
+		for i := range t.Partitions {
+			t.Partitions[i].LeaderEpoch = NoEpoch
+		}
+		return t
+	}
+	t.settle(known)
+	return t
+}
+
+// settle decides, partition by partition, between the answer and what is known: the higher leader
+// epoch wins, and the answer if there is nothing to compare.
+func (t *Topic) settle(known *Topic) {
+	if known == nil {
+		known = new(Topic)
+	}
+	for i := range t.Partitions {
+		p := &t.Partitions[i]
+		last := known.lastEpoch(i)
+		p.LeaderEpoch = max(p.LeaderEpoch, NoEpoch)
+		listed := p.Err != ErrPartitionMissing
+		switch {
+		case listed && (p.LeaderEpoch == NoEpoch || p.LeaderEpoch >= last):
+		case i < len(known.Partitions):
+			*p = known.Partitions[i]
+		case listed:
+			p.Leader, p.LeaderEpoch, p.Err = NoLeader, NoEpoch, ErrStale
+		}
+	}
+	// The partitions of a topic never get fewer: a shorter answer is an old one. Without an id it
+	// may as well be a new topic.
+	if n := len(t.Partitions); t.ID != [16]byte{} && n < len(known.Partitions) {
+		t.Partitions = append(t.Partitions, known.Partitions[n:]...)
+	}
+	for i := range max(len(known.Partitions), len(known.seen)) {
+		if known.lastEpoch(i) > t.lastEpoch(i) {
+			t.seen = known.lastEpochs()
+			break
+		}
+	}
+}
+
+// arrange returns a copy of the partitions in which each stands at its index. Gaps are filled with
+// partitions without a leader, because keys are mapped by the number of partitions.
+func arrange(in []Partition) ([]Partition, error) {
+	size := 0
+	for i := range in {
+		index := in[i].Index
+		if index < 0 || int(index) >= 2*len(in)+8 {
+			return nil, ErrMalformed
+		}
+		size = max(size, int(index)+1)
+	}
+	if size == 0 {
+		return nil, ErrNoPartitions
+	}
+	out := make([]Partition, size)
+	for i := range out {
+		out[i] = Partition{Index: int32(i), Leader: NoLeader, LeaderEpoch: NoEpoch, Err: ErrPartitionMissing}
+	}
+	for i := range in {
+		slot := &out[in[i].Index]
+		if slot.Err != ErrPartitionMissing {
+			return nil, ErrMalformed
+		}
+		*slot = in[i]
+	}
+	return out, nil
+}
+
+// place ties a topic that nobody else has seen yet to the nodes of its snapshot.
+func (t *Topic) place(nodes map[int32]Node) {
+	t.nodes = nodes
+	t.available = t.reachable(func(id int32) bool { _, ok := nodes[id]; return ok })
+	t.placed = true
+}
+
+// placeAll is place for all topics, if nodes came, went or moved to another rack. Only topics that
+// are touched by it are made anew.
+func (s *Snapshot) placeAll(before map[int32]Node) {
+	if samePlaces(before, s.nodes) {
+		return
+	}
+	replace(s.topics, s.nodes)
+	replace(s.gone, s.nodes)
+}
+
+// replace places the topics of a map that nobody else has seen yet.
+func replace(topics map[string]*Topic, nodes map[int32]Node) {
+	for name, t := range topics {
+		moved := *t
+		moved.place(nodes)
+		if !slices.Equal(moved.available, t.available) || !moved.sameRacks(t) {
+			topics[name] = &moved
+		}
+	}
+}
+
+// WithLeaders is the snapshot after leader changes told outside of a metadata answer (KIP-951).
+// A change counts only if its epoch is higher than any seen for the partition, the partition is
+// known, and the new leader is a known node or among nodes. Nodes replace known ones of the same
+// id. The result is the same snapshot if no change counts.
+func (s *Snapshot) WithLeaders(changes []LeaderChange, nodes []Node) *Snapshot {
+	update := Update{Nodes: nodes}
+	merged := s.nodes
+	if hints := update.usableNodes(); len(hints) > 0 {
+		merged = maps.Clone(s.nodes)
+		if merged == nil {
+			merged = hints
+		}
+		maps.Copy(merged, hints)
+	}
+	renewed := make(map[string]*Topic)
+	for _, c := range changes {
+		t := cmp.Or(renewed[c.Topic], s.topics[c.Topic])
+		if _, ok := merged[c.Leader]; !ok || t == nil || c.Leader < 0 || c.Partition < 0 ||
+			int(c.Partition) >= len(t.Partitions) || c.LeaderEpoch <= t.lastEpoch(int(c.Partition)) {
+			continue
+		}
+		if renewed[c.Topic] == nil {
+			own := *t
+			own.Partitions = slices.Clone(t.Partitions)
+			renewed[c.Topic] = &own
+			t = &own
+		}
+		p := &t.Partitions[c.Partition]
+		p.Leader, p.LeaderEpoch, p.Err = c.Leader, c.LeaderEpoch, nil
+	}
+	if len(renewed) == 0 {
+		return s
+	}
+	next := *s
+	next.version++
+	next.nodes = merged
+	next.topics, next.gone = maps.Clone(s.topics), maps.Clone(s.gone)
+	for name, t := range renewed {
+		t.place(merged)
+		next.topics[name] = t
+	}
+	next.placeAll(s.nodes)
+	return &next
+}
+
+// samePlaces reports whether the same ids stand in the same racks.
+func samePlaces(a, b map[int32]Node) bool {
+	return maps.EqualFunc(a, b, func(x, y Node) bool { return x.Rack == y.Rack })
+}
