@@ -1,0 +1,551 @@
+package quill
+
+import (
+	"context"
+	"maps"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/quill-kafka/quill/internal/deque"
+	"github.com/quill-kafka/quill/metadata"
+)
+
+// accumulator collects records into batches, one queue of batches per partition, all over one
+// bounded pool of memory.
+//
+// The way in: Send finds the topic (a lock-free map), the partition's queue, and appends under that
+// queue's own mutex; nothing else is locked per record. If the queue has no open batch with room, it
+// takes memory from the pool with no lock held (this may wait), then looks again: somebody may have
+// been faster. The queue tells the sender "look at me" when a batch was opened or closed, at most
+// once until the sender looked.
+//
+// The way out: the sender looks at the queues it was told of, and takes their oldest batch when it
+// is ready: full, or past its linger, or wanted by a flush, a close, a waiting sender. It never
+// walks all partitions.
+//
+// Batches that have no outcome yet are also linked into one list by age, for Flush (which waits for
+// those present when it was called), for expiry (the oldest is in front) and for a forced close.
+type accumulator struct {
+	limits          batchLimits
+	linger          time.Duration
+	deliveryTimeout time.Duration
+	pool            *bufferPool
+	clock           *coarseClock
+	inbox           *inbox
+
+	topics     atomic.Pointer[map[string]*topicState] // copied on write
+	inCallback func() bool                            // whether the caller runs in a callback, where it must not wait for memory
+
+	waiting atomic.Bool           // somebody waits for memory: lingers are cut
+	refused atomic.Pointer[Error] // why no more appends are taken; nil: they are
+
+	topicsMu sync.Mutex // serializes writers of topics
+
+	mu sync.Mutex // the list of incomplete batches and the free batches: list work only
+	// +checklocks:mu
+	first *batch
+	// +checklocks:mu
+	last *batch
+	// +checklocks:mu
+	incomplete int
+	// +checklocks:mu
+	flushMark int64
+	// +checklocks:mu
+	free []*batch
+}
+
+// topicState is what the producer keeps of a topic it sent to.
+type topicState struct {
+	name   string
+	info   atomic.Pointer[metadata.Topic]    // nil: not (or no longer) known
+	queues atomic.Pointer[[]*partitionQueue] // index = partition; only grows
+	sticky *stickyPartitioner
+	ratio  ratioEstimate
+	used   atomic.Bool // since the sender last looked: keeps the topic in the metadata
+	loadAt atomic.Int64
+
+	// the sender's alone
+	lastUsed time.Time
+	wanted   bool // in the refresher's set
+}
+
+// partitionQueue is one partition's batches. See accumulator.
+type partitionQueue struct {
+	topic *topicState // set by newQueue, read-only after
+	index int32
+
+	length atomic.Int32                // batches in the queue, for the adaptive partitioner
+	slow   atomic.Pointer[atomic.Bool] // the leader's node could not take data for too long; set by the sender
+
+	mu sync.Mutex // held only for memory work: no channel, no I/O, no callback inside
+	// +checklocks:mu
+	batches deque.Deque[*batch] // oldest first
+	// +checklocks:mu
+	open *batch // the last one, as long as it takes records; nil: none does
+	// +checklocks:mu
+	told bool // in the inbox, or about to be
+	// +checklocks:mu
+	hint int64 // when the sender should look, for an event not told yet; noHint: none
+	// +checklocks:mu
+	numbers int64 // last batch number given
+
+	out partitionOut // the sender's alone
+}
+
+// appendInput is one record on its way into a batch.
+type appendInput struct {
+	timestamp  int64 // milliseconds; -1: now
+	key, value []byte
+	headers    []Header
+	callback   Callback
+	shared     bool // a Future will look at the result
+	urgent     bool // don't linger
+	maxSize    int  // upper bound of the encoded record
+}
+
+// position is where a record was appended.
+type position struct {
+	res   *result
+	index int32
+}
+
+// errMoved says that the sticky partitioner moved on while the caller was on its way.
+var errMoved = &Error{Op: "append", Reason: "the sticky partition changed"}
+
+var errMemoryInCallback = &Error{Op: "send", Kind: ErrInCallback, Partition: -1, Node: -1,
+	Reason: "buffer memory is used up, and only the end of callbacks brings it back"}
+
+func newAccumulator(s *settings, box *inbox, clock *coarseClock) *accumulator {
+	a := &accumulator{
+		limits: newBatchLimits(s.batchSize, s.bufferMemory, s.codec != 0), linger: s.linger,
+		deliveryTimeout: s.deliveryTimeout, clock: clock, inbox: box,
+	}
+	a.pool = newBufferPool(s.bufferMemory, a.limits.sizes()...)
+	a.pool.onWait = func() {
+		if !a.waiting.Swap(true) {
+			box.nudge()
+		}
+	}
+	a.topics.Store(new(map[string]*topicState{}))
+	return a
+}
+
+// topic returns the state of a topic, or nil.
+func (a *accumulator) topic(name string) *topicState { return (*a.topics.Load())[name] }
+
+// ensureTopic returns the state of a topic, making it if need be.
+func (a *accumulator) ensureTopic(name string, newTopic func(name string) *topicState) *topicState {
+	if t := a.topic(name); t != nil {
+		return t
+	}
+	a.topicsMu.Lock()
+	defer a.topicsMu.Unlock()
+	if t := a.topic(name); t != nil {
+		return t
+	}
+	next := maps.Clone(*a.topics.Load())
+	next[name] = newTopic(name)
+	a.topics.Store(&next)
+	return next[name]
+}
+
+// setInfo takes over new metadata of the topic: queues for new partitions. The sender's alone.
+func (t *topicState) setInfo(info *metadata.Topic) {
+	if info != nil {
+		old := t.queues.Load()
+		if n := len(info.Partitions); old == nil || n > len(*old) {
+			queues := make([]*partitionQueue, n)
+			have := 0
+			if old != nil {
+				have = copy(queues, *old)
+			}
+			fresh := make([]partitionQueue, n-have)
+			for i := range fresh {
+				fresh[i].topic, fresh[i].index = t, int32(have+i)
+				fresh[i].hint = noHint
+				fresh[i].out.reset()
+				queues[have+i] = &fresh[i]
+			}
+			t.queues.Store(&queues)
+		}
+	}
+	t.info.Store(info)
+}
+
+// queue of partition p, which must be in range.
+func (t *topicState) queue(p int32) *partitionQueue { return (*t.queues.Load())[p] }
+
+// append adds the record to partition q's open batch, opening one if need be. It may wait for
+// memory (in line, until limit or ctx's end; limit nil: it does not wait). With sticky set it
+// returns errMoved, having done nothing, when the topic's sticky partition is no longer q's.
+func (a *accumulator) append(ctx context.Context, q *partitionQueue, in *appendInput, sticky bool, limit *blockLimit) (position, error) {
+	timestamp := in.timestamp
+	if timestamp < 0 {
+		timestamp = a.clock.millis()
+	}
+	q.mu.Lock()
+	if at, ok := a.addLocked(q, in, timestamp, sticky); ok {
+		q.mu.Unlock()
+		return at, nil
+	}
+	q.mu.Unlock()
+	return a.place(ctx, q, in, timestamp, sticky, limit)
+}
+
+// addLocked is the short way that nearly all records take: there is an open batch with room to
+// spare, and nothing to tell the sender.
+//
+// +checklocks:q.mu
+func (a *accumulator) addLocked(q *partitionQueue, in *appendInput, timestamp int64, sticky bool) (at position, ok bool) {
+	b := q.open
+	if b == nil || a.refused.Load() != nil || in.urgent && !b.urgent || sticky && q.topic.sticky.present() != q.index ||
+		cap(b.cur)-len(b.cur) < in.maxSize || !a.limits.room(b, in.maxSize) {
+		return at, false
+	}
+	b.add(in, timestamp)
+	b.res.shared = b.res.shared || in.shared
+	b.sticky = b.sticky || sticky
+	return position{b.res, b.records - 1}, true
+}
+
+// place appends a record that needs more than that.
+func (a *accumulator) place(ctx context.Context, q *partitionQueue, in *appendInput, timestamp int64, sticky bool, limit *blockLimit) (position, error) {
+	var chunk []byte // memory at hand that no batch has yet
+	for {
+		q.mu.Lock()
+		p := a.placeLocked(q, in, timestamp, sticky, chunk)
+		hint := q.hint
+		push := hint != noHint && !q.told
+		q.told = q.told || push
+		q.hint = noHint
+		q.mu.Unlock()
+
+		if p.used {
+			chunk = nil
+		}
+		if hint != noHint {
+			a.inbox.tell(q, push, hint)
+		}
+		if p.closedOne && sticky {
+			a.balance(q.topic)
+		}
+		if chunk != nil && cap(chunk) != p.need { // somebody else made room meanwhile
+			a.pool.release(chunk)
+			chunk = nil
+		}
+		if p.need == 0 {
+			return p.at, p.err
+		}
+		var err error
+		if chunk, err = a.pool.tryAllocate(p.need); err == ErrWouldBlock && limit != nil {
+			if a.inCallback() {
+				return position{}, errMemoryInCallback
+			}
+			chunk, err = a.pool.allocate(ctx, p.need, limit)
+		}
+		if err != nil {
+			return position{}, err
+		}
+	}
+}
+
+// placement is what placeLocked did.
+type placement struct {
+	at        position
+	err       error
+	need      int  // the size of the chunk without which it can't go on; 0: it is done
+	used      bool // the chunk given is in a batch now
+	closedOne bool // a batch became full
+}
+
+// placeLocked appends the record, closing the open batch if it is full, and growing it or opening
+// the next one with chunk if that has the size needed.
+//
+// +checklocks:q.mu
+func (a *accumulator) placeLocked(q *partitionQueue, in *appendInput, timestamp int64, sticky bool, chunk []byte) (p placement) {
+	for {
+		if err := a.refused.Load(); err != nil {
+			p.err = err
+			return p
+		}
+		if sticky && q.topic.sticky.peek(q.topic.info.Load()) != q.index {
+			p.err = errMoved
+			return p
+		}
+		b := q.open
+		if b == nil {
+			if p.need = a.limits.firstSize(in.maxSize); chunk == nil || cap(chunk) != p.need {
+				return p
+			}
+			a.openLocked(q, chunk, timestamp)
+			chunk, p.need, p.used = nil, 0, true
+			continue
+		}
+		switch b.tryAppend(in, timestamp, &a.limits) {
+		case appendDone:
+			a.appendedLocked(q, b, in)
+			b.sticky = b.sticky || sticky
+			p.at = position{b.res, b.records - 1}
+			return p
+		case appendNeedChunk:
+			if p.need = a.limits.nextChunk(b, in.maxSize); p.need != 0 {
+				if chunk == nil || cap(chunk) != p.need {
+					return p
+				}
+				b.grow(chunk)
+				chunk, p.need, p.used = nil, 0, true
+				continue
+			}
+		}
+		q.closeLocked(b, a.limits.size)
+		q.hint = hintNow
+		p.closedOne = true
+	}
+}
+
+// appendedLocked notes what the record that was just appended to b asks for.
+//
+// +checklocks:q.mu
+func (a *accumulator) appendedLocked(q *partitionQueue, b *batch, in *appendInput) {
+	if in.shared {
+		b.res.shared = true
+	}
+	if in.urgent && !b.urgent {
+		b.urgent = true
+		q.hint = hintNow
+	}
+}
+
+// openLocked begins a new batch at the end of the queue.
+//
+// +checklocks:q.mu
+func (a *accumulator) openLocked(q *partitionQueue, chunk []byte, timestamp int64) {
+	now := time.Now()
+	b := a.newBatch()
+	b.begin(q, chunk, timestamp, now)
+	q.numbers += numberGap
+	b.number, b.width = q.numbers, numberGap
+	q.batches.PushBack(b)
+	q.open = b
+	q.length.Store(int32(q.batches.Len()))
+	a.enlist(b)
+	if a.waiting.Load() {
+		q.hint = hintNow
+	}
+	q.hint = min(q.hint, a.inbox.instant(now.Add(a.linger)))
+}
+
+// closeLocked freezes an open batch. This is the border at which the sticky partitioner may move
+// on; it counts the batch as `worth` bytes (a full one as batch.size, whatever did not fit).
+//
+// +checklocks:q.mu
+func (q *partitionQueue) closeLocked(b *batch, worth int) {
+	if b.closed {
+		return
+	}
+	b.closeAppends()
+	q.open = nil
+	if b.sticky {
+		q.topic.sticky.update(q.topic.info.Load(), q.index, worth, true)
+	}
+}
+
+// insertLocked puts a batch back to its place in the partition's order.
+//
+// +checklocks:q.mu
+func (q *partitionQueue) insertLocked(b *batch) {
+	at := 0
+	for at < q.batches.Len() && q.batches.At(at).number < b.number {
+		at++
+	}
+	q.batches.Insert(at, b)
+	q.length.Store(int32(q.batches.Len()))
+}
+
+// removeLocked takes b out of the queue, wherever it is; false if it is not in it.
+//
+// +checklocks:q.mu
+func (q *partitionQueue) removeLocked(b *batch) bool {
+	for i := range q.batches.Len() {
+		if q.batches.At(i) == b {
+			q.closeLocked(b, b.size())
+			q.batches.Remove(i)
+			q.length.Store(int32(q.batches.Len()))
+			return true
+		}
+	}
+	return false
+}
+
+// balance tells the topic's sticky partitioner how long the queues are, at most every few
+// milliseconds: it then prefers the partitions whose nodes keep up (KIP-794).
+func (a *accumulator) balance(t *topicState) {
+	if !t.sticky.adaptive {
+		return
+	}
+	now, last := a.clock.millis(), t.loadAt.Load()
+	if now-last < balanceEvery || !t.loadAt.CompareAndSwap(last, now) {
+		return
+	}
+	info := t.info.Load()
+	if info == nil {
+		return
+	}
+	queues := *t.queues.Load()
+	available := info.Available()
+	load := partitionLoad{total: len(available)}
+	for _, i := range available {
+		q := queues[i]
+		if slow := q.slow.Load(); slow != nil && slow.Load() {
+			continue
+		}
+		load.partitions = append(load.partitions, i)
+		load.queued = append(load.queued, q.length.Load())
+	}
+	t.sticky.setLoad(&load)
+}
+
+// balanceEvery bounds how often the queue lengths are looked at, in milliseconds.
+const balanceEvery = 5
+
+// newBatch takes a batch from those that are done, or makes one.
+func (a *accumulator) newBatch() *batch {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if last := len(a.free) - 1; last >= 0 {
+		b := a.free[last]
+		a.free[last] = nil
+		a.free = a.free[:last]
+		return b
+	}
+	return &batch{res: &result{fate: noFate}}
+}
+
+// recycle keeps a finished batch, and its result if nobody else can see that, for the next one.
+func (a *accumulator) recycle(b *batch) {
+	res := b.res
+	if res.shared || cap(res.meta) > maxKeptMeta {
+		res = &result{fate: noFate}
+	} else {
+		res.reset()
+	}
+	b.reset(res)
+	a.mu.Lock()
+	if len(a.free) < maxKeptBatches {
+		a.free = append(a.free, b)
+	}
+	a.mu.Unlock()
+}
+
+const (
+	maxKeptBatches = 4096
+	maxKeptMeta    = 64 << 10
+)
+
+// enlist adds a new batch to the list of those that have no outcome.
+func (a *accumulator) enlist(b *batch) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	b.flushMark = a.flushMark
+	a.linkLocked(b, a.last)
+}
+
+// linkLocked links b in after prev (nil: at the head).
+//
+// +checklocks:a.mu
+func (a *accumulator) linkLocked(b, prev *batch) {
+	next := a.first
+	if prev != nil {
+		next = prev.next
+		prev.next = b
+	} else {
+		a.first = b
+	}
+	if next != nil {
+		next.prev = b
+	} else {
+		a.last = b
+	}
+	b.prev, b.next, b.listed = prev, next, true
+	a.incomplete++
+}
+
+// delist removes a batch whose outcome is decided. The parts of a split batch take its place.
+func (a *accumulator) delist(b *batch, parts ...*batch) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	prev := b.prev
+	if b.prev != nil {
+		b.prev.next = b.next
+	} else {
+		a.first = b.next
+	}
+	if b.next != nil {
+		b.next.prev = b.prev
+	} else {
+		a.last = b.prev
+	}
+	b.prev, b.next, b.listed = nil, nil, false
+	a.incomplete--
+	for _, part := range parts {
+		part.flushMark = b.flushMark
+		a.linkLocked(part, prev)
+		prev = part
+	}
+}
+
+// beginFlush makes every batch that is now incomplete ready, and returns their results to wait for.
+func (a *accumulator) beginFlush() []*result {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.flushMark++
+	results := make([]*result, 0, a.incomplete)
+	for b := a.first; b != nil; b = b.next {
+		b.res.shared = true // under the lock that delist takes before the result could be used again
+		results = append(results, b.res)
+	}
+	return results
+}
+
+// oldest is the incomplete batch that was opened first, or nil.
+func (a *accumulator) oldest() *batch {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.first
+}
+
+// count of incomplete batches.
+func (a *accumulator) count() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.incomplete
+}
+
+// mark is the number of flushes begun: batches opened under a smaller one are wanted at once.
+func (a *accumulator) mark() int64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.flushMark
+}
+
+// stillWaiting reports whether somebody waits for memory.
+func (a *accumulator) stillWaiting() bool {
+	if !a.waiting.Load() {
+		return false
+	}
+	a.waiting.Store(false) // before the look: who comes after it sets it again
+	_, n := a.pool.available()
+	if n > 0 {
+		a.waiting.Store(true)
+	}
+	return n > 0
+}
+
+// hasRoom reports whether the record would fit into the queue's open batch.
+func (a *accumulator) hasRoom(q *partitionQueue, in *appendInput) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	b := q.open
+	return b != nil && (b.records == 0 || a.limits.room(b, in.maxSize))
+}

@@ -1,0 +1,297 @@
+package quill
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/quill-kafka/quill/internal/compress"
+	"github.com/quill-kafka/quill/internal/invariant"
+	"github.com/quill-kafka/quill/protocol"
+)
+
+// batch is the records of one partition that travel together: Kafka's record batch, built in place.
+//
+// A record is encoded in its final form the moment it is appended, into chunks of pool memory; the
+// first 61 bytes of the first chunk are kept for the batch header. No record straddles two chunks,
+// so sealing is: compress if asked to, fill in the header, compute the CRC.
+//
+//	chunk 0                                        chunk 1
+//	+--------------------+--------+--------+-----+ +--------+--------+------
+//	| header, 61 bytes   | record | record | ... | | record | record |
+//	+--------------------+--------+--------+-----+ +--------+--------+------
+//
+// Who may touch it: while open, appenders under the queue's lock. Closed and in the queue: frozen.
+// Drained: the sender; from Send to the connection until the request comes back, the connection's
+// writer may seal and read the chunks, and the sender leaves them alone. The chunks go back to the
+// pool when both holders let go (drop): the wire side (never sent, or its request came back) and
+// the delivery side (outcome decided and callbacks run). That a buffer is reused while a stalled
+// socket still reads it (KAFKA-19012) is so impossible by construction.
+type batch struct {
+	queue *partitionQueue // set by open, read-only after
+	res   *result
+
+	// Building: under the queue's lock while open, frozen after.
+	chunks    [][]byte // all but the last are final
+	cur       []byte   // the last chunk with its present length
+	held      int64    // bytes taken from the pool: the sum of the chunks' capacities
+	records   int32
+	raw       int // bytes of the records section as it is now, without header
+	plain     int // bytes of the records section before compression
+	baseTime  int64
+	maxTime   int64
+	createdAt time.Time
+	number    int64 // place in the partition's order; re-enqueued batches go back to it
+	width     int64 // numbers up to number+width are this batch's, to be shared among its parts
+	closed    bool
+	sticky    bool  // it has records of the sticky partitioner
+	urgent    bool  // somebody waits for it: no linger
+	flushMark int64 // flushes begun before it was opened; a later flush makes it ready
+	lingering bool  // the sender has a linger entry for it
+
+	// The list of incomplete batches, by age: under the accumulator's lock.
+	prev, next *batch
+	listed     bool
+
+	// Delivery: the sender's alone.
+	attempts     int // requests it was in
+	retryAt      time.Time
+	lastError    error
+	sequenced    bool // it has a producer id, epoch and base sequence, which it keeps while its outcome is unknown
+	renumber     bool // on the wire, but known to come after a gap: gets new sequences when it is back
+	onWire       bool // in a request that has not come back
+	maybeWritten bool // an attempt may have reached the log
+	refused      bool // a broker answered an attempt with an error
+	decided      bool // its records' fate is told; only the wire may still hold it
+	isSplit      bool
+	epochAtSend  int32 // leader epoch of the last attempt, -1 none
+	nodeAtSend   int32
+	sentAt       time.Time
+
+	// Identity on the wire: written by the sender while off the wire, read by the writer.
+	producerID    int64
+	producerEpoch int16
+	baseSequence  int32
+
+	sealed     bool // chunks are in wire form (compressed); the writer's while on the wire
+	headerDone bool // the header matches the identity
+	codec      compress.Codec
+
+	holders atomic.Int32
+}
+
+const (
+	wireHolder     = 1 // released when its request is back, or when it never was in one
+	deliveryHolder = 1 // released when the dispatcher is through
+	// numberGap leaves room between the batches of a partition for the parts of a split one.
+	numberGap = 1 << 32
+)
+
+// appended is what tryAppend reports.
+type appended uint8
+
+const (
+	appendDone      appended = iota // the record is in the batch
+	appendFull                      // no room: the batch is to be closed
+	appendNeedChunk                 // the batch may grow, by another chunk
+)
+
+// begin makes an empty batch out of b, its first chunk being chunk.
+func (b *batch) begin(q *partitionQueue, chunk []byte, timestamp int64, now time.Time) {
+	b.queue = q
+	b.chunks = append(b.chunks[:0], chunk)
+	b.cur = chunk[:protocol.BatchOverhead]
+	b.held = int64(cap(chunk))
+	b.baseTime, b.maxTime = timestamp, timestamp
+	b.createdAt = now
+	b.epochAtSend, b.nodeAtSend = -1, -1
+	b.producerID, b.producerEpoch, b.baseSequence = -1, -1, -1
+	b.holders.Store(wireHolder + deliveryHolder)
+	b.res.topic, b.res.partition = q.topic.name, q.index
+}
+
+// tryAppend adds the record if there is room. The first record always has: its chunk was made for it.
+func (b *batch) tryAppend(in *appendInput, timestamp int64, lim *batchLimits) appended {
+	delta := timestamp - b.baseTime
+	size := protocol.RecordSize(b.records, delta, in.key, in.value, in.headers)
+	if b.records > 0 && !lim.room(b, size) {
+		return appendFull
+	}
+	if cap(b.cur)-len(b.cur) < size {
+		if b.records == 0 || lim.nextChunk(b, size) == 0 {
+			return appendFull
+		}
+		return appendNeedChunk
+	}
+	b.add(in, timestamp)
+	return appendDone
+}
+
+// add writes the record, for which there must be room.
+func (b *batch) add(in *appendInput, timestamp int64) {
+	before := len(b.cur)
+	b.cur = protocol.AppendRecord(b.cur, b.records, timestamp-b.baseTime, in.key, in.value, in.headers)
+	b.raw += len(b.cur) - before
+	b.plain = b.raw
+	b.records++
+	b.maxTime = max(b.maxTime, timestamp)
+	b.res.add(recordMeta{timestamp, partSize(in.key), partSize(in.value)}, in.callback)
+}
+
+// grow attaches a further chunk.
+func (b *batch) grow(chunk []byte) {
+	b.chunks[len(b.chunks)-1] = b.cur
+	b.chunks = append(b.chunks, chunk)
+	b.cur = chunk[:0]
+	b.held += int64(cap(chunk))
+}
+
+// closeAppends freezes the batch.
+func (b *batch) closeAppends() {
+	if !b.closed {
+		b.closed = true
+		b.chunks[len(b.chunks)-1] = b.cur
+	}
+}
+
+// size is the batch's length in bytes as it would be sent now: exact once sealed, an upper bound
+// before (a batch that does not shrink is sent uncompressed).
+func (b *batch) size() int { return protocol.BatchOverhead + b.raw }
+
+// setIdentity gives the batch its producer id, epoch and base sequence.
+func (b *batch) setIdentity(id int64, epoch int16, sequence int32) {
+	invariant.Check(!b.onWire && !b.maybeWritten, "sequence of a batch whose outcome is unknown reassigned")
+	b.producerID, b.producerEpoch, b.baseSequence = id, epoch, sequence
+	b.sequenced, b.headerDone, b.renumber = true, false, false
+}
+
+// lastSequence is the sequence of the batch's last record.
+func (b *batch) lastSequence() int32 { return protocol.IncrementSequence(b.baseSequence, b.records-1) }
+
+// reset clears b for another use, with res for its records. Slices keep their capacity.
+func (b *batch) reset(res *result) {
+	*b = batch{res: res, chunks: b.chunks[:0]}
+}
+
+// seal brings the batch into its wire form. It runs on the connection's writer: the codec is work,
+// not decision, and several connections compress at once. A batch that is sent again is only
+// compressed the first time; its header is written anew only if its identity changed.
+func (b *batch) seal(s *sealer) error {
+	if !b.sealed {
+		if err := s.compress(b); err != nil {
+			return err
+		}
+		b.sealed = true
+	}
+	if b.headerDone {
+		return nil
+	}
+	h := protocol.BatchHeader{
+		Length: int32(b.size() - 12), PartitionLeaderEpoch: -1, Magic: 2, Attributes: int16(b.codec),
+		LastOffsetDelta: b.records - 1, BaseTimestamp: b.baseTime, MaxTimestamp: b.maxTime,
+		ProducerID: b.producerID, ProducerEpoch: b.producerEpoch, BaseSequence: b.baseSequence, Count: b.records,
+	}
+	first := b.chunks[0]
+	protocol.PutBatchHeader(first, &h)
+	crc := protocol.CRC32C(0, first[crcFrom:])
+	for _, c := range b.chunks[1:] {
+		crc = protocol.CRC32C(crc, c)
+	}
+	protocol.PutBatchCRC(first, crc)
+	b.headerDone = true
+	return nil
+}
+
+// crcFrom is where the part of a batch that its CRC covers begins.
+const crcFrom = 21
+
+// drop lets go of the batch for one of its two holders; the last one returns its memory, here and
+// nowhere else.
+func (b *batch) drop(a *accumulator) {
+	left := b.holders.Add(-1)
+	invariant.Check(left >= 0, "batch of %s-%d dropped too often", b.queue.topic.name, b.queue.index)
+	if left != 0 {
+		return
+	}
+	for i, c := range b.chunks {
+		a.pool.release(c)
+		b.chunks[i] = nil
+	}
+	b.chunks, b.cur = b.chunks[:0], nil
+	a.recycle(b)
+}
+
+// batchLimits says when a batch is full and how it grows.
+type batchLimits struct {
+	size     int // batch.size: the target on the wire
+	small    int // first chunk
+	large    int // further chunks; 0: small serves for both
+	rawMax   int // most bytes of records before compression
+	compress bool
+}
+
+// newBatchLimits derives the chunk sizes. A batch of up to 64 KiB is one chunk. A larger one starts
+// with 64 KiB and takes the rest in one step when that is full: idle partitions cost little, and a
+// full batch is two chunks (many small ones measured 10 % slower).
+func newBatchLimits(batchSize int, bufferMemory int64, compressed bool) batchLimits {
+	l := batchLimits{size: batchSize, small: max(batchSize, minChunk), rawMax: batchSize, compress: compressed}
+	if l.small > firstChunk {
+		l.small, l.large = firstChunk, batchSize-firstChunk
+	}
+	if compressed {
+		l.rawMax = int(max(int64(batchSize), min(rawFactor*int64(batchSize), bufferMemory/16)))
+	}
+	return l
+}
+
+const (
+	firstChunk = 64 << 10
+	minChunk   = 512 // batch.size may be 0 (each record its own batch)
+	// rawFactor bounds how much more than batch.size a batch may hold before compression.
+	rawFactor = 4
+)
+
+func (l *batchLimits) sizes() []int {
+	if l.large == 0 {
+		return []int{l.small}
+	}
+	return []int{l.small, l.large}
+}
+
+// room reports whether another record of size bytes keeps the batch within batch.size on the wire,
+// as estimated from the topic's recent compression ratio (MemoryRecordsBuilder.hasRoomFor).
+func (l *batchLimits) room(b *batch, size int) bool {
+	if !l.compress {
+		return protocol.BatchOverhead+b.raw+size <= l.size
+	}
+	if b.raw+size > l.rawMax {
+		return false
+	}
+	return protocol.BatchOverhead+int(float64(b.raw)*b.queue.topic.ratio.get()*ratioMargin)+size <= l.size
+}
+
+// firstSize is the chunk to open a batch with for a first record of at most size bytes.
+func (l *batchLimits) firstSize(size int) int {
+	switch need := size + protocol.BatchOverhead; {
+	case need <= l.small:
+		return l.small
+	case need <= l.large:
+		return l.large
+	default:
+		return need
+	}
+}
+
+// nextChunk is the size of the chunk that a batch grows by to take a record of size bytes; 0 when it
+// must not grow.
+func (l *batchLimits) nextChunk(b *batch, size int) int {
+	most := l.size
+	if l.compress {
+		most = l.rawMax + l.small
+	}
+	for _, n := range [2]int{l.large, l.small} {
+		if n >= size && b.held+int64(n) <= int64(most) {
+			return n
+		}
+	}
+	return 0
+}

@@ -1,0 +1,187 @@
+package quill
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"time"
+)
+
+// Config is what a producer can be told. Only BootstrapServers is required: the zero value of every
+// other field is Kafka's default.
+//
+// One rule holds for all numbers and durations: zero is the default, negative is none. So Linger: -1
+// does not linger and Retries: -1 does not retry, which Kafka's properties write as 0. A field that
+// is not zero counts as set by hand even if it equals the default; that matters where Kafka adjusts
+// defaults and refuses contradictions (Idempotence, DeliveryTimeout).
+//
+// New checks the whole Config and reports all faults at once as a *ConfigError. The Config given to
+// New may be changed or used again afterwards; what its pointers, slices and functions refer to
+// belongs to the producer until it is closed.
+//
+// ParseProperties and LoadProperties make a Config from Kafka's property names; docs/configuration.md
+// lists them all.
+type Config struct {
+	// BootstrapServers are the host:port addresses the cluster is first looked for at; a few are
+	// enough. IPv6 addresses stand in brackets. Kafka: bootstrap.servers. Required.
+	BootstrapServers []string
+	// BootstrapResolveTimeout is how long unresolvable BootstrapServers are looked up again before
+	// every call fails. Kafka: bootstrap.resolve.timeout.ms. If zero, New itself fails at once.
+	BootstrapResolveTimeout time.Duration
+	// ClientDNSLookup is how host names become addresses. Kafka: client.dns.lookup.
+	ClientDNSLookup ClientDNSLookup
+	// ClientID names this client to the brokers: in their logs, metrics and quotas.
+	// Kafka: client.id. If empty, "producer-N", or "producer-" and the TransactionalID.
+	ClientID string
+	// ClientRack is where this client runs, for PartitionerRackAware. Kafka: client.rack.
+	ClientRack string
+
+	// MetadataMaxAge is how old metadata may be before it is fetched again without need.
+	// Kafka: metadata.max.age.ms. If zero, 5m; if negative, none.
+	MetadataMaxAge time.Duration
+	// MetadataMaxIdle is how long a topic that nothing is sent to is remembered; at least 5s.
+	// Kafka: metadata.max.idle.ms. If zero, 5m.
+	MetadataMaxIdle time.Duration
+	// MetadataRecoveryStrategy is what happens when no known node can be reached.
+	// Kafka: metadata.recovery.strategy.
+	MetadataRecoveryStrategy MetadataRecovery
+	// MetadataRecoveryRebootstrapTrigger is how long metadata may stay out before the client begins
+	// again with BootstrapServers. Kafka: metadata.recovery.rebootstrap.trigger.ms. If zero, 5m; if negative, none.
+	MetadataRecoveryRebootstrapTrigger time.Duration
+	// MetadataClusterCheck lets brokers notice connections meant for another cluster (KIP-1242).
+	// Kafka: metadata.cluster.check.enable. No effect yet.
+	MetadataClusterCheck Toggle
+
+	// SecurityProtocol secures connections. Kafka: security.protocol. Only Plaintext works so far.
+	SecurityProtocol SecurityProtocol
+	// ConnectionsMaxIdle is when an idle connection is closed.
+	// Kafka: connections.max.idle.ms. If zero, 9m; if negative, never.
+	ConnectionsMaxIdle time.Duration
+	// SocketConnectionSetupTimeout is how long setting up a connection may take. It doubles with every
+	// failure in a row up to SocketConnectionSetupTimeoutMax (KIP-601).
+	// Kafka: socket.connection.setup.timeout.ms. If zero, 10s.
+	SocketConnectionSetupTimeout time.Duration
+	// SocketConnectionSetupTimeoutMax is the longest set-up time-out.
+	// Kafka: socket.connection.setup.timeout.max.ms. If zero, 30s.
+	SocketConnectionSetupTimeoutMax time.Duration
+	// ReconnectBackoff is the wait before a node is tried again. It doubles with every failure in a
+	// row up to ReconnectBackoffMax. Kafka: reconnect.backoff.ms. If zero, 50ms; if negative, none.
+	ReconnectBackoff time.Duration
+	// ReconnectBackoffMax is the longest such wait. Kafka: reconnect.backoff.max.ms.
+	// If zero, 1s, or ReconnectBackoff if that is set; if negative, none.
+	ReconnectBackoffMax time.Duration
+	// SendBufferBytes is the socket's send buffer. Kafka: send.buffer.bytes.
+	// If zero, 128 KiB; if -1, the operating system's choice.
+	SendBufferBytes int
+	// ReceiveBufferBytes is the socket's receive buffer. Kafka: receive.buffer.bytes.
+	// If zero, 32 KiB; if -1, the operating system's choice.
+	ReceiveBufferBytes int
+	// DialContext opens connections, for proxies and tests. Host names are handed to it unresolved.
+	// It must honour ctx and may be called by several goroutines at once. If nil, net.Dialer's.
+	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
+
+	// Acks is how many replicas must have a batch before it counts as written. Kafka: acks.
+	Acks Acks
+	// Idempotence writes each record once and in order although batches are retried.
+	// Kafka: enable.idempotence. By default it is on, unless Acks or Retries rule it out; if Enabled,
+	// such an Acks or Retries is an error.
+	Idempotence Toggle
+	// Retries is how often a batch is sent again. DeliveryTimeout is the better limit.
+	// Kafka: retries. If zero, 2147483647; if negative, no retry.
+	Retries int
+	// RetryBackoff is the wait before a batch or a metadata request is sent again. It doubles with
+	// every failure up to RetryBackoffMax (KIP-580). Kafka: retry.backoff.ms. If zero, 100ms; if negative, none.
+	RetryBackoff time.Duration
+	// RetryBackoffMax is the longest such wait. Kafka: retry.backoff.max.ms. If zero, 1s; if negative, none.
+	RetryBackoffMax time.Duration
+	// DeliveryTimeout is when a record whose fate is unknown is given up, counted from its Send. It
+	// must cover Linger and RequestTimeout.
+	// Kafka: delivery.timeout.ms. If zero, 2m, or more if Linger and RequestTimeout need it; if negative, none.
+	DeliveryTimeout time.Duration
+	// RequestTimeout is how long an answer may take; then the connection is closed and the batch retried.
+	// Kafka: request.timeout.ms. If zero, 30s; if negative, none.
+	RequestTimeout time.Duration
+	// MaxBlock is how long Send may wait for metadata and memory together.
+	// Kafka: max.block.ms. If zero, 1m; if negative, Send never waits.
+	MaxBlock time.Duration
+	// MaxInFlightRequestsPerConnection is how many requests may wait for their answers on one
+	// connection; at most 5 with idempotence. Without idempotence more than 1 can reorder records on retries.
+	// Kafka: max.in.flight.requests.per.connection. If zero, 5.
+	MaxInFlightRequestsPerConnection int
+	// MaxRequestSize bounds a request, and a single record before compression.
+	// Kafka: max.request.size. If zero, 1 MiB; if negative, nothing may be sent.
+	MaxRequestSize int
+
+	// BatchSize is how many bytes of one partition are sent together at most, unless one record is
+	// larger. Kafka: batch.size. If zero, 16 KiB; if negative, every record is a batch of its own.
+	BatchSize int
+	// Linger is how long a batch that is not full waits for company.
+	// Kafka: linger.ms. If zero, 5ms; if negative, none.
+	Linger time.Duration
+	// BufferMemory bounds the bytes of all records that wait or are in flight.
+	// Kafka: buffer.memory. If zero, 32 MiB; if negative, none, and nothing can be sent.
+	BufferMemory int64
+	// BufferMemoryAllocationStrategy is checked as in Kafka and changes nothing here.
+	// Kafka: buffer.memory.allocation.strategy.
+	BufferMemoryAllocationStrategy BufferAllocation
+	// Compression is the codec for batches. Kafka: compression.type.
+	Compression Compression
+	// CompressionGzipLevel is 1 (fast) to 9 (small), or -1 for gzip's own default.
+	// Kafka: compression.gzip.level. If nil, -1.
+	CompressionGzipLevel *int
+	// CompressionLZ4Level is 1 (fast) to 17 (small). Kafka: compression.lz4.level. If nil, 9.
+	CompressionLZ4Level *int
+	// CompressionZstdLevel is -131072 (fast) to 22 (small). Kafka: compression.zstd.level. If nil, 3.
+	CompressionZstdLevel *int
+
+	// Partitioner chooses partitions. If nil, records go where they say, else by their key's hash as
+	// in Java, else to a partition that is kept for a batch and then left for a less busy one.
+	// Kafka: partitioner.class.
+	Partitioner Partitioner
+	// PartitionerAdaptivePartitioning sends more records without a key to partitions with shorter
+	// queues (KIP-794). Kafka: partitioner.adaptive.partitioning.enable. On by default.
+	PartitionerAdaptivePartitioning Toggle
+	// PartitionerAvailabilityTimeout leaves out partitions whose node took no batch for this long.
+	// Kafka: partitioner.availability.timeout.ms. If zero, no partition is left out.
+	PartitionerAvailabilityTimeout time.Duration
+	// PartitionerIgnoreKeys treats records with a key as if they had none. Kafka: partitioner.ignore.keys.
+	PartitionerIgnoreKeys bool
+	// PartitionerRackAware sends records without a key to leaders in ClientRack (KIP-1123).
+	// Kafka: partitioner.rack.aware.
+	PartitionerRackAware bool
+
+	// TransactionalID is an identity that survives restarts and makes transactions possible.
+	// Kafka: transactional.id. Transactions are not built yet; New refuses it.
+	TransactionalID string
+	// TransactionTimeout is when the coordinator aborts a transaction that stays open.
+	// Kafka: transaction.timeout.ms. If zero, 1m.
+	TransactionTimeout time.Duration
+	// TransactionTwoPhaseCommit makes transactions that never time out (KIP-939).
+	// Kafka: transaction.two.phase.commit.enable.
+	TransactionTwoPhaseCommit bool
+
+	// MetricsNumSamples is how many windows a metric keeps. Kafka: metrics.num.samples. If zero, 2. No effect yet.
+	MetricsNumSamples int
+	// MetricsSampleWindow is the length of a window. Kafka: metrics.sample.window.ms. If zero, 30s; if
+	// negative, none. No effect yet.
+	MetricsSampleWindow time.Duration
+	// MetricsRecordingLevel is how detailed metrics are. Kafka: metrics.recording.level. No effect yet.
+	MetricsRecordingLevel RecordingLevel
+	// EnableMetricsPush sends the brokers the metrics they ask for (KIP-714).
+	// Kafka: enable.metrics.push. On by default. No effect yet.
+	EnableMetricsPush Toggle
+
+	// Logger gets what is worth knowing and has no other way to be told: connections lost, retries,
+	// questionable configuration. Nothing is logged per record. If nil, nothing is logged.
+	Logger *slog.Logger
+
+	props givenProperties
+}
+
+// givenProperties is what properties said beyond the exported fields.
+type givenProperties struct {
+	clientID    bool              // client.id was given; empty stays empty then
+	partitioner string            // partitioner.class, a Java class
+	noEffect    map[string]string // properties without a field: their values, secrets hidden
+	unknown     []string          // names that are no Kafka property, sorted
+}

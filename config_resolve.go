@@ -1,0 +1,319 @@
+package quill
+
+import (
+	"context"
+	"log/slog"
+	"math"
+	"net"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/quill-kafka/quill/internal/compress"
+)
+
+// settings is a Config that was checked and completed: every default is filled in, every rule between
+// fields applied. It is not changed after resolve made it.
+type settings struct {
+	bootstrap               []string // host:port, IPv6 in brackets; at least one
+	bootstrapResolveTimeout time.Duration
+	canonicalNames          bool
+	clientID, clientRack    string
+	logger                  *slog.Logger                                                      // never nil; carries the client id
+	dial                    func(ctx context.Context, network, addr string) (net.Conn, error) // nil: net.Dialer's
+
+	metadataMaxAge, metadataMaxIdle   time.Duration
+	rebootstrap                       bool
+	rebootstrapTrigger                time.Duration
+	reconnectBackoff                  time.Duration
+	reconnectBackoffMax               time.Duration // >= reconnectBackoff
+	setupTimeout, setupTimeoutMax     time.Duration // 0 < setupTimeout <= setupTimeoutMax
+	connectionsMaxIdle                time.Duration // maxDuration: never
+	sendBuffer, receiveBuffer         int           // -1: the operating system's choice
+	acks                              int16         // -1 all, 0 none, 1 leader
+	idempotent                        bool
+	retries, maxInFlight              int
+	retryBackoff, retryBackoffMax     time.Duration // retryBackoff <= retryBackoffMax
+	deliveryTimeout, requestTimeout   time.Duration // deliveryTimeout >= linger + requestTimeout
+	linger, maxBlock                  time.Duration
+	maxRequestSize, batchSize         int // batchSize >= 1
+	bufferMemory                      int64
+	codec                             compress.Codec
+	codecLevel                        int
+	partitioner                       Partitioner // nil: the built-in one
+	adaptive, ignoreKeys, rackAware   bool
+	availabilityTimeout               time.Duration // 0: off
+	transactionalID                   string
+	transactionTimeout                time.Duration
+	twoPhaseCommit                    bool
+	metricsNumSamples                 int
+	metricsSampleWindow               time.Duration
+	metricsLevel                      RecordingLevel
+	metricsPush, metadataClusterCheck bool
+
+	notes []settingNote
+}
+
+// settingNote is something that resolve changed or found odd, for the log.
+type settingNote struct {
+	level slog.Level
+	text  string
+	attrs []slog.Attr
+}
+
+// clientIDs numbers the producers of this process that were given no client id.
+var clientIDs atomic.Int64
+
+// resolve checks the whole Config and fills in what it leaves open. All faults are reported at once,
+// in the *ConfigError.
+func (c Config) resolve() (settings, error) {
+	r := resolver{c: &c}
+	r.checkFields()
+	s := settings{
+		clientID: c.ClientID, clientRack: c.ClientRack, partitioner: c.Partitioner, dial: c.DialContext,
+		transactionalID: c.TransactionalID, twoPhaseCommit: c.TransactionTwoPhaseCommit,
+		canonicalNames: c.ClientDNSLookup == ResolveCanonicalBootstrapServersOnly,
+		rebootstrap:    c.MetadataRecoveryStrategy == MetadataRecoveryRebootstrap,
+		ignoreKeys:     c.PartitionerIgnoreKeys, rackAware: c.PartitionerRackAware,
+		metricsLevel: c.MetricsRecordingLevel,
+	}
+	s.bootstrap = r.bootstrap()
+	r.times(&s)
+	r.sizes(&s)
+	r.deliveryTimeout(&s)
+	r.compression(&s)
+	r.idempotence(&s)
+	r.rest()
+	if len(r.faults) > 0 {
+		return settings{}, &ConfigError{Faults: r.faults}
+	}
+	if s.clientID == "" && !c.props.clientID {
+		s.clientID = "producer-" + s.transactionalID
+		if s.transactionalID == "" {
+			s.clientID = "producer-" + strconv.FormatInt(clientIDs.Add(1), 10)
+		}
+	}
+	s.notes = r.notes
+	s.logger = slog.New(slog.DiscardHandler)
+	if c.Logger != nil {
+		s.logger = c.Logger.With(slog.String("client_id", clean(s.clientID)))
+	}
+	return s, nil
+}
+
+// logNotes tells the log what resolve changed or found odd.
+func (s *settings) logNotes() {
+	for _, n := range s.notes {
+		s.logger.LogAttrs(context.Background(), n.level, n.text, n.attrs...)
+	}
+}
+
+// resolver is one run of resolve.
+type resolver struct {
+	c      *Config
+	faults []ConfigFault
+	notes  []settingNote
+}
+
+func (r *resolver) fault(name, reason, fix string) {
+	f := ConfigFault{Name: name, Reason: reason, Fix: fix}
+	if row := propertyByName[name]; row != nil && row.value != nil {
+		if text, set := row.value.text(r.c); set {
+			f.Value = row.shown(text)
+		}
+	}
+	r.faults = append(r.faults, f)
+}
+
+func (r *resolver) note(level slog.Level, text string, attrs ...slog.Attr) {
+	r.notes = append(r.notes, settingNote{level, text, attrs})
+}
+
+// checkFields checks each field by itself.
+func (r *resolver) checkFields() {
+	for _, group := range properties {
+		for _, row := range group.rows {
+			if row.value == nil {
+				continue
+			}
+			if reason := row.value.check(r.c); reason != "" {
+				r.fault(row.name, reason, "")
+			}
+		}
+	}
+}
+
+func (r *resolver) duration(name string) time.Duration {
+	return propertyByName[name].value.(millisValue).get(r.c)
+}
+
+func (r *resolver) number(name string) int {
+	return propertyByName[name].value.(numberValue[int]).get(r.c)
+}
+
+func (r *resolver) on(name string) bool {
+	return propertyByName[name].value.(toggleValue).get(r.c)
+}
+
+func (r *resolver) times(s *settings) {
+	s.bootstrapResolveTimeout = r.duration("bootstrap.resolve.timeout.ms")
+	s.metadataMaxAge = r.duration("metadata.max.age.ms")
+	s.metadataMaxIdle = r.duration("metadata.max.idle.ms")
+	s.rebootstrapTrigger = r.duration("metadata.recovery.rebootstrap.trigger.ms")
+	s.connectionsMaxIdle = r.duration("connections.max.idle.ms")
+	s.requestTimeout = r.duration("request.timeout.ms")
+	s.maxBlock = r.duration("max.block.ms")
+	s.availabilityTimeout = r.duration("partitioner.availability.timeout.ms")
+	s.transactionTimeout = r.duration("transaction.timeout.ms")
+	s.metricsSampleWindow = r.duration("metrics.sample.window.ms")
+	s.linger = min(r.duration("linger.ms"), math.MaxInt32*time.Millisecond)
+
+	s.retryBackoff, s.retryBackoffMax = r.upTo("retry.backoff.ms", "retry.backoff.max.ms")
+	s.setupTimeout, s.setupTimeoutMax = r.upTo("socket.connection.setup.timeout.ms", "socket.connection.setup.timeout.max.ms")
+	s.reconnectBackoff, s.reconnectBackoffMax = r.duration("reconnect.backoff.ms"), r.duration("reconnect.backoff.max.ms")
+	if r.c.ReconnectBackoff != 0 && r.c.ReconnectBackoffMax == 0 {
+		s.reconnectBackoffMax = s.reconnectBackoff
+		r.note(slog.LevelWarn, "reconnect.backoff.ms is set and reconnect.backoff.max.ms is not: the backoff does not grow",
+			slog.Duration("backoff", s.reconnectBackoff))
+	}
+	s.reconnectBackoff = min(s.reconnectBackoff, s.reconnectBackoffMax)
+}
+
+// upTo resolves a time that grows from a base to a maximum. A base beyond it is the maximum.
+func (r *resolver) upTo(base, limit string) (from, to time.Duration) {
+	from, to = r.duration(base), r.duration(limit)
+	if from > to {
+		r.note(slog.LevelWarn, base+" is greater than "+limit+": the time is always the latter",
+			slog.Duration("base", from), slog.Duration("max", to))
+	}
+	return min(from, to), to
+}
+
+func (r *resolver) sizes(s *settings) {
+	s.sendBuffer = r.number("send.buffer.bytes")
+	s.receiveBuffer = r.number("receive.buffer.bytes")
+	s.retries = r.number("retries")
+	s.maxInFlight = r.number("max.in.flight.requests.per.connection")
+	s.maxRequestSize = r.number("max.request.size")
+	s.metricsNumSamples = r.number("metrics.num.samples")
+	s.batchSize = max(1, r.number("batch.size"))
+	s.bufferMemory = propertyByName["buffer.memory"].value.(numberValue[int64]).get(r.c)
+	s.adaptive = r.on("partitioner.adaptive.partitioning.enable")
+	s.metricsPush = r.on("enable.metrics.push")
+	s.metadataClusterCheck = r.on("metadata.cluster.check.enable")
+	s.acks = map[Acks]int16{AcksAll: -1, AcksLeader: 1, AcksNone: 0}[r.c.Acks]
+}
+
+// deliveryTimeout must cover the linger and one request. Set by hand it is refused if it does not;
+// otherwise it is raised.
+func (r *resolver) deliveryTimeout(s *settings) {
+	s.deliveryTimeout = r.duration("delivery.timeout.ms")
+	need := min(s.linger+s.requestTimeout, math.MaxInt32*time.Millisecond)
+	switch {
+	case s.deliveryTimeout >= need:
+	case r.c.DeliveryTimeout != 0:
+		r.fault("delivery.timeout.ms", "must be at least linger.ms + request.timeout.ms, "+need.String(), "raise it, or lower request.timeout.ms or linger.ms")
+	default:
+		s.deliveryTimeout = need
+		r.note(slog.LevelWarn, "delivery.timeout.ms was raised to linger.ms + request.timeout.ms", slog.Duration("delivery_timeout", need))
+	}
+}
+
+func (r *resolver) compression(s *settings) {
+	c := r.c
+	s.codec, s.codecLevel = compress.Codec(c.Compression), compress.DefaultLevel
+	switch c.Compression {
+	case CompressionGzip:
+		s.codecLevel = levelOr(c.CompressionGzipLevel, s.codecLevel)
+	case CompressionLZ4:
+		s.codecLevel = levelOr(c.CompressionLZ4Level, s.codecLevel)
+	case CompressionZstd:
+		s.codecLevel = levelOr(c.CompressionZstdLevel, s.codecLevel)
+	}
+	if c.BufferMemoryAllocationStrategy != BufferAllocationIncremental {
+		return
+	}
+	if c.Compression != CompressionNone {
+		r.fault("buffer.memory.allocation.strategy", "does not support compression yet", "set compression.type to none, or the strategy to full")
+	} else if s.batchSize < 16<<10 {
+		r.note(slog.LevelWarn, "buffer.memory.allocation.strategy is full because batch.size is below 16384", slog.Int("batch_size", s.batchSize))
+	}
+}
+
+func levelOr(level *int, def int) int {
+	if level != nil {
+		return *level
+	}
+	return def
+}
+
+// idempotence is on unless acks or retries rule it out; then it is an error if it was asked for. The
+// limit of requests in flight is checked even if it goes off that way, as in Kafka.
+func (r *resolver) idempotence(s *settings) {
+	c := r.c
+	s.idempotent = c.Idempotence != Disabled
+	if s.idempotent {
+		if s.maxInFlight > 5 {
+			r.fault("max.in.flight.requests.per.connection", "must be at most 5 with idempotence", "lower it, or set enable.idempotence to false")
+		}
+		for _, need := range []struct {
+			met         bool
+			name, claim string
+		}{
+			{s.retries != 0, "retries", "must not be 0 with idempotence"},
+			{c.Acks == AcksAll, "acks", "must be all with idempotence"},
+		} {
+			switch {
+			case need.met:
+			case c.Idempotence == Enabled:
+				r.fault(need.name, need.claim, "leave "+need.name+" out, or set enable.idempotence to false")
+			default:
+				s.idempotent = false
+				r.note(slog.LevelInfo, "idempotence is off because of "+need.name)
+			}
+		}
+	}
+	if !s.idempotent && c.TransactionalID != "" {
+		r.fault("transactional.id", "needs idempotence", "leave acks, retries and enable.idempotence at their defaults")
+	}
+	if c.TransactionTwoPhaseCommit && c.TransactionTimeout != 0 {
+		r.fault("transaction.timeout.ms", "must not be set with transaction.two.phase.commit.enable: such transactions never time out", "leave one of them out")
+	}
+}
+
+// rest holds the rules that concern no other setting.
+func (r *resolver) rest() {
+	c := r.c
+	if c.PartitionerRackAware && trimJava(c.ClientRack) == "" {
+		r.fault("partitioner.rack.aware", "needs client.rack", "set client.rack to the rack this client runs in")
+	}
+	if c.props.partitioner != "" && c.Partitioner == nil {
+		r.fault("partitioner.class", "names a Java class", "set Config.Partitioner to its counterpart in Go, or remove it to use the built-in partitioner")
+	}
+	if c.SecurityProtocol != Plaintext && c.SecurityProtocol <= SASLSSL {
+		needs := needsTLS
+		if c.SecurityProtocol != SSL {
+			needs = needsSASL
+		}
+		r.fault("security.protocol", needs+" is not supported yet", "so far connections can only be PLAINTEXT")
+		r.faults[len(r.faults)-1].Unsupported = true
+	}
+}
+
+// bootstrap checks BootstrapServers.
+func (r *resolver) bootstrap() []string {
+	const name = "bootstrap.servers"
+	if len(r.c.BootstrapServers) == 0 {
+		r.faults = append(r.faults, ConfigFault{Name: name, Reason: "is required", Fix: "name one or more host:port"})
+	}
+	var addrs []string
+	for _, server := range r.c.BootstrapServers {
+		addr, reason := parseServer(server)
+		if reason != "" {
+			r.faults = append(r.faults, ConfigFault{Name: name, Value: server, Reason: reason, Fix: "write host:port, or [address]:port for IPv6"})
+			continue
+		}
+		addrs = append(addrs, addr)
+	}
+	return addrs
+}

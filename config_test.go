@@ -1,0 +1,323 @@
+package quill
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"log/slog"
+	"maps"
+	"math"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/quill-kafka/quill/internal/compress"
+)
+
+// resolveProperties is the way of a properties map into settings: both sources of faults in one.
+func resolveProperties(props map[string]string) (settings, error) {
+	all := map[string]string{"bootstrap.servers": "localhost:9092"}
+	maps.Copy(all, props)
+	c, err := ParseProperties(all)
+	if err != nil {
+		return settings{}, err
+	}
+	return c.resolve()
+}
+
+func faultNames(t *testing.T, err error) []string {
+	t.Helper()
+	if err == nil {
+		return nil
+	}
+	require.ErrorIs(t, err, ErrConfig)
+	ce, ok := errors.AsType[*ConfigError](err)
+	require.True(t, ok, "%v", err)
+	var names []string
+	for _, f := range ce.Faults {
+		require.NotEmpty(t, f.Reason)
+		names = append(names, f.Name)
+	}
+	return names
+}
+
+type interplay struct {
+	input  string // the line of the table
+	props  map[string]string
+	faults []string              // names of the properties that are refused
+	holds  func(s settings) bool // of what is accepted
+	logs   string                // part of a note for the log
+}
+
+// The lines were run against Kafka's own client, version 4.4.
+var interplays = []interplay{
+	{"acks=1", map[string]string{"acks": "1"}, nil, func(s settings) bool { return !s.idempotent && s.acks == 1 }, "idempotence is off because of acks"},
+	{"acks=0", map[string]string{"acks": "0"}, nil, func(s settings) bool { return !s.idempotent && s.acks == 0 }, "idempotence is off because of acks"},
+	{"acks=1 + enable.idempotence=true", map[string]string{"acks": "1", "enable.idempotence": "true"}, []string{"acks"}, nil, ""},
+	{"retries=0", map[string]string{"retries": "0"}, nil, func(s settings) bool { return !s.idempotent && s.retries == 0 }, "idempotence is off because of retries"},
+	{"retries=0 + enable.idempotence=true", map[string]string{"retries": "0", "enable.idempotence": "TRUE"}, []string{"retries"}, nil, ""},
+	{"max.in.flight=6", map[string]string{"max.in.flight.requests.per.connection": "6"}, []string{"max.in.flight.requests.per.connection"}, nil, ""},
+	{"max.in.flight=5", map[string]string{"max.in.flight.requests.per.connection": "5"}, nil, func(s settings) bool { return s.idempotent && s.maxInFlight == 5 }, ""},
+	{"acks=1 + max.in.flight=10", map[string]string{"acks": "1", "max.in.flight.requests.per.connection": "10"}, []string{"max.in.flight.requests.per.connection"}, nil, ""},
+	{"enable.idempotence=false + max.in.flight=10", map[string]string{"enable.idempotence": "false", "max.in.flight.requests.per.connection": "10"}, nil, func(s settings) bool { return !s.idempotent && s.maxInFlight == 10 }, ""},
+	{"enable.idempotence=false + transactional.id", map[string]string{"enable.idempotence": "false", "transactional.id": "t"}, []string{"transactional.id"}, nil, ""},
+	{"acks=1 + transactional.id", map[string]string{"acks": "1", "transactional.id": "t"}, []string{"transactional.id"}, nil, ""},
+	{"acks=2", map[string]string{"acks": "2"}, []string{"acks"}, nil, ""},
+	{"acks=ALL", map[string]string{"acks": "ALL"}, []string{"acks"}, nil, ""},
+	{"acks=-1", map[string]string{"acks": "-1"}, nil, func(s settings) bool { return s.acks == -1 && s.idempotent }, ""},
+	{"delivery.timeout.ms=30004", map[string]string{"delivery.timeout.ms": "30004"}, []string{"delivery.timeout.ms"}, nil, ""},
+	{"delivery.timeout.ms=30005", map[string]string{"delivery.timeout.ms": "30005"}, nil, func(s settings) bool { return s.deliveryTimeout == 30005*time.Millisecond }, ""},
+	{"linger.ms=200000", map[string]string{"linger.ms": "200000"}, nil, func(s settings) bool { return s.deliveryTimeout == 230*time.Second }, "delivery.timeout.ms was raised"},
+	{"request.timeout.ms=200000", map[string]string{"request.timeout.ms": "200000"}, nil, func(s settings) bool { return s.deliveryTimeout == 200005*time.Millisecond }, "delivery.timeout.ms was raised"},
+	{"delivery.timeout.ms=120000 by hand + linger.ms=200000", map[string]string{"delivery.timeout.ms": "120000", "linger.ms": "200000"}, []string{"delivery.timeout.ms"}, nil, ""},
+	{"linger.ms > MaxInt32", map[string]string{"linger.ms": "9999999999"}, nil, func(s settings) bool {
+		return s.linger == math.MaxInt32*time.Millisecond && s.deliveryTimeout == math.MaxInt32*time.Millisecond
+	}, "delivery.timeout.ms was raised"},
+	{"batch.size=0", map[string]string{"batch.size": "0"}, nil, func(s settings) bool { return s.batchSize == 1 }, ""},
+	{"buffer.memory=10", map[string]string{"buffer.memory": "10"}, nil, func(s settings) bool { return s.bufferMemory == 10 }, ""},
+	{"transactional.id=\"\"", map[string]string{"transactional.id": " "}, []string{"transactional.id"}, nil, ""},
+	{"two phase commit + transaction.timeout.ms", map[string]string{"transactional.id": "t", "transaction.two.phase.commit.enable": "true", "transaction.timeout.ms": "60000"}, []string{"transaction.timeout.ms"}, nil, ""},
+	{"two phase commit alone", map[string]string{"transactional.id": "t", "transaction.two.phase.commit.enable": "true"}, nil, func(s settings) bool { return s.twoPhaseCommit && s.clientID == "producer-t" }, ""},
+	{"compression levels, codec not chosen", map[string]string{"compression.gzip.level": "0", "compression.lz4.level": "18", "compression.zstd.level": "23"}, []string{"compression.gzip.level", "compression.lz4.level", "compression.zstd.level"}, nil, ""},
+	{"compression.gzip.level=10", map[string]string{"compression.gzip.level": "10"}, []string{"compression.gzip.level"}, nil, ""},
+	{"compression.gzip.level=-1", map[string]string{"compression.type": "gzip", "compression.gzip.level": "-1"}, nil, func(s settings) bool { return s.codec == compress.Codec(1) && s.codecLevel == -1 }, ""},
+	{"compression.zstd.level=0 and below", map[string]string{"compression.type": "zstd", "compression.zstd.level": "-131072"}, nil, func(s settings) bool { return s.codec == compress.Codec(4) && s.codecLevel == -131072 }, ""},
+	{"compression.type=lzo", map[string]string{"compression.type": "lzo"}, []string{"compression.type"}, nil, ""},
+	{"incremental + compression", map[string]string{"buffer.memory.allocation.strategy": "incremental", "compression.type": "lz4"}, []string{"buffer.memory.allocation.strategy"}, nil, ""},
+	{"incremental + batch.size < 16384", map[string]string{"buffer.memory.allocation.strategy": "Incremental", "batch.size": "16383"}, nil, func(s settings) bool { return s.batchSize == 16383 }, "strategy is full"},
+	{"partitioner.rack.aware without client.rack", map[string]string{"partitioner.rack.aware": "true", "client.rack": " "}, []string{"partitioner.rack.aware"}, nil, ""},
+	{"partitioner.rack.aware with client.rack", map[string]string{"partitioner.rack.aware": "true", "client.rack": "r"}, nil, func(s settings) bool { return s.rackAware && s.clientRack == "r" }, ""},
+	{"bootstrap.servers=\"\"", map[string]string{"bootstrap.servers": ""}, []string{"bootstrap.servers"}, nil, ""},
+	{"bootstrap.servers, trailing comma", map[string]string{"bootstrap.servers": "a:1,"}, []string{"bootstrap.servers"}, nil, ""},
+	{"bootstrap.servers, duplicates", map[string]string{"bootstrap.servers": "a:1 , a:1"}, nil, func(s settings) bool { return reflect.DeepEqual(s.bootstrap, []string{"a:1", "a:1"}) }, ""},
+	{"bootstrap.servers=nohost", map[string]string{"bootstrap.servers": "nohost"}, []string{"bootstrap.servers"}, nil, ""},
+	{"security.protocol=plaintext", map[string]string{"security.protocol": "plaintext"}, nil, nil, ""},
+	{"security.protocol=ssl (known, not supported yet)", map[string]string{"security.protocol": "ssl"}, []string{"security.protocol"}, nil, ""},
+	{"security.protocol=foo", map[string]string{"security.protocol": "foo"}, []string{"security.protocol"}, nil, ""},
+	{"SASL_* without jaas config", map[string]string{"security.protocol": "SASL_PLAINTEXT"}, []string{"security.protocol"}, nil, ""},
+	{"SASL_* + sasl.mechanism=\"\"", map[string]string{"security.protocol": "SASL_SSL", "sasl.mechanism": ""}, []string{"sasl.mechanism"}, nil, ""},
+	{"unknown.key=1", map[string]string{"unknown.key": "1"}, nil, func(settings) bool { return true }, ""},
+	{"reconnect.backoff.ms without its max", map[string]string{"reconnect.backoff.ms": "5000"}, nil, func(s settings) bool {
+		return s.reconnectBackoff == 5*time.Second && s.reconnectBackoffMax == 5*time.Second
+	}, "the backoff does not grow"},
+	{"retry.backoff.ms > retry.backoff.max.ms", map[string]string{"retry.backoff.ms": "5000"}, nil, func(s settings) bool {
+		return s.retryBackoff == time.Second && s.retryBackoffMax == time.Second
+	}, "retry.backoff.ms is greater"},
+	{"connection.setup.timeout > its max", map[string]string{"socket.connection.setup.timeout.ms": "40000"}, nil, func(s settings) bool {
+		return s.setupTimeout == 30*time.Second && s.setupTimeoutMax == 30*time.Second
+	}, "socket.connection.setup.timeout.ms is greater"},
+	{"metadata.max.idle.ms=100", map[string]string{"metadata.max.idle.ms": "100"}, []string{"metadata.max.idle.ms"}, nil, ""},
+	{"max.block.ms=0, request.timeout.ms=0", map[string]string{"max.block.ms": "0", "request.timeout.ms": "0"}, nil, func(s settings) bool { return s.maxBlock == 0 && s.requestTimeout == 0 }, ""},
+	{"delivery.timeout.ms=0 with nothing to cover", map[string]string{"delivery.timeout.ms": "0", "linger.ms": "0", "request.timeout.ms": "0"}, nil, func(s settings) bool { return s.deliveryTimeout == 0 }, ""},
+	{"negative retries, linger, socket buffers, 0 in flight", map[string]string{
+		"retries": "-1", "linger.ms": "-1", "send.buffer.bytes": "-2", "receive.buffer.bytes": "-2", "max.in.flight.requests.per.connection": "0",
+	}, []string{"linger.ms", "max.in.flight.requests.per.connection", "receive.buffer.bytes", "retries", "send.buffer.bytes"}, nil, ""},
+	{"partitioner.class without Config.Partitioner", map[string]string{"partitioner.class": "com.example.Mine"}, []string{"partitioner.class"}, nil, ""},
+}
+
+func TestInterplayAsInKafka(t *testing.T) {
+	for _, line := range interplays {
+		t.Run(line.input, func(t *testing.T) {
+			s, err := resolveProperties(line.props)
+			require.Equal(t, line.faults, faultNames(t, err), "%v", err)
+			if err != nil {
+				return
+			}
+			if line.holds != nil {
+				require.True(t, line.holds(s), "%+v", s)
+			}
+			var log bytes.Buffer
+			s.logger = slog.New(slog.NewTextHandler(&log, nil))
+			s.logNotes()
+			require.Contains(t, log.String(), line.logs)
+			if line.logs == "" {
+				require.Empty(t, log.String())
+			}
+		})
+	}
+}
+
+func TestZeroConfigIsKafkasDefault(t *testing.T) {
+	s, err := Config{BootstrapServers: []string{"localhost:9092"}}.resolve()
+	require.NoError(t, err)
+	require.NotNil(t, s.logger)
+	require.Nil(t, s.dial)
+	require.Regexp(t, `^producer-\d+$`, s.clientID)
+	s.logger, s.clientID = nil, ""
+	require.Equal(t, settings{
+		bootstrap: []string{"localhost:9092"}, metadataMaxAge: 5 * time.Minute, metadataMaxIdle: 5 * time.Minute,
+		rebootstrap: true, rebootstrapTrigger: 5 * time.Minute, reconnectBackoff: 50 * time.Millisecond, reconnectBackoffMax: time.Second,
+		setupTimeout: 10 * time.Second, setupTimeoutMax: 30 * time.Second, connectionsMaxIdle: 9 * time.Minute,
+		sendBuffer: 131072, receiveBuffer: 32768, acks: -1, idempotent: true, retries: math.MaxInt32, maxInFlight: 5,
+		retryBackoff: 100 * time.Millisecond, retryBackoffMax: time.Second, deliveryTimeout: 2 * time.Minute, requestTimeout: 30 * time.Second,
+		linger: 5 * time.Millisecond, maxBlock: time.Minute, maxRequestSize: 1048576, batchSize: 16384, bufferMemory: 33554432,
+		codecLevel: compress.DefaultLevel, adaptive: true, transactionTimeout: time.Minute,
+		metricsNumSamples: 2, metricsSampleWindow: 30 * time.Second, metricsPush: true, metadataClusterCheck: true,
+	}, s)
+}
+
+func TestNegativeIsNone(t *testing.T) {
+	s, err := Config{
+		BootstrapServers: []string{"a:1"}, Linger: -1, Retries: -1, MaxBlock: -time.Hour, BatchSize: -7, MaxRequestSize: -1, BufferMemory: -1,
+		RequestTimeout: -1, DeliveryTimeout: -1, RetryBackoff: -1, RetryBackoffMax: -1, ReconnectBackoff: -1, MetadataMaxAge: -1,
+		SendBufferBytes: -1, ReceiveBufferBytes: -1, ConnectionsMaxIdle: -1, BootstrapResolveTimeout: -1, MetricsSampleWindow: -1,
+	}.resolve()
+	require.NoError(t, err)
+	require.Zero(t, s.linger)
+	require.Zero(t, s.retries)
+	require.False(t, s.idempotent)
+	require.Zero(t, s.maxBlock)
+	require.Equal(t, 1, s.batchSize)
+	require.Zero(t, s.maxRequestSize)
+	require.Zero(t, s.bufferMemory)
+	require.Zero(t, s.requestTimeout)
+	require.Zero(t, s.deliveryTimeout)
+	require.Zero(t, s.retryBackoff)
+	require.Zero(t, s.retryBackoffMax)
+	require.Zero(t, s.reconnectBackoffMax)
+	require.Zero(t, s.metadataMaxAge)
+	require.Equal(t, -1, s.sendBuffer)
+	require.Equal(t, -1, s.receiveBuffer)
+	require.Equal(t, maxDuration, s.connectionsMaxIdle)
+}
+
+func TestFieldsAreCheckedAndAllFaultsReported(t *testing.T) {
+	_, err := Config{
+		BootstrapServers: []string{"a:1", "b", "c:99999"}, Acks: 9, Idempotence: 7, Compression: 5, SecurityProtocol: 8,
+		ClientDNSLookup: 2, MetadataRecoveryStrategy: 2, BufferMemoryAllocationStrategy: 2, MetricsRecordingLevel: 3,
+		MetadataMaxIdle: 4999*time.Millisecond + 999*time.Microsecond, MaxInFlightRequestsPerConnection: -1, SendBufferBytes: -2,
+		SocketConnectionSetupTimeout: -1, CompressionZstdLevel: new(23), CompressionGzipLevel: new(0), CompressionLZ4Level: new(0),
+		DeliveryTimeout: math.MaxInt64, RequestTimeout: math.MaxInt64, MetricsNumSamples: -1, TransactionTimeout: -1,
+		ClientID: strings.Repeat("x", 40000),
+	}.resolve()
+	names := faultNames(t, err)
+	require.Equal(t, []string{"bootstrap.servers", "bootstrap.servers"}, slices.DeleteFunc(slices.Clone(names), func(n string) bool { return n != "bootstrap.servers" }))
+	for _, name := range []string{
+		"acks", "enable.idempotence", "compression.type", "security.protocol", "client.dns.lookup", "metadata.recovery.strategy",
+		"buffer.memory.allocation.strategy", "metrics.recording.level", "metadata.max.idle.ms", "max.in.flight.requests.per.connection",
+		"send.buffer.bytes", "socket.connection.setup.timeout.ms", "compression.zstd.level", "compression.gzip.level", "compression.lz4.level",
+		"delivery.timeout.ms", "request.timeout.ms", "metrics.num.samples", "transaction.timeout.ms", "client.id",
+	} {
+		require.Contains(t, names, name)
+	}
+	require.Less(t, len(err.Error()), 10000)
+}
+
+func TestLongDurationsAreCut(t *testing.T) {
+	for _, c := range []Config{{MetadataMaxAge: math.MaxInt64, MaxBlock: math.MaxInt64}, mustParse(t, map[string]string{
+		"metadata.max.age.ms": "9223372036854775807", "max.block.ms": "9223372036854775807",
+	})} {
+		c.BootstrapServers = []string{"a:1"}
+		s, err := c.resolve()
+		require.NoError(t, err)
+		require.Equal(t, maxDuration, s.metadataMaxAge)
+		require.Equal(t, maxDuration, s.maxBlock)
+	}
+}
+
+func mustParse(t *testing.T, props map[string]string) Config {
+	t.Helper()
+	c, err := ParseProperties(props)
+	require.NoError(t, err)
+	return c
+}
+
+func TestClientIDIsNumberedUnlessGiven(t *testing.T) {
+	before := clientIDs.Load()
+	c := Config{BootstrapServers: []string{"a:1"}}
+	one, err := c.resolve()
+	require.NoError(t, err)
+	two, err := c.resolve()
+	require.NoError(t, err)
+	require.Equal(t, "producer-"+strconv.FormatInt(before+1, 10), one.clientID)
+	require.Equal(t, "producer-"+strconv.FormatInt(before+2, 10), two.clientID)
+
+	_, err = Config{}.resolve()
+	require.Error(t, err)
+	require.Equal(t, before+2, clientIDs.Load(), "a refused Config takes no number")
+
+	c.ClientID = "mine"
+	s, err := c.resolve()
+	require.NoError(t, err)
+	require.Equal(t, "mine", s.clientID)
+
+	s, err = resolveProperties(map[string]string{"client.id": ""})
+	require.NoError(t, err)
+	require.Empty(t, s.clientID, "empty by hand stays empty")
+}
+
+func TestBootstrapServers(t *testing.T) {
+	for server, want := range map[string]string{
+		"127.0.0.1:8000": "127.0.0.1:8000",
+		"localhost:8080": "localhost:8080",
+		"[::1]:8000":     "[::1]:8000",
+		"[2001:db8:85a3:8d3:1319:8a2e:370:7348]:1234": "[2001:db8:85a3:8d3:1319:8a2e:370:7348]:1234",
+		"[fe80::1%eth0]:9092":                         "[fe80::1%eth0]:9092",
+		"::1:9092":                                    "[::1]:9092", // as Kafka's client reads it
+		"PLAINTEXT://broker-1.example.com:9092":       "broker-1.example.com:9092",
+		"broker_1:09092":                              "broker_1:9092",
+		"xn--bcher-kva.example:1":                     "xn--bcher-kva.example:1",
+	} {
+		addr, reason := parseServer(server)
+		require.Empty(t, reason, server)
+		require.Equal(t, want, addr, server)
+	}
+	for _, server := range []string{
+		"", "127.0.0.1", "localhost:", "localhost:70000", "localhost:0", "localhost:-1", "localhost:+1", "localhost:9092x", ":9092", "[::1]", "[::1",
+		"[]:1", "[::1:9092", " localhost:9999", "localhost:9999 ", "localhost:9997 localhost:9998", "localhost:9997\nlocalhost:9998", "a:1,b:2",
+		"http://a/b:1", "ho\x00st:1", "bücher.example:1",
+	} {
+		addr, reason := parseServer(server)
+		require.NotEmpty(t, reason, "%q gave %q", server, addr)
+	}
+}
+
+func TestSecurityThatIsMissingIsNotIgnored(t *testing.T) {
+	for _, p := range []SecurityProtocol{SSL, SASLPlaintext, SASLSSL} {
+		_, err := Config{BootstrapServers: []string{"a:1"}, SecurityProtocol: p}.resolve()
+		require.Equal(t, []string{"security.protocol"}, faultNames(t, err))
+		require.ErrorIs(t, err, errors.ErrUnsupported)
+	}
+	_, err := Config{}.resolve()
+	require.NotErrorIs(t, err, errors.ErrUnsupported)
+}
+
+func TestLoggerCarriesTheClientID(t *testing.T) {
+	var log bytes.Buffer
+	c := Config{BootstrapServers: []string{"a:1"}, ClientID: "mine", Acks: AcksLeader, Logger: slog.New(slog.NewTextHandler(&log, nil))}
+	s, err := c.resolve()
+	require.NoError(t, err)
+	s.logNotes()
+	require.Contains(t, log.String(), "client_id=mine")
+	require.Equal(t, 1, strings.Count(log.String(), "\n"))
+}
+
+func TestPartitionerOfTheUserAnswersPartitionerClass(t *testing.T) {
+	c, err := ParseProperties(map[string]string{"bootstrap.servers": "a:1", "partitioner.class": "com.example.Mine"})
+	require.NoError(t, err)
+	c.Partitioner = anyPartitioner{}
+	s, err := c.resolve()
+	require.NoError(t, err)
+	require.Equal(t, c.Partitioner, s.partitioner)
+}
+
+// anyPartitioner is a Partitioner by name only; the embedded interface is never called.
+type anyPartitioner struct{ Partitioner }
+
+func TestEnumerationsPrintAsProperties(t *testing.T) {
+	for want, v := range map[string]any{
+		"all": AcksAll, "0": AcksNone, "1": AcksLeader, "zstd": CompressionZstd, "SASL_PLAINTEXT": SASLPlaintext, "enabled": Enabled, "none": MetadataRecoveryNone,
+		"use_all_dns_ips": UseAllDNSIPs, "incremental": BufferAllocationIncremental, "TRACE": RecordingTrace, "Compression(9)": Compression(9),
+	} {
+		require.Equal(t, want, v.(interface{ String() string }).String())
+	}
+}
+
+type failingReader struct{}
+
+func (failingReader) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }

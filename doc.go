@@ -1,0 +1,51 @@
+// Package quill is a Kafka producer: Java's KafkaProducer for Go, without cgo. Its names, defaults
+// and promises are Kafka's; where it goes further, see "Deviations" below.
+//
+//	p, err := quill.New(quill.Config{BootstrapServers: []string{"localhost:9092"}}, quill.String, quill.String)
+//	if err != nil { … }
+//	defer p.Close(ctx)
+//
+//	p.SendFunc(ctx, quill.Record[string, string]{Topic: "orders", Key: "42", Value: "paid"},
+//		func(m quill.RecordMetadata, err error) { … })                 // with a callback
+//	m, err := p.Send(ctx, r).Wait(ctx)                                // or wait for the future
+//
+// # How it works
+//
+// Send runs the interceptors, serializes key and value, chooses a partition (the record's own, a
+// custom partitioner's, the murmur2 hash of the key, or Kafka's sticky partition), and writes the
+// record, in its final form, into the partition's open batch. Batches live in one buffer of
+// buffer.memory bytes; when it is full, Send waits. One goroutine in the background sends batches
+// that are full or have lingered, many partitions to a request and up to five requests at a time to
+// a node, and handles what comes back: success, retries in order, deadlines.
+//
+// # Promises
+//
+//   - A success with acks=all (the default) is in the log of the partition, at the offset told.
+//   - Records of one partition keep the order of their Sends, across retries and leader changes.
+//   - Retries make no duplicates (idempotence, on by default).
+//   - Each Send has one outcome, told once, to the callback and to the future alike; an error says
+//     whether the record was not sent, may have been written, or was rejected.
+//   - It is told within delivery.timeout.ms of the append; Send itself blocks at most max.block.ms.
+//   - Memory is bounded by buffer.memory, compression included.
+//   - Callbacks of a partition run in order, never under a lock, and may use the producer.
+//   - Flush waits for what was sent before it and nothing later. Close drains, until its context
+//     ends; then it fails what is left and returns.
+//
+// # Deviations from Java, on purpose
+//
+//   - A sequence is never given to another batch while a batch may be in the log under it. Java does
+//     so in two cases (KAFKA-14397, KAFKA-14034) and can write twice or drop.
+//   - A Send that waits for memory makes lingering batches go at once. Java sits the linger out.
+//   - Flush, Close and Send in a callback never deadlock: they return an error instead of waiting
+//     for themselves. Close returns by its deadline even if a callback blocks.
+//   - buffer.memory is a hard bound, compressed copies and batches in flight included.
+//   - A Send to a partition that does not exist fails after one fresh look at the metadata, not
+//     after max.block.ms.
+//   - Every failure of a Send is told through its future and callback, never by a second way.
+//   - SendSync does not wait out linger.ms.
+//
+// # Testing
+//
+// Package quilltest has an in-memory cluster that speaks the real protocol, and MockProducer. The
+// producer runs inside testing/synctest bubbles.
+package quill

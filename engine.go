@@ -1,0 +1,482 @@
+package quill
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/quill-kafka/quill/internal/backoff"
+	"github.com/quill-kafka/quill/metadata"
+	"github.com/quill-kafka/quill/network"
+	"github.com/quill-kafka/quill/protocol"
+)
+
+// engine is the producer on bytes, which every typed Producer is a view of: one buffer, one set of
+// connections, one sender.
+type engine struct {
+	cfg      settings
+	acc      *accumulator
+	box      *inbox
+	board    *board
+	clock    *coarseClock
+	dispatch *dispatcher
+	sender   *sender
+
+	closeOnce        sync.Once
+	closePartitioner sync.Once
+	closed           atomic.Bool   // no more sends
+	gone             chan struct{} // closed with it: wakes senders that wait for metadata
+	fatal            atomic.Pointer[Error]
+}
+
+var errClosedSend = &Error{Op: "send", Kind: ErrClosed, Partition: -1, Node: -1}
+
+// newEngine builds and starts an engine. When it fails nothing is left running.
+func newEngine(cfg Config) (*engine, error) {
+	s, err := cfg.resolve()
+	if err != nil {
+		return nil, err
+	}
+	cfg.logUnused(s.logger)
+	s.logNotes()
+	if s.partitioner != nil {
+		if err := configurePlugin(s.partitioner, ClientInfo{ClientID: s.clientID, Logger: s.logger}); err != nil {
+			return nil, fmt.Errorf("configure partitioner: %w", err)
+		}
+	}
+	if s.transactionalID != "" {
+		return nil, &ConfigError{Faults: []ConfigFault{{Name: "transactional.id", Value: s.transactionalID,
+			Reason: "transactions are not supported yet", Fix: "leave it unset", Unsupported: true}}}
+	}
+	e := &engine{cfg: s, box: newInbox(), board: newBoard(), clock: newCoarseClock(), gone: make(chan struct{})}
+	e.acc = newAccumulator(&e.cfg, e.box, e.clock)
+	seal, err := newSealer(s.codec, s.codecLevel, e.acc.pool)
+	if err != nil {
+		return nil, &Error{Op: "new producer", Kind: ErrConfig, Partition: -1, Node: -1, Cause: err}
+	}
+	if err := e.checkBootstrap(); err != nil {
+		return nil, err
+	}
+	e.dispatch = newDispatcher(e.acc, s.logger)
+	e.acc.inCallback = e.dispatch.inside
+	e.sender = &sender{
+		cfg: &e.cfg, acc: e.acc, box: e.box, dispatch: e.dispatch, sealer: seal, logger: s.logger,
+		refresh: newRefresher(&e.cfg, e.board, rand.Float64), retry: backoff.New(s.retryBackoff, s.retryBackoffMax),
+		snapshot: new(metadata.Snapshot), nodes: map[int32]*nodeOut{}, leaderless: map[*partitionQueue]struct{}{},
+		idem: idempotence{on: s.idempotent, id: -1, epoch: -1}, finished: make(chan struct{}), onFatal: e.setFatal,
+	}
+	e.sender.client = network.New(network.Config{
+		ClientID: s.clientID, SoftwareName: softwareName, SoftwareVersion: softwareVersion(), Post: e.box.post,
+		DialContext: s.dial, MaxInFlight: s.maxInFlight, RequestTimeout: s.requestTimeout,
+		SetupTimeout: s.setupTimeout, SetupTimeoutMax: s.setupTimeoutMax,
+		ReconnectBackoff: s.reconnectBackoff, ReconnectBackoffMax: s.reconnectBackoffMax,
+		MaxIdle: s.connectionsMaxIdle, SendBuffer: s.sendBuffer, ReceiveBuffer: s.receiveBuffer,
+		CanonicalNames: s.canonicalNames, Logger: s.logger,
+	})
+	e.sender.client.SetBootstrap(s.bootstrap)
+	go e.dispatch.run() // ends after dispatch.close, in close
+	go e.sender.run()   // ends after the order to close, in close
+	return e, nil
+}
+
+const softwareName = "quill"
+
+// softwareVersion is this module's version as the user's binary was built with it (KIP-511).
+func softwareVersion() string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, dep := range info.Deps {
+			if dep.Path == "github.com/quill-kafka/quill" && dep.Version != "" && dep.Version != "(devel)" {
+				return dep.Version
+			}
+		}
+	}
+	return "devel"
+}
+
+// checkBootstrap refuses bootstrap servers none of whose names can be resolved, as Java does, unless
+// a dialer of the user's resolves them or bootstrap.resolve.timeout.ms allows it to take longer.
+func (e *engine) checkBootstrap() error {
+	if e.cfg.dial != nil || e.cfg.bootstrapResolveTimeout > 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), resolveLimit)
+	defer cancel()
+	var last error
+	for _, server := range e.cfg.bootstrap {
+		host, _, err := net.SplitHostPort(server)
+		if err == nil {
+			_, err = net.DefaultResolver.LookupHost(ctx, host)
+		}
+		if err == nil {
+			return nil
+		}
+		last = err
+	}
+	return &ConfigError{Faults: []ConfigFault{{Name: "bootstrap.servers", Value: fmt.Sprint(e.cfg.bootstrap),
+		Reason: "no host name can be resolved: " + last.Error(), Fix: "give at least one that can, or set bootstrap.resolve.timeout.ms"}}}
+}
+
+// resolveLimit bounds the name look-ups in New.
+const resolveLimit = 30 * time.Second
+
+func (e *engine) setFatal(err *Error) {
+	e.fatal.Store(err)
+	e.acc.refused.Store(err)
+	e.acc.pool.close()
+	e.board.poke()
+}
+
+// refusal is why no more sends are taken.
+func (e *engine) refusal() *Error {
+	if err := e.fatal.Load(); err != nil {
+		return err
+	}
+	return errClosedSend
+}
+
+// blockLimit bounds how long one Send may wait: max.block.ms, which its waits for metadata and for
+// memory share. The clock is first read when there is something to wait for.
+type blockLimit struct {
+	max time.Duration
+	at  time.Time
+}
+
+func (l *blockLimit) until() time.Time {
+	if l.at.IsZero() {
+		l.at = time.Now().Add(l.max)
+	}
+	return l.at
+}
+
+// waited is the time spent so far.
+func (l *blockLimit) waited() time.Duration { return l.max - time.Until(l.until()) }
+
+// newTopic makes the state of a topic that is first sent to.
+func (e *engine) newTopic(name string) *topicState {
+	return &topicState{name: name, sticky: newStickyPartitioner(e.cfg.batchSize, e.cfg.adaptive, e.cfg.rackAware, e.cfg.clientRack, rand.Uint32)}
+}
+
+// topicFor returns a topic's state with usable metadata, waiting for them if they are not there.
+// If the record asks for a partition that is not among the known ones, one fresh look is taken
+// before that is an error.
+func (e *engine) topicFor(ctx context.Context, r *outgoing) (*topicState, *metadata.Topic, *Error) {
+	if t := e.acc.topic(r.topic); t != nil {
+		if info := t.info.Load(); info != nil && info.Err == nil && (!r.partition.set || inRange(r.partition.id, info)) {
+			if !t.used.Load() {
+				t.used.Store(true)
+			}
+			return t, info, nil
+		}
+	}
+	return e.findTopic(ctx, r)
+}
+
+// findTopic is topicFor for a topic or partition that is not known yet.
+func (e *engine) findTopic(ctx context.Context, r *outgoing) (*topicState, *metadata.Topic, *Error) {
+	if e.acc.refused.Load() != nil {
+		return nil, nil, e.refusal()
+	}
+	if err := checkTopicName(r.topic); err != nil {
+		return nil, nil, err
+	}
+	if r.partition.set && r.partition.id < 0 {
+		return nil, nil, &Error{Op: "send", Kind: ErrInvalidPartition, Topic: r.topic, Partition: r.partition.id, Node: -1, Reason: "a partition is never negative"}
+	}
+	t := e.acc.ensureTopic(r.topic, e.newTopic)
+	if !r.mayWait {
+		e.box.want(t)
+		return nil, nil, &Error{Op: "send", Kind: ErrWouldBlock, Topic: r.topic, Partition: -1, Node: -1, Reason: "the topic's metadata are not here yet"}
+	}
+	return e.awaitTopic(ctx, t, r.partition, e.waitLimit(r))
+}
+
+// waitLimit is the limit on all waits of the record's Send.
+func (e *engine) waitLimit(r *outgoing) *blockLimit {
+	r.limit.max = e.cfg.maxBlock
+	return &r.limit
+}
+
+func inRange(p int32, info *metadata.Topic) bool { return p >= 0 && int(p) < len(info.Partitions) }
+
+// awaitTopic waits until the topic is known (and a partition asked for, after a fresh look).
+func (e *engine) awaitTopic(ctx context.Context, t *topicState, partition PartitionID, limit *blockLimit) (*topicState, *metadata.Topic, *Error) {
+	if e.dispatch.inside() {
+		return nil, nil, &Error{Op: "send", Kind: ErrInCallback, Topic: t.name, Partition: -1, Node: -1, Reason: "the topic's metadata are not here yet"}
+	}
+	timer := time.NewTimer(time.Until(limit.until()))
+	defer timer.Stop()
+	_, seen, _, _ := e.board.look()
+	for {
+		snapshot, answers, lastErr, changed := e.board.look()
+		if e.acc.refused.Load() != nil {
+			return nil, nil, e.refusal()
+		}
+		known, ok := snapshot.Topic(t.name)
+		info := t.info.Load()
+		switch {
+		case ok && known.Err != nil && answers > seen && !retriableTopicError(known.Err):
+			return nil, nil, topicError(t.name, known.Err, limit.waited())
+		case info != nil && info.Err == nil && (!partition.set || inRange(partition.id, info)):
+			return t, info, nil
+		case info != nil && info.Err == nil && answers > seen && lastErr == nil:
+			return nil, nil, &Error{Op: "send", Kind: ErrInvalidPartition, Topic: t.name, Partition: partition.id, Node: -1,
+				Reason: fmt.Sprintf("the topic has %d partitions", len(info.Partitions))}
+		}
+		e.box.want(t)
+		select {
+		case <-changed:
+		case <-e.gone:
+			return nil, nil, e.refusal()
+		case <-ctx.Done():
+			return nil, nil, &Error{Op: "send", Kind: context.Cause(ctx), Topic: t.name, Partition: -1, Node: -1,
+				Elapsed: limit.waited(), Reason: "waiting for the topic's metadata", Cause: lastCause(known, lastErr)}
+		case <-timer.C:
+			return nil, nil, metadataTimeout(t.name, e.cfg.maxBlock, lastCause(known, lastErr))
+		}
+	}
+}
+
+func lastCause(known *metadata.Topic, lastErr error) error {
+	if known != nil && known.Err != nil {
+		return known.Err
+	}
+	return lastErr
+}
+
+// checkTopicName refuses what no broker accepts (org.apache.kafka.common.internals.Topic).
+func checkTopicName(name string) *Error {
+	reason := ""
+	switch {
+	case name == "":
+		reason = "the name is empty"
+	case name == "." || name == "..":
+		reason = "the name must not be \".\" or \"..\""
+	case len(name) > maxTopicName:
+		reason = fmt.Sprintf("the name has %d characters, at most %d are allowed", len(name), maxTopicName)
+	default:
+		for i := range len(name) {
+			c := name[i]
+			if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '.' || c == '_' || c == '-' {
+				continue
+			}
+			reason = "only letters, digits, '.', '_' and '-' are allowed"
+			break
+		}
+	}
+	if reason == "" {
+		return nil
+	}
+	return &Error{Op: "send", Kind: ErrInvalidTopic, Topic: name, Partition: -1, Node: -1, Reason: reason}
+}
+
+const maxTopicName = 249
+
+// outgoing is one record on its way through Send, and where it ended up.
+type outgoing struct {
+	appendInput
+	topic     string
+	partition PartitionID
+	mayWait   bool
+	limit     blockLimit
+	chosen    int32 // its partition as far as it is known, -1
+	at        position
+}
+
+// metadata is what is known of a record that was not appended.
+func (r *outgoing) metadata() RecordMetadata {
+	return RecordMetadata{Topic: r.topic, Partition: r.chosen, Offset: -1, KeySize: partSize(r.key), ValueSize: partSize(r.value)}
+}
+
+// send partitions and appends a record.
+func (e *engine) send(ctx context.Context, r *outgoing, t *topicState, info *metadata.Topic) *Error {
+	r.maxSize = protocol.MaxRecordSize(r.key, r.value, r.headers)
+	if size := r.maxSize + protocol.BatchOverhead; size > e.cfg.maxRequestSize || int64(size) > e.cfg.bufferMemory {
+		return e.tooLarge(r, size)
+	}
+	var limit *blockLimit
+	if r.mayWait {
+		limit = e.waitLimit(r)
+	}
+	previous := int32(-1)
+	for {
+		p, sticky, err := e.choose(r, t, info)
+		if err == nil && e.cfg.partitioner != nil && !r.partition.set {
+			p, err = e.onNewBatch(r, t, info, p, &previous)
+		}
+		if err != nil {
+			return err
+		}
+		r.chosen = p
+		at, failed := e.acc.append(ctx, t.queue(p), &r.appendInput, sticky, limit)
+		if failed == nil {
+			r.at = at
+			return nil
+		}
+		if failed != errMoved {
+			return e.sendError(failed, t.name, p)
+		}
+	}
+}
+
+// sendError makes err say which record it concerns.
+func (e *engine) sendError(err error, topic string, partition int32) *Error {
+	if err == ErrWouldBlock {
+		return &Error{Op: "send", Kind: ErrWouldBlock, Topic: topic, Partition: partition, Node: -1, Reason: "buffer memory is used up"}
+	}
+	if err, ok := errors.AsType[*Error](err); ok {
+		if err.Kind == ErrClosed && e.fatal.Load() != nil {
+			return e.refusal()
+		}
+		own := *err
+		own.Topic, own.Partition, own.Node = topic, partition, -1
+		return &own
+	}
+	return &Error{Op: "send", Topic: topic, Partition: partition, Node: -1, Cause: err}
+}
+
+func (r *outgoing) partitionOr(other int32) int32 {
+	if r.partition.set {
+		return r.partition.id
+	}
+	return other
+}
+
+// tooLarge is the failure of a record that no request or no buffer can hold.
+func (e *engine) tooLarge(r *outgoing, size int) *Error {
+	reason := fmt.Sprintf("the record is up to %d bytes when serialized, buffer.memory is %d", size, e.cfg.bufferMemory)
+	if size > e.cfg.maxRequestSize {
+		reason = fmt.Sprintf("the record is up to %d bytes when serialized, max.request.size is %d", size, e.cfg.maxRequestSize)
+	}
+	return &Error{Op: "send", Kind: ErrRecordTooLarge, Topic: r.topic, Partition: r.chosen, Node: -1, Reason: reason}
+}
+
+// choose finds the partition: the record's own, the custom partitioner's, the key's, or the sticky one.
+func (e *engine) choose(r *outgoing, t *topicState, info *metadata.Topic) (p int32, sticky bool, err *Error) {
+	switch {
+	case r.partition.set:
+		return r.partition.id, false, nil
+	case e.cfg.partitioner != nil:
+		p, err = e.custom(r, t, info)
+		return p, false, err
+	case r.key != nil && !e.cfg.ignoreKeys:
+		return KeyPartition(r.key, len(info.Partitions)), false, nil
+	default:
+		return t.sticky.peek(info), true, nil
+	}
+}
+
+// custom asks the user's partitioner.
+func (e *engine) custom(r *outgoing, t *topicState, info *metadata.Topic) (p int32, err *Error) {
+	snapshot, _, _, _ := e.board.look()
+	p, failed := choosePartition(e.cfg.partitioner, PartitionInput{Topic: info, Cluster: snapshot, Key: r.key, Value: r.value, Headers: r.headers})
+	if failed != nil {
+		return -1, e.sendError(failed, t.name, -1)
+	}
+	return p, nil
+}
+
+// onNewBatch tells a partitioner that wants to know that the record would open a new batch, once per
+// record, and asks it again: it may move on to another partition then.
+func (e *engine) onNewBatch(r *outgoing, t *topicState, info *metadata.Topic, p int32, previous *int32) (int32, *Error) {
+	observer, ok := e.cfg.partitioner.(BatchPartitioner)
+	if !ok || *previous >= 0 || e.acc.hasRoom(t.queue(p), &r.appendInput) {
+		return p, nil
+	}
+	*previous = p
+	if err := guard(func() error { observer.OnNewBatch(info, p); return nil }); err != nil {
+		return -1, &Error{Op: "choose a partition", Kind: ErrPartitioner, Topic: t.name, Partition: -1, Node: -1, Cause: err}
+	}
+	return e.custom(r, t, info)
+}
+
+// flush makes everything sent so far go out and waits for its fate.
+func (e *engine) flush(ctx context.Context) error {
+	if e.dispatch.inside() {
+		return &Error{Op: "flush", Kind: ErrInCallback, Partition: -1, Node: -1}
+	}
+	results := e.acc.beginFlush()
+	e.box.nudge()
+	for _, r := range results {
+		if err := awaitResult(ctx, r); err != nil {
+			return &Error{Op: "flush", Kind: err, Partition: -1, Node: -1}
+		}
+	}
+	return nil
+}
+
+// awaitResult waits for a result and, if its batch was split, for its parts.
+func awaitResult(ctx context.Context, r *result) error {
+	if ch := r.wait(); ch != nil {
+		select {
+		case <-ch:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	for _, c := range r.children {
+		if err := awaitResult(ctx, c.res); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// close stops taking sends, drains until ctx ends, then gives up what is left. See Producer.Close.
+func (e *engine) close(ctx context.Context) (err error) {
+	inside := e.dispatch.inside()
+	e.closeOnce.Do(func() {
+		e.closed.Store(true)
+		e.acc.refused.CompareAndSwap(nil, errClosedSend)
+		e.acc.pool.close()
+		close(e.gone)
+		e.box.order(func(s *sender, _ time.Time) { s.closing = true })
+	})
+	if inside {
+		e.abort()
+		return &Error{Op: "close", Kind: ErrInCallback, Partition: -1, Node: -1, Reason: "everything unfinished was given up, the rest of Close goes on by itself"}
+	}
+	select {
+	case <-e.sender.finished:
+	case <-ctx.Done():
+		e.abort()
+		err = &Error{Op: "close", Kind: ErrForceClosed, Partition: -1, Node: -1, Cause: context.Cause(ctx)}
+		select {
+		case <-e.sender.finished:
+		case <-time.After(abortGrace):
+		}
+	}
+	e.clock.close()
+	e.dispatch.close()
+	e.closePartitioner.Do(func() {
+		if fault := closePlugin(e.cfg.partitioner); fault != nil && err == nil {
+			err = fmt.Errorf("close partitioner: %w", fault)
+		}
+	})
+	select {
+	case <-e.dispatch.done:
+	case <-ctx.Done():
+		select { // let go of what needs no user code
+		case <-e.dispatch.done:
+		case <-time.After(abortGrace):
+		}
+	}
+	return err
+}
+
+// abortGrace is how long a Close whose time is over waits for its goroutines to see that.
+const abortGrace = 100 * time.Millisecond
+
+// abort fails everything that has no fate yet.
+func (e *engine) abort() {
+	e.box.order(func(s *sender, _ time.Time) {
+		if s.aborting == nil {
+			s.aborting = &Error{Kind: ErrForceClosed}
+		}
+	})
+}

@@ -1,0 +1,448 @@
+package quill
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/quill-kafka/quill/protocol"
+)
+
+// Every failure of this package is one of the sentinels below, usually inside an *Error that says
+// where and when. errors.Is answers three questions about it:
+//
+//	errors.Is(err, quill.ErrTimeout)                      what happened (a sentinel)
+//	errors.Is(err, quill.ErrRetriable)                    what can be done (a class)
+//	errors.Is(err, protocol.NotLeaderOrFollower)          what the broker said (an error code)
+//
+// Some sentinels are special cases of others: ErrBufferExhausted is also an ErrTimeout.
+var (
+	// ErrClosed: the producer is closed, or was closed before the record was sent.
+	ErrClosed error = &sentinel{text: "producer is closed"}
+	// ErrForceClosed: Close ran out of time and gave the record up. Is also ErrClosed.
+	ErrForceClosed error = &sentinel{text: "producer was closed forcefully", parent: ErrClosed}
+	// ErrTimeout: something took longer than a time-out of the Config allows.
+	ErrTimeout error = &sentinel{text: "timed out"}
+	// ErrDeliveryTimeout: delivery.timeout.ms passed before the record's fate was known. Is also ErrTimeout.
+	ErrDeliveryTimeout error = &sentinel{text: "delivery timed out", parent: ErrTimeout}
+	// ErrBufferExhausted: no buffer memory became free within max.block.ms. Is also ErrTimeout.
+	ErrBufferExhausted error = &sentinel{text: "buffer memory is exhausted", parent: ErrTimeout}
+	// ErrMemoryShare: one partition or node holds all the buffer memory it may. Is also ErrBufferExhausted.
+	ErrMemoryShare error = &sentinel{text: "share of the buffer memory is used up", parent: ErrBufferExhausted}
+	// ErrWouldBlock: TrySend would have had to wait for metadata or memory.
+	ErrWouldBlock error = &sentinel{text: "send would block"}
+	// ErrInCallback: Flush, Close or a send that has to wait was called from a callback, where it could never end.
+	ErrInCallback error = &sentinel{text: "cannot block inside a callback"}
+	// ErrRecordTooLarge: the record exceeds max.request.size, buffer.memory or the broker's limit.
+	ErrRecordTooLarge error = &sentinel{text: "record is too large"}
+	// ErrInvalidRecord: the broker refused this very record (KIP-467).
+	ErrInvalidRecord error = &sentinel{text: "record is invalid"}
+	// ErrBatchRejected: the broker refused the whole batch because of other records in it (KIP-467).
+	ErrBatchRejected error = &sentinel{text: "record was part of a batch with invalid records"}
+	// ErrInvalidTopic: the topic's name is not a legal one.
+	ErrInvalidTopic error = &sentinel{text: "topic name is invalid"}
+	// ErrInvalidPartition: the topic has no such partition, or the partitioner chose none.
+	ErrInvalidPartition error = &sentinel{text: "partition does not exist"}
+	// ErrSerialization: a serializer failed or panicked.
+	ErrSerialization error = &sentinel{text: "serializer failed"}
+	// ErrPartitioner: the partitioner failed or panicked.
+	ErrPartitioner error = &sentinel{text: "partitioner failed"}
+	// ErrUnsupportedVersion: the cluster does not speak a protocol version that is needed.
+	ErrUnsupportedVersion error = &sentinel{text: "cluster is too old or too new for this"}
+	// ErrConfig: the Config is wrong; the error is a *ConfigError.
+	ErrConfig error = &sentinel{text: "invalid configuration"}
+)
+
+// The classes of errors: what can be done about one. An error has at most one class.
+var (
+	// ErrRetriable: the same operation may succeed later. What the producer sends it retries itself;
+	// an error that reaches the caller has used up its retries or its time.
+	ErrRetriable error = &sentinel{text: "retriable"}
+	// ErrAbortable: the transaction has to be aborted; the producer goes on.
+	ErrAbortable error = &sentinel{text: "abortable"}
+	// ErrFatal: this producer can do no more; close it and make a new one.
+	ErrFatal error = &sentinel{text: "fatal"}
+)
+
+// sentinel is an error known by its address. It is also everything its parents are.
+type sentinel struct {
+	text   string
+	parent error
+}
+
+func (s *sentinel) Error() string { return s.text }
+
+func (s *sentinel) Unwrap() error { return s.parent }
+
+// Outcome says what is known about a failed record's whereabouts. It decides whether sending it
+// again can make a duplicate.
+type Outcome uint8
+
+const (
+	// NotSent records never left this process: sending them again makes no duplicate.
+	NotSent Outcome = iota
+	// MaybeWritten records left it and no answer came: they may be in the log or not.
+	MaybeWritten
+	// Rejected records were refused by the broker: they are not in the log.
+	Rejected
+)
+
+var outcomeNames = [...]string{"not sent", "maybe written", "rejected"}
+
+// String returns the outcome in words, "maybe written".
+func (o Outcome) String() string {
+	if int(o) < len(outcomeNames) {
+		return outcomeNames[o]
+	}
+	return "Outcome(" + strconv.Itoa(int(o)) + ")"
+}
+
+// Error is the failure of one operation, usually of sending one record. It never holds the record's
+// contents. It is not changed once it was handed out, so any number of goroutines may look at it.
+type Error struct {
+	// Op is what was being done, "send" or "wait for buffer memory".
+	Op string
+	// Topic is empty when the operation concerns none.
+	Topic string
+	// Partition is -1 when the operation concerns no particular one. It counts only with a Topic.
+	Partition int32
+	// Node is the node that was asked last; it counts once there was an attempt. Negative: none.
+	Node int32
+	// Attempts is how often the record was sent.
+	Attempts int
+	// Elapsed is the time from the beginning of the operation to its failure.
+	Elapsed time.Duration
+	// Code is the broker's error code, or None if no broker answered.
+	Code protocol.ErrorCode
+	// Kind is the sentinel this failure belongs to, or the error of a context; nil if Code says it all.
+	Kind error
+	// Class is ErrRetriable, ErrAbortable or ErrFatal where the circumstances decide it. If nil, Kind and Code do.
+	Class error
+	// Fate is what Outcome returns.
+	Fate Outcome
+	// Reason adds to Kind in this package's words.
+	Reason string
+	// Detail is text of somebody else's, such as a broker's message. Error quotes and cuts it.
+	Detail string
+	// Cause is the last error that led here, if any. errors.Is and As look into it.
+	Cause error
+}
+
+// Outcome says whether the record may have been written. It is meaningful for failed sends.
+func (e *Error) Outcome() Outcome { return e.Fate }
+
+// Retriable reports whether the same operation may succeed later. It is the same as
+// errors.Is(err, ErrRetriable). Kafka: RetriableException.
+func (e *Error) Retriable() bool { return e.class() == ErrRetriable }
+
+// Abortable reports whether the transaction has to be aborted. Kafka: TransactionAbortableException.
+func (e *Error) Abortable() bool { return e.class() == ErrAbortable }
+
+// Fatal reports whether the producer is of no further use. Kafka: ApplicationRecoverableException and
+// what the producer's transaction manager treats as fatal.
+func (e *Error) Fatal() bool { return e.class() == ErrFatal }
+
+// Timeout reports whether the failure is a time-out, as net.Error does.
+func (e *Error) Timeout() bool {
+	return e.Is(ErrTimeout) || e.envelope() && errors.Is(e.Cause, ErrTimeout)
+}
+
+// envelope reports whether the error only says where its Cause happened.
+func (e *Error) envelope() bool {
+	return e.Kind == nil && e.Code == protocol.None && e.Cause != nil
+}
+
+// class is the class of the failure by itself, not that of its Cause: a record of a transaction
+// that timed out because of something retriable is not to be sent again (KAFKA-19176).
+func (e *Error) class() error {
+	if e.Class != nil {
+		return e.Class
+	}
+	if e.envelope() {
+		return classOf(e.Cause)
+	}
+	for _, kind := range kindClasses {
+		if e.Kind != nil && errors.Is(e.Kind, kind.kind) {
+			return kind.class
+		}
+	}
+	if e.Kind != nil && e.Code == protocol.None {
+		return nil
+	}
+	switch e.Code {
+	case protocol.ClusterAuthorizationFailed, protocol.TransactionalIDAuthorizationFailed, protocol.UnsupportedVersion:
+		return ErrFatal
+	}
+	switch e.Code.Class() {
+	case protocol.ClassRetriable, protocol.ClassRefreshRetriable:
+		return ErrRetriable
+	case protocol.ClassAbortable:
+		return ErrAbortable
+	case protocol.ClassApplicationRecoverable:
+		if e.Code != protocol.InvalidProducerEpoch { // an idempotent producer takes a new epoch and goes on
+			return ErrFatal
+		}
+	}
+	return nil
+}
+
+// classOf is the class of any error, nil if it has none.
+func classOf(err error) error {
+	for _, class := range [...]error{ErrFatal, ErrAbortable, ErrRetriable} {
+		if errors.Is(err, class) {
+			return class
+		}
+	}
+	return nil
+}
+
+var kindClasses = []struct{ kind, class error }{
+	{ErrTimeout, ErrRetriable},
+	{ErrWouldBlock, ErrRetriable},
+	{ErrClosed, ErrFatal},
+	{ErrUnsupportedVersion, ErrFatal},
+}
+
+// codeKinds are the codes that mean the same as a sentinel.
+var codeKinds = map[protocol.ErrorCode]error{
+	protocol.RequestTimedOut:       ErrTimeout,
+	protocol.MessageTooLarge:       ErrRecordTooLarge,
+	protocol.RecordListTooLarge:    ErrRecordTooLarge,
+	protocol.InvalidTopicException: ErrInvalidTopic,
+	protocol.InvalidRecord:         ErrInvalidRecord,
+	protocol.UnsupportedVersion:    ErrUnsupportedVersion,
+}
+
+// Is answers errors.Is for the sentinels, the classes and protocol.ErrorCode.
+func (e *Error) Is(target error) bool {
+	switch target {
+	case ErrRetriable, ErrAbortable, ErrFatal:
+		return e.class() == target
+	}
+	if code, ok := target.(protocol.ErrorCode); ok {
+		return code != protocol.None && code == e.Code
+	}
+	if e.Kind != nil {
+		return errors.Is(e.Kind, target)
+	}
+	return codeKinds[e.Code] == target
+}
+
+// As gives errors.As the broker's code as a protocol.ErrorCode.
+func (e *Error) As(target any) bool {
+	code, ok := target.(*protocol.ErrorCode)
+	if ok = ok && e.Code != protocol.None; ok {
+		*code = e.Code
+	}
+	return ok
+}
+
+// Unwrap returns Cause. If Cause has a class the result hides it, so that errors.Is finds the class
+// of this error and no other; errors.As still finds Cause.
+func (e *Error) Unwrap() error {
+	if e.Cause != nil && classOf(e.Cause) != nil {
+		return classless{e.Cause}
+	}
+	return e.Cause
+}
+
+// classless is an error without its class.
+type classless struct{ err error }
+
+func (c classless) Error() string { return c.err.Error() }
+
+func (c classless) Is(target error) bool {
+	return target != ErrRetriable && target != ErrAbortable && target != ErrFatal && errors.Is(c.err, target)
+}
+
+func (c classless) As(target any) bool { return errors.As(c.err, target) }
+
+// Error returns one line: what failed and where, why, with which effort and outcome, the last cause,
+// and a hint where there is one. Foreign text in it is quoted, escaped and cut.
+func (e *Error) Error() string {
+	text := "quill: " + e.text()
+	if hint := e.hint(); hint != "" {
+		text += "; " + hint
+	}
+	return text
+}
+
+// text is Error without the hint, which is said once, at the end.
+func (e *Error) text() string {
+	var b strings.Builder
+	b.WriteString(e.Op)
+	if e.Topic != "" {
+		fmt.Fprintf(&b, " to topic %s", quote(e.Topic))
+		if e.Partition >= 0 {
+			fmt.Fprintf(&b, " partition %d", e.Partition)
+		}
+	}
+	for _, part := range [...]string{e.what(), clean(e.Reason)} {
+		if part != "" {
+			b.WriteString(": ")
+			b.WriteString(part)
+		}
+	}
+	if e.Detail != "" {
+		b.WriteString(": ")
+		b.WriteString(quote(e.Detail))
+	}
+	if facts := e.facts(); facts != "" {
+		fmt.Fprintf(&b, " (%s)", facts)
+	}
+	switch {
+	case e.envelope():
+		b.WriteString(": ")
+		b.WriteString(causeText(e.Cause))
+	case e.Cause != nil:
+		b.WriteString("; last cause: ")
+		b.WriteString(causeText(e.Cause))
+	}
+	return b.String()
+}
+
+// what names the failure: its kind, its code, or both.
+func (e *Error) what() string {
+	switch {
+	case e.Kind == nil && e.Code == protocol.None:
+		return ""
+	case e.Kind == nil && e.Detail != "":
+		return e.Code.Name() // the broker's own text follows
+	case e.Kind == nil:
+		return e.Code.Error()
+	case e.Code == protocol.None:
+		return clean(e.Kind.Error())
+	}
+	return clean(e.Kind.Error()) + ": " + e.Code.Name()
+}
+
+func (e *Error) facts() string {
+	var facts []string
+	if e.Node > 0 || e.Node == 0 && e.Attempts > 0 {
+		facts = append(facts, "node "+strconv.Itoa(int(e.Node)))
+	}
+	switch {
+	case e.Attempts == 1:
+		facts = append(facts, "1 attempt")
+	case e.Attempts > 1:
+		facts = append(facts, strconv.Itoa(e.Attempts)+" attempts")
+	}
+	if e.Elapsed > 0 {
+		facts = append(facts, "after "+roundDuration(e.Elapsed).String())
+	}
+	if e.Attempts > 0 || e.Fate != NotSent {
+		facts = append(facts, e.Fate.String())
+	}
+	return strings.Join(facts, ", ")
+}
+
+// hint says what somebody could change, "" where nothing general can be said.
+func (e *Error) hint() string {
+	for _, h := range hints {
+		if e.Kind != nil && errors.Is(e.Kind, h.kind) {
+			return h.text
+		}
+	}
+	if text, ok := codeHints[e.Code]; ok {
+		return text
+	}
+	if cause, ok := e.Cause.(*Error); ok {
+		return cause.hint()
+	}
+	code, _ := errors.AsType[protocol.ErrorCode](e.Cause)
+	return codeHints[code]
+}
+
+// hints go from the special to the general.
+var hints = []struct {
+	kind error
+	text string
+}{
+	{ErrMemoryShare, "is its node reachable? a larger buffer.memory gives every partition more"},
+	{ErrBufferExhausted, "send slower, or raise buffer.memory or max.block.ms"},
+	{ErrDeliveryTimeout, "check the nodes of the partition, or raise delivery.timeout.ms"},
+	{ErrInCallback, "do it in a goroutine of its own"},
+	{ErrBatchRejected, "it can be sent again without the invalid records"},
+	{ErrWouldBlock, "use Send to wait"},
+}
+
+var codeHints = map[protocol.ErrorCode]string{
+	protocol.UnknownTopicOrPartition:            "does the topic exist, and may this client see it?",
+	protocol.MessageTooLarge:                    "send smaller records, or raise the topic's max.message.bytes",
+	protocol.RecordListTooLarge:                 "lower batch.size, or raise the topic's segment.bytes",
+	protocol.InvalidTopicException:              "legal names have up to 249 letters, digits, dots, dashes and underscores",
+	protocol.NotEnoughReplicas:                  "bring replicas back, or lower the topic's min.insync.replicas",
+	protocol.NotEnoughReplicasAfterAppend:       "bring replicas back, or lower the topic's min.insync.replicas",
+	protocol.TopicAuthorizationFailed:           "grant this client WRITE and DESCRIBE on the topic",
+	protocol.ClusterAuthorizationFailed:         "grant this client IDEMPOTENT_WRITE on the cluster, or disable idempotence",
+	protocol.TransactionalIDAuthorizationFailed: "grant this client WRITE and DESCRIBE on the transactional id",
+	protocol.InvalidTimestamp:                   "the topic limits how far a timestamp may be from the broker's clock",
+	protocol.UnsupportedCompressionType:         "choose a compression.type that this cluster knows",
+	protocol.ProducerFenced:                     "another producer took over the transactional id",
+	protocol.InvalidProducerEpoch:               "another producer may have taken over the transactional id",
+}
+
+// maxForeign is how many bytes of somebody else's text appear in one of ours.
+const maxForeign = 256
+
+// quote puts foreign text into quotes, escapes what is not printable and cuts it at maxForeign bytes.
+func quote(s string) string {
+	cut := cutText(s)
+	if len(cut) < len(s) {
+		return strconv.Quote(cut) + "…"
+	}
+	return strconv.Quote(s)
+}
+
+// clean escapes and cuts like quote, without quotes, for text that is a sentence of its own.
+func clean(s string) string {
+	cut := cutText(s)
+	var b strings.Builder
+	for i, r := range cut {
+		switch {
+		case strconv.IsPrint(r) && r != utf8.RuneError:
+			b.WriteRune(r)
+		case r == utf8.RuneError:
+			fmt.Fprintf(&b, `\x%02x`, cut[i])
+		default:
+			b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
+		}
+	}
+	if len(cut) < len(s) {
+		b.WriteString("…")
+	}
+	return b.String()
+}
+
+func cutText(s string) string {
+	if len(s) <= maxForeign {
+		return s
+	}
+	end := maxForeign
+	for end > maxForeign-utf8.UTFMax && !utf8.RuneStart(s[end]) {
+		end--
+	}
+	return s[:end]
+}
+
+// causeText is the text of a cause. An *Error keeps its own bounds.
+func causeText(err error) string {
+	if e, ok := err.(*Error); ok {
+		return e.text()
+	}
+	if code, ok := err.(protocol.ErrorCode); ok {
+		return code.Error() // Kafka's text, known to be harmless
+	}
+	return clean(err.Error())
+}
+
+// roundDuration leaves what a reader cares about: milliseconds, or microseconds below one.
+func roundDuration(d time.Duration) time.Duration {
+	if d < time.Millisecond {
+		return d.Round(time.Microsecond)
+	}
+	return d.Round(time.Millisecond)
+}

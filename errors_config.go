@@ -1,0 +1,70 @@
+package quill
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// ConfigFault is one thing that is wrong with a Config or a set of properties.
+type ConfigFault struct {
+	// Name is the Kafka property, or the place in the file, or the Config field that has no property.
+	Name string
+	// Value is the value found, "[hidden]" for secrets.
+	Value string
+	// Reason says what is wrong with it.
+	Reason string
+	// Fix says what to do, if that is not clear from the reason.
+	Fix string
+	// Unsupported is true when the value is legal in Kafka and this library cannot do it yet.
+	Unsupported bool
+}
+
+// String returns the fault as one line.
+func (f ConfigFault) String() string {
+	var b strings.Builder
+	b.WriteString(clean(f.Name))
+	if f.Value != "" {
+		b.WriteString("=")
+		b.WriteString(quote(f.Value))
+	}
+	b.WriteString(": ")
+	b.WriteString(clean(f.Reason))
+	if f.Fix != "" {
+		b.WriteString("; ")
+		b.WriteString(f.Fix)
+	}
+	return b.String()
+}
+
+// ConfigError lists everything that is wrong with a configuration. errors.Is(err, ErrConfig) is true;
+// errors.Is(err, errors.ErrUnsupported) too if some of it is legal but not supported yet.
+// Kafka: ConfigException, which names only the first fault.
+type ConfigError struct {
+	Faults []ConfigFault // at least one
+}
+
+// Error returns the faults in one line.
+func (e *ConfigError) Error() string {
+	lines := make([]string, len(e.Faults))
+	for i, f := range e.Faults {
+		lines[i] = f.String()
+	}
+	text := strings.Join(lines, " | ")
+	if len(lines) > 1 {
+		return fmt.Sprintf("quill: %v, %d faults: %s", ErrConfig, len(lines), text)
+	}
+	return fmt.Sprintf("quill: %v: %s", ErrConfig, text)
+}
+
+// Is answers errors.Is for ErrConfig and errors.ErrUnsupported.
+func (e *ConfigError) Is(target error) bool {
+	if target == errors.ErrUnsupported {
+		for _, f := range e.Faults {
+			if f.Unsupported {
+				return true
+			}
+		}
+	}
+	return target == ErrConfig
+}

@@ -1,0 +1,64 @@
+// Custom-partitioner keeps one partition free for urgent records, and spreads the others over the rest by their keys.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/quill-kafka/quill"
+	"github.com/quill-kafka/quill/examples/internal/demo"
+)
+
+func main() { demo.Main(run) }
+
+// urgentFirst is the partitioner. It is asked by many goroutines at once and keeps no state.
+func urgentFirst(in quill.PartitionInput) (int32, error) {
+	n := len(in.Topic.Partitions)
+	if _, urgent := in.Headers.Last("urgent"); urgent || n == 1 {
+		return 0, nil
+	}
+	return 1 + quill.KeyPartition(in.Key, n-1), nil // the same hash as Java's
+}
+
+func run(ctx context.Context, cfg quill.Config, out io.Writer) (err error) {
+	cfg.Partitioner = quill.PartitionerFunc(urgentFirst)
+	p, err := quill.New(cfg, quill.String, quill.String)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, p.Close(ctx)) }()
+
+	var (
+		mu     sync.Mutex
+		counts = map[int32]int{}
+		failed error
+	)
+	for i := range 10_000 {
+		r := quill.Record[string, string]{Topic: "alarms", Key: fmt.Sprintf("sensor-%d", i%500), Value: "all is well"}
+		if i%100 == 0 {
+			r.Value = "fire"
+			r.Headers.Add("urgent", nil)
+		}
+		p.SendFunc(ctx, r, func(m quill.RecordMetadata, err error) {
+			mu.Lock()
+			defer mu.Unlock()
+			counts[m.Partition]++
+			failed = errors.Join(failed, err)
+		})
+	}
+	if err := p.Flush(ctx); err != nil { // all callbacks have run then
+		return err
+	}
+
+	mu.Lock()
+	defer mu.Unlock()
+	for _, partition := range slices.Sorted(maps.Keys(counts)) {
+		fmt.Fprintf(out, "partition %d: %d records\n", partition, counts[partition])
+	}
+	return failed
+}

@@ -1,0 +1,59 @@
+// Http-service takes events over HTTP and answers when they are in the log:
+//
+//	curl -d '{"page": "/cart"}' 'localhost:8080/events?user=42'
+//
+// On an interrupt it finishes the requests it has, then delivers what is buffered, within ten seconds. With -demo it sends itself some requests
+// and stops.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/quill-kafka/quill"
+	"github.com/quill-kafka/quill/examples/internal/demo"
+)
+
+var (
+	listen  = flag.String("listen", "localhost:8080", "`address` to serve")
+	demoRun = flag.Bool("demo", false, "send some requests and stop")
+)
+
+func main() { demo.Main(run) }
+
+func run(ctx context.Context, cfg quill.Config, out io.Writer) (err error) {
+	cfg.MaxBlock, cfg.DeliveryTimeout, cfg.RequestTimeout = 2*time.Second, 5*time.Second, 3*time.Second // a caller is waiting: say no soon
+	p, err := quill.New(cfg, quill.String, quill.Bytes)
+	if err != nil {
+		return err
+	}
+	l, err := net.Listen("tcp", *listen)
+	if err != nil {
+		return errors.Join(err, p.Close(ctx))
+	}
+	mux := http.NewServeMux()
+	mux.Handle("POST /events", events{p})
+	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(l) }() // ends with Shutdown
+	fmt.Fprintf(out, "serving http://%s/events\n", l.Addr())
+
+	if *demoRun {
+		err = selfTest(ctx, "http://"+l.Addr().String()+"/events", out)
+	} else {
+		select {
+		case <-ctx.Done():
+		case err = <-served: // it could not go on
+		}
+	}
+	// First no more requests, then no more records. ctx may have ended: that is why we stop.
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	return errors.Join(err, srv.Shutdown(last), p.Close(last))
+}

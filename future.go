@@ -1,0 +1,207 @@
+package quill
+
+import (
+	"context"
+	"sync"
+	"time"
+	"unsafe"
+)
+
+// Future is the pending outcome of one Send: a small value, free to copy and to forget. Its zero
+// value is not useful. All methods may be called concurrently and more than once.
+type Future struct {
+	res   *result
+	index int32
+}
+
+// Wait blocks until the record's outcome is known, or ctx ends. Ending the wait does not change the
+// record's fate: it is still sent, and a later Wait tells. The error is then ctx's; otherwise it is
+// nil or an *Error. The callback of the record, if any, has run when Wait returns its outcome.
+//
+// Without a deadline on ctx, Wait ends at the latest delivery.timeout.ms after the Send, unless a
+// callback blocks. Waiting inside a callback for a record not done yet is refused with
+// ErrInCallback by Producer methods, but cannot be noticed here: do not.
+func (f Future) Wait(ctx context.Context) (RecordMetadata, error) {
+	r, i := f.res, f.index
+	for {
+		if ch := r.wait(); ch != nil {
+			select {
+			case <-ch:
+			case <-ctx.Done():
+				return unknownMetadata(r.topic, r.partition), context.Cause(ctx)
+			}
+		}
+		if r.children == nil {
+			return r.outcome(i)
+		}
+		r, i = r.child(i)
+	}
+}
+
+// Done reports whether the outcome is known; Wait then returns at once.
+func (f Future) Done() bool {
+	r, i := f.res, f.index
+	for r.wait() == nil {
+		if r.children == nil {
+			return true
+		}
+		r, i = r.child(i)
+	}
+	return false
+}
+
+// failedFuture is the future of a record that failed in Send.
+func failedFuture(m RecordMetadata, err error) Future {
+	return Future{res: &result{topic: m.Topic, partition: m.Partition, fate: failure(err), released: true,
+		meta: []recordMeta{{timestamp: timestampMillis(m.Timestamp), keySize: m.KeySize, valueSize: m.ValueSize}}}}
+}
+
+// result is the fate of the records of one batch, and what is needed to tell each of them. It lives
+// on its own (futures point to it), never in the pooled memory of the batch.
+//
+// Appenders write topic, partition, meta and runs under their queue's lock; the sender writes the
+// outcome once; the dispatcher runs the callbacks and then releases the waiters. Each step happens
+// after the one before it through a lock or channel.
+type result struct {
+	topic     string
+	partition int32
+	meta      []recordMeta  // one per record
+	runs      []callbackRun // callbacks of the records, in order
+
+	fate
+	children []childResult // set instead of a fate when the batch was split
+
+	shared bool // a Future or a Flush may look at this for ever: never used again for another batch
+
+	mu sync.Mutex
+	// +checklocks:mu
+	released bool
+	// +checklocks:mu
+	waiters chan struct{} // made by the first waiter, closed on release
+}
+
+// fate is what became of a batch.
+type fate struct {
+	baseOffset    int64 // -1: unknown
+	logAppendTime int64 // milliseconds; -1: the records keep their own timestamps
+	err           error
+	recordErr     func(i int32) error // KIP-467: set when the records failed for different reasons
+}
+
+// noFate is a fate without offset, time or error.
+var noFate = fate{baseOffset: -1, logAppendTime: -1}
+
+// failure is the fate of a batch that failed.
+func failure(err error) fate { return fate{baseOffset: -1, logAppendTime: -1, err: err} }
+
+// recordMeta is what a RecordMetadata needs beyond its batch.
+type recordMeta struct {
+	timestamp          int64
+	keySize, valueSize int32
+}
+
+// callbackRun is a callback shared by n records in a row (fn nil: they have none).
+type callbackRun struct {
+	fn Callback
+	n  int32
+}
+
+// childResult says where the records of a split batch went: those from first on to res.
+type childResult struct {
+	first int32
+	res   *result
+}
+
+// add notes one more record. The same func value for record after record (the usual case: one
+// callback for all) costs one entry in all.
+func (r *result) add(m recordMeta, fn Callback) {
+	r.meta = append(r.meta, m)
+	if last := len(r.runs) - 1; last >= 0 && sameFunc(r.runs[last].fn, fn) {
+		r.runs[last].n++
+		return
+	}
+	r.runs = append(r.runs, callbackRun{fn, 1})
+}
+
+// sameFunc reports whether a and b are the very same func value (code and captured variables). Go
+// forbids comparing funcs; a func value is one pointer to its closure, and an entry that we hold
+// keeps that closure alive, so equal pointers mean the same closure. Only ever used to share an
+// entry: a wrong "false" costs 16 bytes.
+func sameFunc(a, b Callback) bool {
+	return *(*unsafe.Pointer)(unsafe.Pointer(&a)) == *(*unsafe.Pointer)(unsafe.Pointer(&b))
+}
+
+// wait returns nil when the outcome is known and the callbacks have run, else a channel to wait on.
+func (r *result) wait() <-chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.released {
+		return nil
+	}
+	if r.waiters == nil {
+		r.waiters = make(chan struct{})
+	}
+	return r.waiters
+}
+
+// release lets the waiters go. The outcome and the callbacks come before it.
+func (r *result) release() {
+	r.mu.Lock()
+	r.released = true
+	ch := r.waiters
+	r.mu.Unlock()
+	if ch != nil {
+		close(ch)
+	}
+}
+
+// outcome of record i; only after release.
+func (r *result) outcome(i int32) (RecordMetadata, error) {
+	m := r.metadata(i)
+	if r.err == nil {
+		return m, nil
+	}
+	m.Offset = -1
+	if r.recordErr != nil {
+		return m, r.recordErr(i)
+	}
+	return m, r.err
+}
+
+func (r *result) metadata(i int32) RecordMetadata {
+	at := r.meta[i]
+	m := RecordMetadata{Topic: r.topic, Partition: r.partition, Offset: -1, KeySize: at.keySize, ValueSize: at.valueSize}
+	if r.baseOffset >= 0 {
+		if m.Offset = r.baseOffset + int64(i); m.Offset < 0 {
+			m.Offset = -1 // a broker that answers offsets near 2^63: unknown is the honest answer
+		}
+	}
+	ms := at.timestamp
+	if r.logAppendTime >= 0 {
+		ms = r.logAppendTime
+	}
+	m.Timestamp = millis(ms)
+	return m
+}
+
+// child finds where record i of a split batch went.
+func (r *result) child(i int32) (*result, int32) {
+	at := 0
+	for at+1 < len(r.children) && r.children[at+1].first <= i {
+		at++
+	}
+	return r.children[at].res, i - r.children[at].first
+}
+
+// reset makes r ready for another batch; only when nobody else can hold it.
+func (r *result) reset() {
+	clear(r.runs)
+	*r = result{meta: r.meta[:0], runs: r.runs[:0], fate: noFate}
+}
+
+func timestampMillis(t time.Time) int64 {
+	if t.IsZero() {
+		return -1
+	}
+	return t.UnixMilli()
+}

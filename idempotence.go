@@ -1,0 +1,179 @@
+package quill
+
+import (
+	"math"
+	"time"
+
+	"github.com/quill-kafka/quill/internal/invariant"
+	"github.com/quill-kafka/quill/protocol"
+)
+
+// Idempotence: each batch carries a producer id, an epoch and the sequence of its first record; the
+// broker refuses what it has already and what would leave a gap. So a batch can be sent again
+// without being written twice (KIP-98), and up to five can be in flight in order (KAFKA-5494).
+//
+// The rules here, all state being the sender's:
+//
+//   - A batch gets its sequence when it first leaves and keeps it, with id and epoch, for as long as
+//     it may be in the log. Java renumbers in some of these cases and can so write twice or drop
+//     (KAFKA-14397, KAFKA-14034).
+//   - When a sequence will surely never be written (its batch was refused for good), what comes
+//     after it in the partition would be out of order for ever. Then nothing new leaves for that
+//     partition until its batches in flight are settled: earlier ones under their old numbers,
+//     later ones come back refused and lose their numbers. Then the partition starts at 0 under a
+//     new epoch.
+//   - When a batch is given up without our knowing whether it was written, the same pause settles it:
+//     if a later batch is accepted, it was; else a new epoch, under which a late copy is fenced.
+//   - The epoch is bumped by the producer itself, once for all partitions that need it at a time;
+//     at 32767 a new producer id is fetched. Other partitions keep their epoch until they have
+//     nothing in flight, and then move over with their next batch (KAFKA-12152).
+type idempotence struct {
+	on       bool
+	state    idState
+	id       int64
+	epoch    int16
+	attempts int       // failed InitProducerId requests in a row
+	retryAt  time.Time // not before
+	bumps    int       // epochs and ids given up, for tests and logs
+}
+
+// idState is where the producer is with its id.
+type idState uint8
+
+const (
+	idNone    idState = iota // none: ask for one when there is something to send
+	idAsked                  // asked for
+	idReady                  // have one
+	idRefused                // the cluster refused; ask again after retryAt
+)
+
+// sequences is the idempotence state of one partition.
+type sequences struct {
+	id        int64
+	epoch     int16
+	next      int32    // sequence of the next new batch
+	lastAcked int32    // -1: none under this epoch
+	inFlight  []*batch // batches with a sequence and no settled fate, in the order of their sequences
+	gap       bool     // a sequence will never be written: a new epoch is due
+	unsure    bool     // a batch was given up that may be in the log
+}
+
+func (p *sequences) reset() { *p = sequences{id: -1, epoch: -1, lastAcked: -1} }
+
+// maxInFlightPerPartition is how many batches per producer and partition a broker remembers.
+const maxInFlightPerPartition = 5
+
+// mayDrain reports whether b, the oldest batch of its queue, may leave now. If not, something in
+// flight will come back and change that.
+func (i *idempotence) mayDrain(p *sequences, b *batch) bool {
+	if !i.on {
+		return true
+	}
+	if b.sequenced {
+		return len(p.inFlight) == 0 || p.inFlight[0] == b // retries go one at a time, in order
+	}
+	if len(p.inFlight) == 0 {
+		return true
+	}
+	return !p.gap && !p.unsure && p.id == i.id && p.epoch == i.epoch &&
+		len(p.inFlight) < maxInFlightPerPartition && !p.inFlight[len(p.inFlight)-1].renumber
+}
+
+// number gives b its sequence, if it has none, and counts it as in flight. mayDrain was true. It is
+// false when that takes a new producer id first.
+func (i *idempotence) number(p *sequences, b *batch) bool {
+	if !i.on || b.sequenced {
+		return true
+	}
+	if len(p.inFlight) == 0 && (p.gap || p.unsure) && p.id == i.id && p.epoch == i.epoch && !i.bump() {
+		return false
+	}
+	if p.id != i.id || p.epoch != i.epoch {
+		invariant.Check(len(p.inFlight) == 0, "epoch of a partition changed with batches in flight")
+		p.reset()
+		p.id, p.epoch = i.id, i.epoch
+	}
+	b.setIdentity(p.id, p.epoch, p.next)
+	p.next = protocol.IncrementSequence(p.next, b.records)
+	p.inFlight = append(p.inFlight, b)
+	return true
+}
+
+// bump moves to the next epoch; false: the epochs of this id are used up, a new id is needed.
+func (i *idempotence) bump() bool {
+	i.bumps++
+	if i.epoch == math.MaxInt16 {
+		i.state, i.id, i.epoch = idNone, -1, -1
+		return false
+	}
+	i.epoch++
+	return true
+}
+
+// isHead reports whether b is the first unsettled batch of the partition.
+func (p *sequences) isHead(b *batch) bool { return len(p.inFlight) == 0 || p.inFlight[0] == b }
+
+// settle takes b out of the batches in flight: its fate under its present sequence is known, or it
+// is given up.
+func (p *sequences) settle(b *batch, v verdict) {
+	at := -1
+	for i, f := range p.inFlight {
+		if f == b {
+			at = i
+		}
+	}
+	if at < 0 {
+		return
+	}
+	later := p.inFlight[at+1:]
+	switch {
+	case v.written:
+		if b.producerID == p.id && b.producerEpoch == p.epoch && (p.lastAcked < 0 || protocol.DecrementSequence(b.lastSequence(), p.lastAcked) < math.MaxInt32/2) {
+			p.lastAcked = b.lastSequence()
+		}
+		if at == 0 && len(later) == 0 && p.next == protocol.IncrementSequence(b.lastSequence(), 1) {
+			p.unsure = false // it was accepted, so all before it were
+		}
+	case v.gap && !v.newEpoch && len(later) == 0 && p.next == protocol.IncrementSequence(b.lastSequence(), 1) && !p.gap:
+		p.next = b.baseSequence // nothing came after it: its numbers are free again
+	case v.gap:
+		p.gap = true
+		for _, l := range later {
+			l.renumber = true
+		}
+	case v.unsure:
+		p.unsure = true
+	}
+	p.inFlight = append(p.inFlight[:at], later...)
+}
+
+// replace puts the parts of a split batch in its place; they share its sequences.
+func (p *sequences) replace(b *batch, parts []*batch) {
+	for i, f := range p.inFlight {
+		if f != b {
+			continue
+		}
+		rest := append([]*batch(nil), p.inFlight[i+1:]...)
+		p.inFlight = append(append(p.inFlight[:i], parts...), rest...)
+		sequence := b.baseSequence
+		for _, part := range parts {
+			part.setIdentity(b.producerID, b.producerEpoch, sequence)
+			part.renumber = b.renumber
+			sequence = protocol.IncrementSequence(sequence, part.records)
+		}
+		return
+	}
+}
+
+// unnumber takes the sequence of a batch that comes after a gap and is back, refused. It will get a
+// new one when it leaves again.
+func (p *sequences) unnumber(b *batch) {
+	for i, f := range p.inFlight {
+		if f == b {
+			p.inFlight = append(p.inFlight[:i], p.inFlight[i+1:]...)
+			break
+		}
+	}
+	b.sequenced, b.renumber, b.maybeWritten = false, false, false
+	b.producerID, b.producerEpoch, b.baseSequence = -1, -1, -1
+}

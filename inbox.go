@@ -1,0 +1,133 @@
+package quill
+
+import (
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/quill-kafka/quill/network"
+)
+
+// inbox is the only way to the sender: callers and connections leave values here and, if it sleeps
+// and what they bring can't wait, ring.
+//
+// The sender publishes until when it means to sleep, then looks into the inbox once more, then
+// sleeps. A caller puts its value in first and reads that time after. So either the sender sees the
+// value, or the caller sees the sender asleep: no wake-up is lost, and none is spent on an open
+// batch whose linger the sender's timer covers anyway.
+type inbox struct {
+	start time.Time // instants are nanoseconds since then
+
+	sleepsUntil atomic.Int64  // awake while it is up
+	bell        chan struct{} // capacity 1
+
+	mu sync.Mutex
+	// +checklocks:mu
+	in mail
+}
+
+// mail is what lies in the inbox.
+type mail struct {
+	queues []*partitionQueue // look at these
+	events []network.Event   // answers, connections opened and closed
+	topics []*topicState     // senders wait for these topics' metadata
+	orders []order           // close and the like
+}
+
+// order is something that the sender is to do, apart from queues and events.
+type order func(s *sender, now time.Time)
+
+const (
+	awake   = math.MinInt64
+	noHint  = math.MaxInt64
+	hintNow = 0
+)
+
+func newInbox() *inbox {
+	x := &inbox{start: time.Now(), bell: make(chan struct{}, 1)}
+	x.sleepsUntil.Store(awake)
+	return x
+}
+
+// instant is t as the inbox counts time.
+func (x *inbox) instant(t time.Time) int64 { return max(hintNow, int64(t.Sub(x.start))) }
+
+// tell asks the sender to look at q (push: it is not in the inbox yet) by instant `by`.
+func (x *inbox) tell(q *partitionQueue, push bool, by int64) {
+	if push {
+		x.mu.Lock()
+		x.in.queues = append(x.in.queues, q)
+		x.mu.Unlock()
+	}
+	x.ring(by)
+}
+
+// post brings an event of a connection. It never blocks.
+func (x *inbox) post(e network.Event) {
+	x.mu.Lock()
+	x.in.events = append(x.in.events, e)
+	x.mu.Unlock()
+	x.ring(hintNow)
+}
+
+// want asks for the metadata of a topic.
+func (x *inbox) want(t *topicState) {
+	x.mu.Lock()
+	x.in.topics = append(x.in.topics, t)
+	x.mu.Unlock()
+	x.ring(hintNow)
+}
+
+// order leaves something to do.
+func (x *inbox) order(o order) {
+	x.mu.Lock()
+	x.in.orders = append(x.in.orders, o)
+	x.mu.Unlock()
+	x.ring(hintNow)
+}
+
+// nudge makes the sender take a turn.
+func (x *inbox) nudge() { x.order(nil) }
+
+// ring wakes the sender if it would sleep past `by`.
+func (x *inbox) ring(by int64) {
+	until := x.sleepsUntil.Load()
+	if by >= until || !x.sleepsUntil.CompareAndSwap(until, awake) {
+		return
+	}
+	select {
+	case x.bell <- struct{}{}:
+	default:
+	}
+}
+
+// take empties the inbox into to, whose slices are reused.
+func (x *inbox) take(to *mail) {
+	clear(to.queues)
+	clear(to.events)
+	clear(to.topics)
+	clear(to.orders)
+	to.queues, to.events, to.topics, to.orders = to.queues[:0], to.events[:0], to.topics[:0], to.orders[:0]
+	x.mu.Lock()
+	*to, x.in = x.in, *to
+	x.mu.Unlock()
+}
+
+// sleep waits until the given instant or the bell. It returns at once if there is mail.
+func (x *inbox) sleep(until time.Time, timer *time.Timer) {
+	d := max(time.Until(until), 0)
+	x.sleepsUntil.Store(int64(until.Sub(x.start)))
+	x.mu.Lock()
+	empty := len(x.in.queues)+len(x.in.events)+len(x.in.topics)+len(x.in.orders) == 0
+	x.mu.Unlock()
+	if empty && d > 0 {
+		timer.Reset(d)
+		select {
+		case <-x.bell:
+		case <-timer.C:
+		}
+		timer.Stop()
+	}
+	x.sleepsUntil.Store(awake)
+}

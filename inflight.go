@@ -1,0 +1,514 @@
+package quill
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/quill-kafka/quill/internal/compress"
+	"github.com/quill-kafka/quill/internal/message"
+	"github.com/quill-kafka/quill/metadata"
+	"github.com/quill-kafka/quill/network"
+	"github.com/quill-kafka/quill/protocol"
+)
+
+// The sender's two ends of a request: drain makes it out of what is ready, finishProduce takes it
+// apart when it is back. In between it belongs to the connection.
+
+// drainAll sends what is ready to every node that can take it. It returns when to try again.
+func (s *sender) drainAll(now time.Time) (next time.Time) {
+	if s.idem.on && s.idem.state != idReady {
+		return time.Time{} // the answer to InitProducerId wakes us
+	}
+	kept := s.active[:0]
+	for _, n := range s.active {
+		if at := s.drain(n, now); !at.IsZero() && (next.IsZero() || at.Before(next)) {
+			next = at
+		}
+		if n.active = n.ring.Len() > 0; n.active {
+			kept = append(kept, n)
+		}
+	}
+	clear(s.active[len(kept):])
+	s.active = kept
+	return next
+}
+
+// drain sends requests to one node until its ring is empty or it can't take more.
+func (s *sender) drain(n *nodeOut, now time.Time) (again time.Time) {
+	for n.ring.Len() > 0 {
+		if !s.client.Ready(n.id, now) {
+			return s.held(n, now)
+		}
+		s.flows(n)
+		if n.forced == 0 && s.client.InFlight(n.id) > 0 {
+			if n.partialAt.IsZero() {
+				n.partialAt = now
+			}
+			if due := n.partialAt.Add(companyWait); due.After(now) {
+				return due
+			}
+		}
+		n.partialAt = time.Time{}
+		r := s.build(n, now)
+		if r == nil {
+			if s.idem.on && s.idem.state != idReady {
+				return now // ask for a new id first
+			}
+			continue
+		}
+		s.send(n, r, now)
+	}
+	return time.Time{}
+}
+
+// held notes that a node has something ready and can't take it, and returns when it may.
+func (s *sender) held(n *nodeOut, now time.Time) (again time.Time) {
+	again = s.client.CanRetryAt(n.id, now)
+	limit := s.cfg.availabilityTimeout
+	if limit <= 0 {
+		return again
+	}
+	if n.readyAt.IsZero() {
+		n.readyAt = now
+	}
+	if late := n.readyAt.Add(limit); late.After(now) {
+		return earliest(late, again)
+	}
+	n.slow.Store(true)
+	return again
+}
+
+func (s *sender) flows(n *nodeOut) {
+	if !n.readyAt.IsZero() {
+		n.readyAt = time.Time{}
+		n.slow.Store(false)
+	}
+}
+
+// build goes once around the node's ring and takes the oldest batch of each partition, up to
+// max.request.size. It returns nil if none may leave now.
+func (s *sender) build(n *nodeOut, now time.Time) *produceRequest {
+	r := s.newRequest()
+	for range n.ring.Len() {
+		q := n.ring.Front()
+		if q.out.ring != n {
+			n.ring.PopFront() // it left meanwhile
+			continue
+		}
+		b, fits := s.take(q, n, r.size, now)
+		if !fits {
+			break
+		}
+		n.ring.PopFront()
+		if q.out.ring == n {
+			s.leave(q)
+		}
+		if b != nil {
+			r.add(b)
+			s.look(q, now) // there may be more: at the end of the ring, for the next request
+		}
+	}
+	if len(r.batches) == 0 {
+		s.free = append(s.free, r)
+		return nil
+	}
+	return r
+}
+
+// take removes the oldest batch of a partition from its queue, for a request of `size` bytes so far
+// to node n. b is nil if it must not leave now (something else will bring the partition back); fits
+// is false if the request is full, or sequences have run out.
+func (s *sender) take(q *partitionQueue, n *nodeOut, size int, now time.Time) (b *batch, fits bool) {
+	id, epoch, ok := s.leader(q)
+	if !ok || id != n.id {
+		s.leave(q)
+		s.enter(q, true, now)
+		return nil, true
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.batches.Len() == 0 {
+		return nil, true
+	}
+	b = q.batches.Front()
+	if b.attempts > 0 && b.retryAt.After(now) && !s.leaderMoved(b) {
+		s.setTimer(q, b.number, b.retryAt)
+		return nil, true
+	}
+	if !s.idem.mayDrain(&q.out.seq, b) {
+		return nil, true
+	}
+	if size > 0 && size+b.size() > s.cfg.maxRequestSize {
+		return nil, false
+	}
+	q.closeLocked(b, b.size())
+	if !s.idem.number(&q.out.seq, b) {
+		return nil, false
+	}
+	q.batches.PopFront()
+	q.length.Store(int32(q.batches.Len()))
+	q.out.muted = s.cfg.maxInFlight == 1
+	b.epochAtSend, b.nodeAtSend = epoch, n.id
+	return b, true
+}
+
+func (s *sender) newRequest() *produceRequest {
+	if last := len(s.free) - 1; last >= 0 {
+		r := s.free[last]
+		s.free = s.free[:last]
+		return r
+	}
+	return &produceRequest{acks: s.cfg.acks, timeout: s.cfg.requestTimeout, sealer: s.sealer}
+}
+
+// send hands a request to the node's connection. From here the connection owns the batches' bytes
+// until the request comes back.
+func (s *sender) send(n *nodeOut, r *produceRequest, now time.Time) {
+	for _, b := range r.batches {
+		b.attempts++
+		b.onWire = true
+		b.sentAt = now
+	}
+	r.Exchange, r.NoAnswer = r, r.acks == 0
+	s.client.Send(n.id, &r.Request, now)
+}
+
+// finishProduce handles a Produce request that is back: off the wire, answered or not.
+func (s *sender) finishProduce(r *produceRequest, now time.Time) {
+	if r.Err == nil && !r.NoAnswer {
+		s.client.Throttle(r.Node, r.response.Throttle(), now)
+	}
+	for _, b := range r.batches {
+		s.finishBatch(r, b, now)
+	}
+	r.reset()
+	s.free = append(s.free, r)
+}
+
+// finishBatch decides about one batch of a request that is back, and does it.
+func (s *sender) finishBatch(r *produceRequest, b *batch, now time.Time) {
+	q := b.queue
+	b.onWire = false
+	q.out.muted = false
+	s.touched = append(s.touched, q)
+
+	answer := (*message.PartitionProduceResponse)(nil)
+	f := facts{idempotent: s.idem.on, decided: b.decided, records: b.records, head: q.out.seq.isHead(b), wasMaybe: b.maybeWritten}
+	f.mayRetry = b.attempts <= s.cfg.retries && now.Before(b.createdAt.Add(s.acc.deliveryTimeout)) && s.aborting == nil
+	switch {
+	case r.Err != nil:
+		f.lost, f.unsent = true, !r.MaybeSent
+		if errors.Is(r.Err, network.ErrUnsupportedVersion) {
+			f.lost, f.code = false, protocol.UnsupportedVersion
+		}
+		b.lastError = r.Err
+	case r.NoAnswer:
+	default:
+		if answer = r.answer(b); answer == nil {
+			f.lost = true
+			b.lastError = errNotInAnswer
+			break
+		}
+		f.code, f.logStartOff = answer.ErrorCode, answer.LogStartOffset
+		if f.code != protocol.None {
+			b.lastError = f.code
+			b.refused = true
+		}
+	}
+	v := decide(f)
+	if v.refresh && !s.noteLeader(r, q, answer) {
+		s.needTopic(q.topic, now)
+	}
+	s.apply(b, f, v, answer, now)
+}
+
+var errNotInAnswer = errors.New("the answer does not mention the partition")
+
+// noteLeader remembers what a produce answer says about the partition's new leader (KIP-951).
+func (s *sender) noteLeader(r *produceRequest, q *partitionQueue, answer *message.PartitionProduceResponse) bool {
+	if answer == nil || answer.CurrentLeader.LeaderID < 0 || answer.CurrentLeader.LeaderEpoch < 0 {
+		return false
+	}
+	if _, epoch, _ := s.leader(q); answer.CurrentLeader.LeaderEpoch <= epoch {
+		return false // nothing new: ask
+	}
+	s.changes = append(s.changes, metadata.LeaderChange{Topic: q.topic.name, Partition: q.index,
+		Leader: answer.CurrentLeader.LeaderID, LeaderEpoch: answer.CurrentLeader.LeaderEpoch})
+	for _, e := range r.response.NodeEndpoints {
+		n := metadata.Node{ID: e.NodeID, Host: e.Host, Port: e.Port}
+		if e.Rack != nil {
+			n.Rack = *e.Rack
+		}
+		s.hints = append(s.hints, n)
+	}
+	return true
+}
+
+// apply does what was decided.
+func (s *sender) apply(b *batch, f facts, v verdict, answer *message.PartitionProduceResponse, now time.Time) {
+	seq := &b.queue.out.seq
+	b.maybeWritten = v.maybe
+	if b.sequenced && b.renumber && !v.written {
+		seq.unnumber(b) // it came after a gap: refused, and to be sent under new numbers
+	} else if b.sequenced && (v.act != actRetry && v.act != actSplit || v.resequence) {
+		seq.settle(b, v)
+		if v.resequence {
+			seq.unnumber(b)
+		}
+	}
+	switch v.act {
+	case actAccept:
+		out := noFate
+		if answer != nil && v.offsets {
+			out.baseOffset, out.logAppendTime = answer.BaseOffset, max(answer.LogAppendTimeMs, -1)
+		}
+		s.conclude(b, out)
+	case actRetry:
+		s.reenqueue(b, now)
+	case actSplit:
+		s.split(b, now)
+	case actFail:
+		s.failBatch(b, f, v, answer, now)
+	case actForget:
+		b.drop(s.acc) // its fate was told; this was the wire's hold on it
+	}
+}
+
+// reenqueue puts a batch back to its place in the queue, to be sent again after a back-off.
+func (s *sender) reenqueue(b *batch, now time.Time) {
+	b.retryAt = now.Add(s.retry.Next(b.attempts-1, rand.Float64))
+	s.logger.Debug("batch to be sent again", "topic", b.queue.topic.name, "partition", b.queue.index, "node", b.nodeAtSend,
+		"attempt", b.attempts, "base_sequence", b.baseSequence, "err", b.lastError)
+	q := b.queue
+	q.mu.Lock()
+	q.insertLocked(b)
+	q.mu.Unlock()
+}
+
+// conclude writes the fate of a batch's records and hands it to the dispatcher. If it is not on the
+// wire, the wire's hold ends here too.
+func (s *sender) conclude(b *batch, out fate) {
+	b.decided = true
+	s.acc.delist(b)
+	b.res.fate = out
+	onWire := b.onWire
+	s.dispatch.push(b)
+	if !onWire {
+		b.drop(s.acc)
+	}
+}
+
+// failBatch gives up a batch that was refused for good, or can't be tried again.
+func (s *sender) failBatch(b *batch, f facts, v verdict, answer *message.PartitionProduceResponse, now time.Time) {
+	cause := &Error{Op: "send", Code: f.code}
+	if f.code == protocol.None { // lost, and out of retries or time
+		cause.Kind, cause.Cause = ErrTimeout, b.lastError
+		if now.Before(b.createdAt.Add(s.acc.deliveryTimeout)) {
+			cause.Kind, cause.Class, cause.Reason = nil, ErrRetriable, "no retries are left"
+		}
+	}
+	if answer != nil && answer.ErrorMessage != nil {
+		cause.Detail = *answer.ErrorMessage
+	}
+	err := s.describe(b, cause, now)
+	out := failure(err)
+	if answer != nil && len(answer.RecordErrors) > 0 {
+		out.recordErr = recordErrors(err, answer.RecordErrors)
+	}
+	if v.fatal {
+		fatal := *err
+		fatal.Class = ErrFatal
+		s.fatal(&fatal)
+		out.err = &fatal
+	}
+	s.conclude(b, out)
+}
+
+// recordErrors tells apart the records that the broker names from those that were only in the same
+// batch (KIP-467).
+func recordErrors(err *Error, named []message.BatchIndexAndErrorMessage) func(i int32) error {
+	guilty := make(map[int32]*Error, len(named))
+	for _, n := range named {
+		if _, twice := guilty[n.BatchIndex]; twice {
+			continue
+		}
+		own := *err
+		own.Kind = ErrInvalidRecord
+		if n.BatchIndexErrorMessage != nil {
+			own.Detail = *n.BatchIndexErrorMessage
+		}
+		guilty[n.BatchIndex] = &own
+	}
+	rest := *err
+	rest.Kind = ErrBatchRejected
+	return func(i int32) error {
+		if e := guilty[i]; e != nil {
+			return e
+		}
+		return &rest
+	}
+}
+
+// describe completes an error with what is known of the batch.
+func (s *sender) describe(b *batch, base *Error, now time.Time) *Error {
+	e := *base
+	e.Op, e.Topic, e.Partition = "send", b.queue.topic.name, b.queue.index
+	e.Node, e.Attempts, e.Elapsed = b.nodeAtSend, b.attempts, now.Sub(b.createdAt)
+	switch {
+	case b.maybeWritten || b.onWire:
+		e.Fate = MaybeWritten
+	case b.refused:
+		e.Fate = Rejected
+	default:
+		e.Fate = NotSent
+	}
+	return &e
+}
+
+// expired is the failure of a batch that is delivery.timeout.ms old.
+func (s *sender) expired(b *batch, now time.Time) *Error {
+	e := s.describe(b, &Error{Kind: ErrDeliveryTimeout, Cause: b.lastError}, now)
+	switch {
+	case b.onWire:
+		e.Reason = fmt.Sprintf("%d records expired %v after their batch was opened, while waiting for an answer", b.records, e.Elapsed)
+	case b.attempts > 0:
+		e.Reason = fmt.Sprintf("%d records expired %v after their batch was opened, while waiting to be sent again", b.records, e.Elapsed)
+	default:
+		e.Reason = fmt.Sprintf("%d records expired %v after their batch was opened, before they could be sent", b.records, e.Elapsed)
+		if _, _, ok := s.leader(b.queue); !ok && e.Cause == nil {
+			e.Reason += ": the partition has no leader"
+		} else if e.Cause == nil {
+			e.Cause = s.whyNot(b)
+		}
+	}
+	return e
+}
+
+// whyNot is the reason why a batch that never left could not, if one is known.
+func (s *sender) whyNot(b *batch) error {
+	if id, _, ok := s.leader(b.queue); ok {
+		return s.client.LastError(id)
+	}
+	return nil
+}
+
+// split cuts a batch that the broker finds too large into smaller ones, which take its place, its
+// sequences and its deadline (KIP-126). A batch that is itself such a part is halved, and so on down
+// to single records (KAFKA-8350). The parts' futures and callbacks are those of their records.
+func (s *sender) split(b *batch, now time.Time) {
+	records, err := b.plainRecords()
+	if err != nil {
+		b.lastError = err
+		s.failBatch(b, facts{code: protocol.MessageTooLarge}, verdict{}, nil, now)
+		return
+	}
+	limit := s.cfg.batchSize
+	if b.isSplit || len(records)+protocol.BatchOverhead <= limit {
+		limit = (len(records) + protocol.BatchOverhead) / 2
+	}
+	b.queue.topic.ratio.set(1)
+	parts := s.acc.cut(b, records, limit)
+	s.logger.Warn("batch is too large for the broker, split", "topic", b.queue.topic.name, "partition", b.queue.index,
+		"bytes", b.size(), "records", b.records, "parts", len(parts))
+	if b.sequenced {
+		b.queue.out.seq.replace(b, parts)
+	}
+	s.acc.delist(b, parts...)
+	q := b.queue
+	q.mu.Lock()
+	for _, part := range parts {
+		q.insertLocked(part)
+	}
+	q.mu.Unlock()
+	b.decided = true
+	b.res.shared = true // its futures ask the parts from now on
+	b.res.release()
+	b.drop(s.acc)
+	b.drop(s.acc)
+}
+
+// plainRecords is the uncompressed records section of a sealed batch.
+func (b *batch) plainRecords() ([]byte, error) {
+	section := make([]byte, 0, b.raw)
+	section = append(section, b.chunks[0][protocol.BatchOverhead:]...)
+	for _, c := range b.chunks[1:] {
+		section = append(section, c...)
+	}
+	if b.codec == compress.None {
+		return section, nil
+	}
+	return compress.Decompress(b.codec, nil, section, b.plain)
+}
+
+// cut makes batches of at most limit bytes (a larger record has one to itself) out of the records of
+// b. Their memory is taken from the pool at once, even if that overdraws it for a moment: waiting
+// here would wait for ourselves.
+func (a *accumulator) cut(b *batch, records []byte, limit int) []*batch {
+	var parts []*batch
+	rd := protocol.NewReader(records)
+	var part *batch
+	first := int32(0)
+	var group []protocol.Record
+	size := protocol.BatchOverhead
+	flush := func() {
+		if len(group) == 0 {
+			return
+		}
+		part = a.newPart(b, group, size, first)
+		parts = append(parts, part)
+		b.res.children = append(b.res.children, childResult{first, part.res})
+		first += int32(len(group))
+		group, size = group[:0], protocol.BatchOverhead
+	}
+	for range b.records {
+		r, err := protocol.ReadRecord(&rd)
+		if err != nil {
+			break
+		}
+		need := protocol.MaxRecordSize(r.Key, r.Value, r.Headers)
+		if size+need > limit {
+			flush()
+		}
+		group = append(group, r)
+		size += need
+	}
+	flush()
+	for i, part := range parts {
+		part.width = b.width / int64(len(parts))
+		part.number = b.number + int64(i)*part.width
+	}
+	return parts
+}
+
+// newPart makes a batch of some records of a batch that is split; first is the index of the first.
+func (a *accumulator) newPart(b *batch, group []protocol.Record, size int, first int32) *batch {
+	part := a.newBatch()
+	part.begin(b.queue, a.pool.overdraw(size), b.baseTime+group[0].TimestampDelta, b.createdAt)
+	part.isSplit, part.attempts, part.retryAt = true, b.attempts, time.Time{}
+	part.epochAtSend, part.nodeAtSend, part.lastError, part.refused = b.epochAtSend, b.nodeAtSend, b.lastError, b.refused
+	part.res.shared = b.res.shared
+	for i, r := range group {
+		timestamp := b.baseTime + r.TimestampDelta
+		at := first + int32(i)
+		part.cur = protocol.AppendRecord(part.cur, part.records, timestamp-part.baseTime, r.Key, r.Value, r.Headers)
+		part.records++
+		part.maxTime = max(part.maxTime, timestamp)
+		part.res.add(b.res.meta[at], b.res.callback(at))
+	}
+	part.raw = len(part.cur) - protocol.BatchOverhead
+	part.closeAppends()
+	return part
+}
+
+// callback of record i.
+func (r *result) callback(i int32) Callback {
+	for _, run := range r.runs {
+		if i < run.n {
+			return run.fn
+		}
+		i -= run.n
+	}
+	return nil
+}

@@ -1,0 +1,167 @@
+package quill
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync/atomic"
+)
+
+// Interceptor sees each record before it is serialized and may change it.
+//
+// OnSend runs in the goroutine of the Send, in the order in which the interceptors were given to
+// New, and may be called concurrently. ctx is the Send's. An interceptor that returns an error or
+// panics is skipped for this record: the fault is logged and the next interceptor gets what this
+// one was given, so no interceptor can lose a record.
+//
+// An interceptor may have more methods: those of AcknowledgementInterceptor, Configurer and
+// io.Closer. Kafka: ProducerInterceptor (KIP-42).
+type Interceptor[K, V any] interface {
+	OnSend(ctx context.Context, r Record[K, V]) (Record[K, V], error)
+}
+
+// AcknowledgementInterceptor is the optional part of an Interceptor that also wants to know what
+// became of each record.
+//
+// OnAcknowledgement is called once for every record, before its callback: on the producer's
+// dispatcher, or in Send for records that fail there (then m.Partition is -1 if none was chosen
+// yet). err is nil exactly if the record was accepted. headers are those the record had when it was
+// serialized, and must not be changed. It should be fast and must not wait for other records. A
+// panic is logged and changes nothing. Kafka: KIP-42, KIP-512.
+type AcknowledgementInterceptor interface {
+	OnAcknowledgement(m RecordMetadata, headers Headers, err error)
+}
+
+// interceptorChain is the interceptors of one producer. It does not change once it is made. A nil
+// chain is an empty one.
+type interceptorChain[K, V any] struct {
+	links  []chainLink[K, V]
+	acks   bool // some link wants acknowledgements
+	logger *slog.Logger
+}
+
+type chainLink[K, V any] struct {
+	interceptor Interceptor[K, V]
+	ack         AcknowledgementInterceptor // nil if it has none
+	faults      *atomic.Uint64
+}
+
+// newInterceptorChain configures the interceptors in order. If one fails, it and those before it
+// are closed.
+func newInterceptorChain[K, V any](interceptors []Interceptor[K, V], info ClientInfo) (*interceptorChain[K, V], error) {
+	c := &interceptorChain[K, V]{logger: info.Logger}
+	for i, it := range interceptors {
+		if it == nil {
+			_ = c.close()
+			return nil, fmt.Errorf("interceptor %d is nil", i)
+		}
+		link := chainLink[K, V]{interceptor: it, faults: new(atomic.Uint64)}
+		if ack, ok := it.(AcknowledgementInterceptor); ok {
+			link.ack, c.acks = ack, true
+		}
+		c.links = append(c.links, link)
+		if err := configurePlugin(it, info); err != nil {
+			_ = c.close() // the reason to fail is the first fault
+			return nil, fmt.Errorf("configure interceptor %d (%T): %w", i, it, err)
+		}
+	}
+	return c, nil
+}
+
+// onSend is the record after all interceptors.
+func (c *interceptorChain[K, V]) onSend(ctx context.Context, r Record[K, V]) Record[K, V] {
+	if c == nil || len(c.links) == 0 {
+		return r
+	}
+	return c.passOn(ctx, r)
+}
+
+func (c *interceptorChain[K, V]) passOn(ctx context.Context, r Record[K, V]) Record[K, V] {
+	for i := range c.links {
+		l := &c.links[i]
+		// Clipped, so that what this interceptor adds goes to a copy: the slice may be shared by
+		// other records, and is what the next one gets if this one fails.
+		r.Headers = slices.Clip(r.Headers)
+		next, err := l.onSend(ctx, r)
+		if err != nil {
+			partition, ok := r.Partition.Get()
+			if !ok {
+				partition = -1
+			}
+			c.report(l, "OnSend", r.Topic, partition, err)
+			continue
+		}
+		r = next
+	}
+	return r
+}
+
+func (l *chainLink[K, V]) onSend(ctx context.Context, r Record[K, V]) (next Record[K, V], err error) {
+	defer recovered(&err)
+	return l.interceptor.OnSend(ctx, r)
+}
+
+// hasAcknowledgement reports whether onAcknowledgement does anything.
+func (c *interceptorChain[K, V]) hasAcknowledgement() bool { return c != nil && c.acks }
+
+// onAcknowledgement tells the interceptors what became of a record.
+func (c *interceptorChain[K, V]) onAcknowledgement(m RecordMetadata, headers Headers, err error) {
+	if !c.hasAcknowledgement() {
+		return
+	}
+	headers = slices.Clip(headers)
+	for i := range c.links {
+		l := &c.links[i]
+		if l.ack == nil {
+			continue
+		}
+		if fault := guard(func() error { l.ack.OnAcknowledgement(m, headers, err); return nil }); fault != nil {
+			c.report(l, "OnAcknowledgement", m.Topic, m.Partition, fault)
+		}
+	}
+}
+
+// onSendError tells the interceptors of a record that failed before it was appended. partition is
+// the one it was to go to, -1 if none was chosen.
+func (c *interceptorChain[K, V]) onSendError(topic string, partition int32, headers Headers, err error) {
+	if c.hasAcknowledgement() {
+		c.onAcknowledgement(unknownMetadata(topic, partition), headers, err)
+	}
+}
+
+// close closes the interceptors in order, all of them, and returns the first error.
+func (c *interceptorChain[K, V]) close() error {
+	if c == nil {
+		return nil
+	}
+	var first error
+	for i := range c.links {
+		if err := closePlugin(c.links[i].interceptor); err != nil && first == nil {
+			first = fmt.Errorf("close interceptor %d (%T): %w", i, c.links[i].interceptor, err)
+		}
+	}
+	return first
+}
+
+// report logs a fault of an interceptor: the first, the second, the fourth and so on, because an
+// interceptor that fails once often fails for every record.
+func (c *interceptorChain[K, V]) report(l *chainLink[K, V], method, topic string, partition int32, err error) {
+	n := l.faults.Add(1)
+	if n&(n-1) != 0 {
+		return
+	}
+	attrs := []slog.Attr{
+		slog.String("interceptor", fmt.Sprintf("%T", l.interceptor)),
+		slog.String("method", method),
+		slog.String("topic", topic),
+		slog.Int("partition", int(partition)),
+		slog.Uint64("faults", n),
+		slog.Any("err", err),
+	}
+	if p, ok := errors.AsType[*panicError](err); ok {
+		attrs = append(attrs, slog.String("stack", string(p.stack)))
+	}
+	c.logger.LogAttrs(context.Background(), slog.LevelWarn, "interceptor failed", attrs...)
+}

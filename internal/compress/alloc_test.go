@@ -1,0 +1,35 @@
+//go:build !race
+
+package compress
+
+import (
+	"runtime/debug"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestNoAllocations: packing allocates nothing once an encoder is there. The race detector makes
+// pools forget at random, and so does the garbage collector.
+func TestNoAllocations(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	for _, codec := range codecs {
+		for _, n := range []int{500, 16 << 10, 1 << 20} {
+			c := newCompressor(t, codec, DefaultLevel)
+			in := vectorInput("text", n)
+			packed, err := c.Compress(nil, in)
+			require.NoError(t, err)
+			rooms := map[string][]byte{"plenty": make([]byte, 0, 2*n+1000), "exact": make([]byte, 0, len(packed))}
+			if codec == Zstd {
+				delete(rooms, "exact") // the encoder of small sections tries more than it keeps
+			}
+			for room, dst := range rooms {
+				require.Zero(t, testing.AllocsPerRun(5, func() {
+					if _, err := c.Compress(dst, in); err != nil {
+						t.Error(err)
+					}
+				}), "%s of %d bytes, room %s", codec, n, room)
+			}
+		}
+	}
+}

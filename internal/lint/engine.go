@@ -1,0 +1,103 @@
+package lint
+
+import (
+	"fmt"
+	"go/ast"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// The engine is the root package and network. Who starts a goroutine there, reads the clock, or sleeps on it is listed here with the number of
+// places, because each of them is a promise about ownership and about cost: goroutines end where the comment at their start says, time comes in
+// as an argument. A new place is a decision: take it, then write it down.
+var engine = []string{".", "network"}
+
+// budget is the places of one kind, by file and function.
+type budget struct {
+	kind  string
+	at    func(n ast.Node) bool
+	known map[string]int
+}
+
+var budgets = []budget{
+	{
+		kind: "starts a goroutine",
+		at:   startsGoroutine,
+		known: map[string]int{
+			"engine.go newEngine":   2, // sender and dispatcher
+			"clock.go clock.millis": 1, // ticks while sends are many
+			"network/x.go x":        1,
+		},
+	},
+	{
+		kind:  "reads the clock",
+		at:    func(n ast.Node) bool { return callsTime(n, "Now", "Since", "Until") },
+		known: map[string]int{},
+	},
+	{
+		kind: "waits for the clock",
+		at: func(n ast.Node) bool {
+			return callsTime(n, "After", "AfterFunc", "NewTicker", "NewTimer", "Sleep", "Tick")
+		},
+		known: map[string]int{},
+	},
+}
+
+// Engine compares what the engine does with the lists.
+func Engine(t *Tree) []string { return checkBudgets(t, budgets) }
+
+func checkBudgets(t *Tree, budgets []budget) []string {
+	var faults []string
+	for _, b := range budgets {
+		found := map[string][]string{}
+		for _, s := range t.sources {
+			if s.nested || s.test || !slices.Contains(engine, s.dir) {
+				continue
+			}
+			s.enclosing(func(fn string, n ast.Node) {
+				if b.at(n) {
+					place := s.name + " " + fn
+					found[place] = append(found[place], t.at(n))
+				}
+			})
+		}
+		for _, place := range slices.Sorted(maps.Keys(found)) {
+			if n, known := len(found[place]), b.known[place]; n > known {
+				faults = append(faults, fmt.Sprintf("%s: %s %s %d times, %d known", strings.Join(found[place], ", "), place, b.kind, n, known))
+			}
+		}
+		for _, place := range slices.Sorted(maps.Keys(b.known)) {
+			if n := len(found[place]); n < b.known[place] {
+				faults = append(faults, fmt.Sprintf("%s %s %d times, %d known: lower the number in internal/lint/engine.go", place, b.kind, n, b.known[place]))
+			}
+		}
+	}
+	return faults
+}
+
+// startsGoroutine finds go statements, calls of a method Go (sync.WaitGroup's) and functions that run their argument on a goroutine.
+func startsGoroutine(n ast.Node) bool {
+	switch n := n.(type) {
+	case *ast.GoStmt:
+		return true
+	case *ast.CallExpr:
+		f, ok := n.Fun.(*ast.SelectorExpr)
+		return ok && (f.Sel.Name == "Go" || f.Sel.Name == "AfterFunc")
+	}
+	return false
+}
+
+// callsTime finds calls of functions of package time.
+func callsTime(n ast.Node, names ...string) bool {
+	call, ok := n.(*ast.CallExpr)
+	if !ok {
+		return false
+	}
+	f, ok := call.Fun.(*ast.SelectorExpr)
+	if !ok {
+		return false
+	}
+	pkg, ok := f.X.(*ast.Ident)
+	return ok && pkg.Name == "time" && slices.Contains(names, f.Sel.Name)
+}

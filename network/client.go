@@ -1,0 +1,227 @@
+package network
+
+import (
+	"math"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/quill-kafka/quill/internal/backoff"
+	"github.com/quill-kafka/quill/protocol"
+)
+
+// Client knows the nodes and the state of their connections. All methods but Wait belong to one
+// goroutine, its owner; none of them blocks.
+type Client struct {
+	cfg       Config // read-only after New
+	reconnect backoff.Backoff
+	setup     backoff.Backoff
+	random    func() float64
+	wg        sync.WaitGroup // writers; each waits for its reader
+
+	bootstrap   []string
+	nodes       map[int32]*node // those of the cluster, and those that still drain
+	order       []*node         // those of the cluster
+	generation  uint64          // of the set of nodes
+	correlation int32           // the next id
+	inFlight    int             // requests that are not back yet
+	nextAt      time.Time       // no deadline is before; zero: there is none
+	closed      bool
+}
+
+const (
+	// lastCorrelation is the highest correlation id used; those above are reserved for SASL, as in
+	// Java.
+	lastCorrelation = math.MaxInt32 - 8
+	// maxThrottle bounds how long a node can silence us. Quotas of Kafka ask for seconds.
+	maxThrottle = 5 * time.Minute
+	// warnEvery is how often one node's failures are worth a warning.
+	warnEvery = time.Second
+)
+
+// New makes a Client without nodes. It starts nothing.
+func New(cfg Config) *Client {
+	if cfg.Post == nil {
+		panic("network: Config.Post is nil")
+	}
+	cfg = cfg.withDefaults()
+	return &Client{
+		cfg:       cfg,
+		reconnect: backoff.New(cfg.ReconnectBackoff, cfg.ReconnectBackoffMax),
+		setup:     backoff.New(cfg.SetupTimeout, cfg.SetupTimeoutMax),
+		random:    rand.Float64,
+		nodes:     map[int32]*node{},
+	}
+}
+
+// Ready reports whether the node can take a request: it is connected, its versions are known, it is
+// not throttled and has a slot. If there is no connection and the back-off allows, one is started.
+// An unknown node is never ready.
+func (c *Client) Ready(id int32, now time.Time) bool {
+	n := c.nodes[id]
+	if n == nil || c.closed {
+		return false
+	}
+	if n.usable(c.cfg.MaxInFlight, now) {
+		return true
+	}
+	if !n.gone && n.canConnect(now) {
+		c.connect(n, now)
+	}
+	return false
+}
+
+// Usable is Ready without starting anything.
+func (c *Client) Usable(id int32, now time.Time) bool {
+	n := c.nodes[id]
+	return n != nil && n.usable(c.cfg.MaxInFlight, now)
+}
+
+// Connected reports whether the node has a connection that takes requests, slots and throttling
+// aside.
+func (c *Client) Connected(id int32) bool {
+	n := c.nodes[id]
+	return n != nil && n.state == ready && !n.draining
+}
+
+// InFlight is the number of requests the node has and that are not back yet.
+func (c *Client) InFlight(id int32) int {
+	if n := c.nodes[id]; n != nil {
+		return len(n.inFlight)
+	}
+	return 0
+}
+
+// InFlightTotal is the number of requests that are not back yet.
+func (c *Client) InFlightTotal() int { return c.inFlight }
+
+// CanRetryAt is the time from which on it makes sense to ask Ready or LeastLoaded again. The zero
+// time means that an event will tell: something is in flight, or the node is unknown.
+func (c *Client) CanRetryAt(id int32, now time.Time) time.Time {
+	if n := c.nodes[id]; n != nil && !n.gone && !c.closed {
+		return n.canRetryAt(now)
+	}
+	return time.Time{}
+}
+
+// Versions is the range of versions of an API that the node serves; ok is false when it is not
+// connected or does not serve it.
+func (c *Client) Versions(id int32, key protocol.APIKey) (lowest, highest int16, ok bool) {
+	if n := c.nodes[id]; n != nil {
+		return n.versions.get(key)
+	}
+	return 0, 0, false
+}
+
+// Features is the finalized level of a feature of the cluster (like transaction.version) as the node
+// told it when it was connected to; ok is false if it is not connected or did not tell (KIP-584).
+func (c *Client) Features(id int32, name string) (level int16, ok bool) {
+	if n := c.nodes[id]; n != nil && n.versions != nil {
+		level, ok = n.versions.features[name]
+	}
+	return level, ok
+}
+
+// LastError is why the node's last connection failed, nil if it did not or a later one is up.
+func (c *Client) LastError(id int32) error {
+	if n := c.nodes[id]; n != nil {
+		return n.err
+	}
+	return nil
+}
+
+// Throttle keeps requests from the node for d, as its answer asked (KIP-219). The time does not
+// count for the requests in flight (KAFKA-16083). Absurd values are cut.
+func (c *Client) Throttle(id int32, d time.Duration, now time.Time) {
+	n := c.nodes[id]
+	if n == nil || d <= 0 {
+		return
+	}
+	if d > maxThrottle {
+		c.cfg.Logger.Warn("throttle time cut", "node", id, "throttle", d, "limit", maxThrottle)
+		d = maxThrottle
+	}
+	n.throttledTo = later(now.Add(d), n.throttledTo)
+	for _, r := range n.inFlight {
+		r.deadline = r.deadline.Add(d)
+	}
+}
+
+// Send hands r over to the node's connection; requests leave in the order of the calls. Only after
+// Ready said so in the same turn. If the request can't be sent after all, because no version fits or
+// the node is not ready, it comes back through Post and Handle with an error.
+func (c *Client) Send(id int32, r *Request, now time.Time) {
+	n := c.nodes[id]
+	c.inFlight++
+	r.Node, r.SentAt, r.DoneAt, r.Err, r.MaybeSent, r.timedOut = id, now, time.Time{}, nil, false, false
+	switch {
+	case c.closed:
+		c.refuse(n, r, ErrClosed)
+		return
+	case n == nil || !n.usable(c.cfg.MaxInFlight, now):
+		c.refuse(n, r, ErrNotReady)
+		return
+	}
+	version, err := n.versions.choose(r.Exchange)
+	if err != nil {
+		c.refuse(n, r, err)
+		return
+	}
+	r.Version, r.CorrelationID = version, c.correlationIDs(1)
+	timeout := r.Timeout
+	if timeout <= 0 {
+		timeout = c.cfg.RequestTimeout
+	}
+	r.deadline = now.Add(timeout)
+	c.wakeBy(r.deadline)
+	n.inFlight = append(n.inFlight, r)
+	n.usedAt = now
+	n.conn.send(r) // from here on the connection owns r, until it posts answered or closed
+}
+
+func (c *Client) refuse(n *node, r *Request, err error) {
+	e := &Error{Node: r.Node, Op: "send", Err: err}
+	if n != nil {
+		e.Addr = n.addr
+	}
+	c.cfg.Post(Event{kind: refused, request: r, err: e})
+}
+
+// correlationIDs takes n ids in a row.
+func (c *Client) correlationIDs(n int32) int32 {
+	if c.correlation > lastCorrelation-n {
+		c.correlation = 0
+	}
+	first := c.correlation
+	c.correlation += n
+	return first
+}
+
+// Handle takes in what a connection posted. Requests that come back with it are appended to done.
+func (c *Client) Handle(ev Event, now time.Time, done []*Request) []*Request {
+	switch ev.kind {
+	case opened:
+		c.opened(ev, now)
+	case answered:
+		n := ev.conn.node
+		if n.forget(ev.request) {
+			n.usedAt = now
+			done = append(done, c.finish(ev.request, ev.err, now))
+			if n.draining {
+				c.drain(n)
+			}
+		}
+	case closed:
+		done = c.lost(ev, now, done)
+	case refused:
+		done = append(done, c.finish(ev.request, ev.err, now))
+	}
+	return done
+}
+
+// finish makes r ready to be given back.
+func (c *Client) finish(r *Request, err error, now time.Time) *Request {
+	c.inFlight--
+	r.DoneAt, r.Err = now, err
+	return r
+}

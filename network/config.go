@@ -1,0 +1,111 @@
+package network
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/quill-kafka/quill/internal/message"
+)
+
+// Config says how a Client connects. Nobody writes to it after New.
+type Config struct {
+	// ClientID goes into the header of every request. Kafka: client.id.
+	ClientID string
+	// SoftwareName and SoftwareVersion tell nodes what this client is (KIP-511). Characters that
+	// Kafka refuses are replaced. If empty, "quill" and "unknown".
+	SoftwareName, SoftwareVersion string
+
+	// Post takes what connections have to tell; the owner passes it to Handle, in any order between
+	// connections but in the order of posting for one. It is called from many goroutines, also
+	// within Send, and must not block. Required.
+	Post func(Event)
+
+	// DialContext connects, if not nil. It gets host names as they are ("host:port"), unresolved,
+	// and must return when ctx ends.
+	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
+	// Lookup resolves a host name when DialContext is nil. If nil, net.DefaultResolver.LookupHost.
+	Lookup func(ctx context.Context, host string) ([]string, error)
+	// LookupAddr finds the names of an address, for CanonicalNames. If nil,
+	// net.DefaultResolver.LookupAddr.
+	LookupAddr func(ctx context.Context, addr string) ([]string, error)
+	// CanonicalNames: bootstrap servers are known by the canonical names of their addresses.
+	// Kafka: client.dns.lookup=resolve_canonical_bootstrap_servers_only.
+	CanonicalNames bool
+
+	// MaxInFlight is how many requests of one connection may wait for answers.
+	// Kafka: max.in.flight.requests.per.connection. If not positive, 5.
+	MaxInFlight int
+	// RequestTimeout is how long a request may take as a whole, from Send to the last byte of the
+	// answer, time throttled not counted. Kafka: request.timeout.ms. If not positive, 30s.
+	RequestTimeout time.Duration
+	// SetupTimeout is the first limit for connecting; it doubles with each failure in a row, shaken
+	// by 20 %. Kafka: socket.connection.setup.timeout.ms (KIP-601). If not positive, 10s.
+	SetupTimeout time.Duration
+	// SetupTimeoutMax bounds it. Kafka: socket.connection.setup.timeout.max.ms.
+	// If not positive, 30s.
+	SetupTimeoutMax time.Duration
+	// ReconnectBackoff is the first wait after a failure; it doubles with each further one, shaken
+	// by 20 %. Kafka: reconnect.backoff.ms. If zero, 50ms; if negative, none.
+	ReconnectBackoff time.Duration
+	// ReconnectBackoffMax bounds it. Kafka: reconnect.backoff.max.ms. If zero, 1s; if negative, none.
+	ReconnectBackoffMax time.Duration
+	// MaxIdle is how long a connection stays without a request. Kafka: connections.max.idle.ms.
+	// If zero, 9m; if negative, for ever.
+	MaxIdle time.Duration
+
+	// SendBuffer and ReceiveBuffer set the socket's buffers if positive.
+	// Kafka: send.buffer.bytes, receive.buffer.bytes.
+	SendBuffer, ReceiveBuffer int
+	// MaxResponse bounds the size of an answer. If not positive, 100 MiB.
+	MaxResponse int
+
+	// Logger gets one line per decision about a connection, none per request. If nil, none.
+	Logger *slog.Logger
+
+	dialIP func(ctx context.Context, network, addr string) (net.Conn, error) // dials an address; tests replace it
+}
+
+func (cfg Config) withDefaults() Config {
+	cfg.SoftwareName = cmp.Or(softwareText(cfg.SoftwareName), "quill")
+	cfg.SoftwareVersion = cmp.Or(softwareText(cfg.SoftwareVersion), "unknown")
+	if cfg.Lookup == nil {
+		cfg.Lookup = net.DefaultResolver.LookupHost
+	}
+	if cfg.LookupAddr == nil {
+		cfg.LookupAddr = net.DefaultResolver.LookupAddr
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	cfg.dialIP = new(net.Dialer).DialContext // with keep-alive and TCP_NODELAY
+	cfg.MaxInFlight = cmp.Or(max(cfg.MaxInFlight, 0), 5)
+	cfg.RequestTimeout = cmp.Or(max(cfg.RequestTimeout, 0), 30*time.Second)
+	cfg.SetupTimeout = cmp.Or(max(cfg.SetupTimeout, 0), 10*time.Second)
+	cfg.SetupTimeoutMax = max(cmp.Or(max(cfg.SetupTimeoutMax, 0), 30*time.Second), cfg.SetupTimeout)
+	cfg.ReconnectBackoff = max(cmp.Or(cfg.ReconnectBackoff, 50*time.Millisecond), 0)
+	cfg.ReconnectBackoffMax = max(cmp.Or(cfg.ReconnectBackoffMax, time.Second), 0)
+	cfg.MaxIdle = max(cmp.Or(cfg.MaxIdle, 9*time.Minute), 0)
+	cfg.MaxResponse = cmp.Or(max(cfg.MaxResponse, 0), 100<<20)
+	return cfg
+}
+
+// softwareText makes s match what brokers accept, [a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?, else
+// they answer INVALID_REQUEST.
+func softwareText(s string) string {
+	s = strings.Map(func(r rune) rune {
+		switch {
+		case r >= '0' && r <= '9', r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r == '-', r == '.':
+			return r
+		}
+		return '-'
+	}, s)
+	return strings.Trim(s, "-.")
+}
+
+// apiVersionsVersion is the version of ApiVersions that is tried first. Version 5 adds only what this
+// client doesn't send yet (cluster and node id, KIP-1242), and would cost older nodes a round trip.
+const apiVersionsVersion = min(4, message.APIVersionsMaxVersion)

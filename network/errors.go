@@ -1,0 +1,64 @@
+package network
+
+import (
+	"errors"
+	"fmt"
+)
+
+// The kinds of failure; use errors.Is. They come wrapped in an [*Error].
+var (
+	// ErrDisconnected says that the connection was lost while the request was with it.
+	ErrDisconnected = errors.New("disconnected")
+	// ErrRequestTimeout says that no answer came in time. Kafka: request.timeout.ms.
+	ErrRequestTimeout = errors.New("request timed out")
+	// ErrSetupTimeout says that no connection was made, or no versions agreed on, in time. KIP-601.
+	ErrSetupTimeout = errors.New("connection setup timed out")
+	// ErrUnsupportedVersion says that node and client have no version of the API in common.
+	ErrUnsupportedVersion = errors.New("no common version")
+	// ErrMalformedResponse says that the node's answer can't be understood, or is out of order.
+	ErrMalformedResponse = errors.New("malformed response")
+	// ErrResponseTooLarge says that an answer is larger than Config.MaxResponse.
+	ErrResponseTooLarge = errors.New("response too large")
+	// ErrRequestTooLarge says that a request does not fit into Kafka's frame of 2 GiB.
+	ErrRequestTooLarge = errors.New("request too large")
+	// ErrWrongProtocol says that the peer does not speak Kafka's protocol in the clear.
+	ErrWrongProtocol = errors.New("the peer speaks another protocol")
+	// ErrNotReady says that Send was called for a node that can't take a request.
+	ErrNotReady = errors.New("node is not ready")
+	// ErrClosed says that the client was closed.
+	ErrClosed = errors.New("client is closed")
+)
+
+// errUnused ends a connection nobody needs: it was idle, or its node has moved or gone. It never
+// reaches a request, because such a connection has none.
+var errUnused = errors.New("no longer needed")
+
+// Error is a failure of a connection or of one request. Whether a request may have reached the node
+// all the same is in its MaybeSent.
+type Error struct {
+	Node int32  // the node's id; negative for a bootstrap server
+	Addr string // host:port as it was configured or told by the cluster
+	Op   string // what was going on: resolve, dial, negotiate, encode, write, read, decode, request, send
+	Err  error
+}
+
+// Error implements error.
+func (e *Error) Error() string {
+	return fmt.Sprintf("node %d (%s): %s: %v", e.Node, e.Addr, e.Op, e.Err)
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Timeout reports whether the failure is that something took too long.
+func (e *Error) Timeout() bool {
+	return errors.Is(e.Err, ErrRequestTimeout) || errors.Is(e.Err, ErrSetupTimeout)
+}
+
+// disconnected is err as the requests see it that were lost with the connection.
+func (e *Error) disconnected() *Error {
+	if errors.Is(e.Err, ErrClosed) {
+		return e
+	}
+	return &Error{Node: e.Node, Addr: e.Addr, Op: e.Op, Err: fmt.Errorf("%w: %w", ErrDisconnected, e.Err)}
+}

@@ -1,0 +1,529 @@
+package network
+
+import (
+	"io"
+	"math"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/quill-kafka/quill/internal/message"
+	"github.com/quill-kafka/quill/protocol"
+)
+
+// hostile is what a broken node says instead of an answer to a request with the given id.
+type hostile struct {
+	name string
+	say  func(p *peer, id int32)
+	want error
+	text string // in the error
+}
+
+// hostileAnswers are the cases of framing and correlation (H1 to H20).
+var hostileAnswers = []hostile{
+	{"H1 size -1", func(p *peer, _ int32) { p.raw(0xff, 0xff, 0xff, 0xff) }, ErrMalformedResponse, "size -1"},
+	{"H2 size 0", func(p *peer, _ int32) { p.raw(0, 0, 0, 0) }, ErrMalformedResponse, "size 0"},
+	{"H3 size 1", func(p *peer, _ int32) { p.raw(0, 0, 0, 1, 7) }, ErrMalformedResponse, "size 1"},
+	{"H3 size 3", func(p *peer, _ int32) { p.raw(0, 0, 0, 3, 7, 7, 7) }, ErrMalformedResponse, "size 3"},
+	{"H4 size 2^31-1", func(p *peer, _ int32) { p.raw(0x7f, 0xff, 0xff, 0xff) }, ErrResponseTooLarge, "2147483647"},
+	{"H5 limit+1", func(p *peer, _ int32) { p.raw(0x06, 0x40, 0, 1) }, ErrResponseTooLarge, "104857601"},
+	{"H9 HTTP", func(p *peer, _ int32) { p.raw([]byte("HTTP/1.1 400 Bad Request\r\n\r\n")...) }, ErrWrongProtocol, "HTTP"},
+	{"text", func(p *peer, _ int32) { p.raw([]byte("SSH-2.0-OpenSSH_9.6\r\n")...) }, ErrWrongProtocol, `"SSH-"`},
+	{"H10 TLS alert", func(p *peer, _ int32) { p.raw(0x15, 3, 1, 0, 2, 2, 10) }, ErrWrongProtocol, "set security.protocol=SSL"},
+	{"H15 unknown id", func(p *peer, id int32) { p.answer(id+100, "x") }, ErrMalformedResponse, "correlation id"},
+	{"H20 close between header and body", func(p *peer, id int32) { p.raw(frame(id, []byte("x"))[:8]...) }, io.ErrUnexpectedEOF, ""},
+	{"close", func(*peer, int32) {}, io.EOF, ""},
+}
+
+// hammer keeps trying to get one request through for ten seconds.
+func (r *rig) hammer() (reqs []*Request) {
+	for range 1000 {
+		if r.Ready(-1, time.Now()) {
+			reqs = append(reqs, r.send(-1, "x"))
+		}
+		r.pass(10 * time.Millisecond)
+	}
+	return reqs
+}
+
+func TestHostileAnswers(t *testing.T) {
+	for _, h := range hostileAnswers {
+		t.Run(h.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				r := newRig(t, func(p *peer) {
+					p.handshake()
+					h.say(p, p.request().id)
+				})
+				for _, req := range r.hammer() {
+					require.ErrorIs(t, req.Err, ErrDisconnected)
+					require.ErrorIs(t, req.Err, h.want)
+					require.ErrorContains(t, req.Err, h.text)
+					require.True(t, req.MaybeSent)
+				}
+				require.LessOrEqual(t, r.dialled(), 20)
+				// Better times.
+				r.listen(bootAddr, echoes)
+				r.pass(2 * time.Second)
+				r.connect(-1)
+				req := r.send(-1, "x")
+				r.back(req)
+				require.NoError(t, req.Err)
+			})
+		})
+	}
+}
+
+func TestHostileHandshakes(t *testing.T) {
+	for _, h := range hostileAnswers {
+		t.Run(h.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				r := newRig(t, func(p *peer) { h.say(p, p.request().id) })
+				require.Empty(t, r.hammer())
+				require.LessOrEqual(t, r.dialled(), 20)
+				require.ErrorIs(t, r.LastError(-1), h.want)
+				require.ErrorContains(t, r.LastError(-1), h.text)
+			})
+		})
+	}
+}
+
+func TestSizeLargerThanWhatFollows(t *testing.T) { // H6
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, func(p *peer) {
+			p.handshake()
+			p.request()
+			p.raw(0x06, 0x40, 0, 0, 0, 0)
+			silent(p)
+		})
+		r.connect(-1)
+		req := r.send(-1, "x")
+		r.pass(30*time.Second - time.Millisecond)
+		require.Empty(t, r.done)
+		require.LessOrEqual(t, cap(r.nodes[-1].conn.in.large), firstGrow, "memory follows the bytes, not the size")
+		r.pass(time.Millisecond)
+		require.ErrorIs(t, req.Err, ErrRequestTimeout)
+	})
+}
+
+func TestOneByteASecondDoesNotExtendTheDeadline(t *testing.T) { // H8
+	drip := func(p *peer, b []byte) {
+		for _, x := range b {
+			p.raw(x)
+			time.Sleep(time.Second)
+		}
+	}
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, func(p *peer) {
+			p.handshake()
+			drip(p, frame(p.request().id, make([]byte, 1000)))
+		})
+		r.connect(-1)
+		req := r.send(-1, "x")
+		r.pass(30 * time.Second)
+		require.ErrorIs(t, req.Err, ErrRequestTimeout)
+	})
+	bubble(t, func(t *testing.T) { // and in the handshake
+		r := newRig(t, func(p *peer) {
+			q := p.request()
+			drip(p, frame(q.id, versionsAnswer().Append(nil, q.version)))
+		})
+		require.False(t, r.Ready(-1, time.Now()))
+		r.pass(10*time.Second + time.Millisecond)
+		require.ErrorIs(t, r.LastError(-1), ErrSetupTimeout)
+	})
+}
+
+func TestSizeSmallerThanTheBody(t *testing.T) { // H7
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, func(p *peer) {
+			p.handshake()
+			p.raw(append(frame(p.request().id, []byte("mal")), "formed"...)...)
+		})
+		for _, req := range r.hammer() {
+			require.NoError(t, req.Err) // an echo takes anything
+		}
+		require.ErrorIs(t, r.LastError(-1), ErrWrongProtocol)
+		require.LessOrEqual(t, r.dialled(), 20)
+	})
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, func(p *peer) {
+			q := p.request()
+			f := frame(q.id, versionsAnswer().Append(nil, q.version))
+			f[3] -= 5
+			p.raw(f...)
+		})
+		require.Empty(t, r.hammer())
+		require.ErrorIs(t, r.LastError(-1), ErrMalformedResponse)
+		require.LessOrEqual(t, r.dialled(), 20)
+	})
+}
+
+func TestGarbageAfterAnAnswer(t *testing.T) { // H12
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, func(p *peer) {
+			p.handshake()
+			p.raw(append(frame(p.request().id, []byte("fine")), 0xde, 0xad, 0xbe, 0xef, 0)...)
+		})
+		r.connect(-1)
+		req := r.send(-1, "x")
+		r.settle()
+		require.NoError(t, req.Err)
+		require.ErrorIs(t, r.LastError(-1), ErrMalformedResponse)
+	})
+}
+
+func TestTwoAnswersInOneSegment(t *testing.T) { // H13
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, func(p *peer) {
+			p.handshake()
+			a, b := p.request(), p.request()
+			p.raw(append(frame(a.id, []byte("a")), frame(b.id, []byte("b"))...)...)
+			silent(p)
+		})
+		r.connect(-1)
+		a, b := r.send(-1, "x"), r.send(-1, "y")
+		r.settle()
+		require.Equal(t, []*Request{a, b}, r.done)
+		require.Equal(t, "a", string(a.Exchange.(*echo).in))
+		require.Equal(t, "b", string(b.Exchange.(*echo).in))
+		require.True(t, r.Connected(-1))
+	})
+}
+
+func TestAnswerSplitAtEveryByte(t *testing.T) { // H14
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, func(p *peer) {
+			q := p.request()
+			for _, b := range frame(q.id, versionsAnswer().Append(nil, q.version)) {
+				p.raw(b)
+			}
+			for cut := 1; ; cut++ {
+				q := p.request()
+				f := frame(q.id, []byte("answer"))
+				if cut == len(f) {
+					silent(p)
+				}
+				p.raw(f[:cut]...)
+				p.raw(f[cut:]...)
+			}
+		})
+		r.connect(-1)
+		for range len(frame(0, []byte("answer"))) - 1 {
+			req := r.send(-1, "x")
+			r.settle()
+			require.NoError(t, req.Err)
+			require.Equal(t, "answer", string(req.Exchange.(*echo).in))
+		}
+	})
+}
+
+func TestRepeatedAndSwappedAnswers(t *testing.T) {
+	bubble(t, func(t *testing.T) { // H16
+		r := newRig(t, func(p *peer) {
+			p.handshake()
+			a := p.request()
+			p.request()
+			p.answer(a.id, "a")
+			p.answer(a.id, "a")
+		})
+		r.connect(-1)
+		a, b := r.send(-1, "x"), r.send(-1, "y")
+		r.settle()
+		require.NoError(t, a.Err)
+		require.ErrorIs(t, b.Err, ErrMalformedResponse)
+		require.ErrorIs(t, b.Err, ErrDisconnected)
+	})
+	bubble(t, func(t *testing.T) { // H17
+		r := newRig(t, func(p *peer) {
+			p.handshake()
+			a, b := p.request(), p.request()
+			p.answer(b.id, "b")
+			p.answer(a.id, "a")
+		})
+		r.connect(-1)
+		a, b := r.send(-1, "x"), r.send(-1, "y")
+		r.settle()
+		require.ErrorIs(t, a.Err, ErrMalformedResponse)
+		require.ErrorIs(t, b.Err, ErrMalformedResponse)
+	})
+}
+
+func TestAnswerWithoutARequest(t *testing.T) {
+	bubble(t, func(t *testing.T) { // H18
+		r := newRig(t, func(p *peer) {
+			p.handshake()
+			p.answer(0, "surprise")
+			silent(p)
+		})
+		require.False(t, r.Ready(-1, time.Now()))
+		r.settle()
+		require.ErrorIs(t, r.LastError(-1), ErrMalformedResponse)
+		require.ErrorContains(t, r.LastError(-1), "no request waits")
+	})
+	bubble(t, func(t *testing.T) { // H19
+		r := newRig(t, func(p *peer) {
+			p.handshake()
+			p.answer(p.request().id, "unwanted")
+			silent(p)
+		})
+		r.connect(-1)
+		req := &Request{Exchange: &echo{}, NoAnswer: true}
+		r.Send(-1, req, time.Now())
+		r.settle()
+		require.NoError(t, req.Err)
+		require.ErrorIs(t, r.LastError(-1), ErrMalformedResponse)
+	})
+}
+
+func TestUndecodableAnswerClosesTheConnection(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, func(p *peer) {
+			p.handshake()
+			a := p.request()
+			p.request()
+			p.answer(a.id, "malformed")
+			silent(p)
+		})
+		r.connect(-1)
+		a, b := r.send(-1, "x"), r.send(-1, "y")
+		r.settle()
+		require.ErrorIs(t, a.Err, ErrMalformedResponse)
+		require.ErrorIs(t, a.Err, protocol.ErrMalformed)
+		require.ErrorContains(t, a.Err, "Metadata version 8")
+		require.ErrorIs(t, b.Err, ErrDisconnected)
+		require.True(t, a.MaybeSent)
+	})
+}
+
+// Bytes behind the last field are no answer to the question asked.
+func TestTrailingBytesAreMalformed(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, func(p *peer) {
+			p.handshake()
+			q := p.request()
+			var m message.InitProducerIDResponse
+			p.answer(q.id, "\x00"+string(append(m.Append(nil, q.version), 1)))
+			silent(p)
+		})
+		r.connect(-1)
+		req := &Request{Exchange: &Message{Request: message.NewRequest(protocol.InitProducerID), Response: message.NewResponse(protocol.InitProducerID)}}
+		r.Send(-1, req, time.Now())
+		r.settle()
+		require.ErrorIs(t, req.Err, ErrMalformedResponse)
+		require.ErrorContains(t, req.Err, "1 bytes left over")
+	})
+}
+
+// negotiated is the state of a node after it has answered ApiVersions like this.
+func negotiated(t *testing.T, change func(*message.APIVersionsResponse)) (*versions, error) {
+	t.Helper()
+	m := versionsAnswer()
+	change(m)
+	return newVersions(m)
+}
+
+func TestVersionRangesAreChecked(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change func(*message.APIVersionsResponse)
+		err    bool
+		low    int16
+		high   int16
+	}{
+		{"plain", func(*message.APIVersionsResponse) {}, false, 3, 12},
+		{"H21 empty", func(m *message.APIVersionsResponse) { m.APIKeys = nil }, true, 0, 0},
+		{"H22 min above max", func(m *message.APIVersionsResponse) { m.APIKeys[0].MinVersion = 13 }, true, 0, 0},
+		{"negative max", func(m *message.APIVersionsResponse) { m.APIKeys[0].MinVersion, m.APIKeys[0].MaxVersion = -3, -1 }, true, 0, 0},
+		{"negative min", func(m *message.APIVersionsResponse) { m.APIKeys[0].MinVersion = -1 }, false, 0, 12},
+		{"H23 huge max", func(m *message.APIVersionsResponse) { m.APIKeys[0].MaxVersion = math.MaxInt16 }, false, 3, math.MaxInt16},
+		{"H24 no Produce", func(m *message.APIVersionsResponse) { m.APIKeys = m.APIKeys[1:] }, true, 0, 0},
+		{"no Metadata", func(m *message.APIVersionsResponse) { m.APIKeys[1].APIKey = 77 }, true, 0, 0},
+		{"H25 twice the same", func(m *message.APIVersionsResponse) { m.APIKeys = append(m.APIKeys, m.APIKeys[0]) }, false, 3, 12},
+		{"H25 twice, overlapping", func(m *message.APIVersionsResponse) {
+			m.APIKeys = append(m.APIKeys, message.APIVersion{APIKey: 0, MinVersion: 5, MaxVersion: 20})
+		}, false, 5, 12},
+		{"H25 twice, apart", func(m *message.APIVersionsResponse) {
+			m.APIKeys = append(m.APIKeys, message.APIVersion{APIKey: 0, MinVersion: 13, MaxVersion: 20})
+		}, true, 0, 0},
+		{"unknown keys", func(m *message.APIVersionsResponse) {
+			m.APIKeys = append(m.APIKeys, message.APIVersion{APIKey: -1}, message.APIVersion{APIKey: 10000}, message.APIVersion{APIKey: 127})
+		}, false, 3, 12},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			v, err := negotiated(t, c.change)
+			if c.err {
+				require.ErrorIs(t, err, ErrUnsupportedVersion)
+				return
+			}
+			require.NoError(t, err)
+			low, high, ok := v.get(protocol.Produce)
+			require.True(t, ok)
+			require.Equal(t, []int16{c.low, c.high}, []int16{low, high})
+		})
+	}
+}
+
+// NodeApiVersionsTest: testUsableVersionCalculation, testLatestUsableVersionOutOfRangeLow/High,
+// testUnsupportedVersionsToString, testUnknownApiVersionsToString.
+func TestHighestCommonVersionIsChosen(t *testing.T) {
+	v, err := negotiated(t, func(m *message.APIVersionsResponse) {
+		m.APIKeys = append(m.APIKeys, message.APIVersion{APIKey: 26, MinVersion: 3, MaxVersion: 4})
+	})
+	require.NoError(t, err)
+	for _, c := range []struct{ low, high, want int16 }{
+		{0, 5, 4}, {3, 3, 3}, {4, 9, 4}, {0, 2, -1}, {5, 9, -1}, {4, 3, -1}, {0, math.MaxInt16, 4},
+	} {
+		got, err := v.choose(&ranged{key: protocol.EndTxn, low: c.low, high: c.high})
+		if c.want < 0 {
+			require.ErrorIs(t, err, ErrUnsupportedVersion)
+			continue
+		}
+		require.NoError(t, err)
+		require.Equal(t, c.want, got)
+	}
+	for _, key := range []protocol.APIKey{protocol.TxnOffsetCommit, -1, trackedAPIs, math.MaxInt16} {
+		_, err := v.choose(&ranged{key: key})
+		require.ErrorIs(t, err, ErrUnsupportedVersion)
+		require.ErrorContains(t, err, "does not serve it")
+	}
+	_, _, ok := (*versions)(nil).get(protocol.Produce)
+	require.False(t, ok)
+}
+
+// ranged is an Exchange of which only the versions matter.
+type ranged struct {
+	echo
+	key       protocol.APIKey
+	low, high int16
+}
+
+func (r *ranged) APIKey() protocol.APIKey  { return r.key }
+func (r *ranged) Versions() (int16, int16) { return r.low, r.high }
+
+func TestFeatures(t *testing.T) { // H28
+	v, err := negotiated(t, func(m *message.APIVersionsResponse) {
+		m.FinalizedFeatures = []message.FinalizedFeatureKey{
+			{Name: "transaction.version", MaxVersionLevel: 99}, {Name: "transaction.version", MaxVersionLevel: 1}, {Name: "odd", MaxVersionLevel: -1},
+		}
+	})
+	require.NoError(t, err)
+	require.Equal(t, map[string]int16{"transaction.version": 99}, v.features)
+	v, err = negotiated(t, func(m *message.APIVersionsResponse) { m.FinalizedFeaturesEpoch = -2 })
+	require.NoError(t, err)
+	require.Empty(t, v.features)
+}
+
+// NetworkClientTest.testUnsupportedApiVersionsRequestWithVersionProvidedByTheBroker and
+// …WithoutVersionProvidedByTheBroker (KIP-511); B52, B53; H26.
+func TestApiVersionsIsAskedWithLowerVersions(t *testing.T) {
+	refusal := func(hint ...int16) string {
+		m := &message.APIVersionsResponse{ErrorCode: protocol.UnsupportedVersion}
+		for _, h := range hint {
+			m.APIKeys = append(m.APIKeys, message.APIVersion{APIKey: 18, MaxVersion: h})
+		}
+		return string(m.Append(nil, 0))
+	}
+	for _, c := range []struct {
+		name    string
+		answers []string // to the questions in turn; then an ordinary one
+		want    []int16  // versions asked with
+	}{
+		{"hint", []string{refusal(2)}, []int16{4, 2}},
+		{"hint twice", []string{refusal(3), refusal(1)}, []int16{4, 3, 1}},
+		{"no hint", []string{refusal()}, []int16{4, 0}},
+		{"code only", []string{"\x00\x23"}, []int16{4, 0}},
+		{"same hint", []string{refusal(4)}, []int16{4, 0}},
+		{"higher hint", []string{refusal(9)}, []int16{4, 0}},
+		{"negative hint", []string{refusal(-1)}, []int16{4, 0}},
+		{"same hint later", []string{refusal(2), refusal(2)}, []int16{4, 2, 0}},
+		{"never satisfied", []string{refusal(3), refusal(2), refusal(1), refusal(0), refusal(0)}, []int16{4, 3, 2, 1, 0}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				var asked []int16
+				r := newRig(t, func(p *peer) {
+					for _, a := range c.answers {
+						q := p.request()
+						asked = append(asked, q.version)
+						p.answer(q.id, a)
+					}
+					q := p.versions(versionsAnswer())
+					asked = append(asked, q.version)
+					silent(p)
+				})
+				require.False(t, r.Ready(-1, time.Now()))
+				r.settle()
+				require.Equal(t, c.want, asked)
+				if len(c.answers) == 5 {
+					require.ErrorIs(t, r.LastError(-1), ErrUnsupportedVersion)
+					require.ErrorIs(t, r.LastError(-1), protocol.UnsupportedVersion)
+					return
+				}
+				require.True(t, r.Ready(-1, time.Now()))
+				_, high, _ := r.Versions(-1, protocol.Produce)
+				require.Equal(t, int16(12), high, "only the question was downgraded")
+			})
+		})
+	}
+}
+
+// NetworkClientTest.testInvalidApiVersionsRequest; H27.
+func TestErrorInApiVersionsIsNoLoop(t *testing.T) {
+	for _, code := range []protocol.ErrorCode{protocol.InvalidRequest, protocol.ClusterAuthorizationFailed, 9999} {
+		bubble(t, func(t *testing.T) {
+			r := newRig(t, func(p *peer) {
+				p.versions(&message.APIVersionsResponse{ErrorCode: code, FinalizedFeaturesEpoch: -1})
+				silent(p)
+			})
+			require.Empty(t, r.hammer())
+			require.ErrorIs(t, r.LastError(-1), code)
+			require.LessOrEqual(t, r.dialled(), 20)
+		})
+	}
+}
+
+func TestHugeHandshakeIsRefused(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, func(p *peer) {
+			p.request()
+			p.raw(0, 0x10, 0, 1)
+		})
+		require.False(t, r.Ready(-1, time.Now()))
+		r.settle()
+		require.ErrorIs(t, r.LastError(-1), ErrResponseTooLarge)
+	})
+}
+
+func TestHandshakeCorrelation(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, func(p *peer) {
+			q := p.request()
+			p.answer(q.id+1, string(versionsAnswer().Append(nil, q.version)))
+		})
+		require.False(t, r.Ready(-1, time.Now()))
+		r.settle()
+		require.ErrorIs(t, r.LastError(-1), ErrMalformedResponse)
+	})
+}
+
+// A lying array length or size costs no memory (H4, H6, S16).
+func TestHostileNodesCostNoMemory(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, func(p *peer) {
+			p.handshake()
+			p.request()
+			p.raw(0x06, 0x40, 0, 0)
+			p.raw(make([]byte, 100<<10)...)
+		})
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		r.connect(-1)
+		req := r.send(-1, "x")
+		r.settle()
+		runtime.ReadMemStats(&after)
+		require.ErrorIs(t, req.Err, io.ErrUnexpectedEOF)
+		require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(2<<20))
+	})
+}

@@ -1,0 +1,183 @@
+package network
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+)
+
+// connect starts a connection.
+func (c *Client) connect(n *node, now time.Time) {
+	n.become(connecting)
+	n.attemptAt, n.usedAt = now, now
+	ctx, cancel := context.WithCancel(context.Background())
+	x := newConn(c, n, c.setup.Next(n.failedDials, c.random), cancel)
+	n.conn = x
+	c.cfg.Logger.Debug("connecting", "node", n.id, "addr", n.addr, "attempt", n.failures)
+	c.wg.Go(func() { x.run(ctx) }) // ends after x.fail; it posts closed as its last deed
+}
+
+// opened takes in that a connection is ready.
+func (c *Client) opened(ev Event, now time.Time) {
+	n := ev.conn.node
+	if n.state != connecting {
+		return // told to close meanwhile
+	}
+	n.become(ready)
+	n.versions, n.err = ev.versions, nil
+	n.failedDials = 0
+	n.readyAt, n.usedAt = now, now
+	if c.cfg.MaxIdle > 0 {
+		c.wakeBy(now.Add(c.cfg.MaxIdle))
+	}
+	c.cfg.Logger.Debug("connected", "node", n.id, "addr", n.addr, "remote", ev.conn.dialled, "elapsed", now.Sub(n.attemptAt))
+}
+
+// lost takes in that a connection has ended, and gives back what it held.
+func (c *Client) lost(ev Event, now time.Time, done []*Request) []*Request {
+	n := ev.conn.node
+	cause := ev.conn.asError("read", ev.err)
+	next := down
+	switch n.state {
+	case connecting:
+		c.failed(n, cause, ev.phase == dialling, now)
+	case ready:
+		c.failed(n, cause.disconnected(), false, now)
+	default: // closing; what led to it has been counted
+		if n.planned {
+			next = idle
+		}
+	}
+	n.become(next)
+	n.lastTried = ev.conn.dialled
+	cause = cause.disconnected()
+	for _, r := range n.inFlight {
+		err := error(cause)
+		if r.timedOut {
+			err = &Error{Node: n.id, Addr: ev.conn.addr, Op: "request", Err: ErrRequestTimeout}
+		}
+		done = append(done, c.finish(r, err, now))
+	}
+	clear(n.inFlight)
+	n.inFlight, n.conn, n.versions, n.draining, n.planned = n.inFlight[:0], nil, nil, false, false
+	if n.gone {
+		delete(c.nodes, n.id)
+	}
+	return done
+}
+
+// failed counts a failure and sets the back-off. dialling tells that no connection came about.
+func (c *Client) failed(n *node, err *Error, dialling bool, now time.Time) {
+	if n.state == ready && now.Sub(n.readyAt) >= c.cfg.ReconnectBackoffMax {
+		n.failures = 0
+	}
+	n.err = err
+	n.attemptAt = now
+	n.retryAt = now.Add(c.reconnect.Next(n.failures, c.random))
+	n.failures++
+	if dialling {
+		n.failedDials++
+	} else {
+		n.failedDials = 0
+	}
+	level := slog.LevelDebug
+	unasked := n.state == ready && len(n.inFlight) == 0 && errors.Is(err, io.EOF) // idle for the node
+	if now.Sub(n.warnedAt) >= warnEvery && !unasked {
+		level, n.warnedAt = slog.LevelWarn, now
+	}
+	c.cfg.Logger.LogAttrs(context.Background(), level, "connection lost", slog.Int("node", int(n.id)),
+		slog.String("addr", n.addr), slog.Int("in_flight", len(n.inFlight)), slog.Any("err", err))
+}
+
+// fail closes a node's connection because of err.
+func (c *Client) fail(n *node, err *Error, now time.Time) {
+	c.failed(n, err.disconnected(), false, now)
+	n.become(closing)
+	n.versions = nil
+	n.conn.fail(err)
+}
+
+// leave closes a node's connection as planned: nothing is in flight, and it counts as no failure.
+func (c *Client) leave(n *node) {
+	c.cfg.Logger.Debug("leaving connection", "node", n.id, "addr", n.conn.addr)
+	n.become(closing)
+	n.planned = true
+	n.versions = nil
+	n.conn.fail(n.conn.errorf("close", errUnused))
+}
+
+// Disconnect closes the node's connection, for what the caller has learned. It counts as a failure;
+// the requests come back as disconnected.
+func (c *Client) Disconnect(id int32, now time.Time) {
+	if n := c.nodes[id]; n != nil && (n.state == connecting || n.state == ready) {
+		c.fail(n, n.conn.errorf("close", errors.New("closed on request")), now)
+	}
+}
+
+// Tick closes connections whose oldest request has timed out, and those that were idle for long. It
+// returns when to call it again, zero for no need. The requests come back through Handle when they
+// are off the wire. Calling it often costs nothing.
+func (c *Client) Tick(now time.Time, done []*Request) (_ []*Request, next time.Time) {
+	if c.nextAt.IsZero() || now.Before(c.nextAt) {
+		return done, c.nextAt
+	}
+	c.nextAt = time.Time{}
+	for _, n := range c.nodes {
+		if n.state == ready {
+			c.tick(n, now)
+		}
+	}
+	return done, c.nextAt
+}
+
+// tick looks after one connection.
+func (c *Client) tick(n *node, now time.Time) {
+	timedOut := 0
+	for _, r := range n.inFlight {
+		if r.timedOut = !r.deadline.After(now); r.timedOut {
+			timedOut++
+		}
+	}
+	switch {
+	case timedOut > 0:
+		c.fail(n, n.conn.errorf("request", fmt.Errorf("%w (%d of %d in flight)", ErrRequestTimeout, timedOut, len(n.inFlight))), now)
+	case len(n.inFlight) > 0:
+		for _, r := range n.inFlight {
+			c.wakeBy(r.deadline)
+		}
+	case c.cfg.MaxIdle > 0:
+		if at := n.usedAt.Add(c.cfg.MaxIdle); at.After(now) {
+			c.wakeBy(at)
+		} else {
+			c.leave(n)
+		}
+	}
+}
+
+// wakeBy makes Tick's next time at most t.
+func (c *Client) wakeBy(t time.Time) {
+	if c.nextAt.IsZero() || t.Before(c.nextAt) {
+		c.nextAt = t
+	}
+}
+
+// Close closes every connection. It does not wait: requests come back through Handle as the
+// connections end, those sent from now on with ErrClosed. A second call does nothing.
+func (c *Client) Close() {
+	c.closed = true
+	for _, n := range c.nodes {
+		if n.state == connecting || n.state == ready {
+			n.become(closing)
+			n.planned = true
+			n.versions = nil
+			n.conn.fail(n.conn.errorf("close", ErrClosed))
+		}
+	}
+}
+
+// Wait blocks until no goroutine of the client is left. Call it after Close; everything is posted
+// when it returns. It may be called on any goroutine.
+func (c *Client) Wait() { c.wg.Wait() }

@@ -1,0 +1,140 @@
+package network
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// state is where a node's connection stands.
+type state uint8
+
+const (
+	// idle: no connection, and no reason to wait with one. Every node begins so.
+	idle state = iota
+	// connecting: a writer dials and negotiates.
+	connecting
+	// ready: negotiated; it takes requests.
+	ready
+	// closing: told to close; its requests are not back yet.
+	closing
+	// down: the last connection failed; the next one waits for the back-off.
+	down
+)
+
+var stateNames = [...]string{"idle", "connecting", "ready", "closing", "down"}
+
+func (s state) String() string { return stateNames[s] }
+
+// transitions says which state may follow which.
+//
+//	idle ──▶ connecting ──▶ ready          the way up
+//	             │            │
+//	             ├──▶ closing ◀──┤         closed by us: idle if planned, else down
+//	             └──▶ down ◀─────┘         failed, or closed by the node
+//	down ──▶ connecting, after the back-off; down ──▶ idle when the address changes
+var transitions = [...][]state{
+	idle:       {connecting},
+	connecting: {ready, closing, down},
+	ready:      {closing, down},
+	closing:    {idle, down},
+	down:       {connecting, idle},
+}
+
+// node is a connection target. The client's owner alone touches it.
+type node struct {
+	id    int32
+	addr  string // host:port
+	state state
+
+	// conn is the one connection; nil exactly when idle or down.
+	conn     *conn
+	versions *versions // what it speaks; nil unless ready
+	// inFlight are the requests that conn holds, oldest first. They stay here until they are off
+	// the wire, so a node with requests never gets a second connection.
+	inFlight []*Request
+
+	// draining: the connection takes no more requests and closes when it has none, because the node
+	// has moved (addr is the new address) or is gone.
+	draining bool
+	gone     bool // no longer in the cluster: forgotten when the connection is closed
+	seen     uint64
+
+	failures    int // connections in a row that did not work
+	failedDials int // of these, dials in a row
+	attemptAt   time.Time
+	retryAt     time.Time // down: not before
+	readyAt     time.Time
+	usedAt      time.Time // last activity, for the idle time-out
+	throttledTo time.Time
+	planned     bool   // closing: without a failure
+	lastTried   string // the address that was dialled last; the next attempt begins behind it
+	err         error  // why the last connection failed; nil once one is ready
+	warnedAt    time.Time
+}
+
+// become changes the state.
+func (n *node) become(to state) {
+	if !slices.Contains(transitions[n.state], to) {
+		panic(fmt.Sprintf("network: node %d can't become %v from %v", n.id, to, n.state))
+	}
+	n.state = to
+}
+
+// usable reports whether the node can take a request now.
+func (n *node) usable(maxInFlight int, now time.Time) bool {
+	return n.state == ready && !n.draining && len(n.inFlight) < maxInFlight && !n.throttledTo.After(now)
+}
+
+// canConnect reports whether a connection may be started now.
+func (n *node) canConnect(now time.Time) bool {
+	return n.state == idle || n.state == down && !n.retryAt.After(now)
+}
+
+// connectPatience is how long others wait for a connection that is being made before they try
+// another node.
+const connectPatience = time.Second
+
+// hanging reports whether the node is being connected to for long.
+func (n *node) hanging(now time.Time) bool {
+	return n.state == connecting && now.Sub(n.attemptAt) >= connectPatience
+}
+
+// canRetryAt is the time from which on it makes sense to look at the node again; zero if an event
+// will tell.
+func (n *node) canRetryAt(now time.Time) time.Time {
+	switch n.state {
+	case idle:
+		return now
+	case down:
+		return later(n.retryAt, now)
+	case connecting:
+		if !n.hanging(now) {
+			return n.attemptAt.Add(connectPatience)
+		}
+		return now.Add(connectPatience)
+	case ready:
+		if n.throttledTo.After(now) && !n.draining {
+			return n.throttledTo
+		}
+	case closing:
+	}
+	return time.Time{}
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// forget takes r out of the requests in flight. It reports whether it was there.
+func (n *node) forget(r *Request) bool {
+	i := slices.Index(n.inFlight, r)
+	if i < 0 {
+		return false
+	}
+	n.inFlight = slices.Delete(n.inFlight, i, i+1)
+	return true
+}

@@ -1,0 +1,213 @@
+package network
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+
+	"github.com/quill-kafka/quill/internal/message"
+	"github.com/quill-kafka/quill/protocol"
+)
+
+const (
+	// inboxSize holds any number of small answers: one read fetches them all.
+	inboxSize = 16 << 10
+	// firstGrow is what is allocated for a larger answer before its bytes are there; then it doubles.
+	firstGrow = 64 << 10
+	// keptFrame is the largest buffer for large answers that a connection keeps.
+	keptFrame = 1 << 20
+	// minAnswer is the smallest answer: its correlation id.
+	minAnswer = 4
+)
+
+// read is the reader's loop. It returns why the connection can't go on.
+func (c *conn) read(nc net.Conn) error {
+	for {
+		frame, err := c.in.next(nc, c.cfg.MaxResponse)
+		if err != nil {
+			return c.errorf("read", err)
+		}
+		if err := c.answer(frame); err != nil {
+			return err
+		}
+	}
+}
+
+// answer matches a frame with the oldest request, decodes it and gives the request back.
+func (c *conn) answer(frame []byte) error {
+	peek := protocol.NewReader(frame)
+	r, err := c.next(peek.Int32())
+	if err != nil {
+		return c.errorf("read", err)
+	}
+	key := r.Exchange.APIKey()
+	rd := &c.body
+	*rd = protocol.NewReader(frame)
+	message.DecodeResponseHeader(rd, key, r.Version)
+	if err = rd.Err(); err == nil {
+		err = r.Exchange.Decode(rd, r.Version)
+	}
+	if err == nil && rd.Remaining() > 0 {
+		err = fmt.Errorf("%d bytes left over", rd.Remaining())
+	}
+	if err != nil {
+		err = c.errorf("decode", malformed("%v version %d: %w", key, r.Version, err))
+	}
+	// From here on the owner has r.
+	c.cfg.Post(Event{kind: answered, conn: c, request: r, err: err})
+	return err
+}
+
+// next is the request that an answer with the given correlation id belongs to, taken off the list
+// when the writer is through with it.
+func (c *conn) next(id int32) (*Request, error) {
+	for {
+		r, wait, err := c.tryNext(id)
+		if !wait {
+			return r, err
+		}
+		<-c.written // the writer marks whatever becomes of the write
+	}
+}
+
+func (c *conn) tryNext(id int32) (r *Request, wait bool, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.awaiting) == 0 {
+		return nil, false, malformed("correlation id %d, but no request waits", id)
+	}
+	r = c.awaiting[0]
+	if r.CorrelationID != id {
+		return nil, false, malformed("correlation id %d, want %d", id, r.CorrelationID)
+	}
+	if c.unmarked == len(c.awaiting) {
+		c.readerWaits = true
+		return nil, true, nil
+	}
+	c.awaiting = slices.Delete(c.awaiting, 0, 1)
+	return r, false, nil
+}
+
+// inbox cuts what arrives into frames.
+type inbox struct {
+	buf  []byte
+	r, w int // buf[r:w] is not yet consumed
+
+	large []byte // for frames that don't fit into buf
+}
+
+// next reads one frame, without its size. The result is valid until the next call.
+func (x *inbox) next(nc io.Reader, limit int) ([]byte, error) {
+	if x.buf == nil {
+		x.buf = make([]byte, inboxSize)
+	}
+	if cap(x.large) > keptFrame {
+		x.large = nil
+	}
+	if err := x.want(nc, sizeField); err != nil {
+		return nil, err
+	}
+	size, err := frameSize(x.buf[x.r:], limit)
+	if err != nil {
+		return nil, err
+	}
+	if sizeField+size > len(x.buf) {
+		x.r += sizeField
+		return x.nextLarge(nc, size)
+	}
+	if err := x.want(nc, sizeField+size); err != nil {
+		return nil, err
+	}
+	frame := x.buf[x.r+sizeField : x.r+sizeField+size]
+	x.r += sizeField + size
+	return frame, nil
+}
+
+// want reads until n bytes are there. n is at most len(buf).
+func (x *inbox) want(nc io.Reader, n int) error {
+	if x.r == x.w {
+		x.r, x.w = 0, 0
+	}
+	for x.w-x.r < n {
+		if x.r+n > len(x.buf) {
+			x.w = copy(x.buf, x.buf[x.r:x.w])
+			x.r = 0
+		}
+		m, err := readSome(nc, x.buf[x.w:])
+		if err == io.EOF && x.w > x.r {
+			err = io.ErrUnexpectedEOF
+		}
+		if err != nil {
+			return err
+		}
+		x.w += m
+	}
+	return nil
+}
+
+// nextLarge reads a frame that buf can't hold. Its buffer grows with what arrives.
+func (x *inbox) nextLarge(nc io.Reader, size int) ([]byte, error) {
+	have := min(size, x.w-x.r)
+	b := append(x.large[:0], x.buf[x.r:x.r+have]...)
+	x.r += have
+	for len(b) < size {
+		if len(b) == cap(b) {
+			b = slices.Grow(b, min(size, max(2*cap(b), firstGrow))-len(b))
+		}
+		n, err := readSome(nc, b[len(b):min(cap(b), size)])
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+		if err != nil {
+			return nil, err
+		}
+		b = b[:len(b)+n]
+	}
+	x.large = b
+	return b, nil
+}
+
+// readSome reads at least one byte.
+func readSome(nc io.Reader, b []byte) (int, error) {
+	for range 100 {
+		n, err := nc.Read(b)
+		if n > 0 {
+			return n, nil // an error comes again
+		}
+		if err != nil {
+			return 0, err
+		}
+	}
+	return 0, io.ErrNoProgress
+}
+
+// frameSize reads the size in front of a frame. If it can't be one, the error tells what the bytes
+// look like.
+func frameSize(b []byte, limit int) (int, error) {
+	size := int(int32(binary.BigEndian.Uint32(b)))
+	switch {
+	case size >= minAnswer && size <= limit:
+		return size, nil
+	case string(b[:4]) == "HTTP":
+		return 0, fmt.Errorf("%w: it answers with HTTP; is the port right?", ErrWrongProtocol)
+	case b[0] >= 0x14 && b[0] <= 0x17 && b[1] == 3 && b[2] <= 4:
+		return 0, fmt.Errorf("%w: this looks like a TLS listener: set security.protocol=SSL", ErrWrongProtocol)
+	case isText(b[:4]):
+		return 0, fmt.Errorf("%w: it answers with text (%q)", ErrWrongProtocol, b[:4])
+	case size > limit:
+		return 0, fmt.Errorf("%w: %d bytes, limit %d", ErrResponseTooLarge, size, limit)
+	default:
+		return 0, malformed("size %d", size)
+	}
+}
+
+func isText(b []byte) bool {
+	for _, x := range b {
+		if x < ' ' || x > '~' {
+			return false
+		}
+	}
+	return true
+}

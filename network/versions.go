@@ -1,0 +1,171 @@
+package network
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+
+	"github.com/quill-kafka/quill/internal/message"
+	"github.com/quill-kafka/quill/protocol"
+)
+
+const (
+	// handshakeIDs is how many correlation ids a handshake needs at most: one per version of
+	// ApiVersions, since each try is with a lower one.
+	handshakeIDs = int32(apiVersionsVersion) + 1
+	// maxHandshake bounds the answer to ApiVersions, which has some kilobytes.
+	maxHandshake = 1 << 20
+	// trackedAPIs is one above the highest API key that is remembered.
+	trackedAPIs = 128
+)
+
+// versions is what a node speaks. It does not change. The nil value speaks nothing.
+type versions struct {
+	ranges   [trackedAPIs]versionRange
+	features map[string]int16 // finalized levels
+}
+
+// versionRange is the zero value for an API that is not served.
+type versionRange struct {
+	served          bool
+	lowest, highest int16
+}
+
+// newVersions checks what a node says and makes sense of it: of two entries for one API what both
+// allow, and an empty range is an API not served. A node without Produce or Metadata is of no use.
+func newVersions(resp *message.APIVersionsResponse) (*versions, error) {
+	v := &versions{features: map[string]int16{}}
+	for _, a := range resp.APIKeys {
+		if a.APIKey < 0 || a.APIKey >= trackedAPIs {
+			continue
+		}
+		r := &v.ranges[a.APIKey]
+		if !r.served {
+			*r = versionRange{true, a.MinVersion, a.MaxVersion}
+		}
+		r.lowest, r.highest = max(r.lowest, a.MinVersion, 0), min(r.highest, a.MaxVersion)
+	}
+	for _, key := range []protocol.APIKey{protocol.Produce, protocol.Metadata} {
+		if _, _, ok := v.get(key); !ok {
+			return nil, fmt.Errorf("%w: the node does not serve %v; is it a broker?", ErrUnsupportedVersion, key)
+		}
+	}
+	if resp.FinalizedFeaturesEpoch >= 0 { // KIP-584: else the list means nothing
+		for _, f := range resp.FinalizedFeatures {
+			if _, twice := v.features[f.Name]; !twice && f.MaxVersionLevel >= 0 {
+				v.features[f.Name] = f.MaxVersionLevel
+			}
+		}
+	}
+	return v, nil
+}
+
+// get is the range of an API; ok is false if it is not served.
+func (v *versions) get(key protocol.APIKey) (lowest, highest int16, ok bool) {
+	if v == nil || key < 0 || key >= trackedAPIs {
+		return 0, 0, false
+	}
+	r := v.ranges[key]
+	if !r.served || r.lowest > r.highest {
+		return 0, 0, false
+	}
+	return r.lowest, r.highest, true
+}
+
+// choose is the highest version that node and exchange have in common.
+func (v *versions) choose(x Exchange) (int16, error) {
+	key := x.APIKey()
+	lowest, highest := x.Versions()
+	nodeLowest, nodeHighest, ok := v.get(key)
+	if !ok {
+		return 0, fmt.Errorf("%w of %v: the node does not serve it", ErrUnsupportedVersion, key)
+	}
+	version := min(highest, nodeHighest)
+	if version < max(lowest, nodeLowest) {
+		return 0, fmt.Errorf("%w of %v: the node has %d to %d, the client %d to %d",
+			ErrUnsupportedVersion, key, nodeLowest, nodeHighest, lowest, highest)
+	}
+	return version, nil
+}
+
+// negotiate asks the node for its versions, synchronously and with a deadline set by the caller. If
+// the node does not know the version of the question, it is asked again with the one it names if that
+// is lower, else with version 0 (KIP-511); so it ends.
+func (c *conn) negotiate(nc net.Conn) (*versions, error) {
+	version := apiVersionsVersion
+	for i := int32(0); ; i++ {
+		resp, err := c.askVersions(nc, version, c.correlation+i)
+		switch {
+		case err != nil:
+			return nil, explain(err)
+		case resp.ErrorCode == protocol.None:
+			return newVersions(resp)
+		case resp.ErrorCode != protocol.UnsupportedVersion:
+			return nil, fmt.Errorf("ApiVersions version %d: %w", version, resp.ErrorCode)
+		case version == 0:
+			return nil, fmt.Errorf("%w of ApiVersions: %w", ErrUnsupportedVersion, resp.ErrorCode)
+		}
+		version = lowerVersion(resp, version)
+	}
+}
+
+// lowerVersion is the version of ApiVersions to ask with after `version` was refused.
+func lowerVersion(resp *message.APIVersionsResponse, version int16) int16 {
+	for _, a := range resp.APIKeys {
+		if protocol.APIKey(a.APIKey) == protocol.APIVersions && a.MaxVersion > 0 && a.MaxVersion < version {
+			return a.MaxVersion
+		}
+	}
+	return 0
+}
+
+// askVersions is one round trip of the handshake.
+func (c *conn) askVersions(nc net.Conn, version int16, id int32) (*message.APIVersionsResponse, error) {
+	req, resp := new(message.APIVersionsRequest), new(message.APIVersionsResponse)
+	req.Reset()
+	req.ClientSoftwareName, req.ClientSoftwareVersion = c.cfg.SoftwareName, c.cfg.SoftwareVersion
+	r := &Request{Exchange: &Message{Request: req, Response: resp}, Version: version, CorrelationID: id}
+	if err := c.out.frame.add(r, c.cfg.ClientID); err != nil {
+		return nil, err
+	}
+	_, err := c.out.write(nc)
+	c.out.frame.reset()
+	if err != nil {
+		return nil, err
+	}
+	frame, err := c.in.next(nc, min(maxHandshake, c.cfg.MaxResponse))
+	if err != nil {
+		return nil, err
+	}
+	rd := protocol.NewReader(frame)
+	if got := message.DecodeResponseHeader(&rd, protocol.APIVersions, version); got != id {
+		return nil, malformed("correlation id %d, want %d", got, id)
+	}
+	if peek := rd; protocol.ErrorCode(peek.Int16()) == protocol.UnsupportedVersion {
+		// Whatever the question was, this answer has version 0, if it goes on at all.
+		resp.Decode(&rd, 0)
+		resp.ErrorCode = protocol.UnsupportedVersion
+		return resp, nil
+	}
+	resp.Decode(&rd, version)
+	if err := rd.Err(); err != nil {
+		return nil, malformed("ApiVersions version %d: %w", version, err)
+	}
+	if rd.Remaining() > 0 {
+		return nil, malformed("ApiVersions version %d: %d bytes left over", version, rd.Remaining())
+	}
+	return resp, nil
+}
+
+// explain says what a failure of the handshake may mean.
+func explain(err error) error {
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return fmt.Errorf("%w: no answer to ApiVersions", ErrSetupTimeout)
+	case errors.Is(err, io.EOF):
+		return fmt.Errorf("%w: the peer closed the connection; is it a listener for TLS (security.protocol), or no broker?", err)
+	}
+	return err
+}

@@ -1,0 +1,185 @@
+package network
+
+import "net"
+
+// scratchSize is how much is copied together for connections without writev.
+const scratchSize = 32 << 10
+
+// outbox is what the writer works with. Its memory is used again only when a write has returned:
+// an answer can be here before that.
+type outbox struct {
+	frame   Frame
+	taken   []*Request  // from the queue, not yet encoded
+	joined  []placed    // in the frame
+	buffers net.Buffers // what the write consumes
+	scratch []byte      // for connections without writev
+	vector  bool        // the connection has writev
+}
+
+// placed is a request in a frame.
+type placed struct {
+	request  *Request
+	start    int64 // of its bytes
+	noAnswer bool  // request.NoAnswer, which can't be looked at once the reader may have it
+}
+
+// write is the writer's loop on an open connection. It returns why the connection can't go on, or
+// nil when it was told to stop.
+func (c *conn) write(nc net.Conn) error {
+	switch nc.(type) {
+	case *net.TCPConn, *net.UnixConn:
+		c.out.vector = true
+	}
+	for {
+		select {
+		case <-c.bell:
+		case <-c.stop:
+			return nil
+		}
+		for c.take() {
+			if err := c.writeTaken(nc); err != nil {
+				return c.asError("write", err)
+			}
+		}
+	}
+}
+
+// take moves the queue to the writer. It reports whether there is something to write.
+func (c *conn) take() bool {
+	o := &c.out
+	clear(o.taken)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cause != nil {
+		return false
+	}
+	o.taken, c.queue = c.queue, o.taken[:0]
+	return len(o.taken) > 0
+}
+
+// writeTaken encodes what was taken and writes it, joined.
+func (c *conn) writeTaken(nc net.Conn) error {
+	o := &c.out
+	for _, r := range o.taken {
+		if err := c.reason(); err != nil {
+			return err // what is joined stays unsent
+		}
+		start := int64(o.frame.size())
+		if err := o.frame.add(r, c.cfg.ClientID); err != nil {
+			// Nothing of it is in the frame: it is off the wire.
+			c.cfg.Post(Event{kind: answered, conn: c, request: r, err: c.asError("encode", err)})
+			continue
+		}
+		o.joined = append(o.joined, placed{r, start, r.NoAnswer})
+		if o.frame.size() >= joinLimit {
+			if err := c.flush(nc); err != nil {
+				return err
+			}
+		}
+	}
+	return c.flush(nc)
+}
+
+// flush writes the frame and marks its requests as written.
+func (c *conn) flush(nc net.Conn) error {
+	o := &c.out
+	if len(o.joined) == 0 {
+		return nil
+	}
+	if err := c.reason(); err != nil {
+		return err
+	}
+	c.announce()
+	n, err := o.write(nc)
+	for _, p := range o.joined {
+		// Without writev the last write may have passed on more than it admits (TLS).
+		p.request.MaybeSent = err == nil || p.start < n || !o.vector && p.start == n
+	}
+	o.frame.reset()
+	// From here on the writer looks at none of the requests that have answers.
+	c.markWritten()
+	if err != nil {
+		return err
+	}
+	for _, p := range o.joined {
+		if p.noAnswer {
+			c.cfg.Post(Event{kind: answered, conn: c, request: p.request})
+		}
+	}
+	clear(o.joined)
+	o.joined = o.joined[:0]
+	return nil
+}
+
+// announce tells the reader which answers to expect. It comes before the write, since the answers
+// may too come before it has returned.
+func (c *conn) announce() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, p := range c.out.joined {
+		if !p.noAnswer {
+			c.awaiting = append(c.awaiting, p.request)
+			c.unmarked++
+		}
+	}
+}
+
+// markWritten lets the reader have the requests.
+func (c *conn) markWritten() {
+	c.mu.Lock()
+	c.unmarked = 0
+	wake := c.readerWaits
+	c.readerWaits = false
+	c.mu.Unlock()
+	if wake {
+		c.written <- struct{}{} // capacity 1, and the reader waits
+	}
+}
+
+// write writes the frame and returns how many bytes of it the connection took.
+func (o *outbox) write(nc net.Conn) (int64, error) {
+	vectors := o.frame.vectors()
+	if o.vector && len(vectors) > 1 {
+		o.buffers = vectors // WriteTo consumes it
+		n, err := o.buffers.WriteTo(nc)
+		o.buffers = nil
+		return n, err
+	}
+	if len(vectors) == 1 {
+		n, err := nc.Write(vectors[0])
+		return int64(n), err
+	}
+	return o.writeCopied(nc, vectors)
+}
+
+// writeCopied writes the vectors to a connection without writev: small ones together, since each
+// write may be a packet, a TLS record, a system call.
+func (o *outbox) writeCopied(nc net.Conn, vectors net.Buffers) (total int64, err error) {
+	if o.scratch == nil {
+		o.scratch = make([]byte, 0, scratchSize)
+	}
+	put := func(b []byte) bool {
+		if len(b) > 0 && err == nil {
+			var n int
+			n, err = nc.Write(b)
+			total += int64(n)
+		}
+		return err == nil
+	}
+	joined := o.scratch
+	for _, v := range vectors {
+		if len(joined)+len(v) > scratchSize {
+			if !put(joined) {
+				return total, err
+			}
+			joined = joined[:0]
+		}
+		if len(v) < scratchSize {
+			joined = append(joined, v...)
+		} else if !put(v) {
+			return total, err
+		}
+	}
+	put(joined)
+	return total, err
+}

@@ -1,0 +1,148 @@
+package quill
+
+import (
+	"github.com/quill-kafka/quill/protocol"
+)
+
+// What became of a batch in one request, and what to do now. decide is pure: it looks at facts and
+// changes nothing; the sender's apply does what it says and does not look at error codes.
+
+// action is what happens to a batch whose request is back.
+type action uint8
+
+const (
+	actAccept action = iota // done: the records are in the log
+	actRetry                // send it again, later
+	actSplit                // too large: cut it and send the parts
+	actFail                 // give it up: its records fail
+	actForget               // its fate was told before (it expired); only its sequence and memory are left
+)
+
+var actionNames = [...]string{"accept", "retry", "split", "fail", "forget"}
+
+func (a action) String() string { return actionNames[a] }
+
+// facts are all that decide looks at.
+type facts struct {
+	code        protocol.ErrorCode // the broker's verdict; None with lost set: there was none
+	lost        bool               // no answer: disconnected, timed out, or not in the answer
+	unsent      bool               // lost, and no byte had left
+	idempotent  bool
+	mayRetry    bool // retries and delivery time are left
+	decided     bool // its records' fate was told before
+	records     int32
+	head        bool // the first batch of its partition in flight: nothing earlier is unsettled
+	logStartOff int64
+	wasMaybe    bool // an earlier attempt may be in the log
+}
+
+// verdict is decide's answer.
+type verdict struct {
+	act     action
+	refresh bool // ask for metadata: the leader may have moved
+	// maybe: after this, the records may be in the log without our knowing.
+	maybe bool
+	// gap: the records are surely not in the log under their present sequences, and those sequences
+	// will never be: later batches of the partition need new ones, under a new epoch.
+	gap bool
+	// resequence: this batch is to be sent again under new sequences itself (implies gap).
+	resequence bool
+	// newEpoch: the broker's idea of the sequences is not ours: only a new epoch cures that.
+	newEpoch bool
+	written  bool // the records are in the log
+	// unsure: the batch is given up while it may be in the log. Whether its sequences are used up is
+	// not known until a later batch is answered.
+	unsure  bool
+	offsets bool // actAccept: the answer's offset counts (not so for a duplicate)
+	fatal   bool // the producer can't go on
+}
+
+// decide says what becomes of a batch. The table is that of Kafka 4.4 (Sender.completeBatch,
+// TransactionManager.canRetry), with one deviation on purpose: sequences are only ever given anew
+// to batches that are known not to be in the log (KAFKA-14397, KAFKA-14034).
+func decide(f facts) verdict {
+	if f.code == protocol.None && !f.lost {
+		return verdict{act: acceptOr(f.decided), written: true, offsets: true}
+	}
+	if f.code == protocol.DuplicateSequenceNumber {
+		return verdict{act: acceptOr(f.decided), written: true}
+	}
+	v := verdict{refresh: f.lost && !f.unsent || f.code.RefreshMetadata(), maybe: f.wasMaybe || leavesDoubt(f)}
+	if f.idempotent && (f.code == protocol.OutOfOrderSequenceNumber || f.code == protocol.UnknownProducerID) {
+		return decideSequence(f, v)
+	}
+	switch {
+	case f.decided:
+		v.act = actForget
+	case f.code == protocol.MessageTooLarge && f.records > 1:
+		v.act = actSplit
+		return v
+	case f.mayRetry && (f.lost || f.code.Retriable()):
+		v.act = actRetry
+		return v
+	default:
+		v.act = actFail
+		v.fatal = f.idempotent && fatalForProducer(f.code)
+	}
+	// Given up: what follows in the partition depends on whether its sequences were used.
+	if f.idempotent {
+		v.gap, v.unsure = !v.maybe, v.maybe
+	}
+	return v
+}
+
+// decideSequence handles the broker's two complaints about sequences.
+//
+// The head of a partition's batches in flight has nothing unsettled before it. If even that one is
+// out of order, the broker does not have what it acknowledged before (lost or expired producer
+// state): the batch and all after it are not in the log and start again under a new epoch (KIP-360).
+// For any other batch the complaint only says that an earlier one is missing: wait for that one.
+func decideSequence(f facts, v verdict) verdict {
+	v.refresh = false
+	v.newEpoch = f.head
+	switch {
+	case f.decided || !f.mayRetry:
+		v.act = actFail
+		if f.decided {
+			v.act = actForget
+		}
+		v.gap, v.maybe = f.head, f.wasMaybe && !f.head
+		v.unsure = !v.gap
+	case f.head && (f.code != protocol.UnknownProducerID || f.logStartOff >= 0):
+		v.act, v.gap, v.resequence, v.maybe = actRetry, true, true, false
+	default:
+		v.act, v.newEpoch = actRetry, false
+	}
+	return v
+}
+
+func acceptOr(decided bool) action {
+	if decided {
+		return actForget
+	}
+	return actAccept
+}
+
+// leavesDoubt reports whether after this answer (or its lack) the records of this attempt may be in
+// the log.
+func leavesDoubt(f facts) bool {
+	if f.lost {
+		return !f.unsent
+	}
+	switch f.code {
+	case protocol.RequestTimedOut, protocol.NotEnoughReplicasAfterAppend, protocol.NetworkException,
+		protocol.UnknownServerError, protocol.KafkaStorageError:
+		return true
+	}
+	return !f.code.Known()
+}
+
+// fatalForProducer lists the answers to an idempotent Produce after which nothing can be sent.
+func fatalForProducer(code protocol.ErrorCode) bool {
+	switch code {
+	case protocol.ClusterAuthorizationFailed, protocol.TransactionalIDAuthorizationFailed, protocol.UnsupportedVersion,
+		protocol.InvalidProducerIDMapping, protocol.ProducerFenced:
+		return true
+	}
+	return false
+}

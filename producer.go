@@ -1,0 +1,327 @@
+package quill
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"sync"
+
+	"github.com/quill-kafka/quill/metadata"
+)
+
+// Producer sends records to a Kafka cluster: Java's KafkaProducer for Go. It batches records by
+// partition in a bounded buffer and delivers them in the background, in order and without
+// duplicates, until delivery.timeout.ms ends its attempts.
+//
+// One producer per process is usually best: it is safe for concurrent use, and more senders make its
+// batches fuller. Close it to deliver what is buffered.
+type Producer[K, V any] struct {
+	e     *engine
+	key   partSerializer[K]
+	value partSerializer[V]
+	chain *interceptorChain[K, V] // nil: none
+	plain bool                    // both serializers are Bytes
+
+	view      bool // made by Share: does not own the engine
+	closeOnce sync.Once
+	closeErr  error
+}
+
+// BytesProducer sends keys and values as they are: the fastest kind.
+type BytesProducer = Producer[[]byte, []byte]
+
+// New checks the configuration and starts a producer. It connects in the background, so a cluster
+// that can't be reached shows in the first sends. Errors: *ConfigError with all faults found, or the
+// error of a plug-in's Configure; nothing is left running then.
+//
+// Interceptors are called in the order given.
+func New[K, V any](cfg Config, key Serializer[K], value Serializer[V], interceptors ...Interceptor[K, V]) (*Producer[K, V], error) {
+	e, err := newEngine(cfg)
+	if err != nil {
+		return nil, err
+	}
+	p, err := newView(e, key, value, interceptors)
+	if err != nil {
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		_ = e.close(ctx) // nothing was sent: there is nothing to lose
+		return nil, err
+	}
+	return p, nil
+}
+
+// Share gives another typed view of the same producer: the same buffer, connections and order.
+// Closing the view flushes it and closes its serializers and interceptors; the producer itself is
+// closed by closing p, after which the view can't send any more.
+func Share[K, V, K0, V0 any](p *Producer[K0, V0], key Serializer[K], value Serializer[V], interceptors ...Interceptor[K, V]) (*Producer[K, V], error) {
+	view, err := newView(p.e, key, value, interceptors)
+	if err != nil {
+		return nil, err
+	}
+	view.view = true
+	return view, nil
+}
+
+// Send hands over a record for delivery and returns its future.
+//
+// It blocks only while the topic's metadata are not known yet or the buffer is full, in sum at most
+// max.block.ms (Kafka's default 60s) and no longer than ctx. Once the record is appended, ctx has no
+// say: delivery.timeout.ms bounds the delivery. The record's parts may be reused when Send returns.
+//
+// Every Send has exactly one outcome, told by the future; a failure inside Send (an unknown topic, a
+// record that is too large, a closed producer) is told by it as well. Records of one partition sent
+// by one goroutine keep their order. It may be called concurrently.
+func (p *Producer[K, V]) Send(ctx context.Context, r Record[K, V]) Future {
+	out := outgoing{appendInput: appendInput{shared: true}, mayWait: true}
+	if err := p.send(ctx, &r, &out); err != nil {
+		return failedFuture(out.metadata(), err)
+	}
+	return Future{out.at.res, out.at.index}
+}
+
+// SendFunc is Send with a callback instead of a future. fn must not be nil; it is called exactly
+// once (see Callback). Passing the same func value for every record is the cheapest way to send.
+func (p *Producer[K, V]) SendFunc(ctx context.Context, r Record[K, V], fn Callback) {
+	out := outgoing{appendInput: appendInput{callback: fn}, mayWait: true}
+	if err := p.send(ctx, &r, &out); err != nil {
+		p.e.dispatch.call(fn, out.metadata(), err)
+	}
+}
+
+// SendSync sends a record and waits for its outcome. It does not wait out linger.ms: its batch goes
+// as soon as the node can take it, with whatever other senders put into it until then. When ctx ends
+// first the record's fate is open, and the error is ctx's.
+func (p *Producer[K, V]) SendSync(ctx context.Context, r Record[K, V]) (RecordMetadata, error) {
+	out := outgoing{appendInput: appendInput{shared: true, urgent: true}, mayWait: true}
+	if err := p.send(ctx, &r, &out); err != nil {
+		return out.metadata(), err
+	}
+	f := Future{out.at.res, out.at.index}
+	if !f.Done() && p.e.dispatch.busyHere() {
+		return out.metadata(), &Error{Op: "send", Kind: ErrInCallback, Topic: r.Topic, Partition: out.chosen, Node: -1, Fate: MaybeWritten,
+			Reason: "the record is on its way, but can't be waited for here"}
+	}
+	return f.Wait(ctx)
+}
+
+// TrySend hands over a record if that needs no waiting; it reports whether it did. It is false if
+// the topic's metadata are not known yet (they are then asked for), the buffer is full, or the record
+// can't be sent at all; interceptors are told why. The outcome of an accepted record shows in the
+// interceptors only: see TrySendFunc.
+func (p *Producer[K, V]) TrySend(r Record[K, V]) bool { return p.TrySendFunc(r, nil) }
+
+// TrySendFunc is TrySend with a callback, which may be nil. If it returns false, fn was and will not
+// be called.
+func (p *Producer[K, V]) TrySendFunc(r Record[K, V], fn Callback) bool {
+	out := outgoing{appendInput: appendInput{callback: fn}}
+	return p.send(context.Background(), &r, &out) == nil
+}
+
+// sendAllWindow is how many records SendAll sends ahead of the results it yields.
+const sendAllWindow = 8192
+
+// SendAll sends the records of seq and yields their outcomes, in the order of seq. It sends ahead, so
+// batches fill, but not without bound. The last batches don't wait out linger.ms. If the loop over
+// the results ends early, seq is not read further; what was sent is delivered all the same.
+func (p *Producer[K, V]) SendAll(ctx context.Context, seq iter.Seq[Record[K, V]]) iter.Seq2[RecordMetadata, error] {
+	return func(yield func(RecordMetadata, error) bool) {
+		ahead := make([]Future, 0, 64)
+		first := 0 // ahead[first:] are not yielded yet
+		for r := range seq {
+			ahead = append(ahead, p.Send(ctx, r))
+			for len(ahead)-first >= sendAllWindow || first < len(ahead) && ahead[first].Done() {
+				if !yield(ahead[first].Wait(ctx)) {
+					return
+				}
+				first++
+			}
+			if first > sendAllWindow {
+				ahead = append(ahead[:0], ahead[first:]...)
+				first = 0
+			}
+		}
+		p.e.acc.beginFlush()
+		p.e.box.nudge()
+		for _, f := range ahead[first:] {
+			if !yield(f.Wait(ctx)) {
+				return
+			}
+		}
+	}
+}
+
+// Flush makes every record sent before it ready at once, whatever linger.ms says, and waits until
+// each has its outcome, success or failure, and its callback has run. Records sent later are not
+// waited for. The error is ErrInCallback (in a callback it would wait for itself) or ctx's.
+func (p *Producer[K, V]) Flush(ctx context.Context) error { return p.e.flush(ctx) }
+
+// PartitionsFor returns the topic's partitions with their leaders and replicas. If the topic is not
+// known yet it waits for its metadata as Send does, and fails in the same ways.
+func (p *Producer[K, V]) PartitionsFor(ctx context.Context, topic string) ([]metadata.Partition, error) {
+	out := outgoing{topic: topic, mayWait: true}
+	_, info, err := p.e.topicFor(ctx, &out)
+	if err != nil {
+		return nil, err
+	}
+	return slices.Clone(info.Partitions), nil
+}
+
+// Close stops taking records, delivers what is buffered, and ends. If ctx ends first, what has no
+// outcome yet fails with ErrForceClosed (its Outcome says whether it may have been written), and
+// Close returns an error that Is ErrForceClosed; it does so even if a callback blocks. Without a
+// deadline on ctx it takes at the longest delivery.timeout.ms.
+//
+// Blocked Sends are woken with ErrClosed. Close may be called more than once and concurrently; each
+// call waits. In a callback it can't wait for itself: it gives up what is unfinished, returns
+// ErrInCallback at once, and the rest of the closing goes on by itself.
+func (p *Producer[K, V]) Close(ctx context.Context) error {
+	var err error
+	if p.view {
+		if !p.e.closed.Load() {
+			err = p.Flush(ctx)
+		}
+	} else {
+		err = p.e.close(ctx)
+	}
+	p.closeOnce.Do(func() { p.closeErr = p.closePlugins() })
+	return errors.Join(err, p.closeErr)
+}
+
+// send is all of them. An error means that the record was not appended; the interceptors know.
+func (p *Producer[K, V]) send(ctx context.Context, r *Record[K, V], out *outgoing) *Error {
+	if p.chain != nil {
+		*r = p.chain.onSend(ctx, *r)
+	}
+	out.topic, out.partition, out.headers = r.Topic, r.Partition, r.Headers
+	out.chosen = out.partitionOr(-1)
+	err := p.sendRecord(ctx, r, out)
+	if err != nil && p.chain != nil {
+		p.chain.onSendError(out.topic, out.chosen, out.headers, err)
+	}
+	return err
+}
+
+// sendRecord is Send after the interceptors.
+func (p *Producer[K, V]) sendRecord(ctx context.Context, r *Record[K, V], out *outgoing) *Error {
+	t, info, err := p.e.topicFor(ctx, out)
+	if err != nil {
+		return err
+	}
+	if out.timestamp = timestampMillis(r.Timestamp); out.timestamp < 0 && !r.Timestamp.IsZero() {
+		return &Error{Op: "send", Kind: ErrInvalidRecord, Topic: r.Topic, Partition: out.chosen, Node: -1, Reason: "the timestamp is before 1970"}
+	}
+	if p.chain.hasAcknowledgement() {
+		return p.sendAcknowledged(ctx, r, out, t, info)
+	}
+	if p.plain { // the serializers are Bytes
+		out.key, out.value = *any(&r.Key).(*[]byte), *any(&r.Value).(*[]byte)
+		return p.e.send(ctx, out, t, info)
+	}
+	return p.sendSerialized(ctx, r, out, t, info)
+}
+
+// sendSerialized lends the serializers memory until the record is appended.
+func (p *Producer[K, V]) sendSerialized(ctx context.Context, r *Record[K, V], out *outgoing, t *topicState, info *metadata.Topic) *Error {
+	lent := scratches.Get().(*scratch)
+	defer scratches.Put(lent)
+	if err := p.serialize(r, out, lent); err != nil {
+		return err
+	}
+	return p.e.send(ctx, out, t, info)
+}
+
+// sendAcknowledged is for producers whose interceptors want to know what became of each record.
+func (p *Producer[K, V]) sendAcknowledged(ctx context.Context, r *Record[K, V], out *outgoing, t *topicState, info *metadata.Topic) *Error {
+	lent := scratches.Get().(*scratch)
+	defer scratches.Put(lent)
+	if err := p.serialize(r, out, lent); err != nil {
+		return err
+	}
+	fn := out.callback
+	out.callback = p.acknowledging(fn, out.headers)
+	err := p.e.send(ctx, out, t, info)
+	if err != nil {
+		out.callback = fn
+	}
+	return err
+}
+
+// acknowledging is fn after the interceptors' OnAcknowledgement.
+func (p *Producer[K, V]) acknowledging(fn Callback, headers Headers) Callback {
+	return func(m RecordMetadata, err error) {
+		p.chain.onAcknowledgement(m, headers, err)
+		if fn != nil {
+			fn(m, err)
+		}
+	}
+}
+
+// scratch is what serializers append to; it is free again when the record is in its batch.
+type scratch struct{ key, value []byte }
+
+var scratches = sync.Pool{New: func() any { return &scratch{make([]byte, 0, 64), make([]byte, 0, 512)} }}
+
+// maxScratch bounds what a scratch may keep.
+const maxScratch = 64 << 10
+
+// serialize turns key and value into bytes.
+func (p *Producer[K, V]) serialize(r *Record[K, V], out *outgoing, lent *scratch) *Error {
+	var err error
+	if out.key, out.headers, err = p.key.serialize(lent.key, r.Topic, out.headers, r.Key); err == nil {
+		out.value, out.headers, err = p.value.serialize(lent.value, r.Topic, out.headers, r.Value)
+	}
+	if err != nil {
+		return p.e.sendError(err, r.Topic, out.chosen)
+	}
+	if grown := cap(out.value); grown > cap(lent.value) && grown <= maxScratch {
+		lent.value = make([]byte, 0, grown) // for the next; a serializer's own slice is not ours to keep
+	}
+	return nil
+}
+
+// newView builds a typed view of an engine. When it fails, the plug-ins that were configured are closed.
+func newView[K, V any](e *engine, key Serializer[K], value Serializer[V], interceptors []Interceptor[K, V]) (_ *Producer[K, V], err error) {
+	if key == nil || value == nil {
+		return nil, &ConfigError{Faults: []ConfigFault{{Name: "key.serializer, value.serializer", Reason: "a serializer is nil", Fix: "pass one for the key and one for the value"}}}
+	}
+	p := &Producer[K, V]{e: e}
+	info := ClientInfo{ClientID: e.cfg.clientID, Logger: e.cfg.logger}
+	var opened []func() error
+	defer func() {
+		if err != nil {
+			for _, c := range opened {
+				_ = c() // the reason to fail is the first fault
+			}
+		}
+	}()
+	if p.key, err = newPartSerializer(key, info, true); err != nil {
+		return nil, fmt.Errorf("configure key serializer: %w", err)
+	}
+	opened = append(opened, p.key.close)
+	if p.value, err = newPartSerializer(value, info, false); err != nil {
+		return nil, fmt.Errorf("configure value serializer: %w", err)
+	}
+	opened = append(opened, p.value.close)
+	if len(interceptors) > 0 {
+		if p.chain, err = newInterceptorChain(interceptors, info); err != nil {
+			return nil, err
+		}
+	}
+	_, plainKey := any(key).(bytesSerializer)
+	_, plainValue := any(value).(bytesSerializer)
+	p.plain = plainKey && plainValue
+	return p, nil
+}
+
+// closePlugins closes what belongs to this view; the first error counts.
+func (p *Producer[K, V]) closePlugins() error {
+	err := p.chain.close()
+	for _, c := range []func() error{p.key.close, p.value.close} {
+		if e := c(); err == nil {
+			err = e
+		}
+	}
+	return err
+}

@@ -1,0 +1,154 @@
+package quill
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// ParseProperties makes a Config from Kafka's property names, "linger.ms" and the like. It checks
+// each value by itself and reports all faults at once as a *ConfigError; how they go together is
+// checked by New. A 0 becomes the negative number that Config uses for it.
+//
+// Properties that only mean something in a JVM are accepted; names that Kafka does not have are too,
+// as in Java. New logs both. Properties of TLS and SASL are refused, because this library does not have
+// those yet, unless they are given their default. Fields without a property, such as Logger, are for
+// the caller to set afterwards.
+func ParseProperties(props map[string]string) (Config, error) {
+	var c Config
+	faults := c.parse(props)
+	if len(faults) > 0 {
+		return Config{}, &ConfigError{Faults: faults}
+	}
+	return c, nil
+}
+
+// LoadProperties reads a file in Java's .properties format, all of it, up to 1 MiB, and makes a Config
+// from it like ParseProperties. Text that is not UTF-8 is taken for ISO-8859-1. Malformed lines are
+// reported together with malformed values.
+func LoadProperties(r io.Reader) (Config, error) {
+	const limit = 1 << 20
+	data, err := io.ReadAll(io.LimitReader(r, limit+1))
+	if err != nil {
+		return Config{}, fmt.Errorf("quill: reading properties: %w", err)
+	}
+	if len(data) > limit {
+		return Config{}, &ConfigError{Faults: []ConfigFault{{Name: "properties", Reason: "longer than 1 MiB", Fix: "is this the right file?"}}}
+	}
+	props, faults := readProperties(data)
+	var c Config
+	faults = append(faults, c.parse(props)...)
+	if len(faults) > 0 {
+		return Config{}, &ConfigError{Faults: faults}
+	}
+	return c, nil
+}
+
+// parse takes the properties over into c, in the order of their names.
+func (c *Config) parse(props map[string]string) []ConfigFault {
+	var faults []ConfigFault
+	for _, name := range slices.Sorted(maps.Keys(props)) {
+		row, ok := propertyByName[name]
+		if !ok {
+			c.props.unknown = append(c.props.unknown, name)
+			continue
+		}
+		text := trimJava(props[name])
+		if row.value != nil {
+			if reason := row.value.parse(c, text); reason != "" {
+				faults = append(faults, row.fault(text, reason))
+			}
+			continue
+		}
+		if row.isDefault(text) {
+			continue
+		}
+		if row.status == statusNotYet {
+			faults = append(faults, row.unsupported(text))
+			continue
+		}
+		if c.props.noEffect == nil {
+			c.props.noEffect = map[string]string{}
+		}
+		c.props.noEffect[name] = row.shown(text)
+	}
+	return faults
+}
+
+// Properties returns the fields that are set as Kafka properties, for logs and for another client.
+// ParseProperties makes the same Config of them again, except for fields without a property.
+// Durations are rounded up to milliseconds. Secrets read "[hidden]".
+func (c Config) Properties() map[string]string {
+	props := map[string]string{}
+	for _, group := range properties {
+		for _, row := range group.rows {
+			if row.value == nil {
+				continue
+			}
+			if text, set := row.value.text(&c); set {
+				props[row.name] = row.shown(text)
+			}
+		}
+	}
+	maps.Copy(props, c.props.noEffect)
+	return props
+}
+
+// logUnused logs what the properties, and fields that have no effect, say in vain: one line for each,
+// once in a producer's life. Kafka: "These configurations were supplied but are not used yet".
+func (c Config) logUnused(l *slog.Logger) {
+	ctx := context.Background()
+	for _, name := range c.props.unknown {
+		attrs := []slog.Attr{slog.String("property", clean(name))}
+		if near, ok := nearestProperty(name); ok {
+			attrs = append(attrs, slog.String("did_you_mean", near))
+		}
+		l.LogAttrs(ctx, slog.LevelWarn, "property was supplied but isn't a known config", attrs...)
+	}
+	for _, group := range properties {
+		for _, row := range group.rows {
+			_, given := c.props.noEffect[row.name]
+			if row.status == statusNoEffect && row.value != nil {
+				_, given = row.value.text(&c)
+			}
+			if given {
+				l.LogAttrs(ctx, slog.LevelInfo, "property has no effect", slog.String("property", row.name), slog.String("reason", row.note))
+			}
+		}
+	}
+}
+
+func (row *property) fault(text, reason string) ConfigFault {
+	return ConfigFault{Name: row.name, Value: row.shown(text), Reason: reason}
+}
+
+func (row *property) unsupported(text string) ConfigFault {
+	f := row.fault(text, row.note+" is not supported yet")
+	if row.note != needsTLS && row.note != needsSASL {
+		f.Reason = row.note + " are not supported yet"
+	}
+	f.Fix, f.Unsupported = "remove it", true
+	return f
+}
+
+// isDefault reports whether the text of a property without a field says what Kafka assumes anyway.
+func (row *property) isDefault(text string) bool {
+	switch row.def {
+	case "null", `""`:
+		return text == ""
+	}
+	return text == row.def
+}
+
+// shown is the text as it may appear in logs and errors.
+func (row *property) shown(text string) string {
+	secret := row.typ == "PASSWORD" || strings.Contains(row.name, "password")
+	if secret && text != "" {
+		return "[hidden]"
+	}
+	return text
+}

@@ -1,0 +1,211 @@
+package quill
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// propertiesReader reads Java's .properties format, as java.util.Properties.load does: a line is a
+// key, then '=', ':' or white space, then a value; '#' and '!' begin comments; a backslash at its end
+// continues a line and elsewhere escapes a character; the last of equal keys counts.
+type propertiesReader struct {
+	rest   string
+	line   int // number of the natural line that rest begins in
+	values map[string]string
+	faults []ConfigFault
+}
+
+// readProperties returns the keys and values in data, and what is malformed. Data is UTF-8 if it is
+// valid as such, otherwise ISO-8859-1, which is what Java writes.
+func readProperties(data []byte) (map[string]string, []ConfigFault) {
+	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))
+	text := string(data)
+	if !utf8.Valid(data) {
+		runes := make([]rune, len(data))
+		for i, b := range data {
+			runes[i] = rune(b)
+		}
+		text = string(runes)
+	}
+	r := &propertiesReader{rest: text, line: 1, values: map[string]string{}}
+	for r.rest != "" {
+		r.readLine()
+	}
+	return r.values, r.faults
+}
+
+const blanks = " \t\f"
+
+func (r *propertiesReader) readLine() {
+	start := r.line
+	line := strings.TrimLeft(r.naturalLine(), blanks)
+	if line == "" || line == `\` || line[0] == '#' || line[0] == '!' {
+		return // a backslash alone continues nothing, as in Java
+	}
+	for continued(line) {
+		line = line[:len(line)-1] + strings.TrimLeft(r.naturalLine(), blanks)
+	}
+	key, value := splitProperty(line)
+	name, err := unescape(key)
+	text, err2 := unescape(value)
+	if err = cmp.Or(err, err2); err != nil {
+		r.faults = append(r.faults, ConfigFault{Name: "line " + strconv.Itoa(start), Reason: err.Error(), Fix: `write \u and four hexadecimal digits, or \\ for a backslash`})
+		return
+	}
+	r.values[name] = text
+}
+
+// naturalLine takes the text up to the next line end, \n, \r or \r\n.
+func (r *propertiesReader) naturalLine() string {
+	r.line++
+	end := strings.IndexAny(r.rest, "\r\n")
+	if end < 0 {
+		line := r.rest
+		r.rest = ""
+		return line
+	}
+	line := r.rest[:end]
+	if strings.HasPrefix(r.rest[end:], "\r\n") {
+		end++
+	}
+	r.rest = r.rest[end+1:]
+	return line
+}
+
+// continued reports whether the line ends in a backslash that no backslash escapes.
+func continued(line string) bool {
+	return (len(line)-len(strings.TrimRight(line, `\`)))%2 == 1
+}
+
+// splitProperty cuts a line at the first separator that is not escaped.
+func splitProperty(line string) (key, value string) {
+	end := len(line)
+	for i := 0; i < len(line); i++ {
+		if line[i] == '\\' {
+			i++
+		} else if strings.IndexByte("=:"+blanks, line[i]) >= 0 {
+			end = i
+			break
+		}
+	}
+	value = strings.TrimLeft(line[end:], blanks)
+	if value != "" && (value[0] == '=' || value[0] == ':') {
+		value = strings.TrimLeft(value[1:], blanks)
+	}
+	return line[:end], value
+}
+
+// unescape replaces \t, \n, \r, \f and \uXXXX; before any other character a backslash is dropped.
+func unescape(s string) (string, error) {
+	if !strings.Contains(s, `\`) {
+		return s, nil
+	}
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] != '\\' {
+			b.WriteByte(s[i])
+			continue
+		}
+		i++
+		if i == len(s) {
+			break
+		}
+		if s[i] != 'u' {
+			b.WriteByte(unescapeByte(s[i]))
+			continue
+		}
+		r, err := hexRune(s[i+1:])
+		if err != nil {
+			return "", err
+		}
+		i += 4
+		if utf16.IsSurrogate(r) && strings.HasPrefix(s[i+1:], `\u`) {
+			if low, err := hexRune(s[i+3:]); err == nil && utf16.DecodeRune(r, low) != utf8.RuneError {
+				r = utf16.DecodeRune(r, low)
+				i += 6
+			}
+		}
+		b.WriteRune(r)
+	}
+	return b.String(), nil
+}
+
+func unescapeByte(c byte) byte {
+	switch c {
+	case 't':
+		return '\t'
+	case 'n':
+		return '\n'
+	case 'r':
+		return '\r'
+	case 'f':
+		return '\f'
+	}
+	return c
+}
+
+func hexRune(s string) (rune, error) {
+	digits := s[:min(4, len(s))]
+	n, err := strconv.ParseUint(digits, 16, 16)
+	if err != nil || len(digits) < 4 {
+		return 0, fmt.Errorf(`malformed \uxxxx escape`)
+	}
+	return rune(n), nil
+}
+
+// nearestProperty is the known property that name was most likely meant to be, if one is close.
+func nearestProperty(name string) (string, bool) {
+	normal := strings.ToLower(strings.NewReplacer("_", ".", "-", ".").Replace(name))
+	if len(normal) > 100 {
+		return "", false
+	}
+	best, bestDistance := "", max(1, min(4, len(normal)/4))+1
+	for _, known := range knownNames() {
+		if d := editDistance(normal, known); d < bestDistance {
+			best, bestDistance = known, d
+		}
+	}
+	return best, best != ""
+}
+
+func knownNames() []string {
+	var names []string
+	for _, group := range properties {
+		for _, row := range group.rows {
+			names = append(names, row.name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// editDistance counts the bytes to insert, delete or replace, or neighbours to swap, to get from a to b.
+func editDistance(a, b string) int {
+	var older []int
+	prev := make([]int, len(b)+1)
+	for j := range prev {
+		prev[j] = j
+	}
+	for i := range len(a) {
+		row := make([]int, len(b)+1)
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := 1
+			if a[i] == b[j] {
+				cost = 0
+			}
+			row[j+1] = min(prev[j]+cost, prev[j+1]+1, row[j]+1)
+			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
+				row[j+1] = min(row[j+1], older[j-1]+1)
+			}
+		}
+		older, prev = prev, row
+	}
+	return prev[len(b)]
+}

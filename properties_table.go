@@ -1,0 +1,248 @@
+package quill
+
+import "time"
+
+// status is what this library makes of a property.
+type status uint8
+
+const (
+	statusSupported status = iota
+	statusNoEffect         // accepted and reported once in the log
+	statusNotYet           // refused, unless it is given its default
+)
+
+// importance is Kafka's.
+type importance string
+
+const (
+	importanceHigh   importance = "HIGH"
+	importanceMedium importance = "MEDIUM"
+	importanceLow    importance = "LOW"
+)
+
+// property is one row of the table: a producer property of Kafka and what it means here.
+type property struct {
+	name  string
+	field string        // the field of Config, empty if there is none
+	value propertyValue // ties both together; nil without a field
+	help  string
+	importance
+	status
+	note string // noEffect: why; notYet: what it waits for
+
+	typ, def, valid string // Kafka's words; init takes them from value where there is one
+}
+
+// propertyGroup is a section of the reference page.
+type propertyGroup struct {
+	title string
+	rows  []property
+}
+
+// properties is the one table that everything about properties comes from: parsing and printing them,
+// checking a Config, its defaults, warnings about them, and docs/configuration.md.
+// The rows are the 120 properties of Kafka 4.4's producer.
+var properties = [...]propertyGroup{
+	{"Bootstrap, metadata, connections", connectionProperties},
+	{"Batching, memory, sending, retries", sendingProperties},
+	{"Partitioning, plug-ins, metrics", pluginProperties},
+	{"Idempotence and transactions", transactionProperties},
+	{"TLS", sslProperties},
+	{"SASL", saslProperties},
+}
+
+// propertyByName is filled by init, so that the table may refer to functions that use it.
+var propertyByName = map[string]*property{}
+
+func init() {
+	for _, group := range properties {
+		for i := range group.rows {
+			row := &group.rows[i]
+			if row.value != nil {
+				row.typ, row.def, row.valid = row.value.kafka()
+			}
+			propertyByName[row.name] = row
+		}
+	}
+}
+
+const (
+	needsTelemetry    = "client telemetry is not built yet"
+	needsMetrics      = "metrics are not built yet"
+	needsTransactions = "transactions"
+	givenToNew        = "names a Java class; the Go value is an argument of New"
+)
+
+var connectionProperties = []property{
+	{name: "bootstrap.servers", field: "BootstrapServers", importance: importanceHigh, value: serversValue{},
+		help: "Addresses at which the cluster is first looked for, host:port separated by commas."},
+	{name: "bootstrap.resolve.timeout.ms", field: "BootstrapResolveTimeout", importance: importanceHigh,
+		value: millisValue{at: func(c *Config) *time.Duration { return &c.BootstrapResolveTimeout }, typ: "LONG"},
+		help:  "How long unresolvable bootstrap servers are looked up again. With 0, New fails at once (KIP-909)."},
+	{name: "client.dns.lookup", field: "ClientDNSLookup", importance: importanceMedium,
+		value: choiceValue[ClientDNSLookup]{at: func(c *Config) *ClientDNSLookup { return &c.ClientDNSLookup }, def: "use_all_dns_ips", words: []choiceWord[ClientDNSLookup]{
+			{"use_all_dns_ips", UseAllDNSIPs}, {"resolve_canonical_bootstrap_servers_only", ResolveCanonicalBootstrapServersOnly}}},
+		help: "Try all addresses of a name in turn, or first turn bootstrap servers into canonical names."},
+	{name: "client.id", field: "ClientID", importance: importanceMedium,
+		value: textValue{at: func(c *Config) *string { return &c.ClientID }, typ: "STRING", def: `""`, given: func(c *Config) *bool { return &c.props.clientID }},
+		help:  "Name of this client in the brokers' logs, metrics and quotas. If not given, `producer-N`, or `producer-` and the transactional id; empty text stays empty."},
+	{name: "client.rack", field: "ClientRack", importance: importanceLow,
+		value: textValue{at: func(c *Config) *string { return &c.ClientRack }, typ: "STRING", def: `""`, valid: "non-blank when partitioner.rack.aware=true (post-check)"},
+		help:  "Where this client runs; see partitioner.rack.aware."},
+	{name: "config.providers", importance: importanceLow, status: statusNotYet, note: "indirect property values",
+		typ: "LIST", def: `""`, help: "Where `${provider:path:key}` in values is looked up."},
+	{name: "connections.max.idle.ms", field: "ConnectionsMaxIdle", importance: importanceMedium,
+		value: millisValue{at: func(c *Config) *time.Duration { return &c.ConnectionsMaxIdle }, typ: "LONG", def: 9 * time.Minute, min: noMin, ever: true},
+		help:  "When an idle connection is closed. Negative: never; 0 counts as 1 ms."},
+	{name: "metadata.cluster.check.enable", field: "MetadataClusterCheck", importance: importanceLow, status: statusNoEffect, note: "the check is not built yet",
+		value: toggleValue{func(c *Config) *Toggle { return &c.MetadataClusterCheck }},
+		help:  "Let brokers notice connections that were meant for another cluster (KIP-1242)."},
+	{name: "metadata.max.age.ms", field: "MetadataMaxAge", importance: importanceLow,
+		value: millisValue{at: func(c *Config) *time.Duration { return &c.MetadataMaxAge }, typ: "LONG", def: 5 * time.Minute},
+		help:  "Age at which metadata is fetched again without need."},
+	{name: "metadata.max.idle.ms", field: "MetadataMaxIdle", importance: importanceLow,
+		value: millisValue{at: func(c *Config) *time.Duration { return &c.MetadataMaxIdle }, typ: "LONG", def: 5 * time.Minute, min: 5000},
+		help:  "How long a topic that nothing is sent to is remembered."},
+	{name: "metadata.recovery.rebootstrap.trigger.ms", field: "MetadataRecoveryRebootstrapTrigger", importance: importanceLow,
+		value: millisValue{at: func(c *Config) *time.Duration { return &c.MetadataRecoveryRebootstrapTrigger }, typ: "LONG", def: 5 * time.Minute},
+		help:  "How long metadata may stay out before the client begins again with the bootstrap servers (KIP-1102)."},
+	{name: "metadata.recovery.strategy", field: "MetadataRecoveryStrategy", importance: importanceLow,
+		value: choiceValue[MetadataRecovery]{at: func(c *Config) *MetadataRecovery { return &c.MetadataRecoveryStrategy }, def: "rebootstrap", folded: true, words: []choiceWord[MetadataRecovery]{
+			{"REBOOTSTRAP", MetadataRecoveryRebootstrap}, {"NONE", MetadataRecoveryNone}}},
+		help: "What happens when no known node can be reached (KIP-899)."},
+	{name: "receive.buffer.bytes", field: "ReceiveBufferBytes", importance: importanceMedium,
+		value: numberValue[int]{at: func(c *Config) *int { return &c.ReceiveBufferBytes }, typ: "INT", def: 32 << 10, min: -1, max: maxInt32, low: true},
+		help:  "Receive buffer of sockets (SO_RCVBUF). -1, and here also 0: the operating system's choice."},
+	{name: "reconnect.backoff.max.ms", field: "ReconnectBackoffMax", importance: importanceLow,
+		value: millisValue{at: func(c *Config) *time.Duration { return &c.ReconnectBackoffMax }, typ: "LONG", def: time.Second},
+		help:  "Longest wait before a node is tried again. If only reconnect.backoff.ms is given, that."},
+	{name: "reconnect.backoff.ms", field: "ReconnectBackoff", importance: importanceLow,
+		value: millisValue{at: func(c *Config) *time.Duration { return &c.ReconnectBackoff }, typ: "LONG", def: 50 * time.Millisecond},
+		help:  "First wait before a node is tried again; it doubles with every failure."},
+	{name: "security.protocol", field: "SecurityProtocol", importance: importanceMedium,
+		value: choiceValue[SecurityProtocol]{at: func(c *Config) *SecurityProtocol { return &c.SecurityProtocol }, def: "PLAINTEXT", folded: true, words: []choiceWord[SecurityProtocol]{
+			{"SASL_SSL", SASLSSL}, {"PLAINTEXT", Plaintext}, {"SSL", SSL}, {"SASL_PLAINTEXT", SASLPlaintext}}},
+		help: "How connections are secured. So far New accepts only PLAINTEXT."},
+	{name: "security.providers", importance: importanceLow, status: statusNoEffect, note: "registers providers in the JVM",
+		typ: "STRING", def: "null", help: "Java security providers."},
+	{name: "send.buffer.bytes", field: "SendBufferBytes", importance: importanceMedium,
+		value: numberValue[int]{at: func(c *Config) *int { return &c.SendBufferBytes }, typ: "INT", def: 128 << 10, min: -1, max: maxInt32, low: true},
+		help:  "Send buffer of sockets (SO_SNDBUF). -1, and here also 0: the operating system's choice."},
+	{name: "socket.connection.setup.timeout.max.ms", field: "SocketConnectionSetupTimeoutMax", importance: importanceMedium,
+		value: millisValue{at: func(c *Config) *time.Duration { return &c.SocketConnectionSetupTimeoutMax }, typ: "LONG", def: 30 * time.Second, min: noMin, must: true},
+		help:  "Longest time that setting up a connection may take (KIP-601). At least 1, unlike Java."},
+	{name: "socket.connection.setup.timeout.ms", field: "SocketConnectionSetupTimeout", importance: importanceMedium,
+		value: millisValue{at: func(c *Config) *time.Duration { return &c.SocketConnectionSetupTimeout }, typ: "LONG", def: 10 * time.Second, min: noMin, must: true},
+		help:  "First time-out for setting up a connection; it doubles with every failure. At least 1, unlike Java."},
+}
+
+var sendingProperties = []property{
+	{name: "acks", field: "Acks", importance: importanceLow,
+		value: choiceValue[Acks]{at: func(c *Config) *Acks { return &c.Acks }, def: "all", words: []choiceWord[Acks]{
+			{"all", AcksAll}, {"-1", AcksAll}, {"0", AcksNone}, {"1", AcksLeader}}},
+		help: "Replicas that must have a batch before it counts as written: all in sync, the leader (1), or none (0). Other than all switches idempotence off."},
+	{name: "batch.size", field: "BatchSize", importance: importanceMedium,
+		value: numberValue[int]{at: func(c *Config) *int { return &c.BatchSize }, typ: "INT", def: 16 << 10, max: maxInt32},
+		help:  "Bytes of one partition that are sent together at most. 0: every record is a batch of its own."},
+	{name: "buffer.memory", field: "BufferMemory", importance: importanceHigh,
+		value: numberValue[int64]{at: func(c *Config) *int64 { return &c.BufferMemory }, typ: "LONG", def: 32 << 20, max: maxInt64},
+		help:  "Bytes that all waiting and unanswered records may take; a hard bound. When it is spent, Send waits."},
+	{name: "buffer.memory.allocation.strategy", field: "BufferMemoryAllocationStrategy", importance: importanceMedium, status: statusNoEffect, note: "how memory is laid out is this library's own matter",
+		value: choiceValue[BufferAllocation]{at: func(c *Config) *BufferAllocation { return &c.BufferMemoryAllocationStrategy }, def: "full", folded: true, words: []choiceWord[BufferAllocation]{
+			{"FULL", BufferAllocationFull}, {"INCREMENTAL", BufferAllocationIncremental}}},
+		help: "Reserve batch.size for an open batch, or let it grow (KIP-1332). Checked as in Kafka."},
+	{name: "compression.gzip.level", field: "CompressionGzipLevel", importance: importanceMedium,
+		value: levelValue{at: func(c *Config) **int { return &c.CompressionGzipLevel }, def: -1, min: 1, max: 9, extra: -1, valid: "[1,...,9] or -1"},
+		help:  "1 is fast, 9 is small, -1 is gzip's own default. Checked for every codec."},
+	{name: "compression.lz4.level", field: "CompressionLZ4Level", importance: importanceMedium,
+		value: levelValue{at: func(c *Config) **int { return &c.CompressionLZ4Level }, def: 9, min: 1, max: 17, extra: 9, valid: "[1,...,17]"},
+		help:  "1 is fast, 17 is small. Checked for every codec."},
+	{name: "compression.type", field: "Compression", importance: importanceHigh,
+		value: choiceValue[Compression]{at: func(c *Config) *Compression { return &c.Compression }, def: "none", words: []choiceWord[Compression]{
+			{"none", CompressionNone}, {"gzip", CompressionGzip}, {"snappy", CompressionSnappy}, {"lz4", CompressionLZ4}, {"zstd", CompressionZstd}}},
+		help: "Codec that batches are compressed with."},
+	{name: "compression.zstd.level", field: "CompressionZstdLevel", importance: importanceMedium,
+		value: levelValue{at: func(c *Config) **int { return &c.CompressionZstdLevel }, def: 3, min: -131072, max: 22, extra: 3, valid: "[-131072,...,22]"},
+		help:  "Negative is fastest, 22 is small, 0 is zstd's own default. Checked for every codec."},
+	{name: "delivery.timeout.ms", field: "DeliveryTimeout", importance: importanceMedium,
+		value: millisValue{at: func(c *Config) *time.Duration { return &c.DeliveryTimeout }, typ: "INT", def: 2 * time.Minute},
+		help:  "When a record whose fate is unknown is given up. If given, at least linger.ms + request.timeout.ms; if not, raised to that."},
+	{name: "linger.ms", field: "Linger", importance: importanceMedium,
+		value: millisValue{at: func(c *Config) *time.Duration { return &c.Linger }, typ: "LONG", def: 5 * time.Millisecond},
+		help:  "How long a batch that is not full waits for company."},
+	{name: "max.block.ms", field: "MaxBlock", importance: importanceMedium,
+		value: millisValue{at: func(c *Config) *time.Duration { return &c.MaxBlock }, typ: "LONG", def: time.Minute},
+		help:  "How long Send may wait for metadata and memory together."},
+	{name: "max.in.flight.requests.per.connection", field: "MaxInFlightRequestsPerConnection", importance: importanceLow,
+		value: numberValue[int]{at: func(c *Config) *int { return &c.MaxInFlightRequestsPerConnection }, typ: "INT", def: 5, min: 1, max: maxInt32},
+		help:  "Unanswered requests on one connection. At most 5 with idempotence, even if acks or retries switch that off."},
+	{name: "max.request.size", field: "MaxRequestSize", importance: importanceMedium,
+		value: numberValue[int]{at: func(c *Config) *int { return &c.MaxRequestSize }, typ: "INT", def: 1 << 20, max: maxInt32},
+		help:  "Largest request, and largest record before compression."},
+	{name: "request.timeout.ms", field: "RequestTimeout", importance: importanceMedium,
+		value: millisValue{at: func(c *Config) *time.Duration { return &c.RequestTimeout }, typ: "INT", def: 30 * time.Second},
+		help:  "How long an answer may take before the connection is closed and the batch retried."},
+	{name: "retries", field: "Retries", importance: importanceHigh,
+		value: numberValue[int]{at: func(c *Config) *int { return &c.Retries }, typ: "INT", def: maxInt32, max: maxInt32, valid: "[0,...,2147483647]"},
+		help:  "How often a batch is sent again; delivery.timeout.ms is the better limit. 0 switches idempotence off."},
+	{name: "retry.backoff.max.ms", field: "RetryBackoffMax", importance: importanceLow,
+		value: millisValue{at: func(c *Config) *time.Duration { return &c.RetryBackoffMax }, typ: "LONG", def: time.Second},
+		help:  "Longest wait before something is sent again."},
+	{name: "retry.backoff.ms", field: "RetryBackoff", importance: importanceLow,
+		value: millisValue{at: func(c *Config) *time.Duration { return &c.RetryBackoff }, typ: "LONG", def: 100 * time.Millisecond},
+		help:  "First wait before something is sent again; it doubles with every failure (KIP-580)."},
+}
+
+var pluginProperties = []property{
+	{name: "enable.metrics.push", field: "EnableMetricsPush", importance: importanceLow, status: statusNoEffect, note: needsTelemetry,
+		value: toggleValue{func(c *Config) *Toggle { return &c.EnableMetricsPush }},
+		help:  "Send the brokers the metrics they ask for (KIP-714)."},
+	{name: "interceptor.classes", importance: importanceLow, status: statusNoEffect, note: givenToNew,
+		typ: "LIST", def: `""`, valid: anyList, help: "Interceptors, in order."},
+	{name: "key.serializer", importance: importanceHigh, status: statusNoEffect, note: givenToNew,
+		typ: "CLASS", def: "(required)", help: "Serializer of keys."},
+	{name: "metric.reporters", importance: importanceLow, status: statusNoEffect, note: "names Java classes; " + needsMetrics,
+		typ: "LIST", def: "org.apache.kafka.common.metrics.JmxReporter", valid: anyList, help: "Receivers of metrics."},
+	{name: "metrics.num.samples", field: "MetricsNumSamples", importance: importanceLow, status: statusNoEffect, note: needsMetrics,
+		value: numberValue[int]{at: func(c *Config) *int { return &c.MetricsNumSamples }, typ: "INT", def: 2, min: 1, max: maxInt32},
+		help:  "Windows that a metric keeps."},
+	{name: "metrics.recording.level", field: "MetricsRecordingLevel", importance: importanceLow, status: statusNoEffect, note: needsMetrics,
+		value: choiceValue[RecordingLevel]{at: func(c *Config) *RecordingLevel { return &c.MetricsRecordingLevel }, def: "INFO", words: []choiceWord[RecordingLevel]{
+			{"INFO", RecordingInfo}, {"DEBUG", RecordingDebug}, {"TRACE", RecordingTrace}}},
+		help: "How detailed metrics are."},
+	{name: "metrics.sample.window.ms", field: "MetricsSampleWindow", importance: importanceLow, status: statusNoEffect, note: needsMetrics,
+		value: millisValue{at: func(c *Config) *time.Duration { return &c.MetricsSampleWindow }, typ: "LONG", def: 30 * time.Second},
+		help:  "Length of a window."},
+	{name: "partitioner.adaptive.partitioning.enable", field: "PartitionerAdaptivePartitioning", importance: importanceLow,
+		value: toggleValue{func(c *Config) *Toggle { return &c.PartitionerAdaptivePartitioning }},
+		help:  "Send more records without a key to partitions with shorter queues (KIP-794). No effect with a Partitioner."},
+	{name: "partitioner.availability.timeout.ms", field: "PartitionerAvailabilityTimeout", importance: importanceLow,
+		value: millisValue{at: func(c *Config) *time.Duration { return &c.PartitionerAvailabilityTimeout }, typ: "LONG"},
+		help:  "Leave out partitions whose node took no batch for this long. 0: leave none out."},
+	{name: "partitioner.class", field: "Partitioner", importance: importanceMedium,
+		value: textValue{at: func(c *Config) *string { return &c.props.partitioner }, typ: "CLASS", def: "null"},
+		help:  "A Java class, so New refuses it unless Config.Partitioner is set to its Go counterpart. If not given, the built-in partitioner, which places keys as Java's does."},
+	{name: "partitioner.ignore.keys", field: "PartitionerIgnoreKeys", importance: importanceMedium,
+		value: flagValue{func(c *Config) *bool { return &c.PartitionerIgnoreKeys }},
+		help:  "Treat records with a key as if they had none."},
+	{name: "partitioner.rack.aware", field: "PartitionerRackAware", importance: importanceLow,
+		value: flagValue{func(c *Config) *bool { return &c.PartitionerRackAware }},
+		help:  "Send records without a key to leaders in client.rack, if there are any (KIP-1123)."},
+	{name: "value.serializer", importance: importanceHigh, status: statusNoEffect, note: givenToNew,
+		typ: "CLASS", def: "(required)", help: "Serializer of values."},
+}
+
+var transactionProperties = []property{
+	{name: "enable.idempotence", field: "Idempotence", importance: importanceLow,
+		value: toggleValue{func(c *Config) *Toggle { return &c.Idempotence }},
+		help:  "Write each record once and in order although batches are retried. If given as true, acks and retries must allow it."},
+	{name: "transaction.timeout.ms", field: "TransactionTimeout", importance: importanceLow, status: statusNotYet, note: needsTransactions,
+		value: millisValue{at: func(c *Config) *time.Duration { return &c.TransactionTimeout }, typ: "INT", def: time.Minute, min: noMin, must: true},
+		help:  "When the coordinator aborts a transaction that stays open. At least 1, as brokers demand. Without a transactional id it means nothing."},
+	{name: "transaction.two.phase.commit.enable", field: "TransactionTwoPhaseCommit", importance: importanceLow, status: statusNotYet, note: needsTransactions,
+		value: flagValue{func(c *Config) *bool { return &c.TransactionTwoPhaseCommit }},
+		help:  "Transactions never time out (KIP-939). Not together with transaction.timeout.ms."},
+	{name: "transactional.id", field: "TransactionalID", importance: importanceLow, status: statusNotYet, note: needsTransactions,
+		value: textValue{at: func(c *Config) *string { return &c.TransactionalID }, typ: "STRING", def: "null", valid: "non-empty string", nonEmpty: true},
+		help:  "Identity that survives restarts; makes transactions possible. New refuses it so far."},
+}

@@ -1,0 +1,339 @@
+package quill
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"log/slog"
+	"maps"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+var updateFiles = flag.Bool("update", false, "rewrite the files that are made from this package")
+
+// The file is what Kafka 4.4's own ProducerConfig says about itself.
+func TestTableIsKafkas(t *testing.T) {
+	data, err := os.ReadFile("testdata/kafka-producer-configs.tsv")
+	require.NoError(t, err)
+	lines := strings.Split(strings.TrimSpace(string(data)), "\n")[1:]
+	require.Len(t, lines, 120)
+	for _, line := range lines {
+		f := strings.Split(line, "\t")
+		row := propertyByName[f[0]]
+		require.NotNil(t, row, f[0])
+		require.Equal(t, f[1:], []string{row.typ, row.def, row.valid, string(row.importance)}, f[0])
+	}
+	require.Len(t, propertyByName, len(lines))
+}
+
+func TestEveryFieldHasARowAndEveryRowAStatus(t *testing.T) {
+	withoutProperty := []string{"DialContext", "Logger"}
+	fields := map[string]bool{}
+	for f := range reflect.TypeFor[Config]().Fields() {
+		if f.IsExported() {
+			fields[f.Name] = false
+		}
+	}
+	for name, row := range propertyByName {
+		require.NotEmpty(t, row.help, name)
+		require.Equal(t, row.status == statusSupported, row.note == "", name)
+		require.Equal(t, row.field != "", row.value != nil, name)
+		if row.field != "" {
+			seen, ok := fields[row.field]
+			require.True(t, ok && !seen, "field %s of %s", row.field, name)
+			fields[row.field] = true
+		}
+		if strings.HasPrefix(name, "ssl.") || strings.HasPrefix(name, "sasl.") {
+			require.Equal(t, statusNotYet, row.status, name)
+		}
+	}
+	for name, seen := range fields {
+		require.Equal(t, !slices.Contains(withoutProperty, name), seen, name)
+	}
+}
+
+// sampleProperties has a value other than the default for every property with a field.
+var sampleProperties = map[string]string{
+	"bootstrap.servers": "a:1,[::1]:2", "bootstrap.resolve.timeout.ms": "7", "client.dns.lookup": "resolve_canonical_bootstrap_servers_only",
+	"client.id": "me", "client.rack": "r1", "connections.max.idle.ms": "8", "metadata.cluster.check.enable": "false", "metadata.max.age.ms": "9",
+	"metadata.max.idle.ms": "5001", "metadata.recovery.rebootstrap.trigger.ms": "10", "metadata.recovery.strategy": "NONE",
+	"receive.buffer.bytes": "11", "reconnect.backoff.max.ms": "12", "reconnect.backoff.ms": "13", "security.protocol": "SASL_SSL",
+	"send.buffer.bytes": "14", "socket.connection.setup.timeout.max.ms": "15", "socket.connection.setup.timeout.ms": "16",
+	"acks": "1", "batch.size": "17", "buffer.memory": "18", "buffer.memory.allocation.strategy": "INCREMENTAL", "compression.gzip.level": "6",
+	"compression.lz4.level": "5", "compression.type": "zstd", "compression.zstd.level": "0", "delivery.timeout.ms": "19", "linger.ms": "20",
+	"max.block.ms": "21", "max.in.flight.requests.per.connection": "4", "max.request.size": "22", "request.timeout.ms": "23", "retries": "24",
+	"retry.backoff.max.ms": "25", "retry.backoff.ms": "26", "enable.metrics.push": "false", "metrics.num.samples": "3",
+	"metrics.recording.level": "TRACE", "metrics.sample.window.ms": "27", "partitioner.adaptive.partitioning.enable": "false",
+	"partitioner.availability.timeout.ms": "28", "partitioner.class": "com.example.P", "partitioner.ignore.keys": "true",
+	"partitioner.rack.aware": "true", "enable.idempotence": "false", "transaction.timeout.ms": "29",
+	"transaction.two.phase.commit.enable": "true", "transactional.id": "tx",
+	"key.serializer": "com.example.S", "interceptor.classes": "com.example.I",
+}
+
+func TestPropertiesRoundTrip(t *testing.T) {
+	for name, row := range propertyByName {
+		require.Equal(t, row.value != nil, row.value != nil && sampleProperties[name] != "", "no sample for %s", name)
+	}
+	c := mustParse(t, sampleProperties)
+	require.Equal(t, sampleProperties, c.Properties())
+	require.Equal(t, c, mustParse(t, c.Properties()))
+	require.Empty(t, Config{}.Properties())
+	for f, v := range reflect.ValueOf(c).Fields() { // every field was reached
+		if f.IsExported() && f.Name != "Logger" && f.Name != "DialContext" && f.Name != "Partitioner" {
+			require.False(t, v.IsZero(), f.Name)
+		}
+	}
+}
+
+func TestPropertyZeroIsKept(t *testing.T) {
+	zero := map[string]string{}
+	for name, row := range propertyByName {
+		if row.value != nil && strings.HasPrefix(row.valid, "[0,...") {
+			zero[name] = "0"
+		}
+	}
+	require.Len(t, zero, 17)
+	c := mustParse(t, zero)
+	s, err := func() (settings, error) { c.BootstrapServers = []string{"a:1"}; return c.resolve() }()
+	require.NoError(t, err)
+	for _, d := range []any{
+		s.metadataMaxAge, s.rebootstrapTrigger, s.reconnectBackoff, s.reconnectBackoffMax, s.deliveryTimeout, s.linger, s.maxBlock,
+		s.requestTimeout, s.retryBackoff, s.retryBackoffMax, s.retries, s.maxRequestSize, s.bufferMemory, s.availabilityTimeout, s.bootstrapResolveTimeout,
+	} {
+		require.Zero(t, d)
+	}
+	require.Equal(t, 1, s.batchSize)
+	again := mustParse(t, c.Properties())
+	again.BootstrapServers = c.BootstrapServers
+	require.Equal(t, c, again)
+}
+
+func TestPropertyValuesAsJavaReadsThem(t *testing.T) {
+	c := mustParse(t, map[string]string{
+		"acks": " 1\t", "enable.idempotence": "FALSE", "linger.ms": "+07", "bootstrap.servers": " a:1 ,\tb:2 ",
+		"connections.max.idle.ms": "-1", "security.protocol": "PlainText", "retries": "2147483647",
+	})
+	require.Equal(t, AcksLeader, c.Acks)
+	require.Equal(t, Disabled, c.Idempotence)
+	require.EqualValues(t, 7e6, c.Linger)
+	require.Equal(t, []string{"a:1", "b:2"}, c.BootstrapServers)
+	require.EqualValues(t, -1, c.ConnectionsMaxIdle)
+	require.Equal(t, Plaintext, c.SecurityProtocol)
+}
+
+func TestWrongTypesAreReportedTogether(t *testing.T) {
+	_, err := ParseProperties(map[string]string{
+		"linger.ms": "5ms", "retries": "2147483648", "batch.size": "1_000", "enable.idempotence": "yes", "acks": "some", "compression.type": "LZ4",
+		"metrics.recording.level": "info", "compression.zstd.level": "fast", "request.timeout.ms": "2147483648", "buffer.memory": "1e6", "max.block.ms": "",
+		"socket.connection.setup.timeout.ms": "0", "metadata.max.idle.ms": "4999", "client.id": strings.Repeat("i", 40000),
+	})
+	require.Equal(t, []string{
+		"acks", "batch.size", "buffer.memory", "client.id", "compression.type", "compression.zstd.level", "enable.idempotence", "linger.ms", "max.block.ms",
+		"metadata.max.idle.ms", "metrics.recording.level", "request.timeout.ms", "retries", "socket.connection.setup.timeout.ms",
+	}, faultNames(t, err))
+	require.ErrorContains(t, err, `linger.ms="5ms": not a whole number of 64 bits`)
+	require.ErrorContains(t, err, "14 faults")
+}
+
+func TestTLSAndSASLPropertiesAreRefusedAndSecretsHidden(t *testing.T) {
+	for name, row := range propertyByName {
+		if row.status != statusNotYet || row.value != nil {
+			continue
+		}
+		_, err := ParseProperties(map[string]string{name: "s3cret"})
+		require.Equal(t, []string{name}, faultNames(t, err))
+		require.ErrorIs(t, err, errors.ErrUnsupported)
+		require.ErrorContains(t, err, "not supported yet")
+		if row.typ == "PASSWORD" {
+			require.NotContains(t, err.Error(), "s3cret", name)
+		}
+		def := strings.NewReplacer("null", "", `""`, "").Replace(row.def)
+		require.Empty(t, mustParse(t, map[string]string{name: def}).Properties(), name)
+	}
+}
+
+func TestUnusedPropertiesAreLogged(t *testing.T) {
+	c := mustParse(t, map[string]string{
+		"lingr.ms": "5", "compression.typ": "x", "BATCH_SIZE": "1", "zookeeper.connect": "z", "evil\nname": "secret-value",
+		"key.serializer": "com.example.S", "enable.metrics.push": "false", "security.providers": "x", "metric.reporters": "org.apache.kafka.common.metrics.JmxReporter",
+	})
+	c.MetricsNumSamples = 5
+	var log bytes.Buffer
+	c.logUnused(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.TimeKey {
+			return slog.Attr{}
+		}
+		return a
+	}})))
+	unknown := `level=WARN msg="property was supplied but isn't a known config" property=`
+	unused := `level=INFO msg="property has no effect" property=`
+	require.Equal(t, unknown+"BATCH_SIZE did_you_mean=batch.size\n"+
+		unknown+"compression.typ did_you_mean=compression.type\n"+
+		unknown+`evil\nname`+"\n"+
+		unknown+"lingr.ms did_you_mean=linger.ms\n"+
+		unknown+"zookeeper.connect\n"+
+		unused+`security.providers reason="registers providers in the JVM"`+"\n"+
+		unused+`enable.metrics.push reason="client telemetry is not built yet"`+"\n"+
+		unused+`key.serializer reason="names a Java class; the Go value is an argument of New"`+"\n"+
+		unused+`metrics.num.samples reason="metrics are not built yet"`+"\n", log.String())
+
+	log.Reset()
+	Config{}.logUnused(slog.New(slog.NewTextHandler(&log, nil)))
+	require.Empty(t, log.String())
+}
+
+func TestNearestProperty(t *testing.T) {
+	for name, want := range map[string]string{
+		"bootstrap.server": "bootstrap.servers", "linger-ms": "linger.ms", "acsk": "acks", "Retries": "retries", "max.in.flight.requests": "",
+		"group.id": "", "": "", "x": "", "enable.idempotency": "enable.idempotence",
+	} {
+		got, ok := nearestProperty(name)
+		require.Equal(t, want, got, name)
+		require.Equal(t, want != "", ok)
+	}
+	got, ok := nearestProperty(strings.Repeat("a", 1000))
+	require.False(t, ok, got)
+}
+
+func TestPropertiesFormat(t *testing.T) {
+	for file, want := range map[string]map[string]string{
+		"":                                   {},
+		"a=b":                                {"a": "b"},
+		"a:b\r\nc d\re = f\n":                {"a": "b", "c": "d", "e": "f"},
+		"  # x\n!y\n \t\f\n\na":              {"a": ""},
+		"k  \t=  v  ":                        {"k": "v  "},
+		"k = = v":                            {"k": "= v"},
+		"k:=v":                               {"k": "=v"},
+		`a\ b\:c\=d e`:                       {"a b:c=d": "e"},
+		"k = one, \\\n   two, \\\r\n\tthree": {"k": "one, two, three"},
+		"k=v\\\n#x":                          {"k": "v#x"},
+		"k=v\\\n\nn=1":                       {"k": "v", "n": "1"},
+		"# c \\\nk=v":                        {"k": "v"},
+		`k=v\\`:                              {"k": `v\`},
+		"k=v\\\\\nn=1":                       {"k": `v\`, "n": "1"},
+		`k=v\`:                               {"k": "v"},
+		`k=\t\n\r\f\q\"\\`:                   {"k": "\t\n\r\fq\"\\"},
+		`k=\u00e9\u4E2d\uD83D\uDE00`:         {"k": "é中😀"},
+		`k=\uD83Dx`:                          {"k": "\uFFFDx"},
+		"k=é中😀":                              {"k": "é中😀"},
+		"\xef\xbb\xbfk=v":                    {"k": "v"},
+		"k=\xe9t\xe9":                        {"k": "été"},
+		"=v":                                 {"": "v"},
+		"a=1\na=2":                           {"a": "2"},
+		"Truth = Beauty\n Truth:Beauty":      {"Truth": "Beauty"},
+		"\\\n#x\nk=v":                        {"k": "v"},
+		"cheeses":                            {"cheeses": ""},
+	} {
+		got, faults := readProperties([]byte(file))
+		require.Empty(t, faults, "%q", file)
+		require.Equal(t, want, got, "%q", file)
+	}
+}
+
+func TestMalformedPropertiesAreReportedTogether(t *testing.T) {
+	_, err := LoadProperties(strings.NewReader("linger.ms=x\n\nacks=\\u12\nclient.id=a\\\n  b\\uzzzz\nretries=-1\n"))
+	require.Equal(t, []string{"line 3", "line 4", "linger.ms", "retries"}, faultNames(t, err))
+
+	_, err = LoadProperties(failingReader{})
+	require.ErrorContains(t, err, "unexpected EOF")
+
+	_, err = LoadProperties(strings.NewReader(strings.Repeat("#", 2<<20)))
+	require.Equal(t, []string{"properties"}, faultNames(t, err))
+}
+
+func FuzzLoadProperties(f *testing.F) {
+	f.Add([]byte("linger.ms = 5\nacks=\\u0031\\\n  \n"))
+	f.Add([]byte("bootstrap.servers=a:1,b:2\nssl.key.password=x"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c, err := LoadProperties(bytes.NewReader(data))
+		if err != nil {
+			require.ErrorIs(t, err, ErrConfig)
+			return
+		}
+		c.logUnused(slog.New(slog.DiscardHandler))
+		props := c.Properties()
+		again, err := ParseProperties(props)
+		require.NoError(t, err)
+		require.True(t, maps.Equal(props, again.Properties()))
+		_, _ = c.resolve()
+	})
+}
+
+// docs/configuration.md is made from the table: go test -run TestConfigurationReference . -update
+func TestConfigurationReference(t *testing.T) {
+	const path = "docs/configuration.md"
+	want := configurationReference()
+	if *updateFiles {
+		require.NoError(t, os.WriteFile(path, []byte(want), 0o644))
+	}
+	got, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, want, string(got), "run the test with -update")
+}
+
+const referenceHead = `# Configuration
+
+<!-- Made from the table in properties_table.go by TestConfigurationReference. Change that. -->
+
+A producer is configured by a ` + "`quill.Config`" + `. Its zero value is Kafka's default for every field; only
+` + "`BootstrapServers`" + ` is required. ` + "`ParseProperties` and `LoadProperties`" + ` make one from Kafka's property names, which
+this page lists: all 120 of Kafka 4.4's producer.
+
+- **Zero and none.** In a ` + "`Config`" + `, zero means the default and a negative number means none: ` + "`Linger: -1`" + ` does not
+  linger. A property of 0 becomes that negative number. In a property a negative number is refused unless the table allows it.
+- **Set by hand.** Whatever is not zero counts as set, also if it equals the default.
+- **Milliseconds.** Fields are ` + "`time.Duration`" + ` and may be finer; ` + "`Config.Properties`" + ` rounds them up. More than 100 years are 100 years.
+- **Faults.** New reports everything that is wrong at once in a ` + "`*ConfigError`" + `.
+- **Unknown names** are accepted and logged as a warning, with the name that was probably meant.
+- **Fields without a property:** ` + "`Logger`, `DialContext`" + `.
+
+Status: *yes*; *no effect* (accepted, logged once); *not yet* (refused unless it is the default, or by New).
+
+`
+
+const referenceTail = `
+## Rules between properties
+
+| given | result |
+|---|---|
+| acks 0 or 1, or retries 0 | idempotence goes off, unless enable.idempotence is given as true: then refused |
+| max.in.flight.requests.per.connection above 5 | refused, unless enable.idempotence is given as false |
+| transactional.id without idempotence | refused |
+| transaction.two.phase.commit.enable with transaction.timeout.ms | refused |
+| delivery.timeout.ms below linger.ms + request.timeout.ms | refused if given; otherwise raised, with a warning |
+| reconnect.backoff.ms without reconnect.backoff.max.ms | the maximum is the base, with a warning |
+| retry.backoff.ms or socket.connection.setup.timeout.ms above its maximum | the maximum always, with a warning |
+| linger.ms above 2147483647 | 2147483647 |
+| batch.size 0 | 1: every record is a batch of its own |
+| compression levels | checked for every codec, chosen or not |
+| buffer.memory.allocation.strategy incremental with compression | refused |
+| partitioner.rack.aware without client.rack | refused |
+| partitioner.class without Config.Partitioner | refused, unlike Java: the class cannot be loaded, and ignoring it would move keys |
+| no bootstrap server's name can be resolved | refused, unless bootstrap.resolve.timeout.ms is above 0 or DialContext is set |
+`
+
+func configurationReference() string {
+	var b strings.Builder
+	b.WriteString(referenceHead)
+	for _, group := range properties {
+		b.WriteString("## " + group.title + "\n\n")
+		b.WriteString("| property | field | type | default | valid | importance | status | meaning |\n|---|---|---|---|---|---|---|---|\n")
+		for _, row := range group.rows {
+			status := map[status]string{statusSupported: "yes", statusNoEffect: "no effect: ", statusNotYet: "not yet: "}[row.status] + row.note
+			field := ""
+			if row.field != "" {
+				field = "`" + row.field + "`"
+			}
+			cells := []string{"`" + row.name + "`", field, row.typ, row.def, row.valid, string(row.importance), status, row.help}
+			b.WriteString("| " + strings.Join(cells, " | ") + " |\n")
+		}
+		b.WriteString("\n")
+	}
+	return strings.TrimSuffix(b.String(), "\n") + referenceTail
+}

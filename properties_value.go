@@ -1,0 +1,447 @@
+package quill
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// A propertyValue ties a property to a field of Config: it reads the property's text into the field, writes
+// the field as text, and checks the field. Everything that is known about the field's default and
+// range is in its propertyValue, and nowhere else.
+type propertyValue interface {
+	// parse sets the field; a non-empty reason says why the text is refused.
+	parse(c *Config, text string) (reason string)
+	// text is the field as property text; set is false while the field has its zero value.
+	text(c *Config) (text string, set bool)
+	// check returns why the field is refused, empty if it is fine.
+	check(c *Config) (reason string)
+	// kafka returns Java's type, default and valid values as Kafka documents them.
+	kafka() (typ, def, valid string)
+}
+
+// maxDuration is what longer times are cut to, so that no deadline overflows.
+const maxDuration = 100 * 365 * 24 * time.Hour
+
+// millisValue is a duration that Kafka writes in milliseconds.
+type millisValue struct {
+	at   func(*Config) *time.Duration
+	typ  string // "INT" or "LONG"
+	def  time.Duration
+	min  int64 // in ms; noMin: Kafka sets no bound
+	must bool  // less than 1 ms is refused although Kafka sets no bound: nothing could work
+	ever bool  // negative is "never ends" rather than "none"
+}
+
+const noMin = math.MinInt64
+
+func (m millisValue) max() int64 {
+	if m.typ == "INT" {
+		return math.MaxInt32
+	}
+	return math.MaxInt64
+}
+
+func (m millisValue) parse(c *Config, text string) string {
+	n, reason := parseInt(text, m.typ)
+	if reason == "" {
+		reason = m.checkMillis(n)
+	}
+	if reason != "" {
+		return reason
+	}
+	field := m.at(c)
+	switch {
+	case n > int64(maxDuration/time.Millisecond):
+		*field = maxDuration
+	case n == 0 && m.ever:
+		*field = time.Millisecond // zero and negative mean something else here
+	case n > 0:
+		*field = time.Duration(n) * time.Millisecond
+	case m.def != 0:
+		*field = -1
+	}
+	return ""
+}
+
+func (m millisValue) text(c *Config) (string, bool) {
+	d := *m.at(c)
+	switch {
+	case d < 0 && m.ever:
+		return "-1", true
+	case d < 0:
+		return "0", m.def != 0
+	}
+	return strconv.FormatInt(ceilMillis(d), 10), d != 0
+}
+
+func (m millisValue) check(c *Config) string {
+	d := *m.at(c)
+	switch {
+	case d == 0, d < 0 && m.ever:
+		return ""
+	case d > 0 && m.min > 0 && d < time.Duration(m.min)*time.Millisecond:
+		return fmt.Sprintf("must be at least %v", time.Duration(m.min)*time.Millisecond)
+	}
+	return m.checkMillis(max(0, ceilMillis(d)))
+}
+
+func (m millisValue) checkMillis(n int64) string {
+	switch {
+	case m.must && n <= 0:
+		return "must be at least 1 ms: nothing is done in no time"
+	case n < m.min:
+		return fmt.Sprintf("must be at least %d ms", m.min)
+	case n > m.max():
+		return fmt.Sprintf("must be at most %d ms", m.max())
+	}
+	return ""
+}
+
+func (m millisValue) kafka() (typ, def, valid string) {
+	return m.typ, strconv.FormatInt(m.def.Milliseconds(), 10), atLeast(m.min)
+}
+
+// get is the duration that holds.
+func (m millisValue) get(c *Config) time.Duration {
+	d := *m.at(c)
+	switch {
+	case d == 0:
+		return m.def
+	case d < 0 && m.ever:
+		return maxDuration
+	}
+	return min(max(0, d), maxDuration)
+}
+
+func ceilMillis(d time.Duration) int64 {
+	n := d.Milliseconds()
+	if d > time.Duration(n)*time.Millisecond {
+		n++
+	}
+	return n
+}
+
+// numberValue is a count or a size. Negative stands for none, unless low says that it means something.
+type numberValue[T int | int64] struct {
+	at       func(*Config) *T
+	typ      string
+	def      T
+	min, max int64
+	valid    string // if Kafka words the range otherwise
+	low      bool   // numbers below zero mean themselves, and property 0 means -1
+}
+
+func (v numberValue[T]) parse(c *Config, text string) string {
+	n, reason := parseInt(text, v.typ)
+	if reason == "" {
+		reason = v.checkNumber(n)
+	}
+	if reason != "" {
+		return reason
+	}
+	if n == 0 {
+		n = -1
+	}
+	*v.at(c) = T(n)
+	return ""
+}
+
+func (v numberValue[T]) text(c *Config) (string, bool) {
+	n := int64(*v.at(c))
+	if !v.low {
+		return strconv.FormatInt(max(0, n), 10), n != 0
+	}
+	return strconv.FormatInt(n, 10), n != 0
+}
+
+func (v numberValue[T]) check(c *Config) string {
+	n := int64(*v.at(c))
+	if n == 0 {
+		return ""
+	}
+	if !v.low {
+		n = max(0, n)
+	}
+	return v.checkNumber(n)
+}
+
+func (v numberValue[T]) checkNumber(n int64) string {
+	switch limit := min(v.max, maxOf(v.typ)); {
+	case n < v.min:
+		return fmt.Sprintf("must be at least %d", v.min)
+	case n > limit:
+		return fmt.Sprintf("must be at most %d", limit)
+	}
+	return ""
+}
+
+func (v numberValue[T]) kafka() (typ, def, valid string) {
+	valid = v.valid
+	if valid == "" {
+		valid = atLeast(v.min)
+	}
+	return v.typ, strconv.FormatInt(int64(v.def), 10), valid
+}
+
+func (v numberValue[T]) get(c *Config) T {
+	switch n := *v.at(c); {
+	case n == 0:
+		return v.def
+	case v.low:
+		return n
+	default:
+		return max(0, n)
+	}
+}
+
+// levelValue is a compression level; nil is the default. extra is one more legal number.
+type levelValue struct {
+	at              func(*Config) **int
+	def             int
+	min, max, extra int
+	valid           string
+}
+
+func (l levelValue) parse(c *Config, text string) string {
+	n, reason := parseInt(text, "INT")
+	if reason == "" {
+		reason = l.checkLevel(int(n))
+	}
+	if reason == "" {
+		*l.at(c) = new(int(n))
+	}
+	return reason
+}
+
+func (l levelValue) text(c *Config) (string, bool) {
+	if p := *l.at(c); p != nil {
+		return strconv.Itoa(*p), true
+	}
+	return "", false
+}
+
+func (l levelValue) check(c *Config) string {
+	if p := *l.at(c); p != nil {
+		return l.checkLevel(*p)
+	}
+	return ""
+}
+
+func (l levelValue) checkLevel(n int) string {
+	if n == l.extra || n >= l.min && n <= l.max {
+		return ""
+	}
+	return "valid levels: " + l.valid
+}
+
+func (l levelValue) kafka() (typ, def, valid string) { return "INT", strconv.Itoa(l.def), l.valid }
+
+// toggleValue is a boolean whose default is true.
+type toggleValue struct{ at func(*Config) *Toggle }
+
+func (t toggleValue) parse(c *Config, text string) string {
+	on, reason := parseBool(text)
+	if reason == "" {
+		*t.at(c) = Disabled
+		if on {
+			*t.at(c) = Enabled
+		}
+	}
+	return reason
+}
+
+func (t toggleValue) text(c *Config) (string, bool) {
+	v := *t.at(c)
+	return strconv.FormatBool(v != Disabled), v != ToggleDefault
+}
+
+func (t toggleValue) check(c *Config) string {
+	if *t.at(c) > Disabled {
+		return "valid values: ToggleDefault, Enabled, Disabled"
+	}
+	return ""
+}
+
+func (t toggleValue) kafka() (typ, def, valid string) { return "BOOLEAN", "true", "" }
+
+// get is whether it is on.
+func (t toggleValue) get(c *Config) bool { return *t.at(c) != Disabled }
+
+// flagValue is a boolean whose default is false.
+type flagValue struct{ at func(*Config) *bool }
+
+func (f flagValue) parse(c *Config, text string) string {
+	on, reason := parseBool(text)
+	if reason == "" {
+		*f.at(c) = on
+	}
+	return reason
+}
+
+func (f flagValue) text(c *Config) (string, bool) {
+	return strconv.FormatBool(*f.at(c)), *f.at(c)
+}
+
+func (f flagValue) check(*Config) string { return "" }
+
+func (f flagValue) kafka() (typ, def, valid string) { return "BOOLEAN", "false", "" }
+
+// choiceWord is one of the texts of a choice.
+type choiceWord[T ~uint8] struct {
+	text  string
+	value T
+}
+
+// choiceValue is one of a few words, in Kafka's order; the first word of a value is the one written.
+type choiceValue[T ~uint8] struct {
+	at     func(*Config) *T
+	def    string
+	folded bool // upper and lower case are the same
+	words  []choiceWord[T]
+}
+
+func (v choiceValue[T]) parse(c *Config, text string) string {
+	for _, w := range v.words {
+		if text == w.text || v.folded && strings.EqualFold(text, w.text) {
+			*v.at(c) = w.value
+			return ""
+		}
+	}
+	return "valid values: " + strings.Join(v.names(), ", ")
+}
+
+func (v choiceValue[T]) text(c *Config) (string, bool) {
+	current := *v.at(c)
+	for _, w := range v.words {
+		if w.value == current {
+			return w.text, current != 0
+		}
+	}
+	return fmt.Sprint(current), true
+}
+
+func (v choiceValue[T]) check(c *Config) string {
+	if slices.ContainsFunc(v.words, func(w choiceWord[T]) bool { return w.value == *v.at(c) }) {
+		return ""
+	}
+	return "valid values: " + strings.Join(v.names(), ", ")
+}
+
+func (v choiceValue[T]) names() []string {
+	names := make([]string, len(v.words))
+	for i, w := range v.words {
+		names[i] = w.text
+	}
+	return names
+}
+
+func (v choiceValue[T]) kafka() (typ, def, valid string) {
+	valid = "[" + strings.Join(v.names(), ", ") + "]"
+	if v.folded {
+		valid = "(case insensitive) " + valid
+	}
+	return "STRING", v.def, valid
+}
+
+// textValue is a string. given, if there is one, records that the property was there.
+type textValue struct {
+	at       func(*Config) *string
+	typ, def string
+	valid    string
+	nonEmpty bool
+	given    func(*Config) *bool
+}
+
+func (t textValue) parse(c *Config, text string) string {
+	if t.nonEmpty && text == "" {
+		return "must not be empty"
+	}
+	*t.at(c) = text
+	if t.given != nil {
+		*t.given(c) = true
+	}
+	return t.check(c)
+}
+
+func (t textValue) text(c *Config) (string, bool) {
+	s := *t.at(c)
+	return s, s != "" || t.given != nil && *t.given(c)
+}
+
+func (t textValue) check(c *Config) string {
+	if len(*t.at(c)) > math.MaxInt16 {
+		return fmt.Sprintf("must not be longer than %d bytes", math.MaxInt16)
+	}
+	return ""
+}
+
+func (t textValue) kafka() (typ, def, valid string) { return t.typ, t.def, t.valid }
+
+// serversValue is bootstrap.servers.
+type serversValue struct{}
+
+func (serversValue) parse(c *Config, text string) string {
+	if text == "" {
+		return "must name at least one host:port"
+	}
+	list := strings.Split(text, ",")
+	for i, s := range list {
+		list[i] = trimJava(s)
+	}
+	c.BootstrapServers = list
+	return ""
+}
+
+func (serversValue) text(c *Config) (string, bool) {
+	return strings.Join(c.BootstrapServers, ","), len(c.BootstrapServers) > 0
+}
+
+// check leaves the addresses to parseBootstrap, which has more to say than one reason.
+func (serversValue) check(*Config) string { return "" }
+
+func (serversValue) kafka() (typ, def, valid string) {
+	return "LIST", "(required)", "non-empty list, no empty element"
+}
+
+func parseInt(text, typ string) (int64, string) {
+	bits := map[string]int{"SHORT": 16, "INT": 32, "LONG": 64}[typ]
+	n, err := strconv.ParseInt(text, 10, bits)
+	if err != nil {
+		return 0, fmt.Sprintf("not a whole number of %d bits", bits)
+	}
+	return n, ""
+}
+
+func maxOf(typ string) int64 {
+	if typ == "INT" {
+		return math.MaxInt32
+	}
+	return math.MaxInt64
+}
+
+func parseBool(text string) (on bool, reason string) {
+	switch strings.ToLower(text) {
+	case "true":
+		return true, ""
+	case "false":
+		return false, ""
+	}
+	return false, "must be true or false"
+}
+
+// atLeast is Kafka's way to write a lower bound.
+func atLeast(n int64) string {
+	if n == noMin {
+		return ""
+	}
+	return fmt.Sprintf("[%d,...]", n)
+}
+
+// trimJava cuts what Java's String.trim cuts.
+func trimJava(s string) string {
+	return strings.TrimFunc(s, func(r rune) bool { return r <= ' ' })
+}

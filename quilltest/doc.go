@@ -1,0 +1,42 @@
+// Package quilltest is an in-memory Kafka cluster for tests of code that produces. Tests that need
+// no cluster find a mock of the producer itself, Java's MockProducer, in package
+// quilltest/quillmock.
+//
+// A [Cluster] speaks Kafka's own protocol, on loopback TCP or on in-process pipes:
+//
+//	cluster := quilltest.Start(t, quilltest.Options{Pipes: true})
+//	cluster.MustCreateTopic("orders", 3, quilltest.TopicConfig{})
+//	producer, err := quill.New(quill.Config{
+//		BootstrapServers: cluster.BootstrapServers(),
+//		DialContext:      cluster.DialContext,
+//	}, quill.String, quill.String)
+//	…
+//	records, err := cluster.Records("orders", 0)
+//
+// With pipes the whole cluster lives inside a testing/synctest bubble: no test waits for real time,
+// and a goroutine left over fails it. The cluster must then be made inside that bubble.
+//
+// # What it keeps to
+//
+// Each partition has a leader and a log. A log refuses what a real one refuses: a wrong CRC, a
+// batch that is too large, records that do not add up to their batch, sequences out of order, a
+// producer epoch that is too old, a node that does not lead. It also answers as a real one does: a
+// batch that comes twice gets its first offset again, KIP-951 names the new leader, KIP-467 names
+// the bad records. Where a real node looks away (bytes behind the last batch, offset deltas with
+// gaps in an uncompressed batch) the cluster refuses, since a test wants to know. There is one copy
+// of each log: replicas are names in the metadata, and nothing is lost when a leader stops.
+//
+// # What can go wrong, on order
+//
+// Nodes stop, start, freeze ([Cluster.PauseNode]), get lost ([Cluster.CutOffNode]), move house
+// ([Cluster.RelocateNode]) and lose leaderships. A [Fault] picks requests by API, node, topic and
+// partition, and delays, loses, refuses or rewrites them or their answers; [Cluster.Inject] counts
+// its hits. [Options.Intercept] decides for each request in code.
+//
+// # How a request flows
+//
+// One goroutine per connection reads a frame, decodes it, asks for the faults that match, lets the
+// API's handler work (one file per API key), and writes the answer before it reads on: a real node,
+// too, works on one request of a connection at a time. Batches are checked once, kept as bytes, and
+// decoded only when a test reads them.
+package quilltest

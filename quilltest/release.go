@@ -1,0 +1,126 @@
+package quilltest
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/quill-kafka/quill/protocol"
+)
+
+// latestRelease is what the nodes are if nothing else is asked for.
+const latestRelease = "4.4"
+
+// A release is a version of Kafka: which API versions its nodes serve.
+type release struct {
+	name   string
+	number int // major*1000+minor, for comparisons
+	max    map[protocol.APIKey]int16
+}
+
+// releases are in rising order; a release between two rows is the lower one. The numbers are those
+// of the release's own message definitions.
+var releases = []release{
+	newRelease("0.11", 3, 4, 1, 0),
+	newRelease("1.0", 5, 5, 1, 0),
+	newRelease("2.0", 6, 6, 2, 1),
+	newRelease("2.1", 7, 7, 2, 1),
+	newRelease("2.3", 7, 8, 2, 1),
+	newRelease("2.4", 8, 9, 3, 2),
+	newRelease("2.5", 8, 9, 3, 3),
+	newRelease("2.7", 8, 9, 3, 4),
+	newRelease("2.8", 9, 11, 3, 4),
+	newRelease("3.3", 9, 12, 3, 4),
+	newRelease("3.7", 10, 12, 3, 4),
+	newRelease("3.8", 11, 12, 3, 5),
+	newRelease("3.9", 11, 12, 4, 5),
+	newRelease("4.0", 12, 13, 4, 5),
+	newRelease("4.1", 13, 13, 4, 5),
+	newRelease(latestRelease, 13, 13, 5, 5),
+}
+
+func newRelease(name string, produce, metadata, apiVersions, initProducerID int16) release {
+	number, _ := releaseNumber(name)
+	return release{name: name, number: number, max: map[protocol.APIKey]int16{
+		protocol.Produce:        produce,
+		protocol.Metadata:       metadata,
+		protocol.APIVersions:    apiVersions,
+		protocol.InitProducerID: initProducerID,
+	}}
+}
+
+// releaseNumber makes "2.1" or "2.1.1" comparable.
+func releaseNumber(name string) (int, error) {
+	parts := strings.Split(name, ".")
+	if len(parts) < 2 {
+		return 0, fmt.Errorf("quilltest: release %q is not of the form 2.1", name)
+	}
+	major, err := strconv.Atoi(parts[0])
+	if err != nil {
+		return 0, fmt.Errorf("quilltest: release %q: %w", name, err)
+	}
+	minor, err := strconv.Atoi(parts[1])
+	if err != nil {
+		return 0, fmt.Errorf("quilltest: release %q: %w", name, err)
+	}
+	return major*1000 + minor, nil
+}
+
+// findRelease returns the newest known release that is not newer than name.
+func findRelease(name string) (release, error) {
+	number, err := releaseNumber(name)
+	if err != nil {
+		return release{}, err
+	}
+	if number < releases[0].number {
+		return release{}, fmt.Errorf("quilltest: release %q is older than %s", name, releases[0].name)
+	}
+	i, exact := slices.BinarySearchFunc(releases, number, func(r release, n int) int { return r.number - n })
+	if !exact {
+		i--
+	}
+	r := releases[i]
+	r.number = number
+	return r, nil
+}
+
+// before says whether the release is older than major.minor.
+func (r release) before(major, minor int) bool { return r.number < major*1000+minor }
+
+// A versionRange is what a node serves of one API. Advertised differs from it where Kafka does
+// (KAFKA-18659).
+type versionRange struct {
+	min, max   int16
+	advertised int16 // lowest version named in ApiVersions
+}
+
+// versions returns the ranges served, after the caps.
+func (r release) versions(caps map[protocol.APIKey]int16) map[protocol.APIKey]versionRange {
+	served := make(map[protocol.APIKey]versionRange)
+	for key, api := range apis {
+		highest, ok := r.max[key]
+		if !ok {
+			highest = api.max
+		}
+		if limit, ok := caps[key]; ok {
+			highest = min(highest, limit)
+		}
+		if highest >= api.min {
+			served[key] = versionRange{min: api.min, max: highest, advertised: api.advertised}
+		}
+	}
+	return served
+}
+
+// features returns the finalized features unless the options name their own.
+func (r release) features(own map[string]int16) map[string]int16 {
+	if own != nil {
+		return maps.Clone(own)
+	}
+	if r.before(4, 0) {
+		return nil
+	}
+	return map[string]int16{"transaction.version": 2}
+}

@@ -1,0 +1,95 @@
+package quill
+
+import (
+	"time"
+
+	"github.com/quill-kafka/quill/protocol"
+)
+
+// Header is one record header: a key and a value. A nil value is Kafka's null, which is distinct
+// from an empty one. Kafka keeps headers in order and allows a key more than once.
+type Header = protocol.Header
+
+// Record is what Send takes: where it goes, when it happened, and what it says.
+//
+// The producer encodes a record before Send returns, so the caller may reuse Key, Value and Headers
+// right after. The zero value of each optional field means "not given".
+type Record[K, V any] struct {
+	// Topic the record goes to. Required.
+	Topic string
+	// Partition, when set by quill.Partition(n), overrides the partitioner.
+	Partition PartitionID
+	// Timestamp of the record, kept with millisecond precision. If zero, the time of the Send.
+	// With the topic's message.timestamp.type=LogAppendTime the broker replaces it.
+	Timestamp time.Time
+	// Key decides the partition (murmur2, as in Java) unless Partition is set. A serializer that
+	// answers nil makes it null: such a record goes to the sticky partition.
+	Key K
+	// Value of the record. A serializer that answers nil makes it null (a tombstone).
+	Value V
+	// Headers travel with the record; interceptors and serializers may add to them.
+	Headers Headers
+}
+
+// PartitionID is a partition that a record asks for, or nothing: its zero value lets the
+// partitioner choose. Make one with Partition.
+type PartitionID struct {
+	id  int32
+	set bool
+}
+
+// Partition asks for partition id. A negative id, or one that the topic does not have, fails the
+// Send with ErrInvalidPartition.
+func Partition(id int32) PartitionID { return PartitionID{id: id, set: true} }
+
+// Get is the partition asked for; ok is false when the partitioner is to choose.
+func (p PartitionID) Get() (id int32, ok bool) { return p.id, p.set }
+
+// RecordMetadata says where a record ended up. It is never partly made up: what is not known
+// (the offset with acks=0 or after a failure, the partition of a record that failed before one was
+// chosen) is -1.
+type RecordMetadata struct {
+	Topic     string
+	Partition int32 // -1 if the record failed before a partition was chosen
+	Offset    int64 // -1 if unknown: acks=0, a duplicate whose offset the broker no longer knows, a failure
+	// Timestamp in the log: the broker's clock if the topic says log append time, else the record's.
+	// Zero if unknown.
+	Timestamp time.Time
+	KeySize   int32 // bytes of the serialized key, -1 if null or not serialized
+	ValueSize int32 // bytes of the serialized value, -1 if null or not serialized
+}
+
+// HasOffset reports whether the broker told the record's offset.
+func (m RecordMetadata) HasOffset() bool { return m.Offset >= 0 }
+
+// HasTimestamp reports whether the record's timestamp is known.
+func (m RecordMetadata) HasTimestamp() bool { return !m.Timestamp.IsZero() }
+
+// unknownMetadata is the metadata of a record that failed before it was appended.
+func unknownMetadata(topic string, partition int32) RecordMetadata {
+	return RecordMetadata{Topic: topic, Partition: partition, Offset: -1, KeySize: -1, ValueSize: -1}
+}
+
+// Callback receives the outcome of one record: err is nil exactly when the record was accepted as
+// durably as acks asks for. m is filled as far as known in both cases.
+//
+// Callbacks run on the producer's dispatcher goroutine, those of one partition in the order of
+// their Sends, each exactly once and before the record's Future is released; those of a record that
+// never reached a batch run in Send itself. A callback may call Send (which will not block there),
+// but while it runs no other callback does: hand long work to a goroutine of your own. A panic in
+// a callback is logged and changes nothing else.
+type Callback func(m RecordMetadata, err error)
+
+func partSize(p []byte) int32 {
+	if p == nil {
+		return -1
+	}
+	return int32(len(p))
+}
+
+func millis(ms int64) time.Time {
+	if ms < 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms)
+}

@@ -1,0 +1,124 @@
+package quill
+
+import (
+	"math"
+	"sync"
+	"sync/atomic"
+
+	"github.com/quill-kafka/quill/internal/compress"
+	"github.com/quill-kafka/quill/protocol"
+)
+
+// sealer compresses batches. It is used by several connection writers at once.
+//
+// The compressed form is made in scratch memory and copied back over the records, so it lives in
+// memory that the batch already holds; chunks that are empty then go back to the pool at once. So
+// buffer.memory covers compressed copies too; the scratch buffers on top are one per connection
+// that is compressing at this moment. A batch that does not shrink is sent as it is.
+type sealer struct {
+	codec   compress.Codec
+	c       *compress.Compressor
+	pool    *bufferPool
+	scratch sync.Pool // of *sealScratch
+}
+
+type sealScratch struct{ in, out []byte }
+
+func newSealer(codec compress.Codec, level int, pool *bufferPool) (*sealer, error) {
+	s := &sealer{codec: codec, pool: pool}
+	s.scratch.New = func() any { return new(sealScratch) }
+	if codec == compress.None {
+		return s, nil
+	}
+	var err error
+	s.c, err = compress.New(codec, level)
+	return s, err
+}
+
+// compress turns the records of b into their compressed form.
+func (s *sealer) compress(b *batch) error {
+	if s.codec == compress.None {
+		return nil
+	}
+	buf := s.scratch.Get().(*sealScratch)
+	defer s.scratch.Put(buf)
+	in := b.chunks[0][protocol.BatchOverhead:]
+	if len(b.chunks) > 1 {
+		buf.in = append(buf.in[:0], in...)
+		for _, c := range b.chunks[1:] {
+			buf.in = append(buf.in, c...)
+		}
+		in = buf.in
+	}
+	out, err := s.c.Compress(buf.out[:0], in)
+	if err != nil {
+		return err
+	}
+	buf.out = out
+	b.queue.topic.ratio.update(len(out), len(in))
+	if len(out) >= len(in) {
+		return nil
+	}
+	b.replace(out, s.pool)
+	b.codec = s.codec
+	return nil
+}
+
+// replace puts the compressed records in the place of the plain ones.
+func (b *batch) replace(records []byte, pool *bufferPool) {
+	b.raw = len(records)
+	kept := 0
+	for i, c := range b.chunks {
+		from := 0
+		if i == 0 {
+			from = protocol.BatchOverhead
+		}
+		n := copy(c[from:cap(c)], records)
+		records = records[n:]
+		if n == 0 && i > 0 {
+			break
+		}
+		b.chunks[i] = c[:from+n]
+		kept = i + 1
+	}
+	for i := kept; i < len(b.chunks); i++ {
+		b.held -= int64(cap(b.chunks[i]))
+		pool.release(b.chunks[i])
+		b.chunks[i] = nil
+	}
+	b.chunks = b.chunks[:kept]
+	b.cur = b.chunks[kept-1]
+}
+
+// ratioEstimate is a topic's recent compression ratio, compressed/raw, by which appenders judge how
+// full a batch will be (CompressionRatioEstimator). It falls slowly and rises fast: too low an
+// estimate makes batches that the broker refuses.
+type ratioEstimate struct{ bits atomic.Uint64 }
+
+const (
+	// ratioMargin is the safety factor on the estimate (MemoryRecordsBuilder).
+	ratioMargin        = 1.05
+	ratioImprovingStep = 0.005
+	ratioWorseningStep = 0.05
+)
+
+// get is the estimate, 1 at first.
+func (r *ratioEstimate) get() float64 {
+	if b := r.bits.Load(); b != 0 {
+		return math.Float64frombits(b)
+	}
+	return 1
+}
+
+func (r *ratioEstimate) set(v float64) { r.bits.Store(math.Float64bits(v)) }
+
+// update moves the estimate towards what was observed.
+func (r *ratioEstimate) update(compressed, raw int) {
+	observed, now := float64(compressed)/float64(raw), r.get()
+	switch {
+	case observed > now:
+		r.set(max(now+ratioWorseningStep, observed))
+	case observed < now:
+		r.set(max(now-ratioImprovingStep, observed))
+	}
+}

@@ -1,0 +1,512 @@
+package quill
+
+import (
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"github.com/quill-kafka/quill/internal/backoff"
+	"github.com/quill-kafka/quill/internal/message"
+	"github.com/quill-kafka/quill/metadata"
+	"github.com/quill-kafka/quill/network"
+	"github.com/quill-kafka/quill/protocol"
+)
+
+// sender is the one goroutine that decides: which batches leave, in which request, to which node,
+// and what becomes of them. Everything about delivery that can change (what is in flight, sequences,
+// retries, muted partitions, connections) is its own, so none of that has a lock.
+//
+//	inbox ──▶ take ──▶ events: answers ──▶ decide ──▶ done / retry / split ──▶ dispatcher
+//	                ├▶ orders: flush, close
+//	                └▶ queues to look at ──┐
+//	          timers: lingers, back-offs ──┴▶ ready partitions, a ring per node ──▶ drain ──▶ requests
+//	          expire · metadata · producer id
+//
+// One turn is step: it never blocks and hands work out. One place waits: inbox.sleep.
+//
+// A partition with a batch to send is in the ring of its leader's node. Draining a node goes once
+// around the ring, takes the oldest batch of each partition until max.request.size is reached, and
+// leaves off where the next request goes on, so that no partition starves (KAFKA-13834). What costs
+// time therefore grows with batches, never with the number of partitions known.
+type sender struct {
+	cfg      *settings
+	acc      *accumulator
+	box      *inbox
+	client   *network.Client
+	refresh  *refresher
+	dispatch *dispatcher
+	sealer   *sealer
+	logger   *slog.Logger
+	retry    backoff.Backoff
+	onFatal  func(*Error)
+
+	snapshot   *metadata.Snapshot
+	idem       idempotence
+	nodes      map[int32]*nodeOut
+	active     []*nodeOut // those with something in their rings
+	timers     timerHeap
+	leaderless map[*partitionQueue]struct{}
+	mark       int64 // flushes begun, as far as the sender knows
+	hurry      bool  // this turn, lingers don't count: closing, or somebody waits for memory
+	closing    bool
+	aborting   *Error // set: everything incomplete fails with it
+	stopped    bool
+
+	mail     mail
+	done     []*network.Request
+	free     []*produceRequest
+	touched  []*partitionQueue // to look at again at the end of the answers
+	changes  []metadata.LeaderChange
+	hints    []metadata.Node
+	finished chan struct{}
+}
+
+// partitionOut is what the sender knows of a partition beyond its batches.
+type partitionOut struct {
+	ring        *nodeOut // the ring it is in; nil: none
+	forced      bool     // in the ring with something that does not wait for company
+	muted       bool     // order is kept by one batch in flight, and it is
+	timerNumber int64    // the batch and time of its latest timer
+	timerAt     time.Time
+	seq         sequences
+}
+
+func (o *partitionOut) reset() { o.seq.reset() }
+
+// nodeOut is a node with what is ready to go to it.
+type nodeOut struct {
+	id        int32
+	ring      ringDeque
+	active    bool      // in the sender's list of nodes with something to send
+	forced    int       // partitions of the ring that are forced
+	readyAt   time.Time // since when it has something and could not take it; zero: it could
+	partialAt time.Time // since when partial batches wait for the answer in flight
+	slow      slowFlag  // for longer than partitioner.availability.timeout.ms
+}
+
+// tags of requests that are no Produce.
+type requestTag uint8
+
+const (
+	tagMetadata requestTag = iota + 1
+	tagInitProducerID
+)
+
+// companyWait is how long a partial batch that is due may wait for the answer in flight to its
+// node, to be sent together with what comes until then. Under load this makes requests dense at no
+// cost in latency; longer waits would cost with slow brokers.
+const companyWait = 500 * time.Microsecond
+
+// forever is a wait without an end in sight.
+const forever = time.Hour
+
+// run is the goroutine; it ends when Close was asked for and everything is settled.
+func (s *sender) run() {
+	defer close(s.finished)
+	timer := time.NewTimer(forever)
+	timer.Stop()
+	now := time.Now()
+	for !s.stopped {
+		s.box.sleep(s.step(now), timer)
+		now = time.Now()
+	}
+	s.client.Close()
+	s.client.Wait()
+	s.box.take(&s.mail)
+	s.takeEvents(now)
+	s.dispatch.kick()
+}
+
+// step is one turn of the loop. It returns when the next one is needed at the latest.
+func (s *sender) step(now time.Time) (next time.Time) {
+	s.box.take(&s.mail)
+	s.takeEvents(now)
+	tick := s.takeTimeouts(now)
+	for _, o := range s.mail.orders {
+		if o != nil {
+			o(s, now)
+		}
+	}
+	for _, t := range s.mail.topics {
+		s.refresh.want(t, now)
+	}
+	s.lookAll(now)
+	if s.aborting != nil {
+		s.abortAll(now)
+	}
+	s.expire(now)
+	next = earliest(now.Add(forever), tick, s.timers.next(), s.nextExpiry(), s.askMetadata(now), s.askProducerID(now), s.drainAll(now))
+	s.dispatch.kick()
+	if s.closing && s.acc.count() == 0 {
+		s.stopped = true
+		return now
+	}
+	return next
+}
+
+// earliest is the smallest of the times that are set.
+func earliest(first time.Time, others ...time.Time) time.Time {
+	for _, t := range others {
+		if !t.IsZero() && t.Before(first) {
+			first = t
+		}
+	}
+	return first
+}
+
+// takeEvents handles what connections posted.
+func (s *sender) takeEvents(now time.Time) {
+	s.done = s.done[:0]
+	for _, e := range s.mail.events {
+		s.done = s.client.Handle(e, now, s.done)
+	}
+	s.finishAll(now)
+}
+
+// takeTimeouts gives up on nodes that are too slow.
+func (s *sender) takeTimeouts(now time.Time) (next time.Time) {
+	s.done, next = s.client.Tick(now, s.done[:0])
+	s.finishAll(now)
+	return next
+}
+
+// finishAll handles the requests that came back.
+func (s *sender) finishAll(now time.Time) {
+	for i, r := range s.done {
+		s.done[i] = nil
+		switch x := r.Exchange.(type) {
+		case *produceRequest:
+			s.finishProduce(x, now)
+		default:
+			s.finishOther(r, now)
+		}
+	}
+	s.applyHints()
+	for i, q := range s.touched {
+		s.touched[i] = nil
+		s.look(q, now)
+	}
+	s.touched = s.touched[:0]
+}
+
+// finishOther handles the answers to Metadata and InitProducerId.
+func (s *sender) finishOther(r *network.Request, now time.Time) {
+	if r.Err == nil {
+		if t, ok := r.Exchange.(*network.Message).Response.(interface{ Throttle() time.Duration }); ok {
+			s.client.Throttle(r.Node, t.Throttle(), now)
+		}
+	}
+	switch r.Tag {
+	case tagMetadata:
+		s.finishMetadata(r, now)
+	case tagInitProducerID:
+		s.finishProducerID(r, now)
+	}
+}
+
+// lookAll looks at the partitions that the inbox names, that a timer is up for, and, when lingers
+// don't count any more, at all with a timer.
+func (s *sender) lookAll(now time.Time) {
+	for _, q := range s.mail.queues {
+		s.look(q, now)
+	}
+	was, mark := s.hurry, s.acc.mark()
+	s.hurry = s.closing || s.acc.stillWaiting()
+	if s.hurry && !was || mark != s.mark {
+		s.mark = mark
+		s.lookAgain(now)
+	}
+	for {
+		q := s.timers.pop(now)
+		if q == nil {
+			return
+		}
+		s.look(q, now)
+	}
+}
+
+// lookAgain looks at every partition that waits for a timer or a leader.
+func (s *sender) lookAgain(now time.Time) {
+	for _, t := range s.timers.takeAll() {
+		t.queue.out.timerNumber = 0
+		s.look(t.queue, now)
+	}
+	for q := range s.leaderless {
+		delete(s.leaderless, q)
+		s.look(q, now)
+	}
+}
+
+// look finds out whether the partition's oldest batch can go, and if not yet, when.
+func (s *sender) look(q *partitionQueue, now time.Time) {
+	q.mu.Lock()
+	q.told = false
+	if q.batches.Len() == 0 {
+		q.mu.Unlock()
+		return
+	}
+	b := q.batches.Front()
+	forced := b.closed || b.flushMark < s.mark || s.hurry
+	urgent := b.urgent
+	q.mu.Unlock()
+	if q.out.muted {
+		return
+	}
+	due := b.createdAt.Add(s.acc.linger)
+	if forced || urgent {
+		due = now
+	}
+	if b.attempts > 0 && !s.leaderMoved(b) {
+		due = b.retryAt
+	}
+	if due.After(now) {
+		s.setTimer(q, b.number, due)
+		return
+	}
+	s.enter(q, forced, now)
+}
+
+// leaderMoved reports whether a batch that is to be sent again has a newer leader to go to.
+func (s *sender) leaderMoved(b *batch) bool {
+	_, epoch, ok := s.leader(b.queue)
+	return ok && b.epochAtSend >= 0 && epoch > b.epochAtSend
+}
+
+func (s *sender) setTimer(q *partitionQueue, number int64, at time.Time) {
+	if q.out.timerNumber == number && q.out.timerAt.Equal(at) {
+		return
+	}
+	q.out.timerNumber, q.out.timerAt = number, at
+	s.timers.push(timer{at: at, queue: q, number: number})
+}
+
+func (s *sender) leader(q *partitionQueue) (node int32, epoch int32, ok bool) {
+	n, epoch, ok := s.snapshot.LeaderOf(q.topic.info.Load(), q.index)
+	return n.ID, epoch, ok
+}
+
+// enter puts a partition into the ring of its leader's node.
+func (s *sender) enter(q *partitionQueue, forced bool, now time.Time) {
+	id, _, ok := s.leader(q)
+	if !ok {
+		s.leaderless[q] = struct{}{}
+		s.needTopic(q.topic, now)
+		return
+	}
+	n := s.nodes[id]
+	if n == nil {
+		n = &nodeOut{id: id}
+		s.nodes[id] = n
+	}
+	if q.out.ring != n {
+		s.leave(q)
+		q.out.ring = n
+		q.slow.Store(&n.slow)
+		n.ring.PushBack(q)
+		if !n.active {
+			n.active = true
+			s.active = append(s.active, n)
+		}
+	}
+	if forced && !q.out.forced {
+		q.out.forced = true
+		n.forced++
+	}
+}
+
+// leave takes a partition out of its ring; the ring's entry is skipped later.
+func (s *sender) leave(q *partitionQueue) {
+	if q.out.ring != nil && q.out.forced {
+		q.out.ring.forced--
+	}
+	q.out.ring, q.out.forced = nil, false
+}
+
+// needTopic asks for the topic's metadata: there are records for it and nowhere to send them.
+func (s *sender) needTopic(t *topicState, now time.Time) {
+	t.lastUsed = now
+	s.refresh.topics[t.name] = t
+	if t.info.Load() == nil {
+		s.refresh.unknown[t.name] = t
+	}
+	s.refresh.all = true
+}
+
+// expire gives up the batches that are delivery.timeout.ms old.
+func (s *sender) expire(now time.Time) {
+	for b := s.acc.oldest(); b != nil && !b.createdAt.Add(s.acc.deliveryTimeout).After(now); b = s.acc.oldest() {
+		s.giveUp(b, s.expired(b, now), now)
+	}
+}
+
+func (s *sender) nextExpiry() time.Time {
+	if b := s.acc.oldest(); b != nil {
+		return b.createdAt.Add(s.acc.deliveryTimeout)
+	}
+	return time.Time{}
+}
+
+// abortAll fails everything that has no fate yet.
+func (s *sender) abortAll(now time.Time) {
+	for b := s.acc.oldest(); b != nil; b = s.acc.oldest() {
+		s.giveUp(b, s.describe(b, s.aborting, now), now)
+	}
+}
+
+// giveUp fails a batch wherever it is. One that is on the wire keeps its memory and its sequence
+// until its request comes back.
+func (s *sender) giveUp(b *batch, err *Error, now time.Time) {
+	if !b.onWire {
+		q := b.queue
+		q.mu.Lock()
+		q.removeLocked(b)
+		q.mu.Unlock()
+		if b.sequenced {
+			q.out.seq.settle(b, verdict{gap: !b.maybeWritten, unsure: b.maybeWritten})
+		}
+		s.touched = append(s.touched, q)
+	}
+	s.conclude(b, failure(err))
+	for i, q := range s.touched {
+		s.touched[i] = nil
+		s.look(q, now)
+	}
+	s.touched = s.touched[:0]
+}
+
+// askMetadata sends a Metadata request when one is due. It returns when to try next.
+func (s *sender) askMetadata(now time.Time) time.Time {
+	at, ok := s.refresh.due()
+	if !ok || at.After(now) {
+		return at
+	}
+	id, ok, retryAt := s.client.LeastLoaded(now)
+	if !ok {
+		if s.cfg.rebootstrap && s.snapshot.NodeCount() > 0 && s.refresh.stuck(now) {
+			s.refresh.troubleRebooted = true
+			s.client.Rebootstrap(now)
+			return now
+		}
+		if s.refresh.trouble.IsZero() {
+			s.refresh.trouble = now
+		}
+		return retryAt
+	}
+	if !s.client.Ready(id, now) {
+		return s.client.CanRetryAt(id, now)
+	}
+	s.client.Send(id, s.refresh.request(now), now)
+	return time.Time{}
+}
+
+// finishMetadata takes in the answer to a Metadata request.
+func (s *sender) finishMetadata(r *network.Request, now time.Time) {
+	if r.Err != nil {
+		s.logger.Debug("metadata request failed", "node", r.Node, "err", r.Err)
+		s.refresh.failed(r.Err, now)
+		return
+	}
+	next, rebootstrap := s.refresh.answered(r, now)
+	if rebootstrap && s.cfg.rebootstrap {
+		s.client.Rebootstrap(now)
+	}
+	s.adopt(next, now)
+}
+
+// adopt makes next the picture that the sender acts on.
+func (s *sender) adopt(next *metadata.Snapshot, now time.Time) {
+	if next == s.snapshot {
+		return
+	}
+	s.snapshot = next
+	s.client.SetNodes(next.Nodes())
+	s.lookAgain(now)
+}
+
+// applyHints takes in the leaders that produce answers told (KIP-951).
+func (s *sender) applyHints() {
+	if len(s.changes) == 0 {
+		return
+	}
+	next := s.snapshot.WithLeaders(s.changes, s.hints)
+	s.changes, s.hints = s.changes[:0], s.hints[:0]
+	if next == s.snapshot {
+		return
+	}
+	for name, t := range s.refresh.topics {
+		if info, ok := next.Topic(name); ok && info.Err == nil {
+			t.setInfo(info)
+		}
+	}
+	s.refresh.board.post(next, nil)
+	s.snapshot = next
+	s.client.SetNodes(next.Nodes())
+}
+
+// askProducerID sends an InitProducerId request when the producer needs an id.
+func (s *sender) askProducerID(now time.Time) time.Time {
+	i := &s.idem
+	if !i.on || i.state == idReady || i.state == idAsked || s.snapshot.Empty() || s.aborting != nil {
+		return time.Time{}
+	}
+	if i.retryAt.After(now) {
+		return i.retryAt
+	}
+	id, ok, retryAt := s.client.LeastLoaded(now)
+	if !ok {
+		return retryAt
+	}
+	if !s.client.Ready(id, now) {
+		return s.client.CanRetryAt(id, now)
+	}
+	req := &message.InitProducerIDRequest{}
+	req.Reset()
+	req.TransactionTimeoutMs = int32(s.cfg.transactionTimeout.Milliseconds())
+	s.client.Send(id, &network.Request{Exchange: &network.Message{Request: req, Response: &message.InitProducerIDResponse{}}, Tag: tagInitProducerID}, now)
+	i.state = idAsked
+	return time.Time{}
+}
+
+// finishProducerID takes in the answer to InitProducerId.
+func (s *sender) finishProducerID(r *network.Request, now time.Time) {
+	resp := r.Exchange.(*network.Message).Response.(*message.InitProducerIDResponse)
+	i := &s.idem
+	err := r.Err
+	if err == nil && resp.ErrorCode != protocol.None {
+		err = resp.ErrorCode
+	}
+	if err == nil && (resp.ProducerID < 0 || resp.ProducerEpoch < 0) {
+		err = protocol.UnknownServerError
+	}
+	if err == nil {
+		*i = idempotence{on: true, state: idReady, id: resp.ProducerID, epoch: resp.ProducerEpoch, bumps: i.bumps}
+		s.logger.Info("producer id", "producer_id", i.id, "producer_epoch", i.epoch, "node", r.Node)
+		return
+	}
+	i.state = idNone
+	i.retryAt = now.Add(s.retry.Next(i.attempts, rand.Float64))
+	i.attempts++
+	s.logger.Warn("producer id not received", "node", r.Node, "err", err)
+	code, answered := errors.AsType[protocol.ErrorCode](err)
+	switch {
+	case errors.Is(err, network.ErrUnsupportedVersion):
+		s.fatal(&Error{Op: "get a producer id", Kind: ErrUnsupportedVersion, Class: ErrFatal, Partition: -1, Node: r.Node, Cause: err,
+			Reason: "the cluster has no idempotence; set enable.idempotence=false for it"})
+	case code == protocol.ClusterAuthorizationFailed: // may heal: what waits now fails, later sends ask again
+		for b := s.acc.oldest(); b != nil; b = s.acc.oldest() {
+			s.giveUp(b, s.describe(b, &Error{Op: "get a producer id", Code: code, Partition: -1, Node: r.Node}, now), now)
+		}
+	case answered && !code.Retriable() && code != protocol.UnknownServerError:
+		s.fatal(&Error{Op: "get a producer id", Code: code, Class: ErrFatal, Partition: -1, Node: r.Node})
+	}
+}
+
+// fatal ends the producer's usefulness: everything incomplete and all later sends fail with err.
+func (s *sender) fatal(err *Error) {
+	if s.aborting == nil {
+		s.logger.Error("producer cannot go on", "err", err)
+		s.aborting = err
+		s.onFatal(err)
+	}
+}

@@ -1,0 +1,261 @@
+package quill
+
+import (
+	"encoding"
+	"encoding/binary"
+	"encoding/hex"
+	"math"
+	"reflect"
+	"slices"
+)
+
+// Serializer turns keys or values of type T into bytes.
+//
+// Serialize appends v's form to dst, which has length 0 and may have capacity, and returns the
+// result; or it returns a slice of its own. The producer has copied the result when Send returns
+// and does not change it. nil means null: a record without a key, or a tombstone; a result that is
+// empty and not nil is an empty part. headers is the record's, and may be read and changed.
+//
+// Serialize is called by many goroutines at the same time. An error or a panic fails the record
+// with ErrSerialization. A serializer may also be a SerializerConfigurer and an io.Closer.
+type Serializer[T any] interface {
+	Serialize(dst []byte, topic string, headers *Headers, v T) ([]byte, error)
+}
+
+// SerializerConfigurer is the optional part of a Serializer that wants to know its producer, and
+// whether it serializes keys or values. Configure is called once by New; its error becomes New's.
+type SerializerConfigurer interface {
+	Configure(info ClientInfo, isKey bool) error
+}
+
+// SerializerFunc is a function as a Serializer.
+type SerializerFunc[T any] func(dst []byte, topic string, headers *Headers, v T) ([]byte, error)
+
+// Serialize calls f.
+func (f SerializerFunc[T]) Serialize(dst []byte, topic string, headers *Headers, v T) ([]byte, error) {
+	return f(dst, topic, headers, v)
+}
+
+// The built-in serializers. What they write is what the Java serializers of the same types write.
+// They do not allocate if dst has room, and cannot fail.
+var (
+	// Bytes passes the slice itself on, without a copy. A nil slice is null.
+	Bytes Serializer[[]byte] = bytesSerializer{}
+	// String writes the string's bytes. It is never null; see Nullable. Kafka: StringSerializer.
+	String Serializer[string] = stringSerializer{}
+	// Bool writes one byte, 1 or 0. Kafka: BooleanSerializer.
+	Bool Serializer[bool] = builtin[bool](appendBool)
+	// Int16 writes 2 bytes, big endian. Kafka: ShortSerializer.
+	Int16 Serializer[int16] = builtin[int16](func(dst []byte, v int16) []byte { return binary.BigEndian.AppendUint16(dst, uint16(v)) })
+	// Int32 writes 4 bytes, big endian. Kafka: IntegerSerializer.
+	Int32 Serializer[int32] = builtin[int32](func(dst []byte, v int32) []byte { return binary.BigEndian.AppendUint32(dst, uint32(v)) })
+	// Int64 writes 8 bytes, big endian. Kafka: LongSerializer.
+	Int64 Serializer[int64] = builtin[int64](func(dst []byte, v int64) []byte { return binary.BigEndian.AppendUint64(dst, uint64(v)) })
+	// Float32 writes 4 bytes, IEEE 754, big endian. Kafka: FloatSerializer.
+	Float32 Serializer[float32] = builtin[float32](func(dst []byte, v float32) []byte {
+		return binary.BigEndian.AppendUint32(dst, math.Float32bits(v))
+	})
+	// Float64 writes 8 bytes, IEEE 754, big endian. Kafka: DoubleSerializer.
+	Float64 Serializer[float64] = builtin[float64](func(dst []byte, v float64) []byte {
+		return binary.BigEndian.AppendUint64(dst, math.Float64bits(v))
+	})
+	// UUIDSerializer writes the 36 characters of the canonical form. Kafka: UUIDSerializer.
+	UUIDSerializer Serializer[[16]byte] = builtin[[16]byte](appendUUID)
+	// Void is always null: for producers whose records have no key. Kafka: VoidSerializer.
+	Void Serializer[struct{}] = voidSerializer{}
+)
+
+// isTrusted reports whether a serializer neither looks at headers nor panics, so that it can be
+// called without the precautions against others.
+func isTrusted(s any) bool {
+	t, ok := s.(interface{ trusted() bool })
+	return ok && t.trusted()
+}
+
+type bytesSerializer struct{}
+
+func (bytesSerializer) trusted() bool { return true }
+
+func (bytesSerializer) Serialize(_ []byte, _ string, _ *Headers, v []byte) ([]byte, error) {
+	return v, nil
+}
+
+type stringSerializer struct{}
+
+func (stringSerializer) trusted() bool { return true }
+
+func (stringSerializer) Serialize(dst []byte, _ string, _ *Headers, v string) ([]byte, error) {
+	return notNull(append(dst, v...)), nil
+}
+
+type voidSerializer struct{}
+
+func (voidSerializer) trusted() bool { return true }
+
+func (voidSerializer) Serialize([]byte, string, *Headers, struct{}) ([]byte, error) { return nil, nil }
+
+// builtin is a serializer for types that have no null.
+type builtin[T any] func(dst []byte, v T) []byte
+
+func (builtin[T]) trusted() bool { return true }
+
+func (f builtin[T]) Serialize(dst []byte, _ string, _ *Headers, v T) ([]byte, error) {
+	return notNull(f(dst, v)), nil
+}
+
+// notNull makes an empty part of a nil one.
+func notNull(p []byte) []byte {
+	if p == nil {
+		return []byte{}
+	}
+	return p
+}
+
+func appendBool(dst []byte, v bool) []byte {
+	if v {
+		return append(dst, 1)
+	}
+	return append(dst, 0)
+}
+
+func appendUUID(dst []byte, v [16]byte) []byte {
+	for i, group := range [...][]byte{v[0:4], v[4:6], v[6:8], v[8:10], v[10:16]} {
+		if i > 0 {
+			dst = append(dst, '-')
+		}
+		dst = hex.AppendEncode(dst, group)
+	}
+	return dst
+}
+
+// Nullable serializes what the pointer points to with s, and nil as null: tombstones for types that
+// have no null of their own, as in Nullable(String). It passes Configure and Close on to s.
+func Nullable[T any](s Serializer[T]) Serializer[*T] { return nullable[T]{s} }
+
+type nullable[T any] struct{ s Serializer[T] }
+
+func (n nullable[T]) trusted() bool { return isTrusted(n.s) }
+
+func (n nullable[T]) Serialize(dst []byte, topic string, headers *Headers, v *T) ([]byte, error) {
+	if v == nil {
+		return nil, nil
+	}
+	return n.s.Serialize(dst, topic, headers, *v)
+}
+
+func (n nullable[T]) Configure(info ClientInfo, isKey bool) error {
+	return configureSerializer(n.s, info, isKey)
+}
+
+func (n nullable[T]) Close() error { return closePlugin(n.s) }
+
+// JSON serializes with encoding/json, as json.Marshal does. A nil pointer is null, not the JSON
+// text "null"; nil maps and slices are that text.
+func JSON[T any]() Serializer[T] { return jsonSerializer[T]{canBeNil[T]()} }
+
+type jsonSerializer[T any] struct{ canBeNil bool }
+
+func (j jsonSerializer[T]) Serialize(dst []byte, _ string, _ *Headers, v T) ([]byte, error) {
+	if j.canBeNil && isNil(v) {
+		return nil, nil
+	}
+	return appendJSON(dst, v)
+}
+
+// BinaryMarshaler serializes by MarshalBinary, or by AppendBinary where there is one. A nil pointer
+// is null.
+func BinaryMarshaler[T encoding.BinaryMarshaler]() Serializer[T] {
+	null := canBeNil[T]()
+	return SerializerFunc[T](func(dst []byte, _ string, _ *Headers, v T) ([]byte, error) {
+		if null && isNil(v) {
+			return nil, nil
+		}
+		if a, ok := any(v).(encoding.BinaryAppender); ok {
+			return marshaled(a.AppendBinary(dst))
+		}
+		return marshaled(v.MarshalBinary())
+	})
+}
+
+// TextMarshaler serializes by MarshalText, or by AppendText where there is one. A nil pointer is
+// null.
+func TextMarshaler[T encoding.TextMarshaler]() Serializer[T] {
+	null := canBeNil[T]()
+	return SerializerFunc[T](func(dst []byte, _ string, _ *Headers, v T) ([]byte, error) {
+		if null && isNil(v) {
+			return nil, nil
+		}
+		if a, ok := any(v).(encoding.TextAppender); ok {
+			return marshaled(a.AppendText(dst))
+		}
+		return marshaled(v.MarshalText())
+	})
+}
+
+// marshaled keeps a marshaler that returns nothing from writing a null.
+func marshaled(p []byte, err error) ([]byte, error) {
+	if err != nil {
+		return nil, err
+	}
+	return notNull(p), nil
+}
+
+// canBeNil reports whether a T may be a nil pointer or an interface without a value.
+func canBeNil[T any]() bool {
+	kind := reflect.TypeFor[T]().Kind()
+	return kind == reflect.Pointer || kind == reflect.Interface
+}
+
+func isNil[T any](v T) bool {
+	value := reflect.ValueOf(v)
+	return !value.IsValid() || value.Kind() == reflect.Pointer && value.IsNil()
+}
+
+// partSerializer calls the serializer of keys or of values.
+type partSerializer[T any] struct {
+	s       Serializer[T]
+	op      string // for errors
+	trusted bool
+}
+
+// newPartSerializer prepares s, configuring it if it wants to. If it fails, s need not be closed.
+func newPartSerializer[T any](s Serializer[T], info ClientInfo, isKey bool) (partSerializer[T], error) {
+	p := partSerializer[T]{s: s, op: "serialize value", trusted: isTrusted(s)}
+	if isKey {
+		p.op = "serialize key"
+	}
+	return p, configureSerializer(s, info, isKey)
+}
+
+func configureSerializer(s any, info ClientInfo, isKey bool) error {
+	c, ok := s.(SerializerConfigurer)
+	if !ok {
+		return nil
+	}
+	return guard(func() error { return c.Configure(info, isKey) })
+}
+
+// serialize is v in bytes and the headers, which the serializer may have changed; dst may be used
+// up. The error is an *Error of kind ErrSerialization; the headers are then as they were.
+func (p *partSerializer[T]) serialize(dst []byte, topic string, headers Headers, v T) ([]byte, Headers, error) {
+	if p.trusted {
+		part, err := p.s.Serialize(dst[:0], topic, nil, v)
+		return part, headers, err
+	}
+	// Clipped, so that what is added goes to a copy: the caller's slice may be shared by records.
+	changed := new(Headers)
+	*changed = slices.Clip(headers)
+	part, err := p.guarded(dst[:0], topic, changed, v)
+	if err != nil {
+		return nil, headers, &Error{Op: p.op, Kind: ErrSerialization, Topic: topic, Partition: -1, Node: -1, Cause: err}
+	}
+	return part, *changed, nil
+}
+
+func (p *partSerializer[T]) guarded(dst []byte, topic string, headers *Headers, v T) (part []byte, err error) {
+	defer recovered(&err)
+	return p.s.Serialize(dst, topic, headers, v)
+}
+
+// close closes the serializer if it is an io.Closer.
+func (p *partSerializer[T]) close() error { return closePlugin(p.s) }

@@ -1,0 +1,249 @@
+package quill
+
+import (
+	"math"
+	"math/rand/v2"
+	"sync/atomic"
+
+	"github.com/quill-kafka/quill/metadata"
+)
+
+// stickyPartitioner is the built-in choice for records of one topic that have neither a partition
+// nor a key (KIP-794). It stays with a partition until batch.size bytes were appended to it, so
+// that batches become full, and moves on to a random one:
+//
+//   - Every partition gets the same number of bytes, however long its batches wait. The older
+//     StickyPartitioner counts batches, and a slow node then draws records (KAFKA-10888).
+//   - The move waits for the border of a batch, where the caller allows it (enableSwitch), so that
+//     no fraction of a batch is left behind to linger. At twice the size it moves in any case.
+//   - If it is told how long the queues are (setLoad), a partition is chosen more often the shorter
+//     its queue is: with the odds longest + 1 - its length. Partitions left out of the load are not
+//     chosen at all. Without a load all available partitions have the same odds, and if none is
+//     available, all partitions.
+//   - If it is rack-aware, partitions led from other racks count only while none is led from the
+//     client's (KIP-1123).
+//
+// How it goes with the accumulator: peek at the partition, take its queue's lock, peek again; if it
+// moved meanwhile, start over; append and update under the lock.
+//
+// All methods may be called concurrently, take no lock and, apart from rack views after a change of
+// metadata or load, do not allocate.
+type stickyPartitioner struct {
+	size      uint32 // bytes after which it moves at a border
+	hardSize  uint32 // bytes after which it moves anyway
+	adaptive  bool
+	rackAware bool
+	rack      string
+	rnd       func() uint32
+
+	state  atomic.Uint64 // partition and bytes appended to it since it was chosen, see stickyState
+	loads  atomic.Pointer[loadTable]
+	nearby atomic.Pointer[rackView]
+}
+
+// stickyState is a partition (upper half, -1: none yet) and a number of bytes in one word. That one
+// partition may be left and chosen again between two looks does no harm.
+type stickyState uint64
+
+const noSticky = stickyState(math.MaxUint32 << 32)
+
+func stickyAt(partition int32, bytes uint32) stickyState {
+	return stickyState(uint64(uint32(partition))<<32 | uint64(bytes))
+}
+
+func (s stickyState) partition() int32 { return int32(s >> 32) }
+func (s stickyState) bytes() uint32    { return uint32(s) }
+
+// newStickyPartitioner makes the partitioner of one topic. A size below 1 counts as 1: a new
+// partition for every record. rnd gives uniform random numbers, concurrently; nil: math/rand/v2.
+func newStickyPartitioner(stickyBatchSize int, adaptive, rackAware bool, clientRack string, rnd func() uint32) *stickyPartitioner {
+	if rnd == nil {
+		rnd = rand.Uint32
+	}
+	size := uint64(max(1, stickyBatchSize))
+	s := &stickyPartitioner{
+		size:     uint32(min(size, math.MaxUint32)),
+		hardSize: uint32(min(2*size, math.MaxUint32)),
+		adaptive: adaptive, rackAware: rackAware, rack: clientRack, rnd: rnd,
+	}
+	s.state.Store(uint64(noSticky))
+	return s
+}
+
+// peek is the present partition, chosen now if there is none. topic may be nil or without
+// partitions while it is not known; then it is the last one, -1 if there never was one.
+func (s *stickyPartitioner) peek(topic *metadata.Topic) int32 {
+	for {
+		state := stickyState(s.state.Load())
+		p := state.partition()
+		if p >= 0 && (topic == nil || int(p) < len(topic.Partitions)) {
+			return p
+		}
+		next := s.choose(topic)
+		if next < 0 {
+			return p
+		}
+		s.state.CompareAndSwap(uint64(state), uint64(stickyAt(next, 0)))
+	}
+}
+
+// present is the partition last chosen, -1 if none was: peek without the checks.
+func (s *stickyPartitioner) present() int32 { return stickyState(s.state.Load()).partition() }
+
+// update counts bytes appended to the partition and moves on when it is time. enableSwitch says
+// that this is the border of a batch. It does nothing if partition is not the present one.
+func (s *stickyPartitioner) update(topic *metadata.Topic, partition int32, appendedBytes int, enableSwitch bool) {
+	for {
+		state := stickyState(s.state.Load())
+		if state.partition() != partition {
+			return
+		}
+		total := uint64(state.bytes()) + uint64(max(0, appendedBytes))
+		next := stickyAt(partition, uint32(min(total, math.MaxUint32)))
+		if total >= uint64(s.hardSize) || enableSwitch && total >= uint64(s.size) {
+			if p := s.choose(topic); p >= 0 {
+				next = stickyAt(p, 0)
+			}
+		}
+		if next == state || s.state.CompareAndSwap(uint64(state), uint64(next)) {
+			return
+		}
+	}
+}
+
+// choose is the partition to go to next; -1 if the topic has none.
+func (s *stickyPartitioner) choose(topic *metadata.Topic) int32 {
+	if topic == nil || len(topic.Partitions) == 0 {
+		return -1
+	}
+	loads, available := s.loads.Load(), topic.Available()
+	if s.rackAware {
+		view := s.view(topic, loads)
+		if view.loads != nil {
+			loads = view.loads
+		}
+		if len(view.available) > 0 {
+			available = view.available
+		}
+	}
+	random := s.rnd()
+	if loads != nil {
+		// The load may be of a time when the topic had other partitions.
+		if p := loads.pick(random); int(p) < len(topic.Partitions) {
+			return p
+		}
+	}
+	if n := len(available); n > 0 {
+		return available[random%uint32(n)]
+	}
+	return int32(random % uint32(len(topic.Partitions)))
+}
+
+// partitionLoad is how many batches wait for the partitions of a topic. Only partitions that may be
+// chosen are in it: those with a leader whose node takes batches.
+type partitionLoad struct {
+	total      int // partitions with a leader, those left out included
+	partitions []int32
+	queued     []int32 // batches waiting, by position in partitions
+}
+
+// setLoad tells how long the queues are now; nil takes back what was told. From here on the
+// partitioner owns the slices. Kafka: updatePartitionLoadStats.
+func (s *stickyPartitioner) setLoad(load *partitionLoad) {
+	var table *loadTable
+	if s.adaptive && load != nil {
+		table = load.table()
+	}
+	if table != nil || s.loads.Load() != nil { // spare the cache line when there is nothing to say
+		s.loads.Store(table)
+	}
+}
+
+// table is nil if all partitions have the same odds.
+func (l *partitionLoad) table() *loadTable {
+	if len(l.partitions) < 1 || l.total < 2 {
+		return nil
+	}
+	equal := true
+	for _, q := range l.queued {
+		equal = equal && q == l.queued[0]
+	}
+	if equal && len(l.partitions) == l.total {
+		return nil
+	}
+	return newLoadTable(l.partitions, l.queued)
+}
+
+// loadTable gives each partition a range of numbers, the wider the shorter its queue is. It does
+// not change once it is made.
+//
+//	queued      0  3  1      longest + 1 = 4
+//	odds        4  1  3
+//	cumulative  4  5  8      a random number below 4: the first, 4: the second, 5 to 7: the third
+type loadTable struct {
+	partitions []int32
+	queued     []int32
+	cumulative []uint64
+}
+
+func newLoadTable(partitions, queued []int32) *loadTable {
+	t := &loadTable{partitions: partitions, queued: queued, cumulative: make([]uint64, len(partitions))}
+	longest := int32(0)
+	for _, q := range queued {
+		longest = max(longest, q)
+	}
+	sum := uint64(0)
+	for i, q := range queued {
+		sum += uint64(longest-max(q, 0)) + 1
+		t.cumulative[i] = sum
+	}
+	return t
+}
+
+func (t *loadTable) pick(random uint32) int32 {
+	point := uint64(random) % t.cumulative[len(t.cumulative)-1]
+	low, high := 0, len(t.cumulative)-1
+	for low < high { // the first entry above point
+		if mid := (low + high) / 2; t.cumulative[mid] > point {
+			high = mid
+		} else {
+			low = mid + 1
+		}
+	}
+	return t.partitions[low]
+}
+
+// rackView is what the client's rack has of a topic and of its load.
+type rackView struct {
+	topic *metadata.Topic
+	of    *loadTable
+
+	available []int32
+	loads     *loadTable // nil if there is no load, or nothing of this rack in it
+}
+
+// view is the view of the topic and loads, from the last call if it was for the same.
+func (s *stickyPartitioner) view(topic *metadata.Topic, loads *loadTable) *rackView {
+	if v := s.nearby.Load(); v != nil && v.topic == topic && v.of == loads {
+		return v
+	}
+	v := &rackView{topic: topic, of: loads}
+	for _, p := range topic.Available() {
+		if topic.LeaderRack(p) == s.rack {
+			v.available = append(v.available, p)
+		}
+	}
+	if loads != nil {
+		var partitions, queued []int32
+		for i, p := range loads.partitions {
+			if topic.LeaderRack(p) == s.rack {
+				partitions, queued = append(partitions, p), append(queued, loads.queued[i])
+			}
+		}
+		if len(partitions) > 0 {
+			v.loads = newLoadTable(partitions, queued)
+		}
+	}
+	s.nearby.Store(v)
+	return v
+}
