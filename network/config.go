@@ -25,7 +25,7 @@ type Config struct {
 	Post func(Event)
 
 	// DialContext connects, if not nil. It gets host names as they are ("host:port"), unresolved,
-	// and must return when ctx ends.
+	// and must return when ctx ends. Close of what it returns must end Read and Write.
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
 	// Lookup resolves a host name when DialContext is nil. If nil, net.DefaultResolver.LookupHost.
 	Lookup func(ctx context.Context, host string) ([]string, error)

@@ -13,10 +13,10 @@ import (
 
 // conn is one connection with its two goroutines, the writer (run) and the reader.
 //
-// A request goes from queue (the owner put it there) to the writer, to awaiting (it is being
-// written, an answer is expected), to the reader. Wherever it is when the connection fails, it stays
-// there untouched, and the owner gives it back upon the closed event, which is posted when both
-// goroutines are through.
+// A request goes from queue (the owner put it there) to the writer, to awaiting (an answer is
+// expected), to the reader, and sometimes to held (answered, but the write has not returned). Wherever
+// it is when the connection fails, it stays there untouched, and the owner gives it back upon the
+// closed event, which is posted when both goroutines are through.
 type conn struct {
 	cfg         *Config // read-only after newConn, as all of this group
 	node        *node   // only the owner looks into it
@@ -29,7 +29,6 @@ type conn struct {
 	cancel      context.CancelFunc // ends dialling
 	stop        chan struct{}      // closed by the first fail
 	bell        chan struct{}      // to the writer: queue is not empty; capacity 1
-	written     chan struct{}      // to the reader: unmarked is zero; capacity 1
 
 	dialled string          // the address dialled last. The writer's until it posts opened or closed
 	phase   setupPhase      // how far the set-up came. The writer's until it posts closed
@@ -40,18 +39,27 @@ type conn struct {
 	mu sync.Mutex // held only for memory work
 	// +checklocks:mu
 	queue []*Request // sent by the owner, not yet taken by the writer
-	// awaiting are the requests handed to the kernel or about to be, whose answers are to come, in
-	// this order. The last `unmarked` are being written: the writer still reads their memory.
+	// awaiting are the requests whose answers are to come, in this order: written, or being written.
 	// +checklocks:mu
-	awaiting []*Request
+	awaiting []expected
 	// +checklocks:mu
-	unmarked int
+	ended int64 // the last write that has returned: the writer looks no more at what was in it
+	// held are answers to requests of the write that goes on. The writer posts them when it has
+	// returned; posting says that it is about that, and that later answers have to queue behind.
 	// +checklocks:mu
-	readerWaits bool // for unmarked to become zero
+	held []Event
+	// +checklocks:mu
+	posting bool
 	// +checklocks:mu
 	nc net.Conn // nil until dialled
 	// +checklocks:mu
 	cause error // why the connection ends; nil while it lives
+}
+
+// expected is a request with the number of the write it is in.
+type expected struct {
+	request *Request
+	write   int64
 }
 
 // setupPhase is how far the making of a connection has come.
@@ -69,7 +77,7 @@ func newConn(c *Client, n *node, setup time.Duration, cancel context.CancelFunc)
 		cfg: &c.cfg, node: n, id: n.id, addr: n.addr, bootstrap: n.id < 0, setup: setup, skip: n.lastTried,
 		correlation: c.correlationIDs(handshakeIDs),
 		cancel:      cancel,
-		stop:        make(chan struct{}), bell: make(chan struct{}, 1), written: make(chan struct{}, 1),
+		stop:        make(chan struct{}), bell: make(chan struct{}, 1),
 	}
 }
 

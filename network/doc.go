@@ -10,7 +10,7 @@
 //	                                  ▼              │
 //	writer:  dial ─▶ ApiVersions ─▶ encode ─▶ writev ─▶ mark as written
 //	                                  │              ▲
-//	reader:                   read ─▶ match ─▶ wait for the mark ─▶ decode ─▶ post
+//	reader:                         read ─▶ match ─▶ decode ─▶ post, if written
 //
 // The writer takes all queued requests, encodes them (which may mean to compress and to sum up
 // batches, so it is work for many cores and not for the owner) and joins them into one writev. The
@@ -21,8 +21,8 @@
 //
 //   - A [Request] that was handed to Send comes back exactly once, out of Handle, and only when it
 //     is off the wire: no goroutine reads its memory any more. An answer can arrive before the write
-//     of its request has returned, so the reader waits for the writer's mark; and a connection that
-//     ends waits for both its goroutines before it gives back what it held (KAFKA-19012).
+//     of its request has returned; then it is the writer that posts it, afterwards. And a connection
+//     that ends waits for both its goroutines before it gives back what it held (KAFKA-19012).
 //   - A node has at most one connection. The next one begins when the requests of the last are back,
 //     so requests never overtake each other.
 //   - Answers come in the order of their requests. Any other correlation id, an answer without a

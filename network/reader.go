@@ -38,10 +38,11 @@ func (c *conn) read(nc net.Conn) error {
 // answer matches a frame with the oldest request, decodes it and gives the request back.
 func (c *conn) answer(frame []byte) error {
 	peek := protocol.NewReader(frame)
-	r, err := c.next(peek.Int32())
+	x, err := c.next(peek.Int32())
 	if err != nil {
 		return c.errorf("read", err)
 	}
+	r := x.request
 	key := r.Exchange.APIKey()
 	rd := &c.body
 	*rd = protocol.NewReader(frame)
@@ -55,39 +56,38 @@ func (c *conn) answer(frame []byte) error {
 	if err != nil {
 		err = c.errorf("decode", malformed("%v version %d: %w", key, r.Version, err))
 	}
-	// From here on the owner has r.
-	c.cfg.Post(Event{kind: answered, conn: c, request: r, err: err})
+	c.deliver(x.write, Event{kind: answered, conn: c, request: r, err: err})
 	return err
 }
 
-// next is the request that an answer with the given correlation id belongs to, taken off the list
-// when the writer is through with it.
-func (c *conn) next(id int32) (*Request, error) {
-	for {
-		r, wait, err := c.tryNext(id)
-		if !wait {
-			return r, err
-		}
-		<-c.written // the writer marks whatever becomes of the write
-	}
-}
-
-func (c *conn) tryNext(id int32) (r *Request, wait bool, err error) {
+// next takes the request that an answer with the given correlation id belongs to off the list.
+func (c *conn) next(id int32) (expected, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.awaiting) == 0 {
-		return nil, false, malformed("correlation id %d, but no request waits", id)
+		return expected{}, malformed("correlation id %d, but no request waits", id)
 	}
-	r = c.awaiting[0]
-	if r.CorrelationID != id {
-		return nil, false, malformed("correlation id %d, want %d", id, r.CorrelationID)
-	}
-	if c.unmarked == len(c.awaiting) {
-		c.readerWaits = true
-		return nil, true, nil
+	x := c.awaiting[0]
+	if x.request.CorrelationID != id {
+		return expected{}, malformed("correlation id %d, want %d", id, x.request.CorrelationID)
 	}
 	c.awaiting = slices.Delete(c.awaiting, 0, 1)
-	return r, false, nil
+	return x, nil
+}
+
+// deliver posts an answer, or leaves it to the writer if that has not returned from the write of its
+// request. It does not wait for the writer: a node may read the rest of a write only when its answers
+// to the beginning are taken.
+func (c *conn) deliver(write int64, e Event) {
+	c.mu.Lock()
+	hold := write > c.ended || c.posting
+	if hold {
+		c.held = append(c.held, e)
+	}
+	c.mu.Unlock()
+	if !hold {
+		c.cfg.Post(e) // from here on the owner has the request
+	}
 }
 
 // inbox cuts what arrives into frames.

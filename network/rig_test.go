@@ -30,7 +30,8 @@ type rig struct {
 
 	playing sync.WaitGroup // peers
 
-	mu     sync.Mutex
+	mu sync.Mutex
+	// +checklocks:mu
 	events []Event
 	dials  []string
 	peers  map[string]func(*peer) // by address; without one, dialling is refused
@@ -198,6 +199,24 @@ func (r *rig) send(id int32, body string) *Request {
 	return req
 }
 
+// hold keeps the node's writer busy until release, so that what is sent meanwhile is taken at once.
+func (r *rig) hold(id int32) (release func()) {
+	busy, resume := make(chan struct{}), make(chan struct{})
+	plug := &Request{Exchange: &echo{encode: func() error {
+		close(busy)
+		<-resume
+		return io.ErrNoProgress
+	}}}
+	r.Send(id, plug, time.Now())
+	<-busy
+	return func() {
+		close(resume)
+		r.settle()
+		require.ErrorIs(r.t, plug.Err, io.ErrNoProgress)
+		r.done = slices.DeleteFunc(r.done, func(req *Request) bool { return req == plug })
+	}
+}
+
 // back waits for the request to come back.
 func (r *rig) back(req *Request) {
 	r.t.Helper()
@@ -344,7 +363,8 @@ func bubble(t *testing.T, f func(t *testing.T)) {
 // lockedBuffer is a buffer that goroutines may share.
 type lockedBuffer struct {
 	mu sync.Mutex
-	b  []byte
+	// +checklocks:mu
+	b []byte
 }
 
 func (l *lockedBuffer) Write(p []byte) (int, error) {

@@ -134,7 +134,11 @@ func TestRealSockets(t *testing.T) {
 
 func TestSocketOptions(t *testing.T) {
 	c := newTCPClient(t, tcpNode(t, tcpEcho(10)))
-	raw, err := c.nodes[-1].conn.nc.(*net.TCPConn).SyscallConn()
+	x := c.nodes[-1].conn
+	x.mu.Lock()
+	nc := x.nc.(*net.TCPConn)
+	x.mu.Unlock()
+	raw, err := nc.SyscallConn()
 	require.NoError(t, err)
 	option := func(level, name int) int {
 		var v int

@@ -11,6 +11,8 @@ type outbox struct {
 	frame   Frame
 	taken   []*Request  // from the queue, not yet encoded
 	joined  []placed    // in the frame
+	writes  int64       // begun
+	held    []Event     // to be posted
 	buffers net.Buffers // what the write consumes
 	scratch []byte      // for connections without writev
 	vector  bool        // the connection has writev
@@ -114,26 +116,41 @@ func (c *conn) flush(nc net.Conn) error {
 // announce tells the reader which answers to expect. It comes before the write, since the answers
 // may too come before it has returned.
 func (c *conn) announce() {
+	c.out.writes++
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, p := range c.out.joined {
 		if !p.noAnswer {
-			c.awaiting = append(c.awaiting, p.request)
-			c.unmarked++
+			c.awaiting = append(c.awaiting, expected{p.request, c.out.writes})
 		}
 	}
 }
 
-// markWritten lets the reader have the requests.
+// markWritten says that the writer is through with the requests of the last write, and posts the
+// answers that have been waiting for that.
 func (c *conn) markWritten() {
 	c.mu.Lock()
-	c.unmarked = 0
-	wake := c.readerWaits
-	c.readerWaits = false
+	c.ended = c.out.writes
+	more := c.takeHeldLocked()
 	c.mu.Unlock()
-	if wake {
-		c.written <- struct{}{} // capacity 1, and the reader waits
+	for more {
+		for _, e := range c.out.held {
+			c.cfg.Post(e)
+		}
+		c.mu.Lock()
+		more = c.takeHeldLocked()
+		c.mu.Unlock()
 	}
+}
+
+// takeHeldLocked moves the answers held to the writer. It reports whether there are any.
+//
+// +checklocks:c.mu
+func (c *conn) takeHeldLocked() bool {
+	clear(c.out.held)
+	c.out.held, c.held = c.held, c.out.held[:0]
+	c.posting = len(c.out.held) > 0
+	return c.posting
 }
 
 // write writes the frame and returns how many bytes of it the connection took.

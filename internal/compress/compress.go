@@ -89,12 +89,12 @@ type Compressor struct {
 // New returns a compressor for codec. DefaultLevel is Kafka's default; other levels are those of
 // compression.<codec>.level (KIP-390), by Java's numbers:
 //
-//   - gzip, -1 or 1 to 9. Levels are klauspost's of the same number, which never pack worse than
-//     Java's (0.349 against 0.384 at level 1). -1, the default, is level 5: within 1 % of the
-//     size of Java's default, 6.
+//   - gzip, -1 or 1 to 9. Levels are klauspost's of the same number, which pack records as well as
+//     Java's or better (0.349 against 0.384 at level 1). -1, the default, is level 5: within 1 % of
+//     the size of Java's default, 6.
 //   - lz4, 1 to 17. 9, the default, is not the ninth: with it Java takes its fast compressor, and
-//     so do we; other levels are its high compressor. 1 and 2 (0.48) and 3 (0.43) reach Java's
-//     size; from 4 on the search is exhaustive (0.43 against Java's 0.42 to 0.41).
+//     so do we; other levels are its high compressor. 1 and 2 (0.48) and 3 (0.43) come within
+//     1 % of Java's size; from 4 on the search is exhaustive (0.43 against Java's 0.42 to 0.41).
 //   - zstd, -131072 to 22. Up to 3, the default, is klauspost's "fastest", 4 and 5 its "default",
 //     6 to 9 "better", above "best". Negative levels leave the literals as they are, as Java's do,
 //     for a tenth more speed and much more size. 0 is 3.

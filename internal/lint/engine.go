@@ -25,22 +25,41 @@ var budgets = []budget{
 		kind: "starts a goroutine",
 		at:   startsGoroutine,
 		known: map[string]int{
-			"engine.go newEngine":   2, // sender and dispatcher
-			"clock.go clock.millis": 1, // ticks while sends are many
-			"network/x.go x":        1,
+			"engine.go newEngine":                 2, // dispatcher and sender, which engine.close waits for
+			"clock.go coarseClock.read":           1, // the ticker while sends are many
+			"network/lifecycle.go Client.connect": 1, // a connection, whose end it posts
+			"network/conn.go conn.run":            1, // its reader
 		},
 	},
 	{
-		kind:  "reads the clock",
-		at:    func(n ast.Node) bool { return callsTime(n, "Now", "Since", "Until") },
-		known: map[string]int{},
+		kind: "reads the clock",
+		at:   func(n ast.Node) bool { return callsTime(n, "Now", "Since", "Until") },
+		known: map[string]int{
+			"sender.go sender.run":                  2, // once a turn; all else the sender does is told the time
+			"inbox.go newInbox":                     1,
+			"inbox.go inbox.sleep":                  1,
+			"clock.go coarseClock.read":             1, // records' timestamps
+			"accumulator.go accumulator.openLocked": 1, // once a batch
+			"bufferpool.go bufferPool.allocate":     2, // a Send that waits
+			"engine.go blockLimit.until":            1,
+			"engine.go blockLimit.waited":           1,
+			"engine.go engine.awaitTopic":           1,
+			"network/conn.go conn.open":             1, // deadlines of setting up, on the connection's goroutine
+			"network/dial.go conn.dial":             1,
+		},
 	},
 	{
 		kind: "waits for the clock",
 		at: func(n ast.Node) bool {
 			return callsTime(n, "After", "AfterFunc", "NewTicker", "NewTimer", "Sleep", "Tick")
 		},
-		known: map[string]int{},
+		known: map[string]int{
+			"sender.go sender.run":              1, // the one wait of the sender
+			"clock.go coarseClock.tick":         1,
+			"bufferpool.go bufferPool.allocate": 1, // a Send that waits
+			"engine.go engine.awaitTopic":       1,
+			"engine.go engine.close":            2, // a Close whose time is over
+		},
 	},
 }
 
