@@ -3,6 +3,7 @@ package quill
 import (
 	"context"
 	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -173,6 +174,15 @@ func (t *topicState) setInfo(info *metadata.Topic) {
 	t.info.Store(info)
 }
 
+// busy reports whether batches wait in the topic's queues.
+func (t *topicState) busy() bool {
+	queues := t.queues.Load()
+	if queues == nil {
+		return false
+	}
+	return slices.ContainsFunc(*queues, func(q *partitionQueue) bool { return q.length.Load() > 0 })
+}
+
 // queue of partition p, which must be in range.
 func (t *topicState) queue(p int32) *partitionQueue { return (*t.queues.Load())[p] }
 
@@ -287,6 +297,11 @@ func (a *accumulator) placeLocked(q *partitionQueue, in *appendInput, timestamp 
 			a.appendedLocked(q, b, in)
 			b.sticky = b.sticky || sticky
 			p.at = position{b.res, b.records - 1}
+			if !a.limits.room(b, 1) { // full to the brim, or one record larger than batch.size: no linger
+				q.closeLocked(b, a.limits.size)
+				q.hint = hintNow
+				p.closedOne = true
+			}
 			return p
 		case appendNeedChunk:
 			if p.need = a.limits.nextChunk(b, in.maxSize); p.need != 0 {
@@ -425,7 +440,7 @@ func (a *accumulator) newBatch() *batch {
 // recycle keeps a finished batch, and its result if nobody else can see that, for the next one.
 func (a *accumulator) recycle(b *batch) {
 	res := b.res
-	if res.shared || cap(res.meta) > maxKeptMeta {
+	if res.shared || res.flushed || cap(res.meta) > maxKeptMeta {
 		res = &result{fate: noFate}
 	} else {
 		res.reset()
@@ -489,7 +504,7 @@ func (a *accumulator) delist(b *batch, parts ...*batch) {
 	b.prev, b.next, b.listed = nil, nil, false
 	a.incomplete--
 	for _, part := range parts {
-		part.flushMark = b.flushMark
+		part.flushMark, part.res.flushed = b.flushMark, b.res.flushed
 		a.linkLocked(part, prev)
 		prev = part
 	}
@@ -502,7 +517,7 @@ func (a *accumulator) beginFlush() []*result {
 	a.flushMark++
 	results := make([]*result, 0, a.incomplete)
 	for b := a.first; b != nil; b = b.next {
-		b.res.shared = true // under the lock that delist takes before the result could be used again
+		b.res.flushed = true // under the lock that delist takes before the result could be used again
 		results = append(results, b.res)
 	}
 	return results

@@ -51,6 +51,7 @@ type batch struct {
 	// The list of incomplete batches, by age: under the accumulator's lock.
 	prev, next *batch
 	listed     bool
+	awaited    bool // a Flush waits for its result
 
 	// Delivery: the sender's alone.
 	attempts     int // requests it was in
@@ -233,7 +234,8 @@ type batchLimits struct {
 // with 64 KiB and takes the rest in one step when that is full: idle partitions cost little, and a
 // full batch is two chunks (many small ones measured 10 % slower).
 func newBatchLimits(batchSize int, bufferMemory int64, compressed bool) batchLimits {
-	l := batchLimits{size: batchSize, small: max(batchSize, minChunk), rawMax: batchSize, compress: compressed}
+	batchSize = int(min(int64(batchSize), bufferMemory)) // a larger chunk could never be had
+	l := batchLimits{size: batchSize, small: int(min(max(int64(batchSize), minChunk), bufferMemory)), rawMax: batchSize, compress: compressed}
 	if l.small > firstChunk {
 		l.small, l.large = firstChunk, batchSize-firstChunk
 	}

@@ -45,11 +45,6 @@ func newEngine(cfg Config) (*engine, error) {
 	}
 	cfg.logUnused(s.logger)
 	s.logNotes()
-	if s.partitioner != nil {
-		if err := configurePlugin(s.partitioner, ClientInfo{ClientID: s.clientID, Logger: s.logger}); err != nil {
-			return nil, fmt.Errorf("configure partitioner: %w", err)
-		}
-	}
 	if s.transactionalID != "" {
 		return nil, &ConfigError{Faults: []ConfigFault{{Name: "transactional.id", Value: s.transactionalID,
 			Reason: "transactions are not supported yet", Fix: "leave it unset", Unsupported: true}}}
@@ -63,19 +58,25 @@ func newEngine(cfg Config) (*engine, error) {
 	if err := e.checkBootstrap(); err != nil {
 		return nil, err
 	}
+	if s.partitioner != nil {
+		if err := configurePlugin(s.partitioner, ClientInfo{ClientID: s.clientID, Logger: s.logger}); err != nil {
+			return nil, fmt.Errorf("configure partitioner: %w", err)
+		}
+	}
+	// From here on nothing fails.
 	e.dispatch = newDispatcher(e.acc, s.logger)
 	e.acc.inCallback = e.dispatch.inside
 	e.sender = &sender{
 		cfg: &e.cfg, acc: e.acc, box: e.box, dispatch: e.dispatch, sealer: seal, logger: s.logger,
 		refresh: newRefresher(&e.cfg, e.board, rand.Float64), retry: backoff.New(s.retryBackoff, s.retryBackoffMax),
-		snapshot: new(metadata.Snapshot), nodes: map[int32]*nodeOut{}, leaderless: map[*partitionQueue]struct{}{},
+		snapshot: new(metadata.Snapshot), bootstrapping: true, nodes: map[int32]*nodeOut{}, leaderless: map[*partitionQueue]struct{}{},
 		idem: idempotence{on: s.idempotent, id: -1, epoch: -1}, finished: make(chan struct{}), onFatal: e.setFatal,
 	}
 	e.sender.client = network.New(network.Config{
 		ClientID: s.clientID, SoftwareName: softwareName, SoftwareVersion: softwareVersion(), Post: e.box.post,
-		DialContext: s.dial, MaxInFlight: s.maxInFlight, RequestTimeout: s.requestTimeout,
+		DialContext: s.dial, MaxInFlight: s.maxInFlight, RequestTimeout: noneIfZero(s.requestTimeout),
 		SetupTimeout: s.setupTimeout, SetupTimeoutMax: s.setupTimeoutMax,
-		ReconnectBackoff: s.reconnectBackoff, ReconnectBackoffMax: s.reconnectBackoffMax,
+		ReconnectBackoff: noneIfZero(s.reconnectBackoff), ReconnectBackoffMax: noneIfZero(s.reconnectBackoffMax),
 		MaxIdle: s.connectionsMaxIdle, SendBuffer: s.sendBuffer, ReceiveBuffer: s.receiveBuffer,
 		CanonicalNames: s.canonicalNames, Logger: s.logger,
 	})
@@ -83,6 +84,14 @@ func newEngine(cfg Config) (*engine, error) {
 	go e.dispatch.run() // ends after dispatch.close, in close
 	go e.sender.run()   // ends after the order to close, in close
 	return e, nil
+}
+
+// noneIfZero says "none" as network.Config does, where zero means the default.
+func noneIfZero(d time.Duration) time.Duration {
+	if d == 0 {
+		return -1
+	}
+	return d
 }
 
 const softwareName = "quill"

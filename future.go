@@ -71,7 +71,8 @@ type result struct {
 	fate
 	children []childResult // set instead of a fate when the batch was split
 
-	shared bool // a Future or a Flush may look at this for ever: never used again for another batch
+	shared  bool // a Future may look at this for ever: never used again for another batch
+	flushed bool // so may a Flush; under the accumulator's lock until the batch is delisted
 
 	mu sync.Mutex
 	// +checklocks:mu

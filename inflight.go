@@ -66,6 +66,9 @@ func (s *sender) drain(n *nodeOut, now time.Time) (again time.Time) {
 // held notes that a node has something ready and can't take it, and returns when it may.
 func (s *sender) held(n *nodeOut, now time.Time) (again time.Time) {
 	again = s.client.CanRetryAt(n.id, now)
+	if !s.client.Connected(n.id) && s.client.LastError(n.id) != nil {
+		s.refresh.all = true // its partitions may have other leaders by now
+	}
 	limit := s.cfg.availabilityTimeout
 	if limit <= 0 {
 		return again

@@ -204,8 +204,8 @@ func (r *refresher) answered(req *network.Request, now time.Time) (snapshot *met
 		return old, false
 	}
 	next := old.Merge(update, func(name string) bool { return r.topics[name] != nil })
-	r.inFlight, r.trouble, r.troubleRebooted = false, time.Time{}, false
-	if full {
+	r.inFlight, r.trouble = false, time.Time{}
+	if full || r.refreshedAt.IsZero() {
 		r.refreshedAt = now
 	}
 	pending := false
@@ -222,6 +222,11 @@ func (r *refresher) answered(req *network.Request, now time.Time) (snapshot *met
 		default:
 			if ok {
 				t.setInfo(info)
+			}
+			if now.Sub(t.lastUsed) >= patience && !t.busy() {
+				delete(r.unknown, name) // who asked has gone; the next sender asks anew
+				delete(r.topics, name)
+				continue
 			}
 			if t.info.Load() == nil || t.info.Load().Err != nil {
 				r.unknown[name] = t
@@ -277,8 +282,11 @@ func (r *refresher) update(resp *message.MetadataResponse, version int16, partia
 
 // stuck reports whether no refresh worked for metadata.recovery.rebootstrap.trigger.ms.
 func (r *refresher) stuck(now time.Time) bool {
-	return r.rebootstrapAfter > 0 && !r.trouble.IsZero() && !r.troubleRebooted && now.Sub(r.trouble) >= r.rebootstrapAfter
+	return r.rebootstrapAfter > 0 && !r.trouble.IsZero() && now.Sub(r.trouble) >= r.rebootstrapAfter
 }
+
+// patience is how long a topic that does not exist is asked for after the last sender waited for it.
+const patience = 10 * time.Second
 
 var errNoNodes = errors.New("metadata answer names no usable node")
 

@@ -41,17 +41,18 @@ type sender struct {
 	retry    backoff.Backoff
 	onFatal  func(*Error)
 
-	snapshot   *metadata.Snapshot
-	idem       idempotence
-	nodes      map[int32]*nodeOut
-	active     []*nodeOut // those with something in their rings
-	timers     timerHeap
-	leaderless map[*partitionQueue]struct{}
-	mark       int64 // flushes begun, as far as the sender knows
-	hurry      bool  // this turn, lingers don't count: closing, or somebody waits for memory
-	closing    bool
-	aborting   *Error // set: everything incomplete fails with it
-	stopped    bool
+	snapshot      *metadata.Snapshot
+	idem          idempotence
+	nodes         map[int32]*nodeOut
+	active        []*nodeOut // those with something in their rings
+	timers        timerHeap
+	leaderless    map[*partitionQueue]struct{}
+	mark          int64 // flushes begun, as far as the sender knows
+	bootstrapping bool  // the client has the bootstrap servers, not the snapshot's nodes
+	hurry         bool  // this turn, lingers don't count: closing, or somebody waits for memory
+	closing       bool
+	aborting      *Error // set: everything incomplete fails with it
+	stopped       bool
 
 	mail     mail
 	done     []*network.Request
@@ -182,7 +183,7 @@ func (s *sender) finishAll(now time.Time) {
 			s.finishOther(r, now)
 		}
 	}
-	s.applyHints()
+	s.applyHints(now)
 	for i, q := range s.touched {
 		s.touched[i] = nil
 		s.look(q, now)
@@ -226,8 +227,10 @@ func (s *sender) lookAll(now time.Time) {
 	}
 }
 
-// lookAgain looks at every partition that waits for a timer or a leader.
+// lookAgain looks at every partition that waits for a timer or a leader, or for a node that does not
+// lead it any more.
 func (s *sender) lookAgain(now time.Time) {
+	s.reseat(now)
 	for _, t := range s.timers.takeAll() {
 		t.queue.out.timerNumber = 0
 		s.look(t.queue, now)
@@ -235,6 +238,27 @@ func (s *sender) lookAgain(now time.Time) {
 	for q := range s.leaderless {
 		delete(s.leaderless, q)
 		s.look(q, now)
+	}
+}
+
+// reseat moves the partitions whose leader changed to the rings of their new leaders: the node whose
+// ring they are in may never be ready again. Every change of the snapshot comes by here, so a ring
+// holds a partition at most once.
+func (s *sender) reseat(now time.Time) {
+	for _, n := range s.active {
+		for range n.ring.Len() {
+			q := n.ring.PopFront()
+			if q.out.ring != n {
+				continue // it left meanwhile
+			}
+			if id, _, ok := s.leader(q); ok && id == n.id {
+				n.ring.PushBack(q)
+				continue
+			}
+			forced := q.out.forced
+			s.leave(q)
+			s.enter(q, forced, now)
+		}
 	}
 }
 
@@ -382,15 +406,14 @@ func (s *sender) askMetadata(now time.Time) time.Time {
 		return at
 	}
 	id, ok, retryAt := s.client.LeastLoaded(now)
+	if s.refresh.trouble.IsZero() && !ok {
+		s.refresh.trouble = now
+	}
+	if s.cfg.rebootstrap && !s.bootstrapping && (!ok || s.refresh.stuck(now)) {
+		s.rebootstrap(now)
+		return now
+	}
 	if !ok {
-		if s.cfg.rebootstrap && s.snapshot.NodeCount() > 0 && s.refresh.stuck(now) {
-			s.refresh.troubleRebooted = true
-			s.client.Rebootstrap(now)
-			return now
-		}
-		if s.refresh.trouble.IsZero() {
-			s.refresh.trouble = now
-		}
 		return retryAt
 	}
 	if !s.client.Ready(id, now) {
@@ -398,6 +421,14 @@ func (s *sender) askMetadata(now time.Time) time.Time {
 	}
 	s.client.Send(id, s.refresh.request(now), now)
 	return time.Time{}
+}
+
+// rebootstrap begins again with the bootstrap servers: no known node can be reached (KIP-899), none
+// answered for too long, or the cluster asks for it (KIP-1102).
+func (s *sender) rebootstrap(now time.Time) {
+	s.bootstrapping = true
+	s.refresh.trouble = time.Time{}
+	s.client.Rebootstrap(now)
 }
 
 // finishMetadata takes in the answer to a Metadata request.
@@ -409,23 +440,28 @@ func (s *sender) finishMetadata(r *network.Request, now time.Time) {
 	}
 	next, rebootstrap := s.refresh.answered(r, now)
 	if rebootstrap && s.cfg.rebootstrap {
-		s.client.Rebootstrap(now)
+		s.rebootstrap(now)
+		return
 	}
 	s.adopt(next, now)
+	if len(s.leaderless) > 0 && !s.refresh.all {
+		s.refresh.all = true // still nowhere to send some records: look again, later and later
+		s.refresh.pause(now)
+	}
 }
 
 // adopt makes next the picture that the sender acts on.
 func (s *sender) adopt(next *metadata.Snapshot, now time.Time) {
-	if next == s.snapshot {
+	if next == s.snapshot && !s.bootstrapping || next.Empty() {
 		return
 	}
-	s.snapshot = next
+	s.snapshot, s.bootstrapping = next, false
 	s.client.SetNodes(next.Nodes())
 	s.lookAgain(now)
 }
 
 // applyHints takes in the leaders that produce answers told (KIP-951).
-func (s *sender) applyHints() {
+func (s *sender) applyHints(now time.Time) {
 	if len(s.changes) == 0 {
 		return
 	}
@@ -440,8 +476,7 @@ func (s *sender) applyHints() {
 		}
 	}
 	s.refresh.board.post(next, nil)
-	s.snapshot = next
-	s.client.SetNodes(next.Nodes())
+	s.adopt(next, now)
 }
 
 // askProducerID sends an InitProducerId request when the producer needs an id.
