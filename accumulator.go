@@ -51,6 +51,10 @@ type accumulator struct {
 	// +checklocks:mu
 	incomplete int
 	// +checklocks:mu
+	telling *batch // those decided whose callbacks may not have run, in no order: Flush waits for them too
+	// +checklocks:mu
+	ended bool // the sender is gone: nothing may be opened
+	// +checklocks:mu
 	flushMark int64
 	// +checklocks:mu
 	free []*batch
@@ -63,12 +67,12 @@ type topicState struct {
 	queues atomic.Pointer[[]*partitionQueue] // index = partition; only grows
 	sticky *stickyPartitioner
 	ratio  ratioEstimate
-	used   atomic.Bool // since the sender last looked: keeps the topic in the metadata
+	looks  atomic.Int64 // metadata answers that covered the topic
+	used   atomic.Bool  // since the sender last looked: keeps the topic in the metadata
 	loadAt atomic.Int64
 
 	// the sender's alone
 	lastUsed time.Time
-	wanted   bool // in the refresher's set
 }
 
 // partitionQueue is one partition's batches. See accumulator.
@@ -161,12 +165,8 @@ func (t *topicState) setInfo(info *metadata.Topic) {
 			if old != nil {
 				have = copy(queues, *old)
 			}
-			fresh := make([]partitionQueue, n-have)
-			for i := range fresh {
-				fresh[i].topic, fresh[i].index = t, int32(have+i)
-				fresh[i].hint = noHint
-				fresh[i].out.reset()
-				queues[have+i] = &fresh[i]
+			for i := have; i < n; i++ {
+				queues[i] = &partitionQueue{topic: t, index: int32(i), hint: noHint, out: newPartitionOut()}
 			}
 			t.queues.Store(&queues)
 		}
@@ -288,8 +288,12 @@ func (a *accumulator) placeLocked(q *partitionQueue, in *appendInput, timestamp 
 			if p.need = a.limits.firstSize(in.maxSize); chunk == nil || cap(chunk) != p.need {
 				return p
 			}
-			a.openLocked(q, chunk, timestamp)
-			chunk, p.need, p.used = nil, 0, true
+			p.need = 0
+			if !a.openLocked(q, chunk, timestamp) {
+				p.err = errClosedSend
+				return p
+			}
+			chunk, p.used = nil, true
 			continue
 		}
 		switch b.tryAppend(in, timestamp, &a.limits) {
@@ -332,23 +336,27 @@ func (a *accumulator) appendedLocked(q *partitionQueue, b *batch, in *appendInpu
 	}
 }
 
-// openLocked begins a new batch at the end of the queue.
+// openLocked begins a new batch at the end of the queue. It is false when nobody would send it any
+// more; the chunk is then still the caller's.
 //
 // +checklocks:q.mu
-func (a *accumulator) openLocked(q *partitionQueue, chunk []byte, timestamp int64) {
+func (a *accumulator) openLocked(q *partitionQueue, chunk []byte, timestamp int64) bool {
 	now := time.Now()
 	b := a.newBatch()
 	b.begin(q, chunk, timestamp, now)
+	if !a.enlist(b) {
+		return false
+	}
 	q.numbers += numberGap
 	b.number, b.width = q.numbers, numberGap
 	q.batches.PushBack(b)
 	q.open = b
 	q.length.Store(int32(q.batches.Len()))
-	a.enlist(b)
 	if a.waiting.Load() {
 		q.hint = hintNow
 	}
 	q.hint = min(q.hint, a.inbox.instant(now.Add(a.linger)))
+	return true
 }
 
 // closeLocked freezes an open batch. This is the border at which the sticky partitioner may move
@@ -439,6 +447,9 @@ func (a *accumulator) newBatch() *batch {
 
 // recycle keeps a finished batch, and its result if nobody else can see that, for the next one.
 func (a *accumulator) recycle(b *batch) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.untellLocked(b)
 	res := b.res
 	if res.shared || res.flushed || cap(res.meta) > maxKeptMeta {
 		res = &result{fate: noFate}
@@ -446,11 +457,9 @@ func (a *accumulator) recycle(b *batch) {
 		res.reset()
 	}
 	b.reset(res)
-	a.mu.Lock()
 	if len(a.free) < maxKeptBatches {
 		a.free = append(a.free, b)
 	}
-	a.mu.Unlock()
 }
 
 const (
@@ -458,12 +467,25 @@ const (
 	maxKeptMeta    = 64 << 10
 )
 
-// enlist adds a new batch to the list of those that have no outcome.
-func (a *accumulator) enlist(b *batch) {
+// enlist adds a new batch to the list of those that have no outcome. It is false after end.
+func (a *accumulator) enlist(b *batch) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.ended {
+		return false
+	}
 	b.flushMark = a.flushMark
 	a.linkLocked(b, a.last)
+	return true
+}
+
+// end makes the list final if it is empty, and reports whether it is. An append that was let in just
+// before the producer closed may still come; it either is in the list before, or fails.
+func (a *accumulator) end() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.ended = a.ended || a.incomplete == 0
+	return a.ended
 }
 
 // linkLocked links b in after prev (nil: at the head).
@@ -486,7 +508,8 @@ func (a *accumulator) linkLocked(b, prev *batch) {
 	a.incomplete++
 }
 
-// delist removes a batch whose outcome is decided. The parts of a split batch take its place.
+// delist removes a batch whose outcome is decided and about to be told. The parts of a split batch
+// take its place.
 func (a *accumulator) delist(b *batch, parts ...*batch) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -503,6 +526,9 @@ func (a *accumulator) delist(b *batch, parts ...*batch) {
 	}
 	b.prev, b.next, b.listed = nil, nil, false
 	a.incomplete--
+	if len(parts) == 0 {
+		a.tellLocked(b)
+	}
 	for _, part := range parts {
 		part.flushMark, part.res.flushed = b.flushMark, b.res.flushed
 		a.linkLocked(part, prev)
@@ -510,15 +536,47 @@ func (a *accumulator) delist(b *batch, parts ...*batch) {
 	}
 }
 
-// beginFlush makes every batch that is now incomplete ready, and returns their results to wait for.
+// tellLocked notes that b goes to the dispatcher.
+//
+// +checklocks:a.mu
+func (a *accumulator) tellLocked(b *batch) {
+	b.next, b.told = a.telling, true
+	if b.next != nil {
+		b.next.prev = b
+	}
+	a.telling = b
+}
+
+// untellLocked notes that the dispatcher is through with b, if it ever had it.
+//
+// +checklocks:a.mu
+func (a *accumulator) untellLocked(b *batch) {
+	if !b.told {
+		return
+	}
+	if b.prev != nil {
+		b.prev.next = b.next
+	} else {
+		a.telling = b.next
+	}
+	if b.next != nil {
+		b.next.prev = b.prev
+	}
+	b.prev, b.next, b.told = nil, nil, false
+}
+
+// beginFlush makes every batch that is now incomplete ready, and returns the results to wait for:
+// theirs, and those whose callbacks may not have run yet.
 func (a *accumulator) beginFlush() []*result {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.flushMark++
 	results := make([]*result, 0, a.incomplete)
-	for b := a.first; b != nil; b = b.next {
-		b.res.flushed = true // under the lock that delist takes before the result could be used again
-		results = append(results, b.res)
+	for _, list := range [...]*batch{a.telling, a.first} {
+		for b := list; b != nil; b = b.next {
+			b.res.flushed = true // under the lock that recycle takes before the result could be used again
+			results = append(results, b.res)
+		}
 	}
 	return results
 }

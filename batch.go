@@ -46,11 +46,11 @@ type batch struct {
 	sticky    bool  // it has records of the sticky partitioner
 	urgent    bool  // somebody waits for it: no linger
 	flushMark int64 // flushes begun before it was opened; a later flush makes it ready
-	lingering bool  // the sender has a linger entry for it
 
 	// The list of incomplete batches, by age: under the accumulator's lock.
 	prev, next *batch
 	listed     bool
+	told       bool // in the other list, of those whose outcome is on its way to the dispatcher
 	awaited    bool // a Flush waits for its result
 
 	// Delivery: the sender's alone.
@@ -62,7 +62,8 @@ type batch struct {
 	onWire       bool // in a request that has not come back
 	maybeWritten bool // an attempt may have reached the log
 	refused      bool // a broker answered an attempt with an error
-	decided      bool // its records' fate is told; only the wire may still hold it
+	decided      bool // its records' fate is settled; only the wire may still hold it
+	inLine       bool // it left once, and waits in its partition's line to be told
 	isSplit      bool
 	epochAtSend  int32 // leader epoch of the last attempt, -1 none
 	nodeAtSend   int32
@@ -208,10 +209,9 @@ const crcFrom = 21
 // drop lets go of the batch for one of its two holders; the last one returns its memory, here and
 // nowhere else.
 func (b *batch) drop(a *accumulator) {
-	left := b.holders.Add(-1)
-	invariant.Check(left >= 0, "batch of %s-%d dropped too often", b.queue.topic.name, b.queue.index)
-	if left != 0 {
-		return
+	if left := b.holders.Add(-1); left != 0 {
+		invariant.Check(left > 0, "batch dropped too often")
+		return // from here on b is the other holder's
 	}
 	for i, c := range b.chunks {
 		a.pool.release(c)

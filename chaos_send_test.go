@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"sync"
 	"testing"
 	"time"
 
@@ -29,32 +30,23 @@ func isForced(err error) bool { return errors.Is(err, quill.ErrForceClosed) }
 // send is one goroutine's work.
 func (x *chaos) send(g int) {
 	r := rand.New(rand.NewPCG(x.seed, uint64(100+g)))
-	var open []pending
+	var open sync.WaitGroup
+	defer open.Wait()
 	for i := range x.records {
 		if x.pause > 0 && r.IntN(3) == 0 {
 			time.Sleep(time.Duration(r.Int64N(int64(x.pause))))
 		}
 		token := <-x.world
-		open = x.sendOne(g, i, r, open)
+		x.sendOne(g, i, r, &open)
 		x.world <- token
 		if r.IntN(60) == 0 {
 			x.flush(r)
 		}
 	}
-	for _, o := range open {
-		m, err := o.future.Wait(context.Background())
-		x.completed(o.s, m, err)
-	}
-}
-
-// pending is a record that was sent for its future.
-type pending struct {
-	s      *sent
-	future quill.Future
 }
 
 // sendOne sends the goroutine's i-th record in one of the ways there are.
-func (x *chaos) sendOne(g, i int, r *rand.Rand, open []pending) []pending {
+func (x *chaos) sendOne(g, i int, r *rand.Rand, open *sync.WaitGroup) {
 	topic := chaosTopics[r.IntN(len(chaosTopics))]
 	s := &sent{topic: topic.name, value: chaosValue(g, i, r)}
 	rec := quill.Record[[]byte, []byte]{Topic: topic.name, Value: s.value}
@@ -71,13 +63,13 @@ func (x *chaos) sendOne(g, i int, r *rand.Rand, open []pending) []pending {
 	started := time.Now()
 	switch n := r.IntN(100); {
 	case n < 60:
-		s.inSend = true
 		x.p.SendFunc(ctx, rec, func(m quill.RecordMetadata, err error) { x.calledBack(g, i, s, m, err) })
-		x.mu.Lock()
-		s.inSend = false
-		x.mu.Unlock()
 	case n < 85:
-		open = append(open, pending{s, x.p.Send(ctx, rec)})
+		f := x.p.Send(ctx, rec)
+		open.Go(func() {
+			m, err := f.Wait(context.Background())
+			x.completed(s, m, err)
+		})
 	case n < 95:
 		m, err := x.p.SendSync(ctx, rec)
 		x.completed(s, m, err)
@@ -97,7 +89,6 @@ func (x *chaos) sendOne(g, i int, r *rand.Rand, open []pending) []pending {
 	if took := s.returned.Sub(started); took > maxBlock+chaosSlack {
 		x.faultLocked("Send of %d/%d took %v", g, i, took)
 	}
-	return open
 }
 
 // chaosValue is the goroutine, the number and some bytes that compress a little.
@@ -125,22 +116,25 @@ func (x *chaos) calledBack(g, i int, s *sent, m quill.RecordMetadata, err error)
 	x.completed(s, m, err)
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if s.inSend && m.Partition < 0 || quillError(err) != nil && quillError(err).Elapsed == 0 && quillError(err).Attempts == 0 {
-		return // never reached a batch
+	if neverAppended(err) {
+		return
 	}
 	key := fmt.Sprint(g, m.Topic, m.Partition)
 	if before, ok := x.last[key]; ok && before > i {
-		x.outOfOrder++
-		if x.orderedCallbacks() {
+		if x.ordered() {
 			x.faultLocked("callback of %d/%d (%v, err %v) ran after that of %d/%d, in %s-%d", g, i, m.Offset, err, g, before, m.Topic, m.Partition)
 		}
 	}
 	x.last[key] = max(i, x.last[key])
 }
 
-func quillError(err error) *quill.Error {
-	e, _ := errors.AsType[*quill.Error](err)
-	return e
+// neverAppended reports whether a record failed in its Send, where its callback ran then.
+func neverAppended(err error) bool {
+	e, ok := errors.AsType[*quill.Error](err)
+	if !ok || e.Attempts > 0 || e.Code != 0 || errors.Is(err, quill.ErrForceClosed) || errors.Is(err, quill.ErrDeliveryTimeout) {
+		return false
+	}
+	return errors.Is(err, quill.ErrClosed) || errors.Is(err, quill.ErrTimeout) || errors.Is(err, quill.ErrRecordTooLarge) || errors.Is(err, quill.ErrWouldBlock)
 }
 
 // completed notes an outcome.
@@ -159,7 +153,7 @@ func (x *chaos) flush(r *rand.Rand) {
 		ctx, cancel = context.WithTimeout(ctx, time.Duration(r.IntN(500))*time.Millisecond)
 		defer cancel()
 	}
-	if err := x.p.Flush(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+	if err := x.p.Flush(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) && !(x.abrupt && errors.Is(err, quill.ErrClosed)) {
 		x.fault("flush: %v", err)
 	}
 }

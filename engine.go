@@ -35,7 +35,10 @@ type engine struct {
 	fatal            atomic.Pointer[Error]
 }
 
-var errClosedSend = &Error{Op: "send", Kind: ErrClosed, Partition: -1, Node: -1}
+var (
+	errClosedSend  = &Error{Op: "send", Kind: ErrClosed, Partition: -1, Node: -1}
+	errClosedFlush = &Error{Op: "flush", Kind: ErrClosed, Partition: -1, Node: -1}
+)
 
 // newEngine builds and starts an engine. When it fails nothing is left running.
 func newEngine(cfg Config) (*engine, error) {
@@ -141,12 +144,16 @@ func (e *engine) setFatal(err *Error) {
 	e.board.poke()
 }
 
-// refusal is why no more sends are taken.
-func (e *engine) refusal() *Error {
+// refusal is why no more sends are taken, for a record of that partition (-1: of the topic). The
+// record was not sent, whatever became of the one that made the producer useless.
+func (e *engine) refusal(topic string, partition int32) *Error {
+	own := *errClosedSend
 	if err := e.fatal.Load(); err != nil {
-		return err
+		own = *err
 	}
-	return errClosedSend
+	own.Topic, own.Partition, own.Node = topic, partition, -1
+	own.Attempts, own.Elapsed, own.Fate = 0, 0, NotSent
+	return &own
 }
 
 // blockLimit bounds how long one Send may wait: max.block.ms, which its waits for metadata and for
@@ -176,7 +183,7 @@ func (e *engine) newTopic(name string) *topicState {
 // before that is an error.
 func (e *engine) topicFor(ctx context.Context, r *outgoing) (*topicState, *metadata.Topic, *Error) {
 	if t := e.acc.topic(r.topic); t != nil {
-		if info := t.info.Load(); info != nil && info.Err == nil && (!r.partition.set || inRange(r.partition.id, info)) {
+		if info := t.info.Load(); info != nil && info.Err == nil && (!r.partition.set || inRange(r.partition.id, info)) && e.acc.refused.Load() == nil {
 			if !t.used.Load() {
 				t.used.Store(true)
 			}
@@ -189,7 +196,7 @@ func (e *engine) topicFor(ctx context.Context, r *outgoing) (*topicState, *metad
 // findTopic is topicFor for a topic or partition that is not known yet.
 func (e *engine) findTopic(ctx context.Context, r *outgoing) (*topicState, *metadata.Topic, *Error) {
 	if e.acc.refused.Load() != nil {
-		return nil, nil, e.refusal()
+		return nil, nil, e.refusal(r.topic, r.partitionOr(-1))
 	}
 	if err := checkTopicName(r.topic); err != nil {
 		return nil, nil, err
@@ -220,33 +227,34 @@ func (e *engine) awaitTopic(ctx context.Context, t *topicState, partition Partit
 	}
 	timer := time.NewTimer(time.Until(limit.until()))
 	defer timer.Stop()
-	_, seen, _, _ := e.board.look()
+	seen := t.looks.Load()
 	for {
-		snapshot, answers, lastErr, changed := e.board.look()
+		now := e.board.look()
+		fresh := t.looks.Load() > seen
 		if e.acc.refused.Load() != nil {
-			return nil, nil, e.refusal()
+			return nil, nil, e.refusal(t.name, partition.or(-1))
 		}
-		known, ok := snapshot.Topic(t.name)
+		known, ok := now.snapshot.Topic(t.name)
 		info := t.info.Load()
 		switch {
-		case ok && known.Err != nil && answers > seen && !retriableTopicError(known.Err):
+		case ok && known.Err != nil && fresh && !retriableTopicError(known.Err):
 			return nil, nil, topicError(t.name, known.Err, limit.waited())
 		case info != nil && info.Err == nil && (!partition.set || inRange(partition.id, info)):
 			return t, info, nil
-		case info != nil && info.Err == nil && answers > seen && lastErr == nil:
+		case info != nil && info.Err == nil && fresh:
 			return nil, nil, &Error{Op: "send", Kind: ErrInvalidPartition, Topic: t.name, Partition: partition.id, Node: -1,
 				Reason: fmt.Sprintf("the topic has %d partitions", len(info.Partitions))}
 		}
 		e.box.want(t)
 		select {
-		case <-changed:
+		case <-now.changed:
 		case <-e.gone:
-			return nil, nil, e.refusal()
+			return nil, nil, e.refusal(t.name, partition.or(-1))
 		case <-ctx.Done():
 			return nil, nil, &Error{Op: "send", Kind: context.Cause(ctx), Topic: t.name, Partition: -1, Node: -1,
-				Elapsed: limit.waited(), Reason: "waiting for the topic's metadata", Cause: lastCause(known, lastErr)}
+				Elapsed: limit.waited(), Reason: "waiting for the topic's metadata", Cause: lastCause(known, e.board.look().lastErr)}
 		case <-timer.C:
-			return nil, nil, metadataTimeout(t.name, e.cfg.maxBlock, lastCause(known, lastErr))
+			return nil, nil, metadataTimeout(t.name, e.cfg.maxBlock, lastCause(known, e.board.look().lastErr))
 		}
 	}
 }
@@ -306,6 +314,9 @@ func (r *outgoing) metadata() RecordMetadata {
 func (e *engine) send(ctx context.Context, r *outgoing, t *topicState, info *metadata.Topic) *Error {
 	r.maxSize = protocol.MaxRecordSize(r.key, r.value, r.headers)
 	if size := r.maxSize + protocol.BatchOverhead; size > e.cfg.maxRequestSize || int64(size) > e.cfg.bufferMemory {
+		if p, _, err := e.choose(r, t, info); err == nil {
+			r.chosen = p // for the error to tell
+		}
 		return e.tooLarge(r, size)
 	}
 	var limit *blockLimit
@@ -340,7 +351,7 @@ func (e *engine) sendError(err error, topic string, partition int32) *Error {
 	}
 	if err, ok := errors.AsType[*Error](err); ok {
 		if err.Kind == ErrClosed && e.fatal.Load() != nil {
-			return e.refusal()
+			return e.refusal(topic, partition)
 		}
 		own := *err
 		own.Topic, own.Partition, own.Node = topic, partition, -1
@@ -349,12 +360,7 @@ func (e *engine) sendError(err error, topic string, partition int32) *Error {
 	return &Error{Op: "send", Topic: topic, Partition: partition, Node: -1, Cause: err}
 }
 
-func (r *outgoing) partitionOr(other int32) int32 {
-	if r.partition.set {
-		return r.partition.id
-	}
-	return other
-}
+func (r *outgoing) partitionOr(other int32) int32 { return r.partition.or(other) }
 
 // tooLarge is the failure of a record that no request or no buffer can hold.
 func (e *engine) tooLarge(r *outgoing, size int) *Error {
@@ -382,8 +388,7 @@ func (e *engine) choose(r *outgoing, t *topicState, info *metadata.Topic) (p int
 
 // custom asks the user's partitioner.
 func (e *engine) custom(r *outgoing, t *topicState, info *metadata.Topic) (p int32, err *Error) {
-	snapshot, _, _, _ := e.board.look()
-	p, failed := choosePartition(e.cfg.partitioner, PartitionInput{Topic: info, Cluster: snapshot, Key: r.key, Value: r.value, Headers: r.headers})
+	p, failed := choosePartition(e.cfg.partitioner, PartitionInput{Topic: info, Cluster: e.board.look().snapshot, Key: r.key, Value: r.value, Headers: r.headers})
 	if failed != nil {
 		return -1, e.sendError(failed, t.name, -1)
 	}
@@ -408,6 +413,9 @@ func (e *engine) onNewBatch(r *outgoing, t *topicState, info *metadata.Topic, p 
 func (e *engine) flush(ctx context.Context) error {
 	if e.dispatch.inside() {
 		return &Error{Op: "flush", Kind: ErrInCallback, Partition: -1, Node: -1}
+	}
+	if e.closed.Load() {
+		return errClosedFlush
 	}
 	results := e.acc.beginFlush()
 	e.box.nudge()
@@ -448,34 +456,56 @@ func (e *engine) close(ctx context.Context) (err error) {
 	})
 	if inside {
 		e.abort()
+		go func() { // ends with the sender, which has nothing left to wait for
+			<-e.sender.finished
+			_ = e.shutDown() // nobody to tell
+		}()
 		return &Error{Op: "close", Kind: ErrInCallback, Partition: -1, Node: -1, Reason: "everything unfinished was given up, the rest of Close goes on by itself"}
 	}
-	select {
-	case <-e.sender.finished:
-	case <-ctx.Done():
-		e.abort()
+	if !awaitClosed(ctx, e.sender.finished, 0) {
 		err = &Error{Op: "close", Kind: ErrForceClosed, Partition: -1, Node: -1, Cause: context.Cause(ctx)}
-		select {
-		case <-e.sender.finished:
-		case <-time.After(abortGrace):
-		}
+		e.abort()
+		awaitClosed(ctx, e.sender.finished, abortGrace)
 	}
-	e.clock.close()
-	e.dispatch.close()
-	e.closePartitioner.Do(func() {
-		if fault := closePlugin(e.cfg.partitioner); fault != nil && err == nil {
-			err = fmt.Errorf("close partitioner: %w", fault)
-		}
-	})
-	select {
-	case <-e.dispatch.done:
-	case <-ctx.Done():
-		select { // let go of what needs no user code
-		case <-e.dispatch.done:
-		case <-time.After(abortGrace):
-		}
+	if fault := e.shutDown(); fault != nil && err == nil {
+		err = fmt.Errorf("close partitioner: %w", fault)
+	}
+	if !awaitClosed(ctx, e.dispatch.done, abortGrace) && err == nil {
+		err = &Error{Op: "close", Kind: ErrForceClosed, Partition: -1, Node: -1, Cause: context.Cause(ctx), Reason: "a callback has not returned"}
 	}
 	return err
+}
+
+// shutDown ends what is left when the sender is gone, or was told to go. It may be called again; only
+// one call tells the error of the partitioner's Close.
+func (e *engine) shutDown() (fault error) {
+	e.clock.close()
+	e.dispatch.close()
+	e.closePartitioner.Do(func() { fault = closePlugin(e.cfg.partitioner) })
+	return fault
+}
+
+// awaitClosed waits until ch is closed, or ctx is over for as long as grace. What has happened by
+// then counts: it reports whether ch is closed.
+func awaitClosed(ctx context.Context, ch <-chan struct{}, grace time.Duration) bool {
+	select {
+	case <-ch:
+		return true
+	default:
+	}
+	select {
+	case <-ch:
+		return true
+	case <-ctx.Done():
+	}
+	timer := time.NewTimer(grace)
+	defer timer.Stop()
+	select {
+	case <-ch:
+		return true
+	case <-timer.C:
+		return false
+	}
 }
 
 // abortGrace is how long a Close whose time is over waits for its goroutines to see that.

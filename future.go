@@ -72,7 +72,7 @@ type result struct {
 	children []childResult // set instead of a fate when the batch was split
 
 	shared  bool // a Future may look at this for ever: never used again for another batch
-	flushed bool // so may a Flush; under the accumulator's lock until the batch is delisted
+	flushed bool // so may a Flush; under the accumulator's lock
 
 	mu sync.Mutex
 	// +checklocks:mu

@@ -17,11 +17,14 @@ import (
 //   - A batch gets its sequence when it first leaves and keeps it, with id and epoch, for as long as
 //     it may be in the log. Java renumbers in some of these cases and can so write twice or drop
 //     (KAFKA-14397, KAFKA-14034).
+//   - A broker that knows nothing of a producer id takes any sequence for its first (KIP-360), so the
+//     first batch of an id in a partition travels alone: were it refused, the next would be accepted
+//     in its place.
 //   - When a sequence will surely never be written (its batch was refused for good), what comes
 //     after it in the partition would be out of order for ever. Then nothing new leaves for that
 //     partition until its batches in flight are settled: earlier ones under their old numbers,
-//     later ones come back refused and lose their numbers. Then the partition starts at 0 under a
-//     new epoch.
+//     later ones come back refused and lose their numbers, those that wait to be sent again at once.
+//     Then the partition starts at 0 under a new epoch.
 //   - When a batch is given up without our knowing whether it was written, the same pause settles it:
 //     if a later batch is accepted, it was; else a new epoch, under which a late copy is fenced.
 //   - The epoch is bumped by the producer itself, once for all partitions that need it at a time;
@@ -51,6 +54,7 @@ const (
 type sequences struct {
 	id        int64
 	epoch     int16
+	known     bool     // the broker has a batch of this id: it refuses what would leave a gap
 	next      int32    // sequence of the next new batch
 	lastAcked int32    // -1: none under this epoch
 	inFlight  []*batch // batches with a sequence and no settled fate, in the order of their sequences
@@ -58,7 +62,8 @@ type sequences struct {
 	unsure    bool     // a batch was given up that may be in the log
 }
 
-func (p *sequences) reset() { *p = sequences{id: -1, epoch: -1, lastAcked: -1} }
+// noSequences is the state of a partition that nothing was sent to.
+func noSequences() sequences { return sequences{id: -1, epoch: -1, lastAcked: -1} }
 
 // maxInFlightPerPartition is how many batches per producer and partition a broker remembers.
 const maxInFlightPerPartition = 5
@@ -75,7 +80,7 @@ func (i *idempotence) mayDrain(p *sequences, b *batch) bool {
 	if len(p.inFlight) == 0 {
 		return true
 	}
-	return !p.gap && !p.unsure && p.id == i.id && p.epoch == i.epoch &&
+	return p.known && !p.gap && !p.unsure && p.id == i.id && p.epoch == i.epoch &&
 		len(p.inFlight) < maxInFlightPerPartition && !p.inFlight[len(p.inFlight)-1].renumber
 }
 
@@ -90,8 +95,9 @@ func (i *idempotence) number(p *sequences, b *batch) bool {
 	}
 	if p.id != i.id || p.epoch != i.epoch {
 		invariant.Check(len(p.inFlight) == 0, "epoch of a partition changed with batches in flight")
-		p.reset()
-		p.id, p.epoch = i.id, i.epoch
+		known := p.known && p.id == i.id
+		*p = noSequences()
+		p.id, p.epoch, p.known = i.id, i.epoch, known
 	}
 	b.setIdentity(p.id, p.epoch, p.next)
 	p.next = protocol.IncrementSequence(p.next, b.records)
@@ -128,6 +134,7 @@ func (p *sequences) settle(b *batch, v verdict) {
 	later := p.inFlight[at+1:]
 	switch {
 	case v.written:
+		p.known = p.known || b.producerID == p.id
 		if b.producerID == p.id && b.producerEpoch == p.epoch && (p.lastAcked < 0 || protocol.DecrementSequence(b.lastSequence(), p.lastAcked) < math.MaxInt32/2) {
 			p.lastAcked = b.lastSequence()
 		}
@@ -138,13 +145,27 @@ func (p *sequences) settle(b *batch, v verdict) {
 		p.next = b.baseSequence // nothing came after it: its numbers are free again
 	case v.gap:
 		p.gap = true
-		for _, l := range later {
-			l.renumber = true
-		}
+		p.inFlight = append(p.inFlight[:at], p.afterGap(later)...)
+		return
 	case v.unsure:
 		p.unsure = true
 	}
 	p.inFlight = append(p.inFlight[:at], later...)
+}
+
+// afterGap takes the sequences of batches behind a gap: the broker has none of them and never will,
+// under their present numbers. It returns those that are on the wire, which lose theirs when they are
+// back; the others wait to be sent again, and would wait for ever behind a batch without a number.
+func (p *sequences) afterGap(later []*batch) []*batch {
+	onWire := later[:0]
+	for _, l := range later {
+		if l.renumber = l.onWire; l.onWire {
+			onWire = append(onWire, l)
+		} else {
+			l.forgetIdentity()
+		}
+	}
+	return onWire
 }
 
 // replace puts the parts of a split batch in its place; they share its sequences.
@@ -174,6 +195,11 @@ func (p *sequences) unnumber(b *batch) {
 			break
 		}
 	}
+	b.forgetIdentity()
+}
+
+// forgetIdentity takes the sequence of a batch that is known not to be in the log.
+func (b *batch) forgetIdentity() {
 	b.sequenced, b.renumber, b.maybeWritten = false, false, false
 	b.producerID, b.producerEpoch, b.baseSequence = -1, -1, -1
 }

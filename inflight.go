@@ -154,6 +154,10 @@ func (s *sender) take(q *partitionQueue, n *nodeOut, size int, now time.Time) (b
 	q.length.Store(int32(q.batches.Len()))
 	q.out.muted = s.cfg.maxInFlight == 1
 	b.epochAtSend, b.nodeAtSend = epoch, n.id
+	if !b.inLine {
+		b.inLine = true
+		q.out.line.PushBack(b)
+	}
 	return b, true
 }
 
@@ -205,6 +209,9 @@ func (s *sender) finishBatch(r *produceRequest, b *batch, now time.Time) {
 		f.lost, f.unsent = true, !r.MaybeSent
 		if errors.Is(r.Err, network.ErrUnsupportedVersion) {
 			f.lost, f.code = false, protocol.UnsupportedVersion
+			if s.cfg.codec == compress.Zstd {
+				f.code = protocol.UnsupportedCompressionType
+			}
 		}
 		b.lastError = r.Err
 	case r.NoAnswer:
@@ -266,6 +273,9 @@ func (s *sender) apply(b *batch, f facts, v verdict, answer *message.PartitionPr
 		out := noFate
 		if answer != nil && v.offsets {
 			out.baseOffset, out.logAppendTime = answer.BaseOffset, max(answer.LogAppendTimeMs, -1)
+			if b.attempts > 1 && out.logAppendTime == b.maxTime {
+				out.logAppendTime = -1 // of a duplicate a broker tells the batch's largest timestamp instead
+			}
 		}
 		s.conclude(b, out)
 	case actRetry:
@@ -290,17 +300,29 @@ func (s *sender) reenqueue(b *batch, now time.Time) {
 	q.mu.Unlock()
 }
 
-// conclude writes the fate of a batch's records and hands it to the dispatcher. If it is not on the
-// wire, the wire's hold ends here too.
+// conclude writes the fate of a batch's records and has it told. If it is not on the wire, the wire's
+// hold ends here too.
 func (s *sender) conclude(b *batch, out fate) {
 	b.decided = true
-	s.acc.delist(b)
 	b.res.fate = out
-	onWire := b.onWire
-	s.dispatch.push(b)
+	onWire, line := b.onWire, &b.queue.out.line
+	if !b.inLine { // it never left: everything before it has been told
+		s.tell(b)
+	}
+	// A fate that is known before that of an earlier batch (answers of two leaders, a batch refused
+	// while another is sent again) waits for it: callbacks run in the order of the sends.
+	for line.Len() > 0 && line.Front().decided {
+		s.tell(line.PopFront())
+	}
 	if !onWire {
 		b.drop(s.acc)
 	}
+}
+
+// tell hands a batch to the dispatcher.
+func (s *sender) tell(b *batch) {
+	s.acc.delist(b)
+	s.dispatch.push(b)
 }
 
 // failBatch gives up a batch that was refused for good, or can't be tried again.
@@ -404,6 +426,9 @@ func (s *sender) split(b *batch, now time.Time) {
 	records, err := b.plainRecords()
 	if err != nil {
 		b.lastError = err
+		if b.sequenced {
+			b.queue.out.seq.settle(b, verdict{gap: true})
+		}
 		s.failBatch(b, facts{code: protocol.MessageTooLarge}, verdict{}, nil, now)
 		return
 	}
@@ -418,6 +443,7 @@ func (s *sender) split(b *batch, now time.Time) {
 	if b.sequenced {
 		b.queue.out.seq.replace(b, parts)
 	}
+	b.queue.out.replace(b, parts)
 	s.acc.delist(b, parts...)
 	q := b.queue
 	q.mu.Lock()
@@ -501,6 +527,7 @@ func (a *accumulator) newPart(b *batch, group []protocol.Record, size int, first
 		part.res.add(b.res.meta[at], b.res.callback(at))
 	}
 	part.raw = len(part.cur) - protocol.BatchOverhead
+	part.plain = part.raw
 	part.closeAppends()
 	return part
 }

@@ -74,7 +74,7 @@ func decide(f facts) verdict {
 	switch {
 	case f.decided:
 		v.act = actForget
-	case f.code == protocol.MessageTooLarge && f.records > 1:
+	case f.code == protocol.MessageTooLarge && f.records > 1 && !(f.idempotent && v.maybe): // parts of what is written would be written twice
 		v.act = actSplit
 		return v
 	case f.mayRetry && (f.lost || f.code.Retriable()):
@@ -133,6 +133,8 @@ func leavesDoubt(f facts) bool {
 	case protocol.RequestTimedOut, protocol.NotEnoughReplicasAfterAppend, protocol.NetworkException,
 		protocol.UnknownServerError, protocol.KafkaStorageError:
 		return true
+	case protocol.NotLeaderOrFollower, protocol.UnknownTopicOrPartition:
+		return true // also if the leader lost the partition while the appended batch waited for its replicas (DelayedProduce)
 	}
 	return !f.code.Known()
 }

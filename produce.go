@@ -3,6 +3,7 @@ package quill
 import (
 	"time"
 
+	"github.com/quill-kafka/quill/internal/compress"
 	"github.com/quill-kafka/quill/internal/message"
 	"github.com/quill-kafka/quill/network"
 	"github.com/quill-kafka/quill/protocol"
@@ -39,6 +40,9 @@ type produceTopic struct {
 // maxProduceVersion is the highest version for topics known by name only.
 const maxProduceVersionByName = 12
 
+// minProduceVersionZstd is the lowest version that may carry zstd: older nodes don't know it (KIP-110).
+const minProduceVersionZstd = 7
+
 var _ network.Exchange = (*produceRequest)(nil)
 
 // APIKey implements network.Exchange.
@@ -46,10 +50,14 @@ func (r *produceRequest) APIKey() protocol.APIKey { return protocol.Produce }
 
 // Versions implements network.Exchange. Version 12 is left out: it means transactions version 2.
 func (r *produceRequest) Versions() (lowest, highest int16) {
-	if r.noIDs {
-		return message.ProduceMinVersion, maxProduceVersionByName - 1
+	lowest = message.ProduceMinVersion
+	if r.sealer.codec == compress.Zstd {
+		lowest = minProduceVersionZstd
 	}
-	return message.ProduceMinVersion, message.ProduceMaxVersion
+	if r.noIDs {
+		return lowest, maxProduceVersionByName - 1
+	}
+	return lowest, message.ProduceMaxVersion
 }
 
 // add puts a batch into the request.

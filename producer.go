@@ -7,6 +7,7 @@ import (
 	"iter"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/quill-kafka/quill/metadata"
 )
@@ -24,7 +25,8 @@ type Producer[K, V any] struct {
 	chain *interceptorChain[K, V] // nil: none
 	plain bool                    // both serializers are Bytes
 
-	view      bool // made by Share: does not own the engine
+	view      bool        // made by Share: does not own the engine
+	closed    atomic.Bool // the view, not the engine
 	closeOnce sync.Once
 	closeErr  error
 }
@@ -154,12 +156,21 @@ func (p *Producer[K, V]) SendAll(ctx context.Context, seq iter.Seq[Record[K, V]]
 
 // Flush makes every record sent before it ready at once, whatever linger.ms says, and waits until
 // each has its outcome, success or failure, and its callback has run. Records sent later are not
-// waited for. The error is ErrInCallback (in a callback it would wait for itself) or ctx's.
-func (p *Producer[K, V]) Flush(ctx context.Context) error { return p.e.flush(ctx) }
+// waited for. The error is ErrInCallback (in a callback it would wait for itself), ErrClosed, or
+// ctx's.
+func (p *Producer[K, V]) Flush(ctx context.Context) error {
+	if p.closed.Load() {
+		return errClosedFlush
+	}
+	return p.e.flush(ctx)
+}
 
 // PartitionsFor returns the topic's partitions with their leaders and replicas. If the topic is not
 // known yet it waits for its metadata as Send does, and fails in the same ways.
 func (p *Producer[K, V]) PartitionsFor(ctx context.Context, topic string) ([]metadata.Partition, error) {
+	if p.closed.Load() {
+		return nil, p.e.refusal(topic, -1)
+	}
 	out := outgoing{topic: topic, mayWait: true}
 	_, info, err := p.e.topicFor(ctx, &out)
 	if err != nil {
@@ -179,8 +190,9 @@ func (p *Producer[K, V]) PartitionsFor(ctx context.Context, topic string) ([]met
 func (p *Producer[K, V]) Close(ctx context.Context) error {
 	var err error
 	if p.view {
-		if !p.e.closed.Load() {
-			err = p.Flush(ctx)
+		p.closed.Store(true)
+		if err = p.e.flush(ctx); errors.Is(err, ErrClosed) {
+			err = nil // the producer's own Close does, or did, the work
 		}
 	} else {
 		err = p.e.close(ctx)
@@ -196,7 +208,12 @@ func (p *Producer[K, V]) send(ctx context.Context, r *Record[K, V], out *outgoin
 	}
 	out.topic, out.partition, out.headers = r.Topic, r.Partition, r.Headers
 	out.chosen = out.partitionOr(-1)
-	err := p.sendRecord(ctx, r, out)
+	var err *Error
+	if p.closed.Load() {
+		err = p.e.refusal(out.topic, out.chosen)
+	} else {
+		err = p.sendRecord(ctx, r, out)
+	}
 	if err != nil && p.chain != nil {
 		p.chain.onSendError(out.topic, out.chosen, out.headers, err)
 	}

@@ -32,12 +32,29 @@ func config(c *quilltest.Cluster) quill.Config {
 	return quill.Config{BootstrapServers: c.BootstrapServers(), DialContext: c.DialContext}
 }
 
-// open makes a producer of strings that is closed, drained, at the end.
+// open makes a producer of strings. The test closes it; the one of a failed test is given up.
 func open(t *testing.T, cfg quill.Config) *quill.Producer[string, string] {
 	t.Helper()
 	p, err := quill.New(cfg, quill.String, quill.String)
 	require.NoError(t, err)
+	giveUpIfFailed(t, p)
 	return p
+}
+
+// giveUpIfFailed keeps a failed test from leaving goroutines in its bubble, which would end them all.
+func giveUpIfFailed(t *testing.T, p interface{ Close(context.Context) error }) {
+	t.Cleanup(func() {
+		if t.Failed() {
+			_ = p.Close(ended(context.Canceled))
+		}
+	})
+}
+
+// ended is a context that is over.
+func ended(cause error) context.Context {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	cancel(cause)
+	return ctx
 }
 
 func closeProducer(t *testing.T, p interface{ Close(context.Context) error }) {

@@ -45,6 +45,13 @@ func Partition(id int32) PartitionID { return PartitionID{id: id, set: true} }
 // Get is the partition asked for; ok is false when the partitioner is to choose.
 func (p PartitionID) Get() (id int32, ok bool) { return p.id, p.set }
 
+func (p PartitionID) or(other int32) int32 {
+	if p.set {
+		return p.id
+	}
+	return other
+}
+
 // RecordMetadata says where a record ended up. It is never partly made up: what is not known
 // (the offset with acks=0 or after a failure, the partition of a record that failed before one was
 // chosen) is -1.

@@ -3,6 +3,7 @@ package quill
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -37,7 +38,6 @@ type refresher struct {
 	trouble          time.Time // since when no refresh worked although wanted; zero: no trouble
 	notBefore        time.Time
 	asked            []*topicState // what the request in flight is for; nil: all
-	troubleRebooted  bool
 }
 
 // board is where waiting callers see metadata arrive. Each post closes the channel of the one before.
@@ -48,8 +48,6 @@ type board struct {
 	// +checklocks:mu
 	changed chan struct{}
 	// +checklocks:mu
-	answers int64 // metadata answers seen, successful or not
-	// +checklocks:mu
 	lastErr error // why the last refresh failed; nil if it worked
 }
 
@@ -57,11 +55,17 @@ func newBoard() *board {
 	return &board{snapshot: new(metadata.Snapshot), changed: make(chan struct{})}
 }
 
-// look is the present state and a channel that is closed when it changes.
-func (o *board) look() (s *metadata.Snapshot, answers int64, lastErr error, changed <-chan struct{}) {
+// news is what the board shows at one moment.
+type news struct {
+	snapshot *metadata.Snapshot
+	lastErr  error
+	changed  <-chan struct{} // closed when there is something newer
+}
+
+func (o *board) look() news {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.snapshot, o.answers, o.lastErr, o.changed
+	return news{o.snapshot, o.lastErr, o.changed}
 }
 
 // post shows a new state to those who wait.
@@ -69,9 +73,18 @@ func (o *board) post(s *metadata.Snapshot, err error) {
 	o.mu.Lock()
 	old := o.changed
 	o.snapshot, o.lastErr, o.changed = s, err, make(chan struct{})
-	o.answers++
 	o.mu.Unlock()
 	close(old)
+}
+
+// note keeps why nobody can be asked, for those whose wait ends.
+func (o *board) note(err error) {
+	if err == nil {
+		return
+	}
+	o.mu.Lock()
+	o.lastErr = err
+	o.mu.Unlock()
 }
 
 // poke wakes those who wait, without news about the cluster.
@@ -179,8 +192,7 @@ func (r *refresher) failed(err error, now time.Time) {
 		r.trouble = now
 	}
 	r.pause(now)
-	snapshot, _, _, _ := r.board.look()
-	r.board.post(snapshot, err)
+	r.board.post(r.board.look().snapshot, err)
 }
 
 func (r *refresher) pause(now time.Time) {
@@ -192,7 +204,7 @@ func (r *refresher) pause(now time.Time) {
 // that the cluster asks to begin again with the bootstrap servers (KIP-1102).
 func (r *refresher) answered(req *network.Request, now time.Time) (snapshot *metadata.Snapshot, rebootstrap bool) {
 	resp := req.Exchange.(*network.Message).Response.(*message.MetadataResponse)
-	old, _, _, _ := r.board.look()
+	old := r.board.look().snapshot
 	if resp.ErrorCode != protocol.None {
 		r.failed(resp.ErrorCode, now)
 		return old, resp.ErrorCode == protocol.RebootstrapRequired
@@ -210,6 +222,9 @@ func (r *refresher) answered(req *network.Request, now time.Time) (snapshot *met
 	}
 	pending := false
 	for name, t := range r.topics {
+		if full || slices.Contains(r.asked, t) {
+			t.looks.Add(1)
+		}
 		info, ok := next.Topic(name)
 		switch {
 		case ok && info.Err == nil:

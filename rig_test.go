@@ -334,3 +334,10 @@ func numbers(rnd *rand.Rand, n int) string {
 	}
 	return s[:n]
 }
+
+// newTestBatch is an open batch with one chunk of the given size, which belongs to no pool.
+func newTestBatch(size int) *batch {
+	b := &batch{res: &result{fate: noFate}}
+	b.begin(&partitionQueue{topic: &topicState{name: "test"}}, make([]byte, 0, size), 0, time.Now())
+	return b
+}

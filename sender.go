@@ -71,9 +71,25 @@ type partitionOut struct {
 	timerNumber int64    // the batch and time of its latest timer
 	timerAt     time.Time
 	seq         sequences
+	line        batchDeque // batches that left and are not told, in the order of their numbers
 }
 
-func (o *partitionOut) reset() { o.seq.reset() }
+func newPartitionOut() partitionOut { return partitionOut{seq: noSequences()} }
+
+// replace puts the parts of a split batch in its place in the line.
+func (o *partitionOut) replace(b *batch, parts []*batch) {
+	for i := range o.line.Len() {
+		if o.line.At(i) != b {
+			continue
+		}
+		o.line.Remove(i)
+		for j, part := range parts {
+			part.inLine = true
+			o.line.Insert(i+j, part)
+		}
+		return
+	}
+}
 
 // nodeOut is a node with what is ready to go to it.
 type nodeOut struct {
@@ -123,7 +139,7 @@ func (s *sender) run() {
 func (s *sender) step(now time.Time) (next time.Time) {
 	s.box.take(&s.mail)
 	s.takeEvents(now)
-	tick := s.takeTimeouts(now)
+	s.takeTimeouts(now)
 	for _, o := range s.mail.orders {
 		if o != nil {
 			o(s, now)
@@ -137,9 +153,10 @@ func (s *sender) step(now time.Time) (next time.Time) {
 		s.abortAll(now)
 	}
 	s.expire(now)
-	next = earliest(now.Add(forever), tick, s.timers.next(), s.nextExpiry(), s.askMetadata(now), s.askProducerID(now), s.drainAll(now))
+	next = earliest(now.Add(forever), s.askMetadata(now), s.askProducerID(now), s.drainAll(now))
+	next = earliest(next, s.timers.next(), s.nextExpiry(), s.takeTimeouts(now)) // after what sets them
 	s.dispatch.kick()
-	if s.closing && s.acc.count() == 0 {
+	if s.closing && s.acc.end() {
 		s.stopped = true
 		return now
 	}
@@ -409,18 +426,30 @@ func (s *sender) askMetadata(now time.Time) time.Time {
 	if s.refresh.trouble.IsZero() && !ok {
 		s.refresh.trouble = now
 	}
-	if s.cfg.rebootstrap && !s.bootstrapping && (!ok || s.refresh.stuck(now)) {
+	if s.cfg.rebootstrap && !s.bootstrapping && (!ok && !s.anyConnected() || s.refresh.stuck(now)) {
 		s.rebootstrap(now)
 		return now
 	}
 	if !ok {
+		s.refresh.board.note(s.client.Trouble())
 		return retryAt
 	}
 	if !s.client.Ready(id, now) {
+		s.refresh.board.note(s.client.Trouble())
 		return s.client.CanRetryAt(id, now)
 	}
 	s.client.Send(id, s.refresh.request(now), now)
 	return time.Time{}
+}
+
+// anyConnected reports whether some node has a connection, be it too busy for another request now.
+func (s *sender) anyConnected() bool {
+	for n := range s.snapshot.Nodes() {
+		if s.client.Connected(n.ID) {
+			return true
+		}
+	}
+	return false
 }
 
 // rebootstrap begins again with the bootstrap servers: no known node can be reached (KIP-899), none

@@ -8,8 +8,9 @@ import (
 )
 
 type (
-	ringDeque = deque.Deque[*partitionQueue]
-	slowFlag  = atomic.Bool
+	ringDeque  = deque.Deque[*partitionQueue]
+	batchDeque = deque.Deque[*batch]
+	slowFlag   = atomic.Bool
 )
 
 // timer says when the sender is to look at a partition again: its open batch has lingered enough,

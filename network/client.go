@@ -130,6 +130,16 @@ func (c *Client) LastError(id int32) error {
 	return nil
 }
 
+// Trouble is why connections fail: the last error of a node, nil if none has one.
+func (c *Client) Trouble() error {
+	for _, n := range c.order {
+		if n.err != nil {
+			return n.err
+		}
+	}
+	return nil
+}
+
 // Throttle keeps requests from the node for d, as its answer asked (KIP-219). The time does not
 // count for the requests in flight (KAFKA-16083). Absurd values are cut.
 func (c *Client) Throttle(id int32, d time.Duration, now time.Time) {

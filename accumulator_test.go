@@ -1,0 +1,573 @@
+package quill
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/quill-kafka/quill/internal/compress"
+	"github.com/quill-kafka/quill/internal/message"
+	"github.com/quill-kafka/quill/protocol"
+	"github.com/stretchr/testify/require"
+)
+
+// Java: RecordAccumulatorTest.testFull
+func TestAFullBatchIsReadyAndHoldsWhatWasAppended(t *testing.T) {
+	withRig(t, nil, func(t *testing.T, r *rig) {
+		n := r.fits("key", "value")
+		for range n {
+			r.append(0, "key", "value")
+			require.Len(t, r.queued(0), 1)
+			require.False(t, r.queued(0)[0].closed)
+			require.Empty(t, r.ready())
+		}
+		r.append(0, "key", "value")
+		require.Len(t, r.queued(0), 2)
+		require.True(t, r.queued(0)[0].closed)
+		require.False(t, r.queued(0)[1].closed)
+		require.Equal(t, []int32{0}, r.ready())
+
+		b := r.drainOne(0)
+		require.Empty(t, r.ready(), "the second one lingers")
+		_, records := r.sealed(b)
+		require.Len(t, records, n)
+		for i, record := range records {
+			require.Equal(t, "key", string(record.Key))
+			require.Equal(t, "value", string(record.Value))
+			require.EqualValues(t, i, record.OffsetDelta)
+		}
+	})
+}
+
+// A batch that can't take one more byte is ready without a further record to show it: nobody knows
+// when that would come.
+func TestABatchFilledToTheBrimDoesNotLinger(t *testing.T) {
+	withRig(t, func(s *settings) { s.linger = time.Hour; s.deliveryTimeout = 2 * time.Hour }, func(t *testing.T, r *rig) {
+		in := one("", "")
+		in.value = make([]byte, r.cfg.batchSize-protocol.BatchOverhead-protocol.RecordSize(0, 0, nil, nil, nil)-2)
+		in.maxSize = protocol.MaxRecordSize(nil, in.value, nil)
+		require.Equal(t, r.cfg.batchSize, protocol.BatchOverhead+protocol.RecordSize(0, 0, nil, in.value, nil))
+		r.appendInput(0, in)
+		require.Equal(t, []int32{0}, r.ready())
+		require.Equal(t, r.cfg.batchSize, r.drainOne(0).size())
+	})
+}
+
+// largeRecord is a record larger than batch.size in a producer without linger, as the node would get
+// it in the given version of Produce.
+func largeRecord(t *testing.T, codec compress.Codec, version int16) {
+	const batchSize = 512
+	withRig(t, func(s *settings) { s.batchSize, s.linger, s.codec = batchSize+protocol.BatchOverhead, 0, codec }, func(t *testing.T, r *rig) {
+		value := string(make([]byte, 2*batchSize))
+		r.append(0, "key", value)
+		require.Equal(t, []int32{0}, r.ready())
+		require.Len(t, r.queued(0), 1)
+
+		b := r.drainOne(0)
+		var decoded message.ProduceRequest
+		decodeProduce(t, &decoded, r.sent[0][0], version)
+		h, records := read(t, decoded.TopicData[0].PartitionData[0].Records)
+		require.EqualValues(t, 0, h.BaseOffset)
+		require.EqualValues(t, 2, h.Magic)
+		require.Equal(t, int8(codec), h.Codec())
+		require.Len(t, records, 1)
+		require.Equal(t, "key", string(records[0].Key))
+		require.Equal(t, value, string(records[0].Value))
+		require.EqualValues(t, 0, records[0].OffsetDelta)
+		require.EqualValues(t, 0, h.BaseTimestamp+records[0].TimestampDelta)
+		require.EqualValues(t, 1, b.records)
+	})
+}
+
+// Java: RecordAccumulatorTest.testAppendLargeNonCompressed
+func TestARecordLargerThanABatchHasOneToItself(t *testing.T) {
+	largeRecord(t, compress.None, message.ProduceMaxVersion)
+}
+
+// Java: RecordAccumulatorTest.testAppendLargeCompressed
+func TestALargeRecordIsCompressed(t *testing.T) {
+	largeRecord(t, compress.Gzip, message.ProduceMaxVersion)
+}
+
+// Java: RecordAccumulatorTest.testAppendLargeOldMessageFormatNonCompressed
+func TestALargeRecordGoesToAnOldNode(t *testing.T) {
+	largeRecord(t, compress.None, message.ProduceMinVersion)
+}
+
+// Java: RecordAccumulatorTest.testAppendLargeOldMessageFormatCompressed
+func TestALargeRecordGoesCompressedToAnOldNode(t *testing.T) {
+	largeRecord(t, compress.Gzip, message.ProduceMinVersion)
+}
+
+// Java: RecordAccumulatorTest.testLinger
+func TestABatchWaitsForLinger(t *testing.T) {
+	withRig(t, nil, func(t *testing.T, r *rig) {
+		r.append(0, "key", "value")
+		require.Empty(t, r.ready())
+		time.Sleep(r.cfg.linger - 1)
+		require.Empty(t, r.ready())
+		time.Sleep(1)
+		require.Equal(t, []int32{0}, r.ready())
+		_, records := r.sealed(r.drainOne(0))
+		require.Len(t, records, 1)
+		require.Equal(t, "key", string(records[0].Key))
+		require.Equal(t, "value", string(records[0].Value))
+	})
+}
+
+func TestAnUrgentRecordTakesItsBatchAlong(t *testing.T) {
+	withRig(t, nil, func(t *testing.T, r *rig) {
+		r.append(0, "", "lingers")
+		require.Empty(t, r.ready())
+		in := one("", "urgent")
+		in.urgent = true
+		r.appendInput(0, in)
+		require.Equal(t, []int32{0}, r.ready())
+		require.EqualValues(t, 2, r.drainOne(0).records)
+	})
+}
+
+// Java: RecordAccumulatorTest.testDrainBatches
+func TestDrainTakesOneBatchPerPartitionAndGoesRound(t *testing.T) {
+	withRig(t, func(s *settings) { s.batchSize = 1; s.maxRequestSize = 100 }, func(t *testing.T, r *rig) {
+		appendTo := func(partitions ...int32) {
+			for _, p := range partitions {
+				r.append(p, "key", "value")
+			}
+		}
+		drained := func() []int32 { return append(partitionsOf(r.drain(0)), partitionsOf(r.drain(1))...) }
+		appendTo(0, 1, 2, 3)
+		require.Equal(t, []int32{0, 2}, drained(), "max.request.size takes one batch")
+		appendTo(0, 2)
+		require.Equal(t, []int32{1, 3}, drained(), "the next request begins where the last one ended")
+		require.Equal(t, []int32{0, 2}, drained())
+
+		r.topic.queue(3).out.muted = true
+		appendTo(1, 2, 3)
+		require.Equal(t, []int32{1, 2}, drained(), "a muted partition is left out")
+		appendTo(0, 1, 2)
+		r.cfg.maxRequestSize = 1 << 20
+		r.topic.queue(3).out.muted = false
+		r.s.look(r.topic.queue(3), time.Now())
+		require.ElementsMatch(t, []int32{0, 1, 2, 3}, drained(), "everything, when the size allows")
+
+		appendTo(0, 0, 0)
+		require.Equal(t, []int32{0}, drained(), "one batch of a partition in a request")
+		require.Equal(t, []int32{0}, drained())
+		require.Equal(t, []int32{0}, drained())
+		require.Empty(t, drained())
+	})
+}
+
+// Java: RecordAccumulatorTest.testPartialDrain
+func TestDrainStopsAtMaxRequestSize(t *testing.T) {
+	withRig(t, func(s *settings) { s.maxRequestSize = 1200 }, func(t *testing.T, r *rig) {
+		for p := range int32(2) {
+			for range r.fits("key", "value") + 1 {
+				r.append(p, "key", "value")
+			}
+		}
+		require.Equal(t, []int32{0}, r.ready())
+		require.Equal(t, []int32{0}, partitionsOf(r.drain(0)))
+		require.Equal(t, []int32{1}, partitionsOf(r.drain(0)))
+	})
+}
+
+// The first batch of a request is taken whatever its size.
+func TestDrainTakesALargeBatchAlone(t *testing.T) {
+	withRig(t, func(s *settings) { s.maxRequestSize = 100; s.linger = 0 }, func(t *testing.T, r *rig) {
+		r.append(0, "", string(make([]byte, 2000)))
+		r.append(1, "", "small")
+		require.Equal(t, []int32{0}, partitionsOf(r.drain(0)))
+		require.Equal(t, []int32{1}, partitionsOf(r.drain(0)))
+	})
+}
+
+// Java: RecordAccumulatorTest.testStressfulSituation
+func TestManyAppendersOneDrainerEveryRecordOnce(t *testing.T) {
+	const callers, each, partitions = 5, 2000, 2
+	r := newRig(t, func(s *settings) { s.linger = 0; s.maxBlock = 20 * time.Second })
+	var wg sync.WaitGroup
+	for c := range callers {
+		wg.Go(func() {
+			for i := range each {
+				in := one(string(rune('a'+c)), string(rune(i)))
+				if _, err := r.acc.append(t.Context(), r.topic.queue(int32(i%partitions)), in, false, within(r.cfg.maxBlock)); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	last := map[[2]string]rune{} // by partition and caller
+	read := 0
+	for read < callers*each && !t.Failed() {
+		for _, b := range r.drain(0) {
+			_, records := r.sealed(b)
+			for _, record := range records {
+				at := [2]string{string(rune('0' + b.queue.index)), string(record.Key)}
+				i := []rune(string(record.Value))[0]
+				if prev, ok := last[at]; ok {
+					require.Equal(t, prev+partitions, i, "order within caller and partition")
+				}
+				last[at] = i
+				read++
+			}
+		}
+		for len(r.sent[0]) > 0 {
+			r.answer(0, accepted(0))
+		}
+		r.dispatch()
+	}
+	wg.Wait()
+	require.Empty(t, r.drain(0))
+	require.EqualValues(t, rigMemory, r.free())
+	require.Zero(t, r.acc.count())
+}
+
+// Java: RecordAccumulatorTest.testNextReadyCheckDelay
+func TestTheNextLookIsWhenTheFirstLingerEnds(t *testing.T) {
+	withRig(t, nil, func(t *testing.T, r *rig) {
+		n := r.fits("key", "value")
+		fill := func(p int32, n int) {
+			for range n {
+				r.append(p, "key", "value")
+			}
+		}
+		wait := func() time.Duration { return time.Until(r.s.timers.next()) }
+		fill(0, n)
+		require.Empty(t, r.ready())
+		require.Equal(t, r.cfg.linger, wait())
+		time.Sleep(r.cfg.linger / 2)
+		fill(2, n)
+		require.Empty(t, r.ready())
+		require.Equal(t, r.cfg.linger/2, wait(), "node 0 comes first")
+		fill(1, n+1)
+		require.Equal(t, []int32{0}, r.ready())
+		require.LessOrEqual(t, wait(), r.cfg.linger)
+	})
+}
+
+// Java: RecordAccumulatorTest.testMutedPartitions
+func TestAMutedPartitionIsNeitherReadyNorDrained(t *testing.T) {
+	withRig(t, func(s *settings) { s.maxInFlight = 1 }, func(t *testing.T, r *rig) {
+		n := r.fits("key", "value")
+		for range n + 1 {
+			r.append(0, "key", "value")
+		}
+		require.EqualValues(t, n, r.drainOne(0).records)
+		time.Sleep(2 * time.Second)
+		require.Empty(t, r.ready(), "one batch is in flight, so order keeps the other back")
+		require.Empty(t, r.drain(0))
+		r.answer(0, accepted(0))
+		require.Equal(t, []int32{0}, r.ready())
+		require.EqualValues(t, 1, r.drainOne(0).records)
+	})
+}
+
+// A transaction that completes drains what lingers by a flush, see engine.flush: the accumulator has
+// one notion of "wanted now".
+//
+// Java: RecordAccumulatorTest.testFlush
+// Java: RecordAccumulatorTest.testRecordsDrainedWhenTransactionCompleting
+func TestFlushMakesLingeringBatchesReady(t *testing.T) {
+	withRig(t, func(s *settings) { s.linger = time.Hour; s.bufferMemory = 64 << 10 }, func(t *testing.T, r *rig) {
+		for i := range 100 {
+			r.append(int32(i%3), "key", "value")
+			require.NotZero(t, r.acc.count())
+		}
+		require.Empty(t, r.ready())
+		results := r.acc.beginFlush()
+		require.Equal(t, []int32{0, 1}, r.ready())
+		require.Equal(t, []int32{0, 1, 2}, append(partitionsOf(r.drain(0)), partitionsOf(r.drain(1))...))
+		late := r.append(3, "key", "value")
+		require.Equal(t, 4, r.acc.count())
+		r.answer(0, accepted(0))
+		r.answer(1, accepted(0))
+		r.dispatch()
+		for _, res := range results {
+			require.Nil(t, res.wait())
+		}
+		require.Equal(t, 1, r.acc.count(), "what came after the flush lingers on")
+		require.Empty(t, r.ready())
+		require.False(t, late.Done())
+	})
+}
+
+// A flush that gives up leaves nothing behind that would have to be counted down: batches opened
+// later linger as ever.
+//
+// Java: RecordAccumulatorTest.testAwaitFlushComplete
+func TestAFlushThatGivesUpLeavesNoTrace(t *testing.T) {
+	withRig(t, func(s *settings) { s.linger = time.Hour }, func(t *testing.T, r *rig) {
+		r.append(0, "key", "value")
+		results := r.acc.beginFlush()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		for _, res := range results {
+			require.Error(t, awaitResult(ctx, res))
+		}
+		require.Equal(t, []int32{0}, r.ready(), "its batch is still wanted")
+		r.append(2, "key", "value")
+		require.Equal(t, []int32{0}, r.ready())
+	})
+}
+
+// Callers append while others flush: a result that a flush waits for is never used for another batch.
+func TestFlushAmongAppends(t *testing.T) {
+	r := newRig(t, func(s *settings) { s.linger = 0; s.bufferMemory = 1 << 20 })
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		in := one("key", "value")
+		in.shared = false
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if _, err := r.acc.append(t.Context(), r.topic.queue(0), in, false, within(time.Minute)); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	wg.Go(func() {
+		defer close(stop)
+		for range 200 {
+			for _, res := range r.acc.beginFlush() {
+				if err := awaitResult(t.Context(), res); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+	})
+	done := false
+	for !done {
+		for range r.drain(0) {
+			r.answer(0, accepted(0))
+		}
+		r.dispatch()
+		select {
+		case <-stop:
+			done = true
+		default:
+		}
+	}
+	wg.Wait()
+}
+
+// Java: RecordAccumulatorTest.testDrainWithANodeThatDoesntHostAnyPartitions
+func TestANodeWithoutPartitionsHasNothingToDrain(t *testing.T) {
+	withRig(t, nil, func(t *testing.T, r *rig) {
+		r.setLeaders([]int32{0, 0, 0, 0}, 1)
+		require.Empty(t, r.drain(1))
+		r.s.nodes[1] = &nodeOut{id: 1}
+		require.Empty(t, r.drain(1))
+	})
+}
+
+// Java: RecordAccumulatorTest.testUniformBuiltInPartitioner
+func TestKeylessRecordsStayUntilABatchIsFull(t *testing.T) {
+	withRig(t, func(s *settings) { s.batchSize = 1024; s.bufferMemory = 1 << 20 }, func(t *testing.T, r *rig) {
+		next := uint32(0)
+		r.topic.sticky = newStickyPartitioner(r.cfg.batchSize, false, false, "", func() uint32 { next++; return next - 1 })
+		small, large := one("", "value"), one("", string(make([]byte, 1024)))
+		require.EqualValues(t, 0, r.appendSticky(small))
+		require.EqualValues(t, 0, r.appendSticky(small))
+		require.EqualValues(t, 1, next)
+		for i := range int32(8) {
+			// Each of these fills a batch by itself. The first one closes that of the small ones.
+			require.Equal(t, (i+1)%4, r.appendSticky(large))
+		}
+		n := int32(0)
+		for r.appendSticky(small) == 1 {
+			n++
+		}
+		require.Greater(t, n, int32(1024/2/12), "a move only at the border of a batch")
+		require.Len(t, r.queued(1), 3)
+		require.Equal(t, n, r.queued(1)[2].records)
+		require.True(t, r.queued(1)[2].closed)
+	})
+}
+
+// Java: RecordAccumulatorTest.testAdaptiveBuiltInPartitioner
+func TestKeylessRecordsPreferShortQueues(t *testing.T) {
+	withRig(t, func(s *settings) { s.batchSize, s.bufferMemory, s.adaptive, s.linger = 128, 1<<20, true, 0 }, func(t *testing.T, r *rig) {
+		r.setLeaders([]int32{0, 0, 1}, 1)
+		next := uint32(0)
+		r.topic.queues.Store(new((*r.topic.queues.Load())[:3]))
+		r.topic.sticky = newStickyPartitioner(r.cfg.batchSize, true, false, "", func() uint32 { next++; return next - 1 })
+		large := one("", string(make([]byte, 128)))
+		lengths := []int{1, 7, 2}
+		for p, n := range lengths {
+			for range n {
+				r.appendInput(int32(p), large)
+			}
+			require.EqualValues(t, n, r.topic.queue(int32(p)).length.Load())
+		}
+		time.Sleep(balanceEvery * time.Millisecond)
+		r.acc.balance(r.topic) // queues are looked at every few milliseconds: not again in this test
+		r.appendSticky(large)  // begins somewhere
+		const rounds = 2
+		counts := make([]int, len(lengths))
+		for range rounds * (7 + 1 + 6) {
+			counts[r.appendSticky(large)]++
+		}
+		require.Equal(t, []int{7 * rounds, 1 * rounds, 6 * rounds}, counts, "the odds are 8 - length")
+
+		r.ready() // the sender has put the queues into the rings of their nodes, which say whether they keep up
+		r.s.nodes[0].slow.Store(true)
+		time.Sleep(balanceEvery * time.Millisecond)
+		r.acc.balance(r.topic)
+		r.appendSticky(large)
+		for range 10 {
+			require.EqualValues(t, 2, r.appendSticky(large), "node 0 is slow")
+		}
+	})
+}
+
+// Java: RecordAccumulatorTest.testBuiltInPartitionerFractionalBatches
+func TestStickyMovesLeaveNoFractions(t *testing.T) {
+	withRig(t, func(s *settings) { s.batchSize, s.bufferMemory = 512, 1<<20 }, func(t *testing.T, r *rig) {
+		in := one("", string(make([]byte, 32)))
+		for range 10 {
+			for range 512 * 2 / 3 / 40 {
+				r.appendSticky(in)
+			}
+			time.Sleep(r.cfg.linger)
+			ids := r.ready()
+			require.Len(t, ids, 1)
+			size := r.drainOne(ids[0]).size()
+			require.Greater(t, size, 256)
+			require.Less(t, size, 512)
+		}
+	})
+}
+
+// Java: RecordAccumulatorTest.testHasRoomForAllowsOversizedFirstRecordButRejectsSubsequentRecords
+func TestOnlyTheFirstRecordMayBeTooLargeForItsBatch(t *testing.T) {
+	lim := newBatchLimits(1024, 1<<20, false)
+	for _, codec := range []bool{false, true} {
+		lim.compress = codec
+		b, in := newTestBatch(8192), one("key", string(make([]byte, 4096)))
+		require.Equal(t, appendDone, b.tryAppend(in, 0, &lim))
+		require.EqualValues(t, 1, b.records)
+		require.Equal(t, appendFull, b.tryAppend(in, 0, &lim))
+		require.Equal(t, appendFull, b.tryAppend(one("key", string(make([]byte, 100))), 0, &lim))
+		require.False(t, lim.room(b, 1))
+		require.EqualValues(t, 1, b.records)
+	}
+}
+
+func TestAppendDoesNotAllocate(t *testing.T) {
+	r := newRig(t, func(s *settings) { s.batchSize, s.bufferMemory = 1<<20, 32<<20 })
+	in := one("key", string(make([]byte, 100)))
+	in.shared, in.callback = false, func(RecordMetadata, error) {}
+	q := r.topic.queue(0)
+	const records = 1000
+	turn := func() {
+		for range records {
+			if _, err := r.acc.append(t.Context(), q, in, false, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r.s.box.take(&r.s.mail)
+		r.acc.flushMark++
+		r.s.lookAll(time.Now())
+		n := r.s.nodes[0]
+		req := r.s.build(n, time.Now())
+		for _, b := range req.batches {
+			b.onWire = true
+		}
+		req.Exchange = req
+		r.s.apply(req.batches[0], facts{}, verdict{act: actAccept, written: true}, nil, time.Now())
+		req.batches[0].onWire = false
+		req.reset()
+		r.s.free = append(r.s.free, req)
+		r.dispatch()
+	}
+	turn() // the batch, its chunks, its list of records
+	require.LessOrEqual(t, testing.AllocsPerRun(20, turn)/records, 0.02)
+}
+
+// Random sizes of records, with and without compression: what comes out is what went in, batches
+// stay within their size, and all memory comes back.
+func TestBatchesKeepWhatTheyAreGiven(t *testing.T) {
+	for _, codec := range []compress.Codec{compress.None, compress.LZ4, compress.Zstd} {
+		t.Run(codec.String(), func(t *testing.T) {
+			withRig(t, func(s *settings) {
+				s.codec, s.batchSize, s.bufferMemory, s.linger = codec, 100<<10, 4<<20, 0
+				s.idempotent = true
+			}, func(t *testing.T, r *rig) {
+				rnd := rand.New(rand.NewPCG(3, uint64(codec)))
+				var want, got []string
+				for range 60 {
+					for range rnd.IntN(40) {
+						value := noise(rnd, rnd.IntN(200))
+						switch rnd.IntN(20) {
+						case 0:
+							value = noise(rnd, rnd.IntN(150<<10))
+						case 1, 2, 3:
+							value = string(make([]byte, rnd.IntN(30<<10)))
+						}
+						in := one("", value)
+						in.callback = func(RecordMetadata, error) {}
+						r.appendInput(0, in)
+						want = append(want, value)
+					}
+					for {
+						batches := r.drain(0)
+						if len(batches) == 0 {
+							break
+						}
+						h, records := r.sealed(batches[0])
+						require.True(t, len(records) == 1 || h.Size() <= r.cfg.batchSize*12/10, "%d bytes", h.Size())
+						for _, record := range records {
+							got = append(got, string(record.Value))
+						}
+						r.answer(0, accepted(0))
+						r.dispatch()
+					}
+				}
+				require.Equal(t, len(want), len(got))
+				for i := range want {
+					require.True(t, want[i] == got[i], "record %d", i)
+				}
+				require.EqualValues(t, 4<<20, r.free())
+			})
+		})
+	}
+}
+
+func TestASendThatWaitsForMemoryCutsLingers(t *testing.T) {
+	withRig(t, func(s *settings) { s.linger = time.Hour; s.bufferMemory = 2 * rigBatch; s.maxBlock = time.Minute }, func(t *testing.T, r *rig) {
+		r.append(0, "", "a")
+		r.append(2, "", "b")
+		require.Empty(t, r.ready())
+		go func() {
+			_, err := r.acc.append(t.Context(), r.topic.queue(1), one("", "c"), false, within(r.cfg.maxBlock))
+			if err != nil {
+				t.Error(err)
+			}
+		}()
+		synctest.Wait()
+		require.Equal(t, []int32{0, 1}, r.ready(), "it would wait an hour")
+		r.drainOne(0)
+		r.answer(0, accepted(0))
+		r.dispatch()
+		synctest.Wait()
+		require.Len(t, r.queued(1), 1)
+	})
+}
+
+// decodeProduce encodes the request for a node of the given version and decodes it again.
+func decodeProduce(t *testing.T, into *message.ProduceRequest, req *produceRequest, version int16) {
+	t.Helper()
+	rd := protocol.NewReader(frameBytes(t, req, version))
+	into.Decode(&rd, version)
+	require.NoError(t, rd.Err())
+	require.Zero(t, rd.Remaining())
+}

@@ -1,0 +1,148 @@
+package kafkaharness
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+)
+
+// Options say what cluster to start. The zero value is one node with Kafka's usual rights and wrongs.
+type Options struct {
+	Nodes      int               // if zero, 1
+	Heap       string            // of each node, as -Xmx takes it; if empty, 384m
+	Properties map[string]string // further server properties of every node; they win
+}
+
+// Cluster is a set of running nodes and the helper beside them.
+type Cluster struct {
+	options Options
+	dir     string
+	nodes   []*Node
+	helper  *Helper
+}
+
+// startTimeout bounds a start: on a busy machine three nodes take half a minute.
+const startTimeout = 3 * time.Minute
+
+// Start starts a cluster and waits until every node serves clients. On an error nothing is left running.
+// The cluster lives until Close, also when ctx ends.
+func Start(ctx context.Context, tools Tools, options Options) (*Cluster, error) {
+	options.Nodes = max(options.Nodes, 1)
+	if options.Heap == "" {
+		options.Heap = "384m"
+	}
+	dir, err := os.MkdirTemp("", "quill-kafka-")
+	if err != nil {
+		return nil, err
+	}
+	c := &Cluster{options: options, dir: dir}
+	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout, errors.New("the cluster did not start in time"))
+	defer cancel()
+	if err := c.start(ctx, tools); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return c, nil
+}
+
+func (c *Cluster) start(ctx context.Context, tools Tools) error {
+	ports, err := freePorts(2 * c.options.Nodes)
+	if err != nil {
+		return err
+	}
+	for i := range c.options.Nodes {
+		c.nodes = append(c.nodes, &Node{
+			ID: int32(i + 1), Addr: address(ports[2*i]), controllerPort: ports[2*i+1],
+			dir: filepath.Join(c.dir, "node-"+strconv.Itoa(i+1)), tools: tools, heap: c.options.Heap,
+		})
+	}
+	var files []string
+	for _, n := range c.nodes {
+		if err := os.MkdirAll(n.dir, 0o755); err != nil {
+			return err
+		}
+		if _, err := writeLogConfig(n.dir, "log4j2.properties", "INFO", "SYSTEM_OUT"); err != nil {
+			return err
+		}
+		file := filepath.Join(n.dir, "server.properties")
+		if err := writeProperties(file, c.serverProperties(n)); err != nil {
+			return err
+		}
+		files = append(files, file)
+	}
+	if c.helper, err = StartHelper(tools, c.dir); err != nil {
+		return err
+	}
+	var id [16]byte
+	rand.Read(id[:])
+	id[0] &= 0x7f // the base64 form must not begin with a dash
+	words := append([]string{base64.RawURLEncoding.EncodeToString(id[:])}, files...)
+	if _, err := c.helper.Call(ctx, "format", words...); err != nil {
+		return err
+	}
+	for _, n := range c.nodes {
+		if err := n.Start(); err != nil {
+			return err
+		}
+	}
+	for _, n := range c.nodes {
+		if err := n.WaitReady(ctx); err != nil {
+			return err
+		}
+	}
+	_, err = c.helper.Call(ctx, "connect", c.bootstrapList())
+	return err
+}
+
+// Close ends every process by its id and removes the cluster's directory.
+func (c *Cluster) Close() error {
+	var errs []error
+	if c.helper != nil {
+		errs = append(errs, c.helper.Close())
+	}
+	for _, n := range c.nodes {
+		if n.Running() {
+			errs = append(errs, n.Kill())
+		}
+	}
+	return errors.Join(append(errs, os.RemoveAll(c.dir))...)
+}
+
+// ReportFailure makes a failing test show the end of each node's log, and keep the logs among its artifacts.
+func (c *Cluster) ReportFailure(t testing.TB) {
+	t.Cleanup(func() {
+		if !t.Failed() {
+			return
+		}
+		for _, n := range c.nodes {
+			t.Logf("node %d at %s, last lines of its log:\n%s", n.ID, n.Addr, n.LogTail(5))
+			if log, err := os.ReadFile(n.LogFile()); err == nil {
+				os.WriteFile(filepath.Join(t.ArtifactDir(), fmt.Sprintf("node-%d.log", n.ID)), log, 0o644)
+			}
+		}
+	})
+}
+
+// Nodes returns the nodes; Nodes()[i] has the id i+1.
+func (c *Cluster) Nodes() []*Node { return c.nodes }
+
+// Node returns a node by its id.
+func (c *Cluster) Node(id int32) *Node { return c.nodes[id-1] }
+
+// Helper returns the Java helper.
+func (c *Cluster) Helper() *Helper { return c.helper }
+
+// Bootstrap returns the addresses of all nodes.
+func (c *Cluster) Bootstrap() []string {
+	var addresses []string
+	for _, n := range c.nodes {
+		addresses = append(addresses, n.Addr)
+	}
+	return addresses
+}

@@ -1,0 +1,116 @@
+package kafkaharness
+
+import (
+	"bufio"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/quill-kafka/quill/integration/ledger"
+)
+
+// Rows has Kafka's own consumer read a whole topic. The consumer writes everything to a file first; the sequence then
+// reads that file, can be read once, and removes it at its end.
+func (c *Cluster) Rows(ctx context.Context, topic string) (iter.Seq2[ledger.Row, error], error) {
+	file := filepath.Join(c.dir, "rows-"+topic)
+	rows, err := c.helper.Call(ctx, "consume", c.bootstrapList(), topic, file)
+	if err != nil {
+		return nil, err
+	}
+	want, err := strconv.Atoi(rows[0][0])
+	if err != nil {
+		return nil, err
+	}
+	return func(yield func(ledger.Row, error) bool) {
+		defer os.Remove(file)
+		in, err := os.Open(file)
+		if err != nil {
+			yield(ledger.Row{}, err)
+			return
+		}
+		defer in.Close()
+		readRows(in, want, yield)
+	}, nil
+}
+
+// readRows yields want rows, or an error if there are fewer or more.
+func readRows(in io.Reader, want int, yield func(ledger.Row, error) bool) {
+	buffered := bufio.NewReaderSize(in, 1<<20)
+	var b [ledger.RowSize]byte
+	for n := 0; ; n++ {
+		_, err := io.ReadFull(buffered, b[:])
+		switch {
+		case errors.Is(err, io.EOF) && n == want:
+			return
+		case err != nil:
+			yield(ledger.Row{}, fmt.Errorf("row %d of %d: %w", n, want, err))
+			return
+		case n == want:
+			yield(ledger.Row{}, fmt.Errorf("more than %d rows", want))
+			return
+		}
+		if !yield(ledger.DecodeRow(b[:]), nil) {
+			return
+		}
+	}
+}
+
+// Record is one record in full.
+type Record struct {
+	Partition     int32
+	Offset        int64
+	Timestamp     int64  // milliseconds
+	TimestampType string // CreateTime or LogAppendTime
+	Key, Value    []byte // nil: null
+	Headers       []ledger.Header
+}
+
+// Records has Kafka's own consumer read a whole topic in full: for small topics.
+func (c *Cluster) Records(ctx context.Context, topic string) ([]Record, error) {
+	rows, err := c.helper.Call(ctx, "read", c.bootstrapList(), topic)
+	if err != nil {
+		return nil, err
+	}
+	records := make([]Record, len(rows))
+	for i, row := range rows {
+		if records[i], err = parseRecord(row); err != nil {
+			return nil, err
+		}
+	}
+	return records, nil
+}
+
+// parseRecord reads the words of one answer of the helper's read command.
+func parseRecord(words []string) (Record, error) {
+	var r Record
+	if len(words) < 6 || len(words)%2 != 0 {
+		return r, fmt.Errorf("a record of %d words", len(words))
+	}
+	r.TimestampType = words[3]
+	partition, err := strconv.ParseInt(words[0], 10, 32)
+	r.Partition = int32(partition)
+	errs := []error{err}
+	r.Offset, err = strconv.ParseInt(words[1], 10, 64)
+	errs = append(errs, err)
+	r.Timestamp, err = strconv.ParseInt(words[2], 10, 64)
+	errs = append(errs, err)
+	parts := make([][]byte, len(words)-4)
+	for i, word := range words[4:] {
+		if word == "-" {
+			continue
+		}
+		parts[i], err = hex.DecodeString(word)
+		errs = append(errs, err)
+	}
+	r.Key, r.Value = parts[0], parts[1]
+	for at := 2; at < len(parts); at += 2 {
+		r.Headers = append(r.Headers, ledger.Header{Name: string(parts[at]), Value: parts[at+1]})
+	}
+	return r, errors.Join(errs...)
+}

@@ -1,0 +1,257 @@
+package quill
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/quill-kafka/quill/internal/compress"
+	"github.com/quill-kafka/quill/internal/message"
+	"github.com/quill-kafka/quill/metadata"
+	"github.com/quill-kafka/quill/network"
+	"github.com/quill-kafka/quill/protocol"
+	"github.com/stretchr/testify/require"
+)
+
+func readFrame(r io.Reader) ([]byte, error) {
+	var size [4]byte
+	if _, err := io.ReadFull(r, size[:]); err != nil {
+		return nil, err
+	}
+	frame := make([]byte, binary.BigEndian.Uint32(size[:]))
+	_, err := io.ReadFull(r, frame)
+	return frame, err
+}
+
+// frameBytes is the request as it arrives at a node that speaks Produce in just this version, over a
+// real connection: what follows its header. The request stays as it was.
+func frameBytes(t *testing.T, req *produceRequest, version int16) []byte {
+	t.Helper()
+	events := make(chan network.Event, 16)
+	ours, theirs := net.Pipe()
+	c := network.New(network.Config{
+		Post:        func(e network.Event) { events <- e },
+		DialContext: func(context.Context, string, string) (net.Conn, error) { return ours, nil },
+	})
+	body := make(chan []byte, 1)
+	go func() {
+		defer close(body)
+		body <- serveProduce(theirs, version)
+	}()
+	c.SetNodes(slices.Values([]metadata.Node{{ID: 1, Host: "node", Port: 1}}))
+	now := time.Now()
+	for !c.Ready(1, now) {
+		c.Handle(<-events, now, nil)
+		require.NoError(t, c.LastError(1))
+	}
+	c.Send(1, &network.Request{Exchange: req}, now)
+	got := <-body
+	c.Close()
+	c.Wait()
+	theirs.Close()
+	require.NotEmpty(t, got)
+	return got
+}
+
+// serveProduce plays the node: it tells its versions and returns the body of the next request.
+func serveProduce(nc net.Conn, version int16) []byte {
+	frame, err := readFrame(nc)
+	if err != nil {
+		return nil
+	}
+	rd := protocol.NewReader(frame)
+	key, asked, id, _ := message.DecodeRequestHeader(&rd)
+	resp := message.APIVersionsResponse{APIKeys: []message.APIVersion{
+		{APIKey: int16(protocol.Produce), MinVersion: version, MaxVersion: version},
+		{APIKey: int16(protocol.Metadata), MinVersion: message.MetadataMinVersion, MaxVersion: message.MetadataMaxVersion},
+		{APIKey: int16(key), MaxVersion: asked},
+	}}
+	out := message.AppendResponseHeader(make([]byte, 4), key, asked, id)
+	out = resp.Append(out, asked)
+	binary.BigEndian.PutUint32(out, uint32(len(out)-4))
+	if _, err := nc.Write(out); err != nil {
+		return nil
+	}
+	if frame, err = readFrame(nc); err != nil {
+		return nil
+	}
+	rd = protocol.NewReader(frame)
+	if key, got, _, _ := message.DecodeRequestHeader(&rd); key != protocol.Produce || got != version {
+		return nil
+	}
+	return rd.Rest()
+}
+
+// produceFixture is a request for several topics and partitions, with batches of one and more chunks.
+func produceFixture(t *testing.T, codec compress.Codec, ids bool) (*produceRequest, *bufferPool) {
+	t.Helper()
+	pool := newBufferPool(1<<20, 2048)
+	seal, err := newSealer(codec, compress.DefaultLevel, pool)
+	require.NoError(t, err)
+	req := &produceRequest{acks: -1, timeout: 1500 * time.Millisecond, sealer: seal}
+	rnd := rand.New(rand.NewPCG(1, 2))
+	for i, at := range []struct {
+		topic     string
+		partition int32
+	}{{"orders", 3}, {"invoices", 0}, {"orders", 0}, {"x", 9}, {"invoices", 7}, {"orders", 2}} {
+		ts := &topicState{name: at.topic}
+		for _, b := range req.batches {
+			if b.queue.topic.name == at.topic {
+				ts = b.queue.topic
+			}
+		}
+		if ids {
+			ts.info.Store(&metadata.Topic{Name: at.topic, ID: [16]byte{byte(len(at.topic)), 1}})
+		}
+		b := buildBatch(pool, &partitionQueue{topic: ts, index: at.partition}, rnd, 1+i*40)
+		b.producerID, b.producerEpoch, b.baseSequence = 4711, 3, int32(i)
+		req.add(b)
+	}
+	req.Exchange = req
+	return req, pool
+}
+
+// buildBatch makes a closed batch of n records, with a new chunk whenever one is full.
+func buildBatch(pool *bufferPool, q *partitionQueue, rnd *rand.Rand, n int) *batch {
+	lim := batchLimits{size: 1 << 20, small: 2048, rawMax: 1 << 20}
+	b := &batch{res: &result{fate: noFate}}
+	b.begin(q, pool.overdraw(2048), 1_000_000, time.Now())
+	for i := range n {
+		in := one(fmt.Sprint("key", i), string(make([]byte, rnd.IntN(100))), Header{Key: "h", Value: []byte{byte(i)}})
+		for b.tryAppend(in, int64(1_000_000+rnd.IntN(1000)), &lim) == appendNeedChunk {
+			b.grow(pool.overdraw(2048))
+		}
+	}
+	b.closeAppends()
+	return b
+}
+
+// generated is the same request written by the generated code.
+func generated(req *produceRequest, version int16) []byte {
+	m := &message.ProduceRequest{Acks: req.acks, TimeoutMs: int32(req.timeout.Milliseconds())}
+	for _, b := range req.batches {
+		data := message.PartitionProduceData{Index: b.queue.index, Records: wireBytes(b)}
+		at := slices.IndexFunc(m.TopicData, func(d message.TopicProduceData) bool { return d.Name == b.queue.topic.name })
+		if at < 0 {
+			at = len(m.TopicData)
+			topic := message.TopicProduceData{Name: b.queue.topic.name}
+			if info := b.queue.topic.info.Load(); info != nil {
+				topic.TopicID = info.ID
+			}
+			m.TopicData = append(m.TopicData, topic)
+		}
+		m.TopicData[at].PartitionData = append(m.TopicData[at].PartitionData, data)
+	}
+	return m.Append(nil, version)
+}
+
+func TestProduceIsWrittenAsGenerated(t *testing.T) {
+	for version := int16(message.ProduceMinVersion); version <= message.ProduceMaxVersion; version++ {
+		for _, codec := range []compress.Codec{compress.None, compress.LZ4} {
+			t.Run(fmt.Sprint("v", version, "/", codec), func(t *testing.T) {
+				if version == maxProduceVersionByName {
+					req, _ := produceFixture(t, codec, true)
+					requireNotWritten(t, req, version)
+					return
+				}
+				synctest.Test(t, func(t *testing.T) {
+					req, _ := produceFixture(t, codec, version > maxProduceVersionByName)
+					got := frameBytes(t, req, version)
+					require.Equal(t, generated(req, version), got)
+					again := frameBytes(t, req, version)
+					require.Equal(t, got, again, "a second attempt is the same")
+				})
+			})
+		}
+	}
+}
+
+// requireNotWritten: version 12 means transactions of the second kind to a node. The generated
+// encoding of it is that of version 11, so nothing is lost.
+func requireNotWritten(t *testing.T, req *produceRequest, version int16) {
+	req.noIDs = true
+	_, highest := req.Versions()
+	require.Less(t, highest, version)
+	require.Equal(t, generated(req, version-1), generated(req, version))
+}
+
+func TestProduceAsksForTopicIDsOnlyIfAllAreKnown(t *testing.T) {
+	req, _ := produceFixture(t, compress.None, true)
+	lowest, highest := req.Versions()
+	require.EqualValues(t, 3, lowest)
+	require.EqualValues(t, 13, highest)
+	req, _ = produceFixture(t, compress.None, false)
+	lowest, highest = req.Versions()
+	require.EqualValues(t, 3, lowest)
+	require.EqualValues(t, 11, highest)
+}
+
+func TestProduceGroupsBatchesByTopic(t *testing.T) {
+	req, _ := produceFixture(t, compress.None, true)
+	require.Len(t, req.topics, 3)
+	var order []string
+	size := 0
+	for _, b := range req.batches {
+		order = append(order, fmt.Sprint(b.queue.topic.name, b.queue.index))
+		size += b.size()
+	}
+	require.Equal(t, []string{"orders3", "orders0", "orders2", "invoices0", "invoices7", "x9"}, order)
+	require.Equal(t, size, req.size)
+	req.reset()
+	require.Empty(t, req.batches)
+	require.Empty(t, req.topics)
+	require.Zero(t, req.size)
+}
+
+// The answer is matched by the id that the request was made with, or by name, whatever the metadata
+// say by then (KAFKA-19397).
+func TestProduceAnswersAreMatchedByIDOrName(t *testing.T) {
+	for _, byName := range []bool{false, true} {
+		req, _ := produceFixture(t, compress.None, true)
+		for i, b := range req.batches {
+			topic := message.TopicProduceResponse{TopicID: b.queue.topic.info.Load().ID}
+			if byName {
+				topic = message.TopicProduceResponse{Name: b.queue.topic.name}
+			}
+			p := answered(protocol.None, int64(i))
+			p.Index = b.queue.index
+			topic.PartitionResponses = append(topic.PartitionResponses, p)
+			p.BaseOffset = 999 // a second answer for the same partition
+			topic.PartitionResponses = append(topic.PartitionResponses, p)
+			if i != 4 {
+				req.response.Responses = append([]message.TopicProduceResponse{topic}, req.response.Responses...)
+			}
+		}
+		for _, b := range req.batches {
+			b.queue.topic.info.Store(&metadata.Topic{Name: b.queue.topic.name, ID: [16]byte{99}})
+		}
+		for i, b := range req.batches {
+			if i == 4 {
+				require.Nil(t, req.answer(b))
+				continue
+			}
+			require.EqualValues(t, i, req.answer(b).BaseOffset)
+		}
+	}
+}
+
+func TestProduceDecodeSaysWhatIsMalformed(t *testing.T) {
+	req, _ := produceFixture(t, compress.None, true)
+	resp := &message.ProduceResponse{Responses: []message.TopicProduceResponse{{Name: "orders",
+		PartitionResponses: []message.PartitionProduceResponse{answered(protocol.NotLeaderOrFollower, -1)}}}}
+	wire := resp.Append(nil, 11)
+	for cut := range wire {
+		rd := protocol.NewReader(wire[:cut])
+		require.Error(t, req.Decode(&rd, 11))
+	}
+	rd := protocol.NewReader(wire)
+	require.NoError(t, req.Decode(&rd, 11))
+	require.Equal(t, protocol.NotLeaderOrFollower, req.response.Responses[0].PartitionResponses[0].ErrorCode)
+}
