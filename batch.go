@@ -51,7 +51,6 @@ type batch struct {
 	prev, next *batch
 	listed     bool
 	told       bool // in the other list, of those whose outcome is on its way to the dispatcher
-	awaited    bool // a Flush waits for its result
 
 	// Delivery: the sender's alone.
 	attempts     int // requests it was in

@@ -119,8 +119,11 @@ func (d *dispatcher) recovered(res *result, next *int32) {
 	}
 }
 
-// call runs one callback in the caller's goroutine. A panic in it is logged.
+// call runs one callback, if there is one, in the caller's goroutine. A panic in it is logged.
 func (d *dispatcher) call(fn Callback, m RecordMetadata, err error) {
+	if fn == nil {
+		return
+	}
 	defer func() {
 		if p := recover(); p != nil {
 			d.logPanic(m, p)

@@ -246,6 +246,9 @@ func (e *engine) awaitTopic(ctx context.Context, t *topicState, partition Partit
 				Reason: fmt.Sprintf("the topic has %d partitions", len(info.Partitions))}
 		}
 		e.box.want(t)
+		if limit.max <= 0 {
+			return nil, nil, metadataTimeout(t.name, e.cfg.maxBlock, lastCause(known, now.lastErr))
+		}
 		select {
 		case <-now.changed:
 		case <-e.gone:
@@ -446,23 +449,26 @@ func awaitResult(ctx context.Context, r *result) error {
 
 // close stops taking sends, drains until ctx ends, then gives up what is left. See Producer.Close.
 func (e *engine) close(ctx context.Context) (err error) {
-	inside := e.dispatch.inside()
+	inside, over := e.dispatch.inside(), false
 	e.closeOnce.Do(func() {
 		e.closed.Store(true)
 		e.acc.refused.CompareAndSwap(nil, errClosedSend)
 		e.acc.pool.close()
 		close(e.gone)
+		if over = inside || ctx.Err() != nil; over {
+			e.abort() // first, so that nothing more leaves
+		}
 		e.box.order(func(s *sender, _ time.Time) { s.closing = true })
 	})
 	if inside {
-		e.abort()
+		e.abort()   // also if somebody else was already closing
 		go func() { // ends with the sender, which has nothing left to wait for
 			<-e.sender.finished
 			_ = e.shutDown() // nobody to tell
 		}()
 		return &Error{Op: "close", Kind: ErrInCallback, Partition: -1, Node: -1, Reason: "everything unfinished was given up, the rest of Close goes on by itself"}
 	}
-	if !awaitClosed(ctx, e.sender.finished, 0) {
+	if over || !awaitClosed(ctx, e.sender.finished, 0) {
 		err = &Error{Op: "close", Kind: ErrForceClosed, Partition: -1, Node: -1, Cause: context.Cause(ctx)}
 		e.abort()
 		awaitClosed(ctx, e.sender.finished, abortGrace)

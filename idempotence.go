@@ -119,6 +119,12 @@ func (i *idempotence) bump() bool {
 // isHead reports whether b is the first unsettled batch of the partition.
 func (p *sequences) isHead(b *batch) bool { return len(p.inFlight) == 0 || p.inFlight[0] == b }
 
+// passed reports whether a batch after b was accepted under b's epoch.
+func (p *sequences) passed(b *batch) bool {
+	return b.sequenced && b.producerID == p.id && b.producerEpoch == p.epoch && p.lastAcked >= 0 &&
+		protocol.DecrementSequence(p.lastAcked, b.lastSequence()) < math.MaxInt32/2
+}
+
 // settle takes b out of the batches in flight: its fate under its present sequence is known, or it
 // is given up.
 func (p *sequences) settle(b *batch, v verdict) {

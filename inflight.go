@@ -202,7 +202,7 @@ func (s *sender) finishBatch(r *produceRequest, b *batch, now time.Time) {
 	s.touched = append(s.touched, q)
 
 	answer := (*message.PartitionProduceResponse)(nil)
-	f := facts{idempotent: s.idem.on, decided: b.decided, records: b.records, head: q.out.seq.isHead(b), wasMaybe: b.maybeWritten}
+	f := facts{idempotent: s.idem.on, decided: b.decided, records: b.records, head: q.out.seq.isHead(b), passed: q.out.seq.passed(b), wasMaybe: b.maybeWritten}
 	f.mayRetry = b.attempts <= s.cfg.retries && now.Before(b.createdAt.Add(s.acc.deliveryTimeout)) && s.aborting == nil
 	switch {
 	case r.Err != nil:
@@ -516,7 +516,8 @@ func (a *accumulator) newPart(b *batch, group []protocol.Record, size int, first
 	part := a.newBatch()
 	part.begin(b.queue, a.pool.overdraw(size), b.baseTime+group[0].TimestampDelta, b.createdAt)
 	part.isSplit, part.attempts, part.retryAt = true, b.attempts, time.Time{}
-	part.epochAtSend, part.nodeAtSend, part.lastError, part.refused = b.epochAtSend, b.nodeAtSend, b.lastError, b.refused
+	part.epochAtSend, part.nodeAtSend, part.lastError = b.epochAtSend, b.nodeAtSend, b.lastError
+	part.refused, part.maybeWritten = b.refused, b.maybeWritten
 	part.res.shared = b.res.shared
 	for i, r := range group {
 		timestamp := b.baseTime + r.TimestampDelta

@@ -32,6 +32,7 @@ type facts struct {
 	decided     bool // its records' fate was told before
 	records     int32
 	head        bool // the first batch of its partition in flight: nothing earlier is unsettled
+	passed      bool // a later batch of the same epoch was accepted: this one must be in the log
 	logStartOff int64
 	wasMaybe    bool // an earlier attempt may be in the log
 }
@@ -97,7 +98,13 @@ func decide(f facts) verdict {
 // out of order, the broker does not have what it acknowledged before (lost or expired producer
 // state): the batch and all after it are not in the log and start again under a new epoch (KIP-360).
 // For any other batch the complaint only says that an earlier one is missing: wait for that one.
+//
+// A batch that later ones have passed is in the log, since each follows the one before without a gap.
+// The broker just remembers the last five only, and this one was sent again after them.
 func decideSequence(f facts, v verdict) verdict {
+	if f.passed {
+		return verdict{act: acceptOr(f.decided), written: true}
+	}
 	v.refresh = false
 	v.newEpoch = f.head
 	switch {

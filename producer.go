@@ -55,8 +55,8 @@ func New[K, V any](cfg Config, key Serializer[K], value Serializer[V], intercept
 }
 
 // Share gives another typed view of the same producer: the same buffer, connections and order.
-// Closing the view flushes it and closes its serializers and interceptors; the producer itself is
-// closed by closing p, after which the view can't send any more.
+// Closing the view flushes it and closes its serializers and interceptors, and it can't send any
+// more; the producer itself is closed by closing p, after which no view can.
 func Share[K, V, K0, V0 any](p *Producer[K0, V0], key Serializer[K], value Serializer[V], interceptors ...Interceptor[K, V]) (*Producer[K, V], error) {
 	view, err := newView(p.e, key, value, interceptors)
 	if err != nil {
@@ -83,7 +83,7 @@ func (p *Producer[K, V]) Send(ctx context.Context, r Record[K, V]) Future {
 	return Future{out.at.res, out.at.index}
 }
 
-// SendFunc is Send with a callback instead of a future. fn must not be nil; it is called exactly
+// SendFunc is Send with a callback instead of a future. fn may be nil; it is called exactly
 // once (see Callback). Passing the same func value for every record is the cheapest way to send.
 func (p *Producer[K, V]) SendFunc(ctx context.Context, r Record[K, V], fn Callback) {
 	out := outgoing{appendInput: appendInput{callback: fn}, mayWait: true}

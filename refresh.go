@@ -146,7 +146,7 @@ func (r *refresher) request(now time.Time) *network.Request {
 	req.Reset()
 	req.AllowAutoTopicCreation = true
 	r.asked = nil
-	full := r.all || len(r.unknown) == 0
+	full := r.all || len(r.unknown) == 0 || len(r.unknown) == len(r.topics)
 	from := r.unknown
 	if full {
 		r.expire(now)

@@ -112,7 +112,7 @@ func (r *rig) appendInput(partition int32, in *appendInput) Future {
 	r.t.Helper()
 	at, err := r.acc.append(context.Background(), r.topic.queue(partition), in, false, nil)
 	require.NoError(r.t, err)
-	return Future{at.res, at.index}
+	return Future(at)
 }
 
 // appendSticky adds a record to the sticky partition, which it returns.

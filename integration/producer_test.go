@@ -115,6 +115,7 @@ type load struct {
 	slowSend func(time.Duration)
 
 	sent atomic.Int64
+	hold atomic.Int64 // no more than so many records are sent for now; 0: no limit
 }
 
 // run returns when every record was handed over. It does not wait for their outcomes.
@@ -135,6 +136,9 @@ func (l *load) stream(ctx context.Context, stream int) {
 		case <-l.stop:
 			return
 		default:
+		}
+		for hold := l.hold.Load(); hold > 0 && l.sent.Load() >= hold && ctx.Err() == nil; hold = l.hold.Load() {
+			time.Sleep(10 * time.Millisecond)
 		}
 		if l.rate > 0 && counter%50 == 0 {
 			due := begin.Add(time.Duration(counter) * time.Second * time.Duration(plan.Streams) / time.Duration(l.rate))

@@ -1,0 +1,120 @@
+package quill
+
+import (
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// runDispatcher starts the rig's dispatcher; stop ends it.
+func (r *rig) runDispatcher() (stop func()) {
+	d := r.s.dispatch
+	go d.run()
+	synctest.Wait()
+	return func() {
+		d.close()
+		<-d.done
+	}
+}
+
+// concluded is a batch whose n records were accepted from offset on, handed to the dispatcher.
+func (r *rig) concluded(partition int32, offset int64, fns ...Callback) Future {
+	r.t.Helper()
+	var f Future
+	for _, fn := range fns {
+		in := one("", "value")
+		in.callback = fn
+		f = r.appendInput(partition, in)
+	}
+	node := rigLeaders[partition]
+	r.drainOne(node)
+	r.answer(node, accepted(offset))
+	return f
+}
+
+func TestCallbacksRunInOrderBeforeFutures(t *testing.T) {
+	withRig(t, func(s *settings) { s.linger = 0 }, func(t *testing.T, r *rig) {
+		defer r.runDispatcher()()
+		var offsets []int64
+		var f Future
+		note := func(m RecordMetadata, err error) {
+			require.NoError(t, err)
+			require.False(t, m.Offset < 20 && f.Done(), "the futures come after the callbacks")
+			offsets = append(offsets, m.Offset)
+		}
+		for _, fn := range []Callback{note, nil, note, note} {
+			in := one("", "value")
+			in.callback = fn
+			f = r.appendInput(0, in)
+		}
+		r.drainOne(0)
+		r.answer(0, accepted(10))
+		r.concluded(0, 20, note)
+		r.s.dispatch.kick()
+		synctest.Wait()
+		require.Equal(t, []int64{10, 12, 13, 20}, offsets)
+		require.True(t, f.Done())
+		require.EqualValues(t, rigMemory, r.free())
+	})
+}
+
+func TestAPanicInACallbackIsLoggedAndNoMore(t *testing.T) {
+	withRig(t, func(s *settings) { s.linger = 0 }, func(t *testing.T, r *rig) {
+		var log strings.Builder
+		r.s.dispatch.logger = slog.New(slog.NewTextHandler(&log, nil))
+		stop := r.runDispatcher()
+		calls := 0
+		fn := func(m RecordMetadata, _ error) {
+			calls++
+			if m.Offset%2 == 1 {
+				panic("odd")
+			}
+		}
+		f := r.concluded(0, 10, fn, fn, fn, fn)
+		r.s.dispatch.kick()
+		synctest.Wait()
+		require.Equal(t, 4, calls)
+		require.True(t, f.Done())
+		require.False(t, r.s.dispatch.calling.Load())
+		stop()
+		require.Equal(t, 2, strings.Count(log.String(), "panic=odd"))
+		require.Contains(t, log.String(), "offset=11")
+	})
+}
+
+func TestTheDispatcherKnowsItsCallbacks(t *testing.T) {
+	withRig(t, func(s *settings) { s.linger = 0 }, func(t *testing.T, r *rig) {
+		d := r.s.dispatch
+		stop := r.runDispatcher()
+		require.False(t, d.inside())
+		require.False(t, d.busyHere())
+		inside, elsewhere := false, true
+		r.concluded(0, 0, func(RecordMetadata, error) {
+			inside = d.inside() && d.busyHere()
+			done := make(chan struct{})
+			go func() { elsewhere = d.inside() || d.busyHere(); close(done) }()
+			<-done
+		})
+		d.kick()
+		synctest.Wait()
+		require.True(t, inside)
+		require.False(t, elsewhere)
+		stop()
+	})
+}
+
+func TestTheDispatcherEmptiesItsQueueBeforeItEnds(t *testing.T) {
+	withRig(t, func(s *settings) { s.linger = 0 }, func(t *testing.T, r *rig) {
+		stop := r.runDispatcher()
+		calls := 0
+		for range 5 {
+			r.concluded(0, 0, func(RecordMetadata, error) { calls++; time.Sleep(time.Second) })
+		}
+		stop()
+		require.Equal(t, 5, calls)
+	})
+}

@@ -1,0 +1,135 @@
+package quill
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/quill-kafka/quill/protocol"
+	"github.com/stretchr/testify/require"
+)
+
+// Kafka's own lists, written down once more: RetriableException, those of it that are
+// InvalidMetadataException (or say that the node is no longer the leader), and the answers after
+// which the batch may be in the log.
+var (
+	retriableCodes = []protocol.ErrorCode{
+		protocol.CorruptMessage, protocol.UnknownTopicOrPartition, protocol.LeaderNotAvailable, protocol.NotLeaderOrFollower,
+		protocol.RequestTimedOut, protocol.NetworkException, protocol.CoordinatorLoadInProgress, protocol.CoordinatorNotAvailable,
+		protocol.NotCoordinator, protocol.NotEnoughReplicas, protocol.NotEnoughReplicasAfterAppend, protocol.KafkaStorageError,
+		protocol.FencedLeaderEpoch, protocol.UnknownLeaderEpoch, protocol.ConcurrentTransactions, protocol.ThrottlingQuotaExceeded,
+		protocol.UnknownTopicID, protocol.InconsistentTopicID, protocol.ReplicaNotAvailable, protocol.ListenerNotFound,
+		// These no Produce answer carries, but a table is a table.
+		protocol.NotController, protocol.FetchSessionIDNotFound, protocol.InvalidFetchSessionEpoch, protocol.FetchSessionTopicIDError,
+		protocol.OffsetNotAvailable, protocol.PreferredLeaderNotAvailable, protocol.EligibleLeadersNotAvailable, protocol.ElectionNotNeeded,
+		protocol.UnstableOffsetCommit, protocol.ShareSessionNotFound, protocol.InvalidShareSessionEpoch, protocol.ShareSessionLimitReached,
+	}
+	doubtfulCodes = []protocol.ErrorCode{
+		protocol.UnknownServerError, protocol.RequestTimedOut, protocol.NetworkException, protocol.NotEnoughReplicasAfterAppend,
+		protocol.KafkaStorageError, protocol.NotLeaderOrFollower, protocol.UnknownTopicOrPartition,
+	}
+	fatalCodes = []protocol.ErrorCode{
+		protocol.ClusterAuthorizationFailed, protocol.TransactionalIDAuthorizationFailed, protocol.UnsupportedVersion,
+		protocol.InvalidProducerIDMapping, protocol.ProducerFenced,
+	}
+	sequenceCodes = []protocol.ErrorCode{protocol.OutOfOrderSequenceNumber, protocol.UnknownProducerID}
+)
+
+// everyFact calls test for every error code (and some that nobody knows) in every circumstance.
+func everyFact(test func(f facts)) {
+	for code := protocol.ErrorCode(-2); code < 200; code++ {
+		for bits := range 1 << 7 {
+			for _, records := range []int32{1, 2} {
+				is := func(i int) bool { return bits>>i&1 == 1 }
+				test(facts{code: code, records: records, idempotent: is(0), mayRetry: is(1), head: is(2), decided: is(3),
+					wasMaybe: is(4), passed: is(5) && is(0), logStartOff: int64(bits>>6) - 1})
+			}
+		}
+	}
+}
+
+// actionFor is Kafka's table (Sender.completeBatch, canRetry) in other words than decide's.
+func actionFor(f facts) action {
+	sequence := f.idempotent && slices.Contains(sequenceCodes, f.code)
+	switch {
+	case f.decided:
+		return actForget
+	case f.code == protocol.None, f.code == protocol.DuplicateSequenceNumber, sequence && f.passed:
+		return actAccept
+	case f.code == protocol.MessageTooLarge && f.records > 1 && !(f.idempotent && f.wasMaybe):
+		return actSplit
+	case f.mayRetry && (sequence || slices.Contains(retriableCodes, f.code)):
+		return actRetry
+	}
+	return actFail
+}
+
+func TestDecideFollowsKafkasTable(t *testing.T) {
+	everyFact(func(f facts) {
+		v := decide(f)
+		require.Equal(t, actionFor(f), v.act, "%v %+v", f.code, f)
+		doubt := f.wasMaybe || slices.Contains(doubtfulCodes, f.code) || !f.code.Known()
+		switch sequence := f.idempotent && slices.Contains(sequenceCodes, f.code); {
+		case v.written:
+			require.Contains(t, append([]protocol.ErrorCode{protocol.None, protocol.DuplicateSequenceNumber}, sequenceCodes...), f.code)
+			require.Equal(t, v.offsets, f.code == protocol.None)
+		case sequence:
+			require.False(t, v.refresh)
+			require.Equal(t, v.maybe, f.wasMaybe && !v.gap, "%+v", f)
+			require.Equal(t, v.newEpoch, v.gap, "%+v", f)
+			require.True(t, !v.gap || f.head, "only the head is known not to be in the log")
+		default:
+			require.Equal(t, doubt, v.maybe, "%v %+v", f.code, f)
+			require.Equal(t, f.code.RefreshMetadata(), v.refresh)
+			require.False(t, v.newEpoch)
+			require.False(t, v.resequence)
+		}
+		require.Equal(t, v.fatal, v.act == actFail && f.idempotent && slices.Contains(fatalCodes, f.code), "%v %+v", f.code, f)
+	})
+}
+
+func TestDecideOnALostRequest(t *testing.T) {
+	for bits := range 1 << 6 {
+		is := func(i int) bool { return bits>>i&1 == 1 }
+		f := facts{lost: true, unsent: is(0), idempotent: is(1), mayRetry: is(2), head: is(3), decided: is(4), wasMaybe: is(5), records: 2}
+		v := decide(f)
+		want := actFail
+		if f.mayRetry {
+			want = actRetry
+		}
+		if f.decided {
+			want = actForget
+		}
+		require.Equal(t, want, v.act, "%+v", f)
+		require.Equal(t, !f.unsent, v.refresh)
+		require.Equal(t, f.wasMaybe || !f.unsent, v.maybe)
+		if v.act != actRetry && f.idempotent {
+			require.Equal(t, v.maybe, v.unsure)
+			require.Equal(t, !v.maybe, v.gap)
+		}
+	}
+}
+
+// What sequences rely on: a batch never gets new numbers while it may be in the log, and one that is
+// given up leaves either a gap or a doubt, never nothing.
+func TestDecideKeepsSequencesHonest(t *testing.T) {
+	everyFact(func(f facts) {
+		v := decide(f)
+		require.False(t, v.gap && v.maybe, "%v %+v", f.code, f)
+		require.False(t, v.gap && v.unsure, "%v %+v", f.code, f)
+		require.False(t, v.resequence && (v.maybe || !v.gap || v.act != actRetry), "%v %+v", f.code, f)
+		require.False(t, v.written && (v.gap || v.unsure || v.fatal), "%v %+v", f.code, f)
+		givenUp := !v.written && (v.act == actFail || v.act == actForget)
+		require.Equal(t, givenUp && f.idempotent, (v.gap || v.unsure) && v.act != actRetry, "%v %+v", f.code, f)
+		if !f.idempotent {
+			require.False(t, v.gap || v.unsure || v.newEpoch || v.fatal)
+		}
+	})
+}
+
+func TestActionsHaveNames(t *testing.T) {
+	var names []string
+	for a := range action(len(actionNames)) {
+		names = append(names, a.String())
+	}
+	require.Equal(t, []string{"accept", "retry", "split", "fail", "forget"}, names)
+}

@@ -1,0 +1,397 @@
+package quill_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/quill-kafka/quill"
+	"github.com/quill-kafka/quill/protocol"
+	"github.com/quill-kafka/quill/quilltest"
+	"github.com/stretchr/testify/require"
+)
+
+// How records are delivered when the cluster is in trouble, as callers, callbacks, the log and the
+// requests show it.
+
+// lab is a cluster with topic "t", whose partitions 0 and 1 are led by nodes 1 and 2, and a producer
+// that sends each record as a batch of its own, at once.
+type lab struct {
+	*testing.T
+	c  *quilltest.Cluster
+	p  *quill.Producer[string, string]
+	mu sync.Mutex
+	// +checklocks:mu
+	seen []onWire // all batches in Produce requests, as they arrived
+}
+
+// onWire is a batch in a request.
+type onWire struct {
+	quilltest.TopicPartition
+	header  protocol.BatchHeader
+	bytes   []byte
+	node    int32
+	version int16
+	at      time.Time
+}
+
+func (w onWire) String() string {
+	return fmt.Sprintf("%d:%d", w.header.ProducerEpoch, w.header.BaseSequence)
+}
+
+// inLab runs a test in a lab, with changes to the producer's configuration.
+func inLab(t *testing.T, opts quilltest.Options, change func(cfg *quill.Config), test func(x *lab)) {
+	t.Helper()
+	bubble(t, opts, func(t *testing.T, c *quilltest.Cluster) {
+		c.MustCreateTopic("t", 2, quilltest.TopicConfig{})
+		x := &lab{T: t, c: c}
+		c.Inject(quilltest.Fault{APIs: []protocol.APIKey{protocol.Produce}, Times: -1, Do: x.watch})
+		cfg := config(c)
+		cfg.BatchSize, cfg.Linger = -1, -1
+		if change != nil {
+			change(&cfg)
+		}
+		x.p = open(t, cfg)
+		test(x)
+		closeProducer(t, x.p)
+		require.EqualValues(t, 32<<20, x.p.BufferAvailable(), "all memory is back")
+	})
+}
+
+func (x *lab) watch(r *quilltest.Request) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, tp := range r.Partitions() {
+		if h, ok := r.Batch(tp.Topic, tp.Partition); ok {
+			x.seen = append(x.seen, onWire{tp, h, bytes.Clone(r.Records(tp.Topic, tp.Partition)), r.Node, r.Version, time.Now()})
+		}
+	}
+}
+
+// wire is what arrived for a partition of "t".
+func (x *lab) wire(partition int32) []onWire {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(x.seen), func(w onWire) bool { return w.Topic != "t" || w.Partition != partition })
+}
+
+// send sends to a partition of "t".
+func (x *lab) send(partition int32, value string) quill.Future {
+	return x.p.Send(x.Context(), quill.Record[string, string]{Topic: "t", Partition: quill.Partition(partition), Key: "k", Value: value})
+}
+
+// deliver is send that has to succeed; it returns the offset.
+func (x *lab) deliver(partition int32, value string) int64 {
+	x.Helper()
+	return x.delivered(x.send(partition, value))
+}
+
+func (x *lab) delivered(f quill.Future) int64 {
+	x.Helper()
+	m, err := f.Wait(x.Context())
+	require.NoError(x, err)
+	return m.Offset
+}
+
+// failed waits for a failure.
+func (x *lab) failed(f quill.Future) *quill.Error {
+	x.Helper()
+	_, err := f.Wait(x.Context())
+	var e *quill.Error
+	require.ErrorAs(x, err, &e)
+	return e
+}
+
+// produce injects a fault of Produce requests.
+func (x *lab) produce(f quilltest.Fault) *quilltest.Injection {
+	f.APIs = []protocol.APIKey{protocol.Produce}
+	return x.c.Inject(f)
+}
+
+// log is what the partition of "t" holds: value@epoch:sequence.
+func (x *lab) log(partition int32) []string {
+	x.Helper()
+	var all []string
+	for _, r := range logged(x.T, x.c, "t", partition) {
+		all = append(all, fmt.Sprintf("%s@%d:%d", r.Value, r.ProducerEpoch, r.Sequence))
+	}
+	return all
+}
+
+func noIdempotence(cfg *quill.Config) { cfg.Idempotence = quill.Disabled }
+
+// Java: SenderTest.testSimple
+func TestARecordIsDeliveredWithItsOffset(t *testing.T) {
+	inLab(t, quilltest.Options{}, nil, func(x *lab) {
+		require.EqualValues(x, 0, x.deliver(0, "a"))
+		require.EqualValues(x, 1, x.deliver(0, "b"))
+		require.Equal(x, []string{"a@0:0", "b@0:1"}, x.log(0))
+		require.EqualValues(x, 32<<20, x.p.BufferAvailable())
+	})
+}
+
+// Java: SenderTest.testQuotaMetrics
+func TestAThrottledNodeIsLeftAlone(t *testing.T) {
+	inLab(t, quilltest.Options{}, func(cfg *quill.Config) { cfg.RequestTimeout = time.Second }, func(x *lab) {
+		x.produce(quilltest.Fault{Nodes: []int32{1}, Throttle: 3 * time.Second})
+		x.deliver(0, "a")
+		start := time.Now()
+		slow := x.send(0, "b")
+		x.deliver(1, "elsewhere")
+		require.Zero(x, time.Since(start), "the other node takes records")
+		x.delivered(slow)
+		require.Equal(x, 3*time.Second, time.Since(start))
+		require.Len(x, x.wire(0), 2, "no time-out, no retry")
+	})
+}
+
+// Java: SenderTest.testRetries
+func TestRetriesHaveAnEnd(t *testing.T) {
+	inLab(t, quilltest.Options{}, func(cfg *quill.Config) { cfg.Retries = 1 }, func(x *lab) {
+		x.produce(quilltest.Fault{DisconnectBefore: true})
+		x.deliver(0, "a")
+		x.produce(quilltest.Fault{DisconnectBefore: true, Times: 2})
+		e := x.failed(x.send(0, "b"))
+		require.Equal(x, 2, e.Attempts)
+		require.Equal(x, quill.MaybeWritten, e.Outcome())
+		require.True(x, e.Retriable())
+		require.Equal(x, []string{"a@0:0"}, x.log(0))
+		x.deliver(0, "c")
+		require.Equal(x, []string{"a@0:0", "c@1:0"}, x.log(0), "b may be in the log, so its number is not used again")
+	})
+}
+
+// Java: SenderTest.testSendInOrder
+func TestOneInFlightMeansOnePerPartition(t *testing.T) {
+	inLab(t, quilltest.Options{}, func(cfg *quill.Config) {
+		noIdempotence(cfg)
+		cfg.MaxInFlightRequestsPerConnection, cfg.MetadataMaxAge = 1, 200*time.Millisecond
+	}, func(x *lab) {
+		x.deliver(0, "a")
+		x.produce(quilltest.Fault{AnswerDelay: 2 * time.Second})
+		b := x.send(0, "b")
+		time.Sleep(100 * time.Millisecond)
+		require.NoError(x, x.c.MoveLeader("t", 0, 2))
+		time.Sleep(time.Second) // the new leader is known by now, and has nothing to do
+		c := x.send(0, "c")
+		time.Sleep(500 * time.Millisecond)
+		require.Len(x, x.wire(0), 2)
+		require.EqualValues(x, 1, x.delivered(b))
+		require.EqualValues(x, 2, x.delivered(c))
+		require.EqualValues(x, 2, x.wire(0)[2].node)
+	})
+}
+
+// Java: SenderTest.testCanRetryWithoutIdempotence
+func TestWithoutIdempotenceOnlyTheRefusedRecordFails(t *testing.T) {
+	inLab(t, quilltest.Options{}, noIdempotence, func(x *lab) {
+		x.produce(quilltest.Fault{Err: protocol.NotEnoughReplicas})
+		x.produce(quilltest.Fault{Err: protocol.TopicAuthorizationFailed, Skip: 1})
+		e := x.failed(x.send(0, "a"))
+		require.ErrorIs(x, e, protocol.TopicAuthorizationFailed)
+		require.Equal(x, quill.Rejected, e.Outcome())
+		require.Equal(x, 2, e.Attempts)
+		x.deliver(0, "b")
+		require.Equal(x, []string{"b@-1:-1"}, x.log(0))
+		require.Zero(x, x.c.RequestCount(protocol.InitProducerID))
+	})
+}
+
+// A batch that is sent again has the same bytes as the first time (librdkafka issue 4736).
+func TestARetryIsByteIdentical(t *testing.T) {
+	for _, codec := range []quill.Compression{quill.CompressionNone, quill.CompressionGzip, quill.CompressionSnappy, quill.CompressionLZ4, quill.CompressionZstd} {
+		inLab(t, quilltest.Options{}, func(cfg *quill.Config) {
+			cfg.Compression, cfg.BatchSize, cfg.Linger = codec, 0, 10*time.Millisecond
+		}, func(x *lab) {
+			x.produce(quilltest.Fault{DisconnectAfter: true})
+			x.produce(quilltest.Fault{Skip: 1, Err: protocol.NotEnoughReplicas})
+			var last quill.Future
+			for i := range 50 {
+				last = x.send(0, fmt.Sprint("value", i))
+			}
+			x.delivered(last)
+			sent := x.wire(0)
+			require.Len(x, sent, 3)
+			require.Equal(x, sent[0].bytes, sent[1].bytes)
+			require.Equal(x, sent[0].bytes, sent[2].bytes)
+			require.Len(x, x.log(0), 50)
+		})
+	}
+}
+
+func TestAcks(t *testing.T) {
+	for _, acks := range []quill.Acks{quill.AcksAll, quill.AcksLeader, quill.AcksNone} {
+		inLab(t, quilltest.Options{}, func(cfg *quill.Config) { cfg.Acks = acks }, func(x *lab) {
+			for i := range 3 {
+				offset := x.deliver(0, fmt.Sprint(i))
+				if acks == quill.AcksNone {
+					require.EqualValues(x, -1, offset)
+				} else {
+					require.EqualValues(x, i, offset)
+				}
+			}
+			require.NoError(x, x.c.WaitRecords(x.Context(), "t", 3))
+		})
+	}
+}
+
+// With acks=0 a request is done when it is written: nothing tells that the node has refused it, but
+// the connection that the node closes is made anew (B56).
+func TestAcksNoneSurvivesRefusals(t *testing.T) {
+	inLab(t, quilltest.Options{}, func(cfg *quill.Config) { cfg.Acks = quill.AcksNone }, func(x *lab) {
+		x.produce(quilltest.Fault{Err: protocol.InvalidRecord, Skip: 2})
+		for i := range 10 {
+			x.deliver(0, fmt.Sprint(i))
+			time.Sleep(200 * time.Millisecond)
+		}
+		require.Len(x, x.log(0), 9)
+	})
+}
+
+// Java: SenderTest.testProducerBatchRetriesWhenPartitionLeaderChanges
+func TestANewLeaderEndsTheBackoffOnce(t *testing.T) {
+	inLab(t, quilltest.Options{}, func(cfg *quill.Config) { cfg.RetryBackoff, cfg.RetryBackoffMax = time.Second, time.Second }, func(x *lab) {
+		x.produce(quilltest.Fault{Err: protocol.NotEnoughReplicas, Skip: 1})
+		require.NoError(x, x.c.MoveLeader("t", 0, 2)) // nobody knows it yet, or the first send asks
+		x.deliver(0, "warm")
+		require.NoError(x, x.c.MoveLeader("t", 0, 3))
+		x.produce(quilltest.Fault{Err: protocol.NotEnoughReplicas, Nodes: []int32{3}})
+		start := time.Now()
+		x.deliver(0, "a")
+		// node 2: not the leader, tells the new one; node 3 at once: not enough replicas; node 3 again: waits
+		sent := x.wire(0)[1:]
+		require.GreaterOrEqual(x, len(sent), 3)
+		require.Equal(x, sent[0].at, start)
+		last := sent[len(sent)-1]
+		require.EqualValues(x, 3, last.node)
+		require.GreaterOrEqual(x, last.at.Sub(start), 800*time.Millisecond)
+	})
+}
+
+// Java: SenderTest.testWhenProduceResponseReturnsWithALeaderShipChangeErrorButNoNewLeaderInformation
+func TestALeaderChangeWithoutInformationAsksForMetadata(t *testing.T) {
+	inLab(t, quilltest.Options{Release: "3.3"}, nil, func(x *lab) { // no KIP-951 there
+		x.deliver(0, "a")
+		x.deliver(1, "b")
+		time.Sleep(time.Second)
+		before := x.c.RequestCount(protocol.Metadata)
+		require.NoError(x, x.c.MoveLeader("t", 0, 3))
+		start := time.Now()
+		moved, other := x.send(0, "c"), x.send(1, "d")
+		x.delivered(other)
+		require.Zero(x, time.Since(start), "the other partition does not wait")
+		x.delivered(moved)
+		require.Greater(x, x.c.RequestCount(protocol.Metadata), before)
+		require.EqualValues(x, 3, x.wire(0)[2].node)
+	})
+}
+
+// Java: SenderTest.testWhenProduceResponseReturnsWithALeaderShipChangeErrorAndNewLeaderInformation
+func TestALeaderChangeWithInformationNeedsNoMetadata(t *testing.T) {
+	inLab(t, quilltest.Options{}, nil, func(x *lab) {
+		x.deliver(0, "a")
+		time.Sleep(time.Second)
+		before := x.c.RequestCount(protocol.Metadata)
+		require.NoError(x, x.c.MoveLeader("t", 0, 3))
+		start := time.Now()
+		x.deliver(0, "b")
+		require.Zero(x, time.Since(start), "no back-off")
+		require.Equal(x, before, x.c.RequestCount(protocol.Metadata))
+		require.Equal(x, []string{"a@0:0", "b@0:1"}, x.log(0))
+	})
+}
+
+// Java: SenderTest.testMetadataTopicExpiry
+func TestAnIdleTopicIsForgotten(t *testing.T) {
+	asked := func(c *quilltest.Cluster) func() int64 {
+		i := c.Inject(quilltest.Fault{APIs: []protocol.APIKey{protocol.Metadata}, Topic: "t", Times: -1})
+		return i.Hits
+	}
+	inLab(t, quilltest.Options{}, func(cfg *quill.Config) {
+		cfg.MetadataMaxAge, cfg.MetadataMaxIdle = 2*time.Second, 10*time.Second
+	}, func(x *lab) {
+		n := asked(x.c)
+		for range 20 {
+			x.deliver(0, "a")
+			time.Sleep(time.Second)
+		}
+		require.GreaterOrEqual(x, n(), int64(8), "refreshed while used")
+		time.Sleep(15 * time.Second)
+		before := n()
+		time.Sleep(time.Minute)
+		require.Equal(x, before, n(), "forgotten")
+		x.deliver(0, "b")
+		require.Greater(x, n(), before)
+	})
+}
+
+// Java: SenderTest.testNodeLatencyStats
+func TestKeylessRecordsAvoidANodeThatTakesNothing(t *testing.T) {
+	inLab(t, quilltest.Options{}, func(cfg *quill.Config) {
+		cfg.PartitionerAvailabilityTimeout, cfg.MaxInFlightRequestsPerConnection = 200*time.Millisecond, 1
+	}, func(x *lab) {
+		x.deliver(0, "a")
+		x.deliver(1, "b")
+		require.NoError(x, x.c.PauseNode(1))
+		x.send(0, "held")
+		x.send(0, "waits")
+		time.Sleep(time.Second)
+		for i := range 50 {
+			x.p.SendFunc(x.Context(), quill.Record[string, string]{Topic: "t", Partition: quill.PartitionID{}, Value: fmt.Sprint(i)}, func(quill.RecordMetadata, error) {})
+			time.Sleep(10 * time.Millisecond)
+		}
+		after := len(x.log(1))
+		require.Greater(x, after, 40, "the other node has nearly all")
+		require.NoError(x, x.c.ResumeNode(1))
+	})
+}
+
+// Java: SenderTest.testDefaultErrorMessage
+// Java: SenderTest.testCustomErrorMessage
+func TestTheBrokersOwnWordsReachTheCaller(t *testing.T) {
+	inLab(t, quilltest.Options{}, nil, func(x *lab) {
+		x.produce(quilltest.Fault{Err: protocol.InvalidRequest})
+		e := x.failed(x.send(0, "a"))
+		require.Contains(x, e.Error(), protocol.InvalidRequest.Message())
+		x.produce(quilltest.Fault{Err: protocol.InvalidRequest, ErrMessage: "told by the broker"})
+		e = x.failed(x.send(0, "b"))
+		require.Contains(x, e.Error(), "told by the broker")
+		require.Equal(x, "told by the broker", e.Detail)
+	})
+}
+
+// Java: SenderTest.testRecordErrorPropagatedToApplication
+func TestOnlyNamedRecordsAreToBlame(t *testing.T) {
+	inLab(t, quilltest.Options{}, func(cfg *quill.Config) { cfg.BatchSize, cfg.Linger = 0, 10*time.Millisecond }, func(x *lab) {
+		x.produce(quilltest.Fault{RecordErrors: map[int32]string{0: "first", 2: "third", 3: ""}})
+		var all []quill.Future
+		for i := range 5 {
+			all = append(all, x.send(0, fmt.Sprint(i)))
+		}
+		for i, f := range all {
+			e := x.failed(f)
+			require.Equal(x, quill.Rejected, e.Outcome())
+			require.ErrorIs(x, e, protocol.InvalidRecord)
+			switch i {
+			case 0, 2, 3:
+				require.ErrorIs(x, e, quill.ErrInvalidRecord)
+				require.Equal(x, []string{"first", "", "third", ""}[i], e.Detail)
+			default:
+				require.ErrorIs(x, e, quill.ErrBatchRejected)
+			}
+		}
+		x.deliver(0, "next")
+		require.Equal(x, []string{"next@0:0"}, x.log(0), "the numbers of the refused batch are free")
+	})
+}
+
+// closeNow closes the producer without time to drain.
+func (x *lab) closeNow() error {
+	ctx, cancel := context.WithCancel(x.Context())
+	cancel()
+	return x.p.Close(ctx)
+}
