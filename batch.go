@@ -60,6 +60,7 @@ type batch struct {
 	renumber     bool // on the wire, but known to come after a gap: gets new sequences when it is back
 	onWire       bool // in a request that has not come back
 	maybeWritten bool // an attempt may have reached the log
+	lost         bool // the answer to an attempt did not come: a copy may still arrive
 	refused      bool // a broker answered an attempt with an error
 	decided      bool // its records' fate is settled; only the wire may still hold it
 	inLine       bool // it left once, and waits in its partition's line to be told

@@ -361,7 +361,7 @@ func TestTimestampsAreKeptWhateverTheirOrder(t *testing.T) {
 			}
 			h, records := r.sealed(r.drainOne(0))
 			require.EqualValues(t, 1000, h.BaseTimestamp)
-			require.EqualValues(t, 1<<40, h.MaxTimestamp)
+			require.Equal(t, int64(1<<40), h.MaxTimestamp)
 			for i, record := range records {
 				require.Equal(t, times[i], h.BaseTimestamp+record.TimestampDelta)
 				require.Equal(t, "key", string(record.Key))

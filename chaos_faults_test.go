@@ -69,7 +69,11 @@ func (x *chaos) produceFault(r *rand.Rand) quilltest.Fault {
 	if x.forgetful {
 		lossy = 0
 	}
-	switch n := r.IntN(8 + lossy); n {
+	n := r.IntN(8 + lossy)
+	if lossy > 0 && (n == 2 || n == 3) {
+		n = 0 // what is in a batch is refused each time or never; a copy that got lost might pass here
+	}
+	switch n {
 	case 0, 1:
 		f.Err = pick(r, protocol.NotEnoughReplicas, protocol.NotLeaderOrFollower, protocol.UnknownTopicOrPartition, protocol.KafkaStorageError,
 			protocol.LeaderNotAvailable, protocol.CorruptMessage, protocol.RequestTimedOut, protocol.ThrottlingQuotaExceeded)

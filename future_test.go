@@ -67,7 +67,7 @@ func TestAFailedFutureIsDone(t *testing.T) {
 
 func TestOffsetsNearTheEndAreUnknownNotNegative(t *testing.T) {
 	r := &result{fate: fate{baseOffset: math.MaxInt64, logAppendTime: -1}, meta: make([]recordMeta, 2)}
-	require.EqualValues(t, math.MaxInt64, r.metadata(0).Offset)
+	require.Equal(t, int64(math.MaxInt64), r.metadata(0).Offset)
 	require.EqualValues(t, -1, r.metadata(1).Offset)
 }
 

@@ -2,6 +2,7 @@ package quill
 
 import (
 	"math"
+	"slices"
 	"time"
 
 	"github.com/quill-kafka/quill/internal/invariant"
@@ -60,6 +61,7 @@ type sequences struct {
 	inFlight  []*batch // batches with a sequence and no settled fate, in the order of their sequences
 	gap       bool     // a sequence will never be written: a new epoch is due
 	unsure    bool     // a batch was given up that may be in the log
+	late      bool     // it may not be yet, but still arrive
 }
 
 // noSequences is the state of a partition that nothing was sent to.
@@ -79,6 +81,9 @@ func (i *idempotence) mayDrain(p *sequences, b *batch) bool {
 	}
 	if len(p.inFlight) == 0 {
 		return true
+	}
+	if slices.ContainsFunc(p.inFlight, func(f *batch) bool { return f.decided }) {
+		return false // one that expired on the wire: see first whether it was written
 	}
 	return p.known && !p.gap && !p.unsure && p.id == i.id && p.epoch == i.epoch &&
 		len(p.inFlight) < maxInFlightPerPartition && !p.inFlight[len(p.inFlight)-1].renumber
@@ -145,7 +150,7 @@ func (p *sequences) settle(b *batch, v verdict) {
 			p.lastAcked = b.lastSequence()
 		}
 		if at == 0 && len(later) == 0 && p.next == protocol.IncrementSequence(b.lastSequence(), 1) {
-			p.unsure = false // it was accepted, so all before it were
+			p.unsure, p.late = false, false // it was accepted, so all before it were
 		}
 	case v.gap && !v.newEpoch && len(later) == 0 && p.next == protocol.IncrementSequence(b.lastSequence(), 1) && !p.gap:
 		p.next = b.baseSequence // nothing came after it: its numbers are free again
@@ -155,6 +160,7 @@ func (p *sequences) settle(b *batch, v verdict) {
 		return
 	case v.unsure:
 		p.unsure = true
+		p.late = p.late || b.lost && !v.barred
 	}
 	p.inFlight = append(p.inFlight[:at], later...)
 }
@@ -206,6 +212,6 @@ func (p *sequences) unnumber(b *batch) {
 
 // forgetIdentity takes the sequence of a batch that is known not to be in the log.
 func (b *batch) forgetIdentity() {
-	b.sequenced, b.renumber, b.maybeWritten = false, false, false
+	b.sequenced, b.renumber, b.maybeWritten, b.lost = false, false, false, false
 	b.producerID, b.producerEpoch, b.baseSequence = -1, -1, -1
 }

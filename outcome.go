@@ -33,6 +33,7 @@ type facts struct {
 	records     int32
 	head        bool // the first batch of its partition in flight: nothing earlier is unsettled
 	passed      bool // a later batch of the same epoch was accepted: this one must be in the log
+	doubt       bool // copies of it and of one before it that was given up may still arrive
 	logStartOff int64
 	wasMaybe    bool // an earlier attempt may be in the log
 }
@@ -53,7 +54,9 @@ type verdict struct {
 	written  bool // the records are in the log
 	// unsure: the batch is given up while it may be in the log. Whether its sequences are used up is
 	// not known until a later batch is answered.
-	unsure  bool
+	unsure bool
+	// barred: unsure, but the broker refused what is in it: it would refuse any other copy too.
+	barred  bool
 	offsets bool // actAccept: the answer's offset counts (not so for a duplicate)
 	fatal   bool // the producer can't go on
 }
@@ -87,7 +90,7 @@ func decide(f facts) verdict {
 	}
 	// Given up: what follows in the partition depends on whether its sequences were used.
 	if f.idempotent {
-		v.gap, v.unsure = !v.maybe, v.maybe
+		v.gap, v.unsure, v.barred = !v.maybe, v.maybe, refusesContent(f.code)
 	}
 	return v
 }
@@ -99,6 +102,10 @@ func decide(f facts) verdict {
 // state): the batch and all after it are not in the log and start again under a new epoch (KIP-360).
 // For any other batch the complaint only says that an earlier one is missing: wait for that one.
 //
+// One case is not clear: an earlier batch was given up while a copy of it may still be on its way (a
+// node that was frozen, say), and so may a copy of this one. The first would let the second in, so
+// this one is not renumbered. It is asked for again under its old numbers until it expires.
+//
 // A batch that later ones have passed is in the log, since each follows the one before without a gap.
 // The broker just remembers the last five only, and this one was sent again after them.
 func decideSequence(f facts, v verdict) verdict {
@@ -106,16 +113,17 @@ func decideSequence(f facts, v verdict) verdict {
 		return verdict{act: acceptOr(f.decided), written: true}
 	}
 	v.refresh = false
-	v.newEpoch = f.head
+	missing := f.head && !f.doubt
+	v.newEpoch = missing
 	switch {
 	case f.decided || !f.mayRetry:
 		v.act = actFail
 		if f.decided {
 			v.act = actForget
 		}
-		v.gap, v.maybe = f.head, f.wasMaybe && !f.head
+		v.gap, v.maybe = missing, f.wasMaybe && !missing
 		v.unsure = !v.gap
-	case f.head && (f.code != protocol.UnknownProducerID || f.logStartOff >= 0):
+	case missing && (f.code != protocol.UnknownProducerID || f.logStartOff >= 0):
 		v.act, v.gap, v.resequence, v.maybe = actRetry, true, true, false
 	default:
 		v.act, v.newEpoch = actRetry, false
@@ -144,6 +152,16 @@ func leavesDoubt(f facts) bool {
 		return true // also if the leader lost the partition while the appended batch waited for its replicas (DelayedProduce)
 	}
 	return !f.code.Known()
+}
+
+// refusesContent lists the answers that are about what is in a batch, and so the same for each copy.
+func refusesContent(code protocol.ErrorCode) bool {
+	switch code {
+	case protocol.MessageTooLarge, protocol.RecordListTooLarge, protocol.InvalidRecord, protocol.InvalidTimestamp,
+		protocol.UnsupportedForMessageFormat, protocol.UnsupportedCompressionType:
+		return true
+	}
+	return false
 }
 
 // fatalForProducer lists the answers to an idempotent Produce after which nothing can be sent.

@@ -240,6 +240,36 @@ func TestExpiredInFlightKeepsItsBuffer(t *testing.T) {
 	})
 }
 
+// A batch that may be in the log is not renumbered while a copy of one before it may still arrive and
+// let its own copy in: here both lie in a frozen node's connection that the producer has left.
+func TestLateCopiesBehindAGivenUpBatchMakeNoDuplicate(t *testing.T) {
+	inLab(t, quilltest.Options{}, func(cfg *quill.Config) {
+		cfg.RequestTimeout, cfg.DeliveryTimeout, cfg.ReconnectBackoff = time.Second, 2*time.Second, 10*time.Millisecond
+	}, func(x *lab) {
+		x.deliver(0, "a")
+		x.produce(quilltest.Fault{Delay: 2200 * time.Millisecond}) // the first connection is slow to read on
+		b := x.send(0, "b")
+		time.Sleep(300 * time.Millisecond)
+		c := x.send(0, "c")
+		x.produce(quilltest.Fault{DropRequest: true}) // b's second attempt gets lost
+		x.expired(b, quill.MaybeWritten)
+		m, err := c.Wait(x.Context())
+		if err == nil {
+			require.EqualValues(x, 2, m.Offset)
+		} else {
+			x.expired(c, quill.MaybeWritten)
+		}
+		time.Sleep(time.Minute)
+		copies := 0
+		for _, r := range logged(x.T, x.c, "t", 0) {
+			if string(r.Value) == "c" {
+				copies++
+			}
+		}
+		require.LessOrEqual(x, copies, 1)
+	})
+}
+
 // Sequences of a batch that was given up although it may be in the log are not used again: new
 // records would be taken for copies of the old (KAFKA-14397, franz-go issue 1217).
 func TestALateCopyDoesNotSwallowANewRecord(t *testing.T) {

@@ -26,6 +26,7 @@ var budgets = []budget{
 		at:   startsGoroutine,
 		known: map[string]int{
 			"engine.go newEngine":                 2, // dispatcher and sender, which engine.close waits for
+			"closing.go engine.close":             1, // what is left of a Close in a callback
 			"clock.go coarseClock.read":           1, // the ticker while sends are many
 			"network/lifecycle.go Client.connect": 1, // a connection, whose end it posts
 			"network/conn.go conn.run":            1, // its reader
@@ -58,7 +59,7 @@ var budgets = []budget{
 			"clock.go coarseClock.tick":         1,
 			"bufferpool.go bufferPool.allocate": 1, // a Send that waits
 			"engine.go engine.awaitTopic":       1,
-			"engine.go engine.close":            2, // a Close whose time is over
+			"closing.go awaitClosed":            1, // a Close whose time is over
 		},
 	},
 }

@@ -1,0 +1,173 @@
+package quill
+
+import (
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"github.com/quill-kafka/quill/internal/message"
+	"github.com/quill-kafka/quill/metadata"
+	"github.com/quill-kafka/quill/network"
+	"github.com/quill-kafka/quill/protocol"
+)
+
+// What the sender asks the cluster for itself: metadata, and its producer id.
+
+// askMetadata sends a Metadata request when one is due. It returns when to try next.
+func (s *sender) askMetadata(now time.Time) time.Time {
+	at, ok := s.refresh.due()
+	if !ok || at.After(now) {
+		return at
+	}
+	id, ok, retryAt := s.client.LeastLoaded(now)
+	if s.refresh.trouble.IsZero() && !ok {
+		s.refresh.trouble = now
+	}
+	if s.cfg.rebootstrap && !s.bootstrapping && (!ok && !s.anyConnected() || s.refresh.stuck(now)) {
+		s.rebootstrap(now)
+		return now
+	}
+	if !ok {
+		s.refresh.board.note(s.client.Trouble())
+		return retryAt
+	}
+	if !s.client.Ready(id, now) {
+		s.refresh.board.note(s.client.Trouble())
+		return s.client.CanRetryAt(id, now)
+	}
+	s.client.Send(id, s.refresh.request(now), now)
+	return time.Time{}
+}
+
+// anyConnected reports whether some node has a connection, be it too busy for another request now.
+func (s *sender) anyConnected() bool {
+	for n := range s.snapshot.Nodes() {
+		if s.client.Connected(n.ID) {
+			return true
+		}
+	}
+	return false
+}
+
+// rebootstrap begins again with the bootstrap servers: no known node can be reached (KIP-899), none
+// answered for too long, or the cluster asks for it (KIP-1102).
+func (s *sender) rebootstrap(now time.Time) {
+	s.bootstrapping = true
+	s.refresh.trouble = time.Time{}
+	s.client.Rebootstrap(now)
+}
+
+// finishMetadata takes in the answer to a Metadata request.
+func (s *sender) finishMetadata(r *network.Request, now time.Time) {
+	if r.Err != nil {
+		s.logger.Debug("metadata request failed", "node", r.Node, "err", r.Err)
+		s.refresh.failed(r.Err, now)
+		return
+	}
+	next, rebootstrap := s.refresh.answered(r, now)
+	if rebootstrap && s.cfg.rebootstrap {
+		s.rebootstrap(now)
+		return
+	}
+	s.adopt(next, now)
+	if len(s.leaderless) > 0 && !s.refresh.all {
+		s.refresh.all = true // still nowhere to send some records: look again, later and later
+		s.refresh.pause(now)
+	}
+}
+
+// adopt makes next the picture that the sender acts on.
+func (s *sender) adopt(next *metadata.Snapshot, now time.Time) {
+	if next == s.snapshot && !s.bootstrapping || next.Empty() {
+		return
+	}
+	s.snapshot, s.bootstrapping = next, false
+	s.client.SetNodes(next.Nodes())
+	s.lookAgain(now)
+}
+
+// applyHints takes in the leaders that produce answers told (KIP-951).
+func (s *sender) applyHints(now time.Time) {
+	if len(s.changes) == 0 {
+		return
+	}
+	next := s.snapshot.WithLeaders(s.changes, s.hints)
+	s.changes, s.hints = s.changes[:0], s.hints[:0]
+	if next == s.snapshot {
+		return
+	}
+	for name, t := range s.refresh.topics {
+		if info, ok := next.Topic(name); ok && info.Err == nil {
+			t.setInfo(info)
+		}
+	}
+	s.refresh.board.post(next, nil)
+	s.adopt(next, now)
+}
+
+// askProducerID sends an InitProducerId request when the producer needs an id.
+func (s *sender) askProducerID(now time.Time) time.Time {
+	i := &s.idem
+	if !i.on || i.state == idReady || i.state == idAsked || s.snapshot.Empty() || s.aborting != nil {
+		return time.Time{}
+	}
+	if i.retryAt.After(now) {
+		return i.retryAt
+	}
+	id, ok, retryAt := s.client.LeastLoaded(now)
+	if !ok {
+		return retryAt
+	}
+	if !s.client.Ready(id, now) {
+		return s.client.CanRetryAt(id, now)
+	}
+	req := &message.InitProducerIDRequest{}
+	req.Reset()
+	req.TransactionTimeoutMs = int32(s.cfg.transactionTimeout.Milliseconds())
+	s.client.Send(id, &network.Request{Exchange: &network.Message{Request: req, Response: &message.InitProducerIDResponse{}}, Tag: tagInitProducerID}, now)
+	i.state = idAsked
+	return time.Time{}
+}
+
+// finishProducerID takes in the answer to InitProducerId.
+func (s *sender) finishProducerID(r *network.Request, now time.Time) {
+	resp := r.Exchange.(*network.Message).Response.(*message.InitProducerIDResponse)
+	i := &s.idem
+	err := r.Err
+	if err == nil && resp.ErrorCode != protocol.None {
+		err = resp.ErrorCode
+	}
+	if err == nil && (resp.ProducerID < 0 || resp.ProducerEpoch < 0) {
+		err = protocol.UnknownServerError
+	}
+	if err == nil {
+		*i = idempotence{on: true, state: idReady, id: resp.ProducerID, epoch: resp.ProducerEpoch, bumps: i.bumps}
+		s.logger.Info("producer id", "producer_id", i.id, "producer_epoch", i.epoch, "node", r.Node)
+		return
+	}
+	i.state = idNone
+	i.retryAt = now.Add(s.retry.Next(i.attempts, rand.Float64))
+	i.attempts++
+	s.logger.Warn("producer id not received", "node", r.Node, "err", err)
+	code, answered := errors.AsType[protocol.ErrorCode](err)
+	switch {
+	case errors.Is(err, network.ErrUnsupportedVersion):
+		s.fatal(&Error{Op: "get a producer id", Kind: ErrUnsupportedVersion, Class: ErrFatal, Partition: -1, Node: r.Node, Cause: err,
+			Reason: "the cluster has no idempotence; set enable.idempotence=false for it"})
+	case code == protocol.ClusterAuthorizationFailed: // may heal: what waits now fails, later sends ask again
+		for b := s.acc.oldest(); b != nil; b = s.acc.oldest() {
+			s.giveUp(b, s.describe(b, &Error{Op: "get a producer id", Code: code, Partition: -1, Node: r.Node}, now), now)
+		}
+	case answered && !code.Retriable() && code != protocol.UnknownServerError:
+		s.fatal(&Error{Op: "get a producer id", Code: code, Class: ErrFatal, Partition: -1, Node: r.Node})
+	}
+}
+
+// fatal ends the producer's usefulness: everything incomplete and all later sends fail with err.
+func (s *sender) fatal(err *Error) {
+	if s.aborting == nil {
+		s.logger.Error("producer cannot go on", "err", err)
+		s.aborting = err
+		s.onFatal(err)
+	}
+}

@@ -1,0 +1,174 @@
+package quill
+
+// The batches that have no fate yet, linked by age, and the batch objects that wait to be used
+// again. Flush lists them, expiry and a forced Close take the oldest, over and over.
+
+// newBatch takes a batch from those that are done, or makes one.
+func (a *accumulator) newBatch() *batch {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if last := len(a.free) - 1; last >= 0 {
+		b := a.free[last]
+		a.free[last] = nil
+		a.free = a.free[:last]
+		return b
+	}
+	return &batch{res: &result{fate: noFate}}
+}
+
+// recycle keeps a finished batch, and its result if nobody else can see that, for the next one.
+func (a *accumulator) recycle(b *batch) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.untellLocked(b)
+	res := b.res
+	if res.shared || res.flushed || cap(res.meta) > maxKeptMeta {
+		res = &result{fate: noFate}
+	} else {
+		res.reset()
+	}
+	b.reset(res)
+	if len(a.free) < maxKeptBatches {
+		a.free = append(a.free, b)
+	}
+}
+
+const (
+	maxKeptBatches = 4096
+	maxKeptMeta    = 64 << 10
+)
+
+// enlist adds a new batch to the list of those that have no outcome. It is false after end.
+func (a *accumulator) enlist(b *batch) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.ended {
+		return false
+	}
+	b.flushMark = a.flushMark
+	a.linkLocked(b, a.last)
+	return true
+}
+
+// end makes the list final if it is empty, and reports whether it is. An append that was let in just
+// before the producer closed may still come; it either is in the list before, or fails.
+func (a *accumulator) end() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.ended = a.ended || a.incomplete == 0
+	return a.ended
+}
+
+// linkLocked links b in after prev (nil: at the head).
+//
+// +checklocks:a.mu
+func (a *accumulator) linkLocked(b, prev *batch) {
+	next := a.first
+	if prev != nil {
+		next = prev.next
+		prev.next = b
+	} else {
+		a.first = b
+	}
+	if next != nil {
+		next.prev = b
+	} else {
+		a.last = b
+	}
+	b.prev, b.next, b.listed = prev, next, true
+	a.incomplete++
+}
+
+// delist removes a batch whose outcome is decided and about to be told. The parts of a split batch
+// take its place.
+func (a *accumulator) delist(b *batch, parts ...*batch) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	prev := b.prev
+	if b.prev != nil {
+		b.prev.next = b.next
+	} else {
+		a.first = b.next
+	}
+	if b.next != nil {
+		b.next.prev = b.prev
+	} else {
+		a.last = b.prev
+	}
+	b.prev, b.next, b.listed = nil, nil, false
+	a.incomplete--
+	if len(parts) == 0 {
+		a.tellLocked(b)
+	}
+	for _, part := range parts {
+		part.flushMark, part.res.flushed = b.flushMark, b.res.flushed
+		a.linkLocked(part, prev)
+		prev = part
+	}
+}
+
+// tellLocked notes that b goes to the dispatcher.
+//
+// +checklocks:a.mu
+func (a *accumulator) tellLocked(b *batch) {
+	b.next, b.told = a.telling, true
+	if b.next != nil {
+		b.next.prev = b
+	}
+	a.telling = b
+}
+
+// untellLocked notes that the dispatcher is through with b, if it ever had it.
+//
+// +checklocks:a.mu
+func (a *accumulator) untellLocked(b *batch) {
+	if !b.told {
+		return
+	}
+	if b.prev != nil {
+		b.prev.next = b.next
+	} else {
+		a.telling = b.next
+	}
+	if b.next != nil {
+		b.next.prev = b.prev
+	}
+	b.prev, b.next, b.told = nil, nil, false
+}
+
+// beginFlush makes every batch that is now incomplete ready, and returns the results to wait for:
+// theirs, and those whose callbacks may not have run yet.
+func (a *accumulator) beginFlush() []*result {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.flushMark++
+	results := make([]*result, 0, a.incomplete)
+	for _, list := range [...]*batch{a.telling, a.first} {
+		for b := list; b != nil; b = b.next {
+			b.res.flushed = true // under the lock that recycle takes before the result could be used again
+			results = append(results, b.res)
+		}
+	}
+	return results
+}
+
+// oldest is the incomplete batch that was opened first, or nil.
+func (a *accumulator) oldest() *batch {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.first
+}
+
+// count of incomplete batches.
+func (a *accumulator) count() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.incomplete
+}
+
+// mark is the number of flushes begun: batches opened under a smaller one are wanted at once.
+func (a *accumulator) mark() int64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.flushMark
+}
