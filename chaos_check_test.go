@@ -85,6 +85,8 @@ func (x *chaos) readLog() chaosLog {
 }
 
 // checkOneLocked checks one record.
+//
+// +checklocks:x.mu
 func (x *chaos) checkOneLocked(name string, s *sent, log chaosLog) {
 	if s.completed != 1 {
 		x.faultLocked("%s has %d outcomes", name, s.completed)
@@ -122,6 +124,8 @@ func (x *chaos) checkOneLocked(name string, s *sent, log chaosLog) {
 }
 
 // checkFailedLocked checks a record that failed; at is where it is all the same.
+//
+// +checklocks:x.mu
 func (x *chaos) checkFailedLocked(name string, s *sent, at []place) {
 	e, ok := errors.AsType[*quill.Error](s.err)
 	switch {

@@ -113,9 +113,12 @@ type chaos struct {
 	abrupt     bool     // Close gets little time
 	world      chan int // a token per goroutine: whoever has all of them runs alone
 
-	mu     sync.Mutex
+	mu sync.Mutex // guards the records in the ledger too, while goroutines run
+	// +checklocks:mu
 	ledger [][]*sent // per goroutine, in the order of sending
-	last   map[string]int
+	// +checklocks:mu
+	last map[string]int // per goroutine and partition, the last record called back
+	// +checklocks:mu
 	faults []string
 }
 
@@ -242,6 +245,7 @@ func (x *chaos) fault(format string, args ...any) {
 	x.faultLocked(format, args...)
 }
 
+// +checklocks:x.mu
 func (x *chaos) faultLocked(format string, args ...any) {
 	if len(x.faults) < 12 {
 		x.faults = append(x.faults, fmt.Sprintf(format, args...))

@@ -35,6 +35,10 @@
 //
 //   - A sequence is never given to another batch while a batch may be in the log under it. Java does
 //     so in two cases (KAFKA-14397, KAFKA-14034) and can write twice or drop.
+//   - The first batch of a partition under a producer id and epoch travels alone, because a broker takes
+//     any sequence from a producer it does not know, and order could be lost. Java sends up to five.
+//   - A batch that was lost behind another one that was given up unsettled is never sent under new
+//     sequences; it is asked for under its old ones until it expires. Java renumbers and can write twice.
 //   - A Send that waits for memory makes lingering batches go at once. Java sits the linger out.
 //   - Flush, Close and Send in a callback never deadlock: they return an error instead of waiting
 //     for themselves. Close returns by its deadline even if a callback blocks.

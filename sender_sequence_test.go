@@ -308,7 +308,7 @@ func TestTheLastEpochIsFollowedByANewProducerID(t *testing.T) {
 		lastEpoch(x, 1, 1)
 		x.deliver(0, "a")
 		for _, value := range []string{"b", "c"} {
-			x.produce(quilltest.Fault{Err: protocol.OutOfOrderSequenceNumber})
+			x.produce(quilltest.Fault{Topic: "t", Partitions: []int32{0}, Err: protocol.OutOfOrderSequenceNumber})
 			gap, other := x.send(0, value), x.send(1, value)
 			x.delivered(gap)
 			x.delivered(other)
