@@ -22,12 +22,24 @@ type dispatcher struct {
 	calling atomic.Bool  // a callback may be running
 	done    chan struct{}
 
+	// The goroutine's own, here because another one goes on with it if a callback ends the first.
+	batches []*batch
+	at      place
+
 	mu sync.Mutex
 	// +checklocks:mu
 	queue []*batch
 	// +checklocks:mu
 	closed bool
 	bell   chan struct{} // capacity 1
+}
+
+// place is how far the dispatcher is.
+type place struct {
+	batch  int   // in batches
+	run    int   // in the batch's runs
+	first  int32 // the run's first record
+	record int32 // the next record
 }
 
 func newDispatcher(a *accumulator, logger *slog.Logger) *dispatcher {
@@ -57,22 +69,31 @@ func (d *dispatcher) close() {
 	d.kick()
 }
 
-// run is the goroutine. It ends after close.
+// run is the goroutine. It ends after close. If a callback ends it (runtime.Goexit, which t.FailNow
+// calls), another goes on where it was.
 func (d *dispatcher) run() {
-	defer close(d.done)
+	ended := false
+	defer func() {
+		if ended {
+			close(d.done)
+			return
+		}
+		go d.run()
+	}()
 	d.id.Store(goroutineID())
-	var batches []*batch
 	for {
+		for d.at.batch < len(d.batches) {
+			d.deliver(d.batches[d.at.batch])
+			d.batches[d.at.batch] = nil
+			d.at.batch++
+		}
 		d.mu.Lock()
-		batches, d.queue = d.queue, batches[:0]
+		d.batches, d.queue = d.queue, d.batches[:0]
 		closed := d.closed
 		d.mu.Unlock()
-		for i, b := range batches {
-			batches[i] = nil
-			d.deliver(b)
-		}
-		if len(batches) == 0 {
-			if closed {
+		d.at = place{}
+		if len(d.batches) == 0 {
+			if ended = closed; ended {
 				return
 			}
 			<-d.bell
@@ -80,42 +101,40 @@ func (d *dispatcher) run() {
 	}
 }
 
-// deliver tells the records of b their fate.
+// deliver tells the records of b their fate, those from d.at on.
 func (d *dispatcher) deliver(b *batch) {
 	res := b.res
-	i := int32(0)
-	for _, run := range res.runs {
-		end := i + run.n
-		for run.fn != nil && i < end {
-			i = d.callFrom(res, run.fn, i, end)
+	for ; d.at.run < len(res.runs); d.at.run++ {
+		run := &res.runs[d.at.run]
+		end := d.at.first + run.n
+		for run.fn != nil && d.at.record < end {
+			d.callUntil(res, run.fn, end)
 		}
-		i = end
+		d.at.first, d.at.record = end, end
 	}
 	res.release()
 	b.drop(d.acc)
+	d.at = place{batch: d.at.batch}
 }
 
-// callFrom runs the callback of the records i to end. A panic in it is logged and ends the series
-// early: next is the record to go on with.
-func (d *dispatcher) callFrom(res *result, fn Callback, i, end int32) (next int32) {
-	next = i
+// callUntil runs the callback of the records from d.at to end. A panic in it is logged and ends the
+// series early.
+func (d *dispatcher) callUntil(res *result, fn Callback, end int32) {
 	d.calling.Store(true)
 	defer d.calling.Store(false)
-	defer d.recovered(res, &next)
-	for next < end {
-		at := next
-		next++
+	defer d.recovered(res)
+	for d.at.record < end {
+		at := d.at.record
+		d.at.record++
 		m, err := res.outcome(at)
 		fn(m, err)
 	}
-	return next
 }
 
-// recovered is to be deferred directly: it logs a panic of the callback of record *next - 1.
-func (d *dispatcher) recovered(res *result, next *int32) {
+// recovered is to be deferred directly: it logs a panic of the callback that ran last.
+func (d *dispatcher) recovered(res *result) {
 	if p := recover(); p != nil {
-		m := res.metadata(*next - 1)
-		d.logPanic(m, p)
+		d.logPanic(res.metadata(d.at.record-1), p)
 	}
 }
 

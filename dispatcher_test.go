@@ -2,6 +2,7 @@ package quill
 
 import (
 	"log/slog"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -116,5 +117,25 @@ func TestTheDispatcherEmptiesItsQueueBeforeItEnds(t *testing.T) {
 		}
 		stop()
 		require.Equal(t, 5, calls)
+	})
+}
+
+func TestACallbackThatEndsItsGoroutineHarmsNobody(t *testing.T) {
+	withRig(t, func(s *settings) { s.linger = 0 }, func(t *testing.T, r *rig) {
+		defer r.runDispatcher()()
+		var offsets []int64
+		note := func(m RecordMetadata, _ error) {
+			offsets = append(offsets, m.Offset)
+			if m.Offset%10 == 1 {
+				runtime.Goexit() // as t.FailNow does
+			}
+		}
+		f := r.concluded(0, 10, note, note, note)
+		g := r.concluded(0, 20, note)
+		r.s.dispatch.kick()
+		synctest.Wait()
+		require.Equal(t, []int64{10, 11, 12, 20}, offsets)
+		require.True(t, f.Done())
+		require.True(t, g.Done())
 	})
 }

@@ -27,6 +27,7 @@ var budgets = []budget{
 		known: map[string]int{
 			"engine.go newEngine":                 2, // dispatcher and sender, which engine.close waits for
 			"closing.go engine.close":             1, // what is left of a Close in a callback
+			"dispatcher.go dispatcher.run":        1, // its successor, if a callback ends it
 			"clock.go coarseClock.read":           1, // the ticker while sends are many
 			"network/lifecycle.go Client.connect": 1, // a connection, whose end it posts
 			"network/conn.go conn.run":            1, // its reader
