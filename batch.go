@@ -67,7 +67,6 @@ type batch struct {
 	isSplit      bool
 	epochAtSend  int32 // leader epoch of the last attempt, -1 none
 	nodeAtSend   int32
-	sentAt       time.Time
 
 	// Identity on the wire: written by the sender while off the wire, read by the writer.
 	producerID    int64

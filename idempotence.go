@@ -45,10 +45,9 @@ type idempotence struct {
 type idState uint8
 
 const (
-	idNone    idState = iota // none: ask for one when there is something to send
-	idAsked                  // asked for
-	idReady                  // have one
-	idRefused                // the cluster refused; ask again after retryAt
+	idNone  idState = iota // none: ask for one when there is something to send
+	idAsked                // asked for
+	idReady                // have one
 )
 
 // sequences is the idempotence state of one partition.

@@ -176,7 +176,6 @@ func (s *sender) send(n *nodeOut, r *produceRequest, now time.Time) {
 	for _, b := range r.batches {
 		b.attempts++
 		b.onWire = true
-		b.sentAt = now
 	}
 	r.Exchange, r.NoAnswer = r, r.acks == 0
 	s.client.Send(n.id, &r.Request, now)

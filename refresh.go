@@ -32,8 +32,7 @@ type refresher struct {
 	unknown          map[string]*topicState // of these, the ones without metadata yet
 	all              bool                   // a refresh of all topics is wanted
 	inFlight         bool
-	failures         int // requests without progress in a row
-	lastAt           time.Time
+	failures         int       // requests without progress in a row
 	refreshedAt      time.Time // last full refresh that worked
 	trouble          time.Time // since when no refresh worked although wanted; zero: no trouble
 	notBefore        time.Time
@@ -162,7 +161,7 @@ func (r *refresher) request(now time.Time) *network.Request {
 			r.asked = append(r.asked, t)
 		}
 	}
-	r.inFlight, r.lastAt = true, now
+	r.inFlight = true
 	if full {
 		r.all = false
 	}

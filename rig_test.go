@@ -168,7 +168,6 @@ func (r *rig) drain(node int32) []*batch {
 	for _, b := range req.batches {
 		b.attempts++
 		b.onWire = true
-		b.sentAt = time.Now()
 	}
 	req.Exchange, req.Node, req.Version = req, node, message.ProduceMaxVersion
 	r.sent[node] = append(r.sent[node], req)
