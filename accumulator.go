@@ -96,6 +96,8 @@ type partitionQueue struct {
 	hint int64 // when the sender should look, for an event not told yet; noHint: none
 	// +checklocks:mu
 	numbers int64 // last batch number given
+	// +checklocks:mu
+	crowded int32 // sticky records that found the lock taken, since the last batch was closed
 
 	out partitionOut // the sender's alone
 }
@@ -202,44 +204,51 @@ func (t *topicState) busy() bool {
 func (t *topicState) queue(p int32) *partitionQueue { return (*t.queues.Load())[p] }
 
 // append adds the record to partition q's open batch, opening one if need be. It may wait for
-// memory (in line, until limit or ctx's end; limit nil: it does not wait). With sticky set it
-// returns errMoved, having done nothing, when the topic's sticky partition is no longer q's.
-func (a *accumulator) append(ctx context.Context, q *partitionQueue, in *appendInput, sticky bool, limit *blockLimit) (position, error) {
+// memory (in line, until limit or ctx's end; limit nil: it does not wait). A record that goes where
+// the sticky partitioner says comes with its lane; if that moved on, append returns errMoved, having
+// done nothing.
+func (a *accumulator) append(ctx context.Context, q *partitionQueue, in *appendInput, lane *stickyLane, limit *blockLimit) (position, error) {
 	timestamp := in.timestamp
 	if timestamp < 0 {
 		timestamp = a.clock.millis()
 	}
-	q.mu.Lock()
-	if at, ok := a.addLocked(q, in, timestamp, sticky); ok {
+	if lane == nil {
+		q.mu.Lock()
+	} else if !q.mu.TryLock() {
+		q.topic.sticky.miss()
+		q.mu.Lock()
+		q.crowded++
+	}
+	if at, ok := a.addLocked(q, in, timestamp, lane); ok {
 		q.mu.Unlock()
 		return at, nil
 	}
 	q.mu.Unlock()
-	return a.place(ctx, q, in, timestamp, sticky, limit)
+	return a.place(ctx, q, in, timestamp, lane, limit, nil)
 }
 
 // addLocked is the short way that nearly all records take: there is an open batch with room to
 // spare, and nothing to tell the sender.
 //
 // +checklocks:q.mu
-func (a *accumulator) addLocked(q *partitionQueue, in *appendInput, timestamp int64, sticky bool) (at position, ok bool) {
+func (a *accumulator) addLocked(q *partitionQueue, in *appendInput, timestamp int64, lane *stickyLane) (at position, ok bool) {
 	b := q.open
-	if b == nil || a.refused.Load() != nil || in.urgent && !b.urgent || sticky && q.topic.sticky.present() != q.index ||
+	if b == nil || a.refused.Load() != nil || in.urgent && !b.urgent || lane != nil && lane.present() != q.index ||
 		cap(b.cur)-len(b.cur) < in.maxSize || !a.limits.room(b, in.maxSize) {
 		return at, false
 	}
 	b.add(in, timestamp)
 	b.res.shared = b.res.shared || in.shared
-	b.sticky = b.sticky || sticky
+	b.sticky = b.sticky || lane != nil
 	return position{b.res, b.records - 1}, true
 }
 
-// place appends a record that needs more than that.
-func (a *accumulator) place(ctx context.Context, q *partitionQueue, in *appendInput, timestamp int64, sticky bool, limit *blockLimit) (position, error) {
-	var chunk []byte // memory at hand that no batch has yet
+// place appends a record that needs more than that. chunk is memory at hand that no batch has yet, or
+// nil; what is not used of it goes back.
+func (a *accumulator) place(ctx context.Context, q *partitionQueue, in *appendInput, timestamp int64, lane *stickyLane, limit *blockLimit, chunk []byte) (position, error) {
 	for {
 		q.mu.Lock()
-		p := a.placeLocked(q, in, timestamp, sticky, chunk)
+		p := a.placeLocked(q, in, timestamp, lane, chunk)
 		hint := q.hint
 		push := hint != noHint && !q.told
 		q.told = q.told || push
@@ -252,7 +261,7 @@ func (a *accumulator) place(ctx context.Context, q *partitionQueue, in *appendIn
 		if hint != noHint {
 			a.inbox.tell(q, push, hint)
 		}
-		if p.closedOne && sticky {
+		if p.closedOne && lane != nil {
 			a.balance(q.topic)
 		}
 		if chunk != nil && cap(chunk) != p.need { // somebody else made room meanwhile
@@ -288,13 +297,13 @@ type placement struct {
 // the next one with chunk if that has the size needed.
 //
 // +checklocks:q.mu
-func (a *accumulator) placeLocked(q *partitionQueue, in *appendInput, timestamp int64, sticky bool, chunk []byte) (p placement) {
+func (a *accumulator) placeLocked(q *partitionQueue, in *appendInput, timestamp int64, lane *stickyLane, chunk []byte) (p placement) {
 	for {
 		if err := a.refused.Load(); err != nil {
 			p.err = err
 			return p
 		}
-		if sticky && q.topic.sticky.peek(q.topic.info.Load()) != q.index {
+		if lane != nil && q.topic.sticky.peek(lane, q.topic.info.Load()) != q.index {
 			p.err = errMoved
 			return p
 		}
@@ -314,7 +323,7 @@ func (a *accumulator) placeLocked(q *partitionQueue, in *appendInput, timestamp 
 		switch b.tryAppend(in, timestamp, &a.limits) {
 		case appendDone:
 			a.appendedLocked(q, b, in)
-			b.sticky = b.sticky || sticky
+			b.sticky = b.sticky || lane != nil
 			p.at = position{b.res, b.records - 1}
 			if !a.limits.room(b, 1) { // full to the brim, or one record larger than batch.size: no linger
 				q.closeLocked(b, a.limits.size)
@@ -385,7 +394,10 @@ func (q *partitionQueue) closeLocked(b *batch, worth int) {
 	b.closeAppends()
 	q.open = nil
 	if b.sticky {
-		q.topic.sticky.update(q.topic.info.Load(), q.index, worth, true)
+		info := q.topic.info.Load()
+		q.topic.sticky.update(info, q.index, worth, true)
+		q.topic.sticky.judge(info, worth, b.records, q.crowded)
+		q.crowded = 0
 	}
 }
 

@@ -195,7 +195,7 @@ func TestManyAppendersOneDrainerEveryRecordOnce(t *testing.T) {
 		wg.Go(func() {
 			for i := range each {
 				in := one(string(rune('a'+c)), string(rune(i)))
-				if _, err := r.acc.append(t.Context(), r.topic.queue(int32(i%partitions)), in, false, within(r.cfg.maxBlock)); err != nil {
+				if _, err := r.acc.append(t.Context(), r.topic.queue(int32(i%partitions)), in, nil, within(r.cfg.maxBlock)); err != nil {
 					t.Error(err)
 				}
 			}
@@ -267,11 +267,7 @@ func TestAMutedPartitionIsNeitherReadyNorDrained(t *testing.T) {
 	})
 }
 
-// A transaction that completes drains what lingers by a flush, see engine.flush: the accumulator has
-// one notion of "wanted now".
-//
 // Java: RecordAccumulatorTest.testFlush
-// Java: RecordAccumulatorTest.testRecordsDrainedWhenTransactionCompleting
 func TestFlushMakesLingeringBatchesReady(t *testing.T) {
 	withRig(t, func(s *settings) { s.linger = time.Hour; s.bufferMemory = 64 << 10 }, func(t *testing.T, r *rig) {
 		for i := range 100 {
@@ -329,7 +325,7 @@ func TestFlushAmongAppends(t *testing.T) {
 				return
 			default:
 			}
-			if _, err := r.acc.append(t.Context(), r.topic.queue(0), in, false, within(time.Minute)); err != nil {
+			if _, err := r.acc.append(t.Context(), r.topic.queue(0), in, nil, within(time.Minute)); err != nil {
 				t.Error(err)
 			}
 		}
@@ -392,7 +388,7 @@ func TestAppendDoesNotAllocate(t *testing.T) {
 	const records = 1000
 	turn := func() {
 		for range records {
-			if _, err := r.acc.append(t.Context(), q, in, false, nil); err != nil {
+			if _, err := r.acc.append(t.Context(), q, in, nil, nil); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -472,7 +468,7 @@ func TestASendThatWaitsForMemoryCutsLingers(t *testing.T) {
 		r.append(2, "", "b")
 		require.Empty(t, r.ready())
 		go func() {
-			_, err := r.acc.append(t.Context(), r.topic.queue(1), one("", "c"), false, within(r.cfg.maxBlock))
+			_, err := r.acc.append(t.Context(), r.topic.queue(1), one("", "c"), nil, within(r.cfg.maxBlock))
 			if err != nil {
 				t.Error(err)
 			}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -27,6 +28,7 @@ type engine struct {
 	clock    *coarseClock
 	dispatch *dispatcher
 	sender   *sender
+	random   func() uint32 // rand.Uint32, unless a test must be repeatable
 
 	closeOnce        sync.Once
 	closePartitioner sync.Once
@@ -42,6 +44,28 @@ var (
 
 // newEngine builds and starts an engine. When it fails nothing is left running.
 func newEngine(cfg Config) (*engine, error) {
+	e, err := assemble(cfg)
+	if err != nil {
+		return nil, err
+	}
+	s := &e.cfg
+	client := network.New(network.Config{
+		ClientID: s.clientID, SoftwareName: softwareName, SoftwareVersion: softwareVersion(), Post: e.box.post,
+		DialContext: s.dial, MaxInFlight: s.maxInFlight, RequestTimeout: noneIfZero(s.requestTimeout),
+		SetupTimeout: s.setupTimeout, SetupTimeoutMax: s.setupTimeoutMax,
+		ReconnectBackoff: noneIfZero(s.reconnectBackoff), ReconnectBackoffMax: noneIfZero(s.reconnectBackoffMax),
+		MaxIdle: s.connectionsMaxIdle, SendBuffer: s.sendBuffer, ReceiveBuffer: s.receiveBuffer,
+		CanonicalNames: s.canonicalNames, Logger: s.logger,
+	})
+	client.SetBootstrap(s.bootstrap)
+	e.sender.client = client
+	go e.dispatch.run() // ends after dispatch.close, in close
+	go e.sender.run()   // ends after the order to close, in close
+	return e, nil
+}
+
+// assemble puts an engine together, but for its connections. Nothing runs yet.
+func assemble(cfg Config) (*engine, error) {
 	s, err := cfg.resolve()
 	if err != nil {
 		return nil, err
@@ -52,7 +76,7 @@ func newEngine(cfg Config) (*engine, error) {
 		return nil, &ConfigError{Faults: []ConfigFault{{Name: "transactional.id", Value: s.transactionalID,
 			Reason: "transactions are not supported yet", Fix: "leave it unset", Unsupported: true}}}
 	}
-	e := &engine{cfg: s, box: newInbox(), board: newBoard(), clock: newCoarseClock(), gone: make(chan struct{})}
+	e := &engine{cfg: s, box: newInbox(), board: newBoard(), clock: newCoarseClock(), gone: make(chan struct{}), random: rand.Uint32}
 	e.acc = newAccumulator(&e.cfg, e.box, e.clock)
 	seal, err := newSealer(s.codec, s.codecLevel, e.acc.pool)
 	if err != nil {
@@ -72,20 +96,9 @@ func newEngine(cfg Config) (*engine, error) {
 	e.sender = &sender{
 		cfg: &e.cfg, acc: e.acc, box: e.box, dispatch: e.dispatch, sealer: seal, logger: s.logger,
 		refresh: newRefresher(&e.cfg, e.board, rand.Float64), retry: backoff.New(s.retryBackoff, s.retryBackoffMax),
-		snapshot: new(metadata.Snapshot), bootstrapping: true, nodes: map[int32]*nodeOut{}, leaderless: map[*partitionQueue]struct{}{},
+		snapshot: new(metadata.Snapshot), bootstrapping: true, nodes: map[int32]*nodeOut{}, random: rand.Float64,
 		idem: idempotence{on: s.idempotent, id: -1, epoch: -1}, finished: make(chan struct{}), onFatal: e.setFatal,
 	}
-	e.sender.client = network.New(network.Config{
-		ClientID: s.clientID, SoftwareName: softwareName, SoftwareVersion: softwareVersion(), Post: e.box.post,
-		DialContext: s.dial, MaxInFlight: s.maxInFlight, RequestTimeout: noneIfZero(s.requestTimeout),
-		SetupTimeout: s.setupTimeout, SetupTimeoutMax: s.setupTimeoutMax,
-		ReconnectBackoff: noneIfZero(s.reconnectBackoff), ReconnectBackoffMax: noneIfZero(s.reconnectBackoffMax),
-		MaxIdle: s.connectionsMaxIdle, SendBuffer: s.sendBuffer, ReceiveBuffer: s.receiveBuffer,
-		CanonicalNames: s.canonicalNames, Logger: s.logger,
-	})
-	e.sender.client.SetBootstrap(s.bootstrap)
-	go e.dispatch.run() // ends after dispatch.close, in close
-	go e.sender.run()   // ends after the order to close, in close
 	return e, nil
 }
 
@@ -175,8 +188,21 @@ func (l *blockLimit) waited() time.Duration { return l.max - time.Until(l.until(
 
 // newTopic makes the state of a topic that is first sent to.
 func (e *engine) newTopic(name string) *topicState {
-	return &topicState{name: name, sticky: newStickyPartitioner(e.cfg.batchSize, e.cfg.adaptive, e.cfg.rackAware, e.cfg.clientRack, rand.Uint32)}
+	sticky := newStickyPartitioner(e.cfg.batchSize, e.cfg.adaptive, e.cfg.rackAware, e.cfg.clientRack, e.random)
+	return &topicState{name: name, sticky: sticky.setLanes(e.cfg.stickyLanes())}
 }
+
+// stickyLanes is how many sticky partitions a topic may have at a time: one for each processor, as
+// long as their open batches are a small part of the buffer.
+func (s *settings) stickyLanes() int {
+	affordable := s.bufferMemory / laneShare / int64(max(1, s.batchSize))
+	return int(min(affordable, int64(runtime.GOMAXPROCS(0)), maxLanes))
+}
+
+const (
+	laneShare = 16 // the open batches of all lanes take at most one part in so many of the buffer
+	maxLanes  = 64
+)
 
 // topicFor returns a topic's state with usable metadata, waiting for them if they are not there.
 // If the record asks for a partition that is not among the known ones, one fresh look is taken
@@ -328,7 +354,7 @@ func (e *engine) send(ctx context.Context, r *outgoing, t *topicState, info *met
 	}
 	previous := int32(-1)
 	for {
-		p, sticky, err := e.choose(r, t, info)
+		p, lane, err := e.choose(r, t, info)
 		if err == nil && e.cfg.partitioner != nil && !r.partition.set {
 			p, err = e.onNewBatch(r, t, info, p, &previous)
 		}
@@ -336,7 +362,7 @@ func (e *engine) send(ctx context.Context, r *outgoing, t *topicState, info *met
 			return err
 		}
 		r.chosen = p
-		at, failed := e.acc.append(ctx, t.queue(p), &r.appendInput, sticky, limit)
+		at, failed := e.acc.append(ctx, t.queue(p), &r.appendInput, lane, limit)
 		if failed == nil {
 			r.at = at
 			return nil
@@ -374,18 +400,20 @@ func (e *engine) tooLarge(r *outgoing, size int) *Error {
 	return &Error{Op: "send", Kind: ErrRecordTooLarge, Topic: r.topic, Partition: r.chosen, Node: -1, Reason: reason}
 }
 
-// choose finds the partition: the record's own, the custom partitioner's, the key's, or the sticky one.
-func (e *engine) choose(r *outgoing, t *topicState, info *metadata.Topic) (p int32, sticky bool, err *Error) {
+// choose finds the partition: the record's own, the custom partitioner's, the key's, or that of a
+// lane of the sticky partitioner.
+func (e *engine) choose(r *outgoing, t *topicState, info *metadata.Topic) (p int32, lane *stickyLane, err *Error) {
 	switch {
 	case r.partition.set:
-		return r.partition.id, false, nil
+		return r.partition.id, nil, nil
 	case e.cfg.partitioner != nil:
 		p, err = e.custom(r, t, info)
-		return p, false, err
+		return p, nil, err
 	case r.key != nil && !e.cfg.ignoreKeys:
-		return KeyPartition(r.key, len(info.Partitions)), false, nil
+		return KeyPartition(r.key, len(info.Partitions)), nil, nil
 	default:
-		return t.sticky.peek(info), true, nil
+		lane = t.sticky.lane()
+		return t.sticky.peek(lane, info), lane, nil
 	}
 }
 

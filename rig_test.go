@@ -65,7 +65,7 @@ func newRig(t *testing.T, change func(*settings)) *rig {
 	r.s = &sender{
 		cfg: cfg, acc: r.acc, box: box, dispatch: newDispatcher(r.acc, cfg.logger), sealer: seal, logger: cfg.logger,
 		refresh: newRefresher(cfg, board, rand.Float64), retry: backoff.New(cfg.retryBackoff, cfg.retryBackoffMax),
-		snapshot: new(metadata.Snapshot), nodes: map[int32]*nodeOut{}, leaderless: map[*partitionQueue]struct{}{},
+		snapshot: new(metadata.Snapshot), nodes: map[int32]*nodeOut{}, random: rand.Float64,
 		idem: idempotence{on: cfg.idempotent, state: idReady, id: 7}, finished: make(chan struct{}), onFatal: func(*Error) {},
 		client: network.New(network.Config{Post: func(network.Event) {}}),
 	}
@@ -110,7 +110,7 @@ func (r *rig) append(partition int32, key, value string) Future {
 
 func (r *rig) appendInput(partition int32, in *appendInput) Future {
 	r.t.Helper()
-	at, err := r.acc.append(context.Background(), r.topic.queue(partition), in, false, nil)
+	at, err := r.acc.append(context.Background(), r.topic.queue(partition), in, nil, nil)
 	require.NoError(r.t, err)
 	return Future(at)
 }
@@ -119,8 +119,9 @@ func (r *rig) appendInput(partition int32, in *appendInput) Future {
 func (r *rig) appendSticky(in *appendInput) int32 {
 	r.t.Helper()
 	for {
-		p := r.topic.sticky.peek(r.topic.info.Load())
-		if _, err := r.acc.append(context.Background(), r.topic.queue(p), in, true, nil); err != errMoved {
+		lane := r.topic.sticky.lane()
+		p := r.topic.sticky.peek(lane, r.topic.info.Load())
+		if _, err := r.acc.append(context.Background(), r.topic.queue(p), in, lane, nil); err != errMoved {
 			require.NoError(r.t, err)
 			return p
 		}
@@ -336,7 +337,7 @@ func numbers(rnd *rand.Rand, n int) string {
 
 // newTestBatch is an open batch with one chunk of the given size, which belongs to no pool.
 func newTestBatch(size int) *batch {
-	b := &batch{res: &result{fate: noFate}}
+	b := &batch{res: newResult()}
 	b.begin(&partitionQueue{topic: &topicState{name: "test"}}, make([]byte, 0, size), 0, time.Now())
 	return b
 }

@@ -3,6 +3,7 @@ package quill
 import (
 	"math"
 	"math/rand/v2"
+	"sync"
 	"sync/atomic"
 
 	"github.com/quill-kafka/quill/metadata"
@@ -14,17 +15,26 @@ import (
 //
 //   - Every partition gets the same number of bytes, however long its batches wait. The older
 //     StickyPartitioner counts batches, and a slow node then draws records (KAFKA-10888).
+//
 //   - The move waits for the border of a batch, where the caller allows it (enableSwitch), so that
 //     no fraction of a batch is left behind to linger. At twice the size it moves in any case.
+//
 //   - If it is told how long the queues are (setLoad), a partition is chosen more often the shorter
 //     its queue is: with the odds longest + 1 - its length. Partitions left out of the load are not
 //     chosen at all. Without a load all available partitions have the same odds, and if none is
 //     available, all partitions.
+//
 //   - If it is rack-aware, partitions led from other racks count only while none is led from the
 //     client's (KIP-1123).
 //
-// How it goes with the accumulator: peek at the partition, take its queue's lock, peek again; if it
-// moved meanwhile, start over; append and update under the lock.
+//   - Goroutines that send at the same time would fight over the lock of the one partition's queue,
+//     which costs several times what appending does. When a batch was filled under such a crowd, the
+//     partitioner spreads: each processor gets a lane of its own, which stays with a partition and
+//     moves on as described. When a batch is taken before it is half full, records are too few for
+//     that, and one lane takes them all again, for fuller batches. Java has one lane always.
+//
+// How it goes with the accumulator: take a lane, peek at its partition, take that queue's lock, peek
+// again; if the lane moved meanwhile, start over; append and update under the lock.
 //
 // All methods may be called concurrently, take no lock and, apart from rack views after a change of
 // metadata or load, do not allocate.
@@ -36,7 +46,11 @@ type stickyPartitioner struct {
 	rack      string
 	rnd       func() uint32
 
-	state  atomic.Uint64 // partition and bytes appended to it since it was chosen, see stickyState
+	lanes  []stickyLane
+	spread atomic.Bool // lanes beyond the first are in use
+	seats  sync.Pool   // of *seat: as many as there are processors, in effect
+	seated atomic.Uint32
+
 	loads  atomic.Pointer[loadTable]
 	nearby atomic.Pointer[rackView]
 }
@@ -54,6 +68,22 @@ func stickyAt(partition int32, bytes uint32) stickyState {
 func (s stickyState) partition() int32 { return int32(s >> 32) }
 func (s stickyState) bytes() uint32    { return uint32(s) }
 
+// stickyLane is one stay at a partition. It fills two cache lines, so that lanes don't share any.
+type stickyLane struct {
+	state atomic.Uint64 // partition and bytes appended to it since it was chosen, see stickyState
+	_     [120]byte
+}
+
+// seat says which lane a processor uses. A sync.Pool keeps what was put into it by processor, which
+// is all that is wanted of it; a seat that it drops is replaced.
+type seat struct {
+	lane   int
+	misses int // how often the lane was crowded although there are others
+}
+
+// missesToMove is after how many misses a seat takes the next lane: two processors had the same.
+const missesToMove = 32
+
 // newStickyPartitioner makes the partitioner of one topic. A size below 1 counts as 1: a new
 // partition for every record. rnd gives uniform random numbers, concurrently; nil: math/rand/v2.
 func newStickyPartitioner(stickyBatchSize int, adaptive, rackAware bool, clientRack string, rnd func() uint32) *stickyPartitioner {
@@ -66,15 +96,66 @@ func newStickyPartitioner(stickyBatchSize int, adaptive, rackAware bool, clientR
 		hardSize: uint32(min(2*size, math.MaxUint32)),
 		adaptive: adaptive, rackAware: rackAware, rack: clientRack, rnd: rnd,
 	}
-	s.state.Store(uint64(noSticky))
+	s.setLanes(1)
 	return s
 }
 
-// peek is the present partition, chosen now if there is none. topic may be nil or without
-// partitions while it is not known; then it is the last one, -1 if there never was one.
-func (s *stickyPartitioner) peek(topic *metadata.Topic) int32 {
+// setLanes says how many lanes there may be; before the partitioner is used.
+func (s *stickyPartitioner) setLanes(n int) *stickyPartitioner {
+	s.lanes = make([]stickyLane, max(1, n))
+	for i := range s.lanes {
+		s.lanes[i].state.Store(uint64(noSticky))
+	}
+	s.seats.New = func() any { return &seat{lane: int(s.seated.Add(1)-1) % len(s.lanes)} }
+	return s
+}
+
+// lane is the lane that the caller should use.
+func (s *stickyPartitioner) lane() *stickyLane {
+	if !s.spread.Load() {
+		return &s.lanes[0]
+	}
+	at := s.seats.Get().(*seat)
+	lane := at.lane
+	s.seats.Put(at)
+	return &s.lanes[lane]
+}
+
+// miss notes that somebody else was at the caller's partition.
+func (s *stickyPartitioner) miss() {
+	if !s.spread.Load() {
+		return
+	}
+	at := s.seats.Get().(*seat)
+	at.miss(len(s.lanes))
+	s.seats.Put(at)
+}
+
+func (at *seat) miss(lanes int) {
+	if at.misses++; at.misses == missesToMove {
+		at.misses, at.lane = 0, (at.lane+1)%lanes
+	}
+}
+
+// judge decides whether to spread, from a batch that was just closed: how much of its size it had,
+// and how many of its records came while another one was being appended.
+func (s *stickyPartitioner) judge(topic *metadata.Topic, bytes int, records, crowded int32) {
+	switch spread := s.spread.Load(); {
+	case spread && bytes < int(s.size)/2:
+		s.spread.Store(false)
+	case !spread && len(s.lanes) > 1 && bytes >= int(s.size) && crowded > records/crowdedShare && topic != nil && len(topic.Available()) > 1:
+		s.spread.Store(true)
+	}
+}
+
+// crowdedShare: one record in so many that had to wait for the lock makes a crowd.
+const crowdedShare = 64
+
+// peek is the lane's partition, chosen now if there is none. topic may be nil or without partitions
+// while it is not known; then it is the last one, -1 if there never was one.
+func (s *stickyPartitioner) peek(l *stickyLane, topic *metadata.Topic) int32 {
 	for {
-		state := stickyState(s.state.Load())
+		state := stickyState(l.state.Load())
 		p := state.partition()
 		if p >= 0 && (topic == nil || int(p) < len(topic.Partitions)) {
 			return p
@@ -83,18 +164,29 @@ func (s *stickyPartitioner) peek(topic *metadata.Topic) int32 {
 		if next < 0 {
 			return p
 		}
-		s.state.CompareAndSwap(uint64(state), uint64(stickyAt(next, 0)))
+		l.state.CompareAndSwap(uint64(state), uint64(stickyAt(next, 0)))
 	}
 }
 
 // present is the partition last chosen, -1 if none was: peek without the checks.
-func (s *stickyPartitioner) present() int32 { return stickyState(s.state.Load()).partition() }
+func (l *stickyLane) present() int32 { return stickyState(l.state.Load()).partition() }
 
-// update counts bytes appended to the partition and moves on when it is time. enableSwitch says
-// that this is the border of a batch. It does nothing if partition is not the present one.
+// update counts bytes appended to the partition for the lanes that are there, and moves them on when
+// it is time. enableSwitch says that this is the border of a batch.
 func (s *stickyPartitioner) update(topic *metadata.Topic, partition int32, appendedBytes int, enableSwitch bool) {
+	s.updateLane(&s.lanes[0], topic, partition, appendedBytes, enableSwitch)
+	if !s.spread.Load() {
+		return
+	}
+	for i := range s.lanes[1:] {
+		s.updateLane(&s.lanes[i+1], topic, partition, appendedBytes, enableSwitch)
+	}
+}
+
+// updateLane does nothing if partition is not the lane's.
+func (s *stickyPartitioner) updateLane(l *stickyLane, topic *metadata.Topic, partition int32, appendedBytes int, enableSwitch bool) {
 	for {
-		state := stickyState(s.state.Load())
+		state := stickyState(l.state.Load())
 		if state.partition() != partition {
 			return
 		}
@@ -105,14 +197,37 @@ func (s *stickyPartitioner) update(topic *metadata.Topic, partition int32, appen
 				next = stickyAt(p, 0)
 			}
 		}
-		if next == state || s.state.CompareAndSwap(uint64(state), uint64(next)) {
+		if next == state || l.state.CompareAndSwap(uint64(state), uint64(next)) {
 			return
 		}
 	}
 }
 
-// choose is the partition to go to next; -1 if the topic has none.
+// choose is the partition for a lane to go to next; -1 if the topic has none. Lanes keep apart if they can.
 func (s *stickyPartitioner) choose(topic *metadata.Topic) int32 {
+	p := s.draw(topic)
+	if s.spread.Load() {
+		for tries := 0; tries < maxDraws && s.taken(p); tries++ {
+			p = s.draw(topic)
+		}
+	}
+	return p
+}
+
+// maxDraws bounds the search for a partition that no other lane has.
+const maxDraws = 4
+
+func (s *stickyPartitioner) taken(partition int32) bool {
+	for i := range s.lanes {
+		if s.lanes[i].present() == partition {
+			return true
+		}
+	}
+	return false
+}
+
+// draw is a partition by the odds; -1 if the topic has none.
+func (s *stickyPartitioner) draw(topic *metadata.Topic) int32 {
 	if topic == nil || len(topic.Partitions) == 0 {
 		return -1
 	}

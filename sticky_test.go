@@ -24,7 +24,7 @@ func seeded(seed uint64) func() uint32 { return rand.New(rand.NewPCG(seed, 7)).U
 func visits(s *stickyPartitioner, topic *metadata.Topic, n int) []int {
 	counts := make([]int, len(topic.Partitions))
 	for range n {
-		p := s.peek(topic)
+		p := s.peek(s.lane(), topic)
 		counts[p]++
 		s.update(topic, p, int(s.size), true)
 	}
@@ -34,13 +34,13 @@ func visits(s *stickyPartitioner, topic *metadata.Topic, n int) []int {
 func TestStickyStaysUntilTheBatchSize(t *testing.T) {
 	topic := topicOf(0, 1, 2)
 	s := newStickyPartitioner(3, true, false, "", counter())
-	first := s.peek(topic)
+	first := s.peek(s.lane(), topic)
 	for range 2 {
 		s.update(topic, first, 1, true)
-		require.Equal(t, first, s.peek(topic))
+		require.Equal(t, first, s.peek(s.lane(), topic))
 	}
 	s.update(topic, first, 1, true)
-	require.NotEqual(t, first, s.peek(topic))
+	require.NotEqual(t, first, s.peek(s.lane(), topic))
 
 	one := topicOf(0)
 	s = newStickyPartitioner(1, true, false, "", counter())
@@ -50,46 +50,46 @@ func TestStickyStaysUntilTheBatchSize(t *testing.T) {
 func TestStickyMovesAtTheBorderOfABatchOnly(t *testing.T) {
 	topic := topicOf(0, 1, 2)
 	s := newStickyPartitioner(100, true, false, "", counter())
-	first := s.peek(topic)
+	first := s.peek(s.lane(), topic)
 	s.update(topic, first, 150, false)
-	require.Equal(t, first, s.peek(topic), "past the size, but the batch is open")
+	require.Equal(t, first, s.peek(s.lane(), topic), "past the size, but the batch is open")
 	s.update(topic, first, 0, true)
-	second := s.peek(topic)
+	second := s.peek(s.lane(), topic)
 	require.NotEqual(t, first, second)
 
 	s.update(topic, second, 99, false)
 	s.update(topic, second, 0, true)
-	require.Equal(t, second, s.peek(topic), "at a border, but below the size")
+	require.Equal(t, second, s.peek(s.lane(), topic), "at a border, but below the size")
 	s.update(topic, second, 100, false)
-	require.Equal(t, second, s.peek(topic))
+	require.Equal(t, second, s.peek(s.lane(), topic))
 	s.update(topic, second, 1, false)
-	require.NotEqual(t, second, s.peek(topic), "twice the size moves in any case")
+	require.NotEqual(t, second, s.peek(s.lane(), topic), "twice the size moves in any case")
 }
 
 func TestStickyCountsOnlyThePresentPartition(t *testing.T) {
 	topic := topicOf(0, 1, 2)
 	s := newStickyPartitioner(10, true, false, "", counter())
-	p := s.peek(topic)
+	p := s.peek(s.lane(), topic)
 	s.update(topic, p+1, 1000, true)
-	require.Equal(t, p, s.peek(topic))
+	require.Equal(t, p, s.peek(s.lane(), topic))
 	s.update(topic, p, -5, true)
-	require.Equal(t, p, s.peek(topic))
+	require.Equal(t, p, s.peek(s.lane(), topic))
 }
 
 func TestStickySizeIsAtLeastOne(t *testing.T) {
 	topic := topicOf(0, 1, 2)
 	for _, size := range []int{-1, 0, 1} {
 		s := newStickyPartitioner(size, true, false, "", counter())
-		p := s.peek(topic)
+		p := s.peek(s.lane(), topic)
 		s.update(topic, p, 1, true)
-		require.NotEqual(t, p, s.peek(topic))
+		require.NotEqual(t, p, s.peek(s.lane(), topic))
 	}
 	huge := newStickyPartitioner(math.MaxInt32, true, false, "", counter())
-	p := huge.peek(topic)
+	p := huge.peek(huge.lane(), topic)
 	huge.update(topic, p, math.MaxInt32, false)
-	require.Equal(t, p, huge.peek(topic))
+	require.Equal(t, p, huge.peek(huge.lane(), topic))
 	huge.update(topic, p, math.MaxInt32, false)
-	require.NotEqual(t, p, huge.peek(topic))
+	require.NotEqual(t, p, huge.peek(huge.lane(), topic))
 }
 
 func TestStickySkipsUnavailablePartitions(t *testing.T) {
@@ -159,7 +159,7 @@ func TestStickyLeavesOutSlowNodes(t *testing.T) {
 	require.InDelta(t, 500, counts[0], 80)
 
 	s.setLoad(&partitionLoad{total: 3, partitions: []int32{1}, queued: []int32{9}})
-	s.update(topic, s.peek(topic), 1, true)
+	s.update(topic, s.peek(s.lane(), topic), 1, true)
 	require.Equal(t, []int{0, 100, 0}, visits(s, topic, 100))
 }
 
@@ -171,21 +171,21 @@ func TestStickyIgnoresLoadUnlessAdaptive(t *testing.T) {
 
 func TestStickyNeverLeavesTheTopic(t *testing.T) {
 	s := newStickyPartitioner(1, true, false, "", seeded(1))
-	require.EqualValues(t, -1, s.peek(nil))
-	require.EqualValues(t, -1, s.peek(&metadata.Topic{Name: "t"}))
+	require.EqualValues(t, -1, s.peek(s.lane(), nil))
+	require.EqualValues(t, -1, s.peek(s.lane(), &metadata.Topic{Name: "t"}))
 	s.update(nil, -1, 10, true)
 
 	big, small := topicOf(0, 1, 2, 0, 1, 2), topicOf(0, 1)
 	s.setLoad(&partitionLoad{total: 6, partitions: upTo(6), queued: []int32{9, 9, 9, 0, 0, 0}})
 	visits(s, big, 50)
 	for range 100 { // made anew with fewer partitions, the load is still the old one
-		p := s.peek(small)
+		p := s.peek(s.lane(), small)
 		require.Less(t, p, int32(2))
 		s.update(small, p, 1, true)
 	}
-	last := s.peek(small)
+	last := s.peek(s.lane(), small)
 	s.update(nil, last, 10, true)
-	require.Equal(t, last, s.peek(nil), "a topic that is not known at present stays where it is")
+	require.Equal(t, last, s.peek(s.lane(), nil), "a topic that is not known at present stays where it is")
 }
 
 // KIP-1123.
@@ -217,7 +217,7 @@ func TestStickyWeighsLoadWithinItsRack(t *testing.T) {
 	s.setLoad(&partitionLoad{total: 4, partitions: []int32{0, 2}, queued: []int32{1, 0}})
 	require.Equal(t, []int{1, 0, 2, 0}, visits(s, topic, 3), "the near nodes are slow: the others count")
 	s.setLoad(nil)
-	s.update(topic, s.peek(topic), 1, true)
+	s.update(topic, s.peek(s.lane(), topic), 1, true)
 	counts := visits(s, topic, 100)
 	require.Equal(t, 100, counts[1]+counts[3])
 }
@@ -230,7 +230,7 @@ func TestStickyFollowsLeadersToAnotherRack(t *testing.T) {
 	t2, _ := s1.WithLeaders([]metadata.LeaderChange{
 		{Topic: "t", Partition: 0, Leader: 1, LeaderEpoch: 1}, {Topic: "t", Partition: 1, Leader: 2, LeaderEpoch: 1},
 	}, nil).Topic("t")
-	s.update(t2, s.peek(t2), 1, true)
+	s.update(t2, s.peek(s.lane(), t2), 1, true)
 	require.Equal(t, []int{10, 0}, visits(s, t2, 10))
 }
 
@@ -243,9 +243,9 @@ func TestStickyIsSafeForConcurrentUse(t *testing.T) {
 	for range 4 {
 		wg.Go(func() {
 			for done := 0; done < 5000; { // as the accumulator does it
-				p := s.peek(topic)
+				p := s.peek(s.lane(), topic)
 				locks[p].Lock()
-				if s.peek(topic) == p {
+				if s.peek(s.lane(), topic) == p {
 					counts[p]++
 					s.update(topic, p, 20, counts[p]%5 == 0)
 					done++
@@ -270,13 +270,13 @@ func TestStickyDoesNotAllocate(t *testing.T) {
 		s := newStickyPartitioner(2, true, rackAware, "odd", nil)
 		s.setLoad(&partitionLoad{total: 3, partitions: upTo(3), queued: []int32{0, 1, 2}})
 		equal := &partitionLoad{total: 3, partitions: upTo(3), queued: []int32{1, 1, 1}}
-		s.update(topic, s.peek(topic), 9, true)
-		require.Zero(t, testing.AllocsPerRun(100, func() { s.update(topic, s.peek(topic), 1, true) }))
+		s.update(topic, s.peek(s.lane(), topic), 9, true)
+		require.Zero(t, testing.AllocsPerRun(100, func() { s.update(topic, s.peek(s.lane(), topic), 1, true) }))
 		s.setLoad(equal)
-		s.update(topic, s.peek(topic), 9, true)
+		s.update(topic, s.peek(s.lane(), topic), 9, true)
 		require.Zero(t, testing.AllocsPerRun(100, func() {
 			s.setLoad(equal)
-			s.update(topic, s.peek(topic), 1, true)
+			s.update(topic, s.peek(s.lane(), topic), 1, true)
 		}))
 	}
 }
@@ -286,7 +286,7 @@ func BenchmarkStickyPeekAndUpdate(b *testing.B) {
 	s := newStickyPartitioner(16384, true, false, "", nil)
 	b.ReportAllocs()
 	for b.Loop() {
-		s.update(topic, s.peek(topic), 110, false)
+		s.update(topic, s.peek(s.lane(), topic), 110, false)
 	}
 }
 
@@ -298,7 +298,7 @@ func BenchmarkStickyMoveAmongHundredThousandPartitions(b *testing.B) {
 	s.setLoad(&partitionLoad{total: 100_000, partitions: upTo(100_000), queued: queued})
 	b.ReportAllocs()
 	for b.Loop() {
-		s.update(topic, s.peek(topic), 110, true)
+		s.update(topic, s.peek(s.lane(), topic), 110, true)
 	}
 }
 
@@ -309,4 +309,80 @@ func BenchmarkRoundRobin(b *testing.B) {
 	for b.Loop() {
 		_, _ = p.Partition(in)
 	}
+}
+
+func TestStickySpreadsWhereACrowdFillsBatches(t *testing.T) {
+	topic := topicOf(0, 1, 2, 3)
+	for name, c := range map[string]struct {
+		lanes            int
+		topic            *metadata.Topic
+		bytes            int
+		records, crowded int32
+		spread           bool
+	}{
+		"a crowd":                 {4, topic, 100, 64, 2, true},
+		"nobody else":             {4, topic, 100, 64, 0, false},
+		"a few":                   {4, topic, 100, 640, 10, false},
+		"batches are not full":    {4, topic, 99, 64, 64, false},
+		"one processor":           {1, topic, 100, 64, 64, false},
+		"one partition":           {4, topicOf(0), 100, 64, 64, false},
+		"the topic is gone again": {4, nil, 100, 64, 64, false},
+	} {
+		s := newStickyPartitioner(100, false, false, "", counter()).setLanes(c.lanes)
+		s.judge(c.topic, c.bytes, c.records, c.crowded)
+		require.Equal(t, c.spread, s.spread.Load(), name)
+	}
+
+	s := newStickyPartitioner(100, false, false, "", counter()).setLanes(4)
+	s.judge(topic, 100, 64, 64)
+	s.judge(topic, 50, 64, 0)
+	require.True(t, s.spread.Load(), "half full is full enough to stay spread")
+	s.judge(topic, 49, 64, 64)
+	require.False(t, s.spread.Load(), "records are too few for many open batches")
+	require.Same(t, &s.lanes[0], s.lane())
+}
+
+func TestStickyLanesKeepApart(t *testing.T) {
+	topic := topicOf(0, 1, 2, 0, 1, 2, 0, 1)
+	s := newStickyPartitioner(10, false, false, "", seeded(1)).setLanes(3)
+	s.spread.Store(true)
+	counts, together := make([]int, len(topic.Partitions)), 0
+	const rounds = 8000
+	for i := range rounds {
+		l := &s.lanes[i%len(s.lanes)]
+		p := s.peek(l, topic)
+		counts[p]++
+		s.update(topic, p, 10, true)
+		for j := range s.lanes {
+			if other := &s.lanes[j]; other != l && other.present() == l.present() {
+				together++
+			}
+		}
+	}
+	require.Less(t, together, rounds/50)
+	for _, n := range counts {
+		require.InDelta(t, rounds/len(counts), n, 150, "every partition gets its share")
+	}
+}
+
+func TestStickyUpdateMovesEveryLaneThatIsThere(t *testing.T) {
+	topic := topicOf(0, 1, 2)
+	s := newStickyPartitioner(10, false, false, "", func() uint32 { return 1 }).setLanes(2)
+	s.spread.Store(true)
+	require.EqualValues(t, 1, s.peek(&s.lanes[0], topic))
+	require.EqualValues(t, 1, s.peek(&s.lanes[1], topic), "the odds leave no other")
+	s.rnd = counter()
+	s.update(topic, 1, 10, true)
+	require.NotEqualValues(t, 1, s.lanes[0].present())
+	require.NotEqualValues(t, 1, s.lanes[1].present())
+}
+
+func TestASeatMovesFromACrowdedLane(t *testing.T) {
+	at := &seat{lane: 1}
+	for range missesToMove - 1 {
+		at.miss(2)
+	}
+	require.Equal(t, 1, at.lane)
+	at.miss(2)
+	require.Equal(t, seat{lane: 0}, *at)
 }
