@@ -257,7 +257,6 @@ func built(t *testing.T, codec compress.Codec, n int, id int64, epoch int16, seq
 // Java: DefaultRecordBatchTest.buildDefaultRecordBatchWithProducerId
 // Java: DefaultRecordBatchTest.buildDefaultRecordBatchWithSequenceWrapAround
 // Java: DefaultRecordBatchTest.testSizeInBytes
-// Java: DefaultRecordBatchTest.testStreamingIteratorConsistency
 func TestASealedBatchSaysWhatIsInIt(t *testing.T) {
 	for _, at := range []struct {
 		id           int64
@@ -433,7 +432,7 @@ func TestOffsetsRiseByOne(t *testing.T) {
 func TestNoBatchIsEmpty(t *testing.T) {
 	withRig(t, nil, func(t *testing.T, r *rig) {
 		r.acc.refused.Store(errClosedSend)
-		_, err := r.acc.append(t.Context(), r.topic.queue(0), one("", "a"), false, nil)
+		_, err := r.acc.append(t.Context(), r.topic.queue(0), one("", "a"), nil, nil)
 		require.ErrorIs(t, err, ErrClosed)
 		require.Empty(t, r.queued(0))
 		require.EqualValues(t, rigMemory, r.free())
@@ -491,9 +490,7 @@ func TestAnIdentityIsCompleteOrAbsent(t *testing.T) {
 	}
 }
 
-// Zstd needs Produce version 7: an older node is not even asked, and the failure says why (KIP-110).
-//
-// Java: MemoryRecordsBuilderTest.testUnsupportedCompress
+// Zstd needs Produce version 7: an older node is not even asked (KIP-110).
 func TestZstdIsNotSentToOldNodes(t *testing.T) {
 	for _, codec := range codecs {
 		req, _ := produceFixture(t, codec, true)

@@ -34,6 +34,8 @@ type bufferPool struct {
 	// +checklocks:mu
 	waiters deque.Deque[*poolWaiter]
 	// +checklocks:mu
+	idle []*poolWaiter // to be used again
+	// +checklocks:mu
 	closed bool
 }
 
@@ -44,6 +46,7 @@ type poolWaiter struct {
 	chunk   []byte        // a pooled chunk, or nil: size bytes are reserved, make them
 	err     error         // the pool was closed
 	ready   chan struct{} // capacity 1
+	timer   *time.Timer
 }
 
 // newBufferPool makes a pool of capacity bytes that keeps chunks of the given sizes.
@@ -79,27 +82,17 @@ func (p *bufferPool) allocate(ctx context.Context, size int, until *blockLimit) 
 	if int64(size) > p.capacity {
 		return nil, p.tooLarge(size)
 	}
-	w := &poolWaiter{size: size, ready: make(chan struct{}, 1)}
-	p.mu.Lock()
-	p.waiters.PushBack(w)
-	if p.closed {
-		p.failLocked()
-	} else {
-		p.serveLocked() // memory may have come back in between
-	}
-	p.mu.Unlock()
-	p.onWait()
-
+	w := p.join(size)
 	start := time.Now()
 	limit := until.until()
-	timer := time.NewTimer(limit.Sub(start))
-	defer timer.Stop()
+	w.timer.Reset(limit.Sub(start))
+	defer p.retire(w)
 	var cause error
 	select {
 	case <-w.ready:
 	case <-ctx.Done():
 		cause = context.Cause(ctx)
-	case <-timer.C:
+	case <-w.timer.C:
 		cause = ErrBufferExhausted
 	}
 	if cause == nil || !p.leave(w) {
@@ -113,6 +106,54 @@ func (p *bufferPool) allocate(ctx context.Context, size int, until *blockLimit) 
 	}
 	return nil, &Error{Op: "wait for buffer memory", Kind: ErrBufferExhausted, Partition: -1, Elapsed: limit.Sub(start), Reason: p.describe(size)}
 }
+
+// join puts a waiter at the end of the line.
+func (p *bufferPool) join(size int) *poolWaiter {
+	p.mu.Lock()
+	w := p.waiterLocked(size)
+	p.waiters.PushBack(w)
+	if p.closed {
+		p.failLocked()
+	} else {
+		p.serveLocked() // memory may have come back in between
+	}
+	p.mu.Unlock()
+	p.onWait()
+	return w
+}
+
+// waiterLocked is a waiter for size bytes.
+//
+// +checklocks:p.mu
+func (p *bufferPool) waiterLocked(size int) *poolWaiter {
+	var w *poolWaiter
+	if last := len(p.idle) - 1; last >= 0 {
+		w = p.idle[last]
+		p.idle[last] = nil
+		p.idle = p.idle[:last]
+	} else {
+		w = &poolWaiter{ready: make(chan struct{}, 1), timer: time.NewTimer(forever)}
+	}
+	w.size = size
+	return w
+}
+
+// retire keeps a waiter that is out of the line for the next.
+func (p *bufferPool) retire(w *poolWaiter) {
+	w.timer.Stop()
+	select {
+	case <-w.ready: // served in the moment it gave up
+	default:
+	}
+	w.granted, w.chunk, w.err = false, nil, nil
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.idle) < maxIdleWaiters {
+		p.idle = append(p.idle, w)
+	}
+}
+
+const maxIdleWaiters = 256
 
 // leave takes w out of the line. It is false when w was served in the same moment.
 func (p *bufferPool) leave(w *poolWaiter) bool {

@@ -123,11 +123,32 @@ func (d *dispatcher) callUntil(res *result, fn Callback, end int32) {
 	d.calling.Store(true)
 	defer d.calling.Store(false)
 	defer d.recovered(res)
+	if res.err == nil {
+		d.callAcknowledged(res, fn, end)
+		return
+	}
 	for d.at.record < end {
 		at := d.at.record
 		d.at.record++
 		m, err := res.outcome(at)
 		fn(m, err)
+	}
+}
+
+// callAcknowledged is the way of nearly all records: only what differs between those of a batch is
+// put into their metadata anew.
+func (d *dispatcher) callAcknowledged(res *result, fn Callback, end int32) {
+	m := res.metadata(d.at.record)
+	last := res.meta[d.at.record].timestamp
+	for _, at := range res.meta[d.at.record:end] {
+		m.Offset = res.offset(d.at.record)
+		d.at.record++
+		m.KeySize, m.ValueSize = at.keySize, at.valueSize
+		if at.timestamp != last && res.logAppendTime < 0 {
+			last = at.timestamp
+			m.Timestamp = millis(last)
+		}
+		fn(m, nil)
 	}
 }
 
@@ -162,10 +183,13 @@ func (d *dispatcher) inside() bool { return d.id.Load() == goroutineID() }
 // busyHere is inside for those who ask often: it costs little as long as no callback runs.
 func (d *dispatcher) busyHere() bool { return d.calling.Load() && d.inside() }
 
+var stackTexts = sync.Pool{New: func() any { return new([64]byte) }}
+
 // goroutineID is the number of the running goroutine, which the runtime tells only in the text of a
 // stack trace: "goroutine 18 [running]:".
 func goroutineID() int64 {
-	var buf [64]byte
+	buf := stackTexts.Get().(*[64]byte)
+	defer stackTexts.Put(buf)
 	text := bytes.TrimPrefix(buf[:runtime.Stack(buf[:], false)], []byte("goroutine "))
 	number, _, _ := bytes.Cut(text, []byte(" "))
 	id, err := strconv.ParseInt(string(number), 10, 64)

@@ -79,6 +79,15 @@ type result struct {
 	released bool
 	// +checklocks:mu
 	waiters chan struct{} // made by the first waiter, closed on release
+
+	meta0 [4]recordMeta // the first of meta and runs: small batches need no more memory than this
+	runs0 [2]callbackRun
+}
+
+func newResult() *result {
+	r := &result{fate: noFate}
+	r.meta, r.runs = r.meta0[:0], r.runs0[:0]
+	return r
 }
 
 // fate is what became of a batch.
@@ -171,18 +180,21 @@ func (r *result) outcome(i int32) (RecordMetadata, error) {
 
 func (r *result) metadata(i int32) RecordMetadata {
 	at := r.meta[i]
-	m := RecordMetadata{Topic: r.topic, Partition: r.partition, Offset: -1, KeySize: at.keySize, ValueSize: at.valueSize}
-	if r.baseOffset >= 0 {
-		if m.Offset = r.baseOffset + int64(i); m.Offset < 0 {
-			m.Offset = -1 // a broker that answers offsets near 2^63: unknown is the honest answer
-		}
-	}
+	m := RecordMetadata{Topic: r.topic, Partition: r.partition, Offset: r.offset(i), KeySize: at.keySize, ValueSize: at.valueSize}
 	ms := at.timestamp
 	if r.logAppendTime >= 0 {
 		ms = r.logAppendTime
 	}
 	m.Timestamp = millis(ms)
 	return m
+}
+
+// offset of record i, -1 if unknown.
+func (r *result) offset(i int32) int64 {
+	if r.baseOffset < 0 {
+		return -1
+	}
+	return max(r.baseOffset+int64(i), -1) // a broker that answers offsets near 2^63: unknown is the honest answer
 }
 
 // child finds where record i of a split batch went.

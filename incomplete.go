@@ -13,7 +13,7 @@ func (a *accumulator) newBatch() *batch {
 		a.free = a.free[:last]
 		return b
 	}
-	return &batch{res: &result{fate: noFate}}
+	return &batch{res: newResult()}
 }
 
 // recycle keeps a finished batch, and its result if nobody else can see that, for the next one.
@@ -23,7 +23,7 @@ func (a *accumulator) recycle(b *batch) {
 	a.untellLocked(b)
 	res := b.res
 	if res.shared || res.flushed || cap(res.meta) > maxKeptMeta {
-		res = &result{fate: noFate}
+		res = newResult()
 	} else {
 		res.reset()
 	}

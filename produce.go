@@ -152,6 +152,9 @@ func appendTags(dst []byte, flexible bool) []byte {
 
 // Decode implements network.Exchange.
 func (r *produceRequest) Decode(rd *protocol.Reader, version int16) error {
+	if len(r.topics) > 0 {
+		rd.Expect(r.topics[0].topic.name)
+	}
 	r.response.Decode(rd, version)
 	return rd.Err()
 }

@@ -24,10 +24,23 @@ type Reader struct {
 	b   []byte // the input up to where reading may go; empty once failed
 	off int    // next byte to read
 	err error
+
+	expected string
 }
 
 // NewReader returns a Reader at the start of b.
 func NewReader(b []byte) Reader { return Reader{b: b} }
+
+// Expect names a string that is likely to come: reading it then makes no copy.
+func (r *Reader) Expect(s string) { r.expected = s }
+
+// text is b as a string.
+func (r *Reader) text(b []byte) string {
+	if string(b) == r.expected {
+		return r.expected
+	}
+	return string(b)
+}
 
 // Err returns the first error, nil if everything so far was well formed.
 func (r *Reader) Err() error { return r.err }
@@ -153,7 +166,7 @@ func (r *Reader) String() string {
 		r.malformed("string length %d", n)
 		return ""
 	}
-	return string(r.take(n))
+	return r.text(r.take(n))
 }
 
 // NullableString reads a string with a 16-bit length, nil for null.
@@ -175,7 +188,7 @@ func (r *Reader) CompactString() string {
 		r.malformed("null string")
 		return ""
 	}
-	return string(r.take(n))
+	return r.text(r.take(n))
 }
 
 // CompactNullableString reads a compact string, nil for null.

@@ -131,7 +131,7 @@ func TestErrorInsideATaggedFieldIsTheReaders(t *testing.T) {
 }
 
 func TestVarintsOfJava(t *testing.T) {
-	// Java: ByteUtilsTest.testVarintSerde, testVarlongSerde
+	// Java: ByteUtilsTest.testVarintSerde, ByteUtilsTest.testVarlongSerde
 	for _, c := range []struct {
 		v    int64
 		want []byte
@@ -162,7 +162,7 @@ func TestVarintsOfJava(t *testing.T) {
 	}
 }
 
-// Java: ByteUtilsTest.testInvalidVarint, testInvalidVarlong
+// Java: ByteUtilsTest.testInvalidVarint, ByteUtilsTest.testInvalidVarlong
 func TestOverlongVarintsAreMalformed(t *testing.T) {
 	for _, b := range [][]byte{
 		{0xff, 0xff, 0xff, 0xff, 0xff, 1}, {0xff, 0xff, 0xff, 0xff, 0x10}, {0x80, 0x80, 0x80, 0x80, 0x80},
@@ -253,4 +253,20 @@ func TestACopyReadsOnByItself(t *testing.T) {
 func TestStringBeyondTheFormatPanics(t *testing.T) {
 	require.Len(t, AppendString(nil, string(make([]byte, math.MaxInt16))), 2+math.MaxInt16)
 	require.Panics(t, func() { AppendString(nil, string(make([]byte, math.MaxInt16+1))) })
+}
+
+func TestExpectedStringsAreNotCopied(t *testing.T) {
+	expected := "orders"
+	in := AppendCompactString(AppendString(AppendCompactString(nil, expected), expected), "others")
+	require.Zero(t, testing.AllocsPerRun(10, func() {
+		r := NewReader(in)
+		r.Expect(expected)
+		if r.CompactString() != expected || r.String() != expected {
+			panic("read something else")
+		}
+	}))
+	r := NewReader(in)
+	r.Expect(expected)
+	require.Equal(t, []string{expected, expected, "others"}, []string{r.CompactString(), r.String(), r.CompactString()})
+	require.NoError(t, r.Err())
 }
