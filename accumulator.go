@@ -74,7 +74,8 @@ type topicState struct {
 	loadAt atomic.Int64
 
 	// the sender's alone
-	lastUsed time.Time
+	lastUsed  time.Time
+	forgotten bool // see forgetIdle
 }
 
 // partitionQueue is one partition's batches. See accumulator.
@@ -90,6 +91,8 @@ type partitionQueue struct {
 	batches deque.Deque[*batch] // oldest first
 	// +checklocks:mu
 	open *batch // the last one, as long as it takes records; nil: none does
+	// +checklocks:mu
+	shut bool // the topic was forgotten: nothing may be appended
 	// +checklocks:mu
 	told bool // in the inbox, or about to be
 	// +checklocks:mu
@@ -158,12 +161,16 @@ const recentOdds = 32
 
 // ensureTopic returns the state of a topic, making it if need be.
 func (a *accumulator) ensureTopic(name string, newTopic func(name string) *topicState) *topicState {
-	if t := a.topic(name); t != nil {
-		return t
+	known := (*a.topics.Load())[name]
+	if t := a.recent.Load(); t != nil && t.name == name && t != known {
+		a.recent.CompareAndSwap(t, nil) // forgotten
+	}
+	if known != nil {
+		return known
 	}
 	a.topicsMu.Lock()
 	defer a.topicsMu.Unlock()
-	if t := a.topic(name); t != nil {
+	if t := (*a.topics.Load())[name]; t != nil {
 		return t
 	}
 	next := maps.Clone(*a.topics.Load())
@@ -224,7 +231,7 @@ func (a *accumulator) append(ctx context.Context, q *partitionQueue, in *appendI
 		return at, nil
 	}
 	q.mu.Unlock()
-	return a.place(ctx, q, in, timestamp, lane, limit, nil)
+	return a.place(ctx, q, in, timestamp, lane, limit, a.share(q), nil)
 }
 
 // addLocked is the short way that nearly all records take: there is an open batch with room to
@@ -243,12 +250,12 @@ func (a *accumulator) addLocked(q *partitionQueue, in *appendInput, timestamp in
 	return position{b.res, b.records - 1}, true
 }
 
-// place appends a record that needs more than that. chunk is memory at hand that no batch has yet, or
-// nil; what is not used of it goes back.
-func (a *accumulator) place(ctx context.Context, q *partitionQueue, in *appendInput, timestamp int64, lane *stickyLane, limit *blockLimit, chunk []byte) (position, error) {
+// place appends a record that needs more than that. chunk is memory of share at hand that no batch
+// has yet, or nil; what is not used of it goes back.
+func (a *accumulator) place(ctx context.Context, q *partitionQueue, in *appendInput, timestamp int64, lane *stickyLane, limit *blockLimit, share *memoryShare, chunk []byte) (position, error) {
 	for {
 		q.mu.Lock()
-		p := a.placeLocked(q, in, timestamp, lane, chunk)
+		p := a.placeLocked(q, in, timestamp, lane, share, chunk)
 		hint := q.hint
 		push := hint != noHint && !q.told
 		q.told = q.told || push
@@ -264,19 +271,17 @@ func (a *accumulator) place(ctx context.Context, q *partitionQueue, in *appendIn
 		if p.closedOne && lane != nil {
 			a.balance(q.topic)
 		}
-		if chunk != nil && cap(chunk) != p.need { // somebody else made room meanwhile
-			a.pool.release(chunk)
+		if chunk != nil && (cap(chunk) != p.need || p.share != share) { // somebody else made room meanwhile
+			share.release(chunk)
 			chunk = nil
 		}
 		if p.need == 0 {
 			return p.at, p.err
 		}
+		share = p.share
 		var err error
-		if chunk, err = a.pool.tryAllocate(p.need); err == ErrWouldBlock && limit != nil {
-			if a.inCallback() {
-				return position{}, errMemoryInCallback
-			}
-			chunk, err = a.pool.allocate(ctx, p.need, limit)
+		if chunk, err = share.tryAllocate(p.need); err == ErrWouldBlock {
+			chunk, err = a.await(ctx, q, share, p.need, lane, limit)
 		}
 		if err != nil {
 			return position{}, err
@@ -284,23 +289,63 @@ func (a *accumulator) place(ctx context.Context, q *partitionQueue, in *appendIn
 	}
 }
 
+// await is for a record that finds no memory: it waits for it, if it may, or goes elsewhere.
+func (a *accumulator) await(ctx context.Context, q *partitionQueue, share *memoryShare, size int, lane *stickyLane, limit *blockLimit) ([]byte, error) {
+	switch {
+	case lane != nil && share.full(size) && a.goElsewhere(q, size, lane):
+		return nil, errMoved
+	case limit == nil:
+		return nil, ErrWouldBlock
+	case a.inCallback():
+		return nil, errMemoryInCallback
+	}
+	return share.allocate(ctx, size, limit)
+}
+
+// goElsewhere takes the lane from partition q, whose node may hold no more memory, to one for which
+// there is some right now. It is false if there is none.
+func (a *accumulator) goElsewhere(q *partitionQueue, size int, lane *stickyLane) bool {
+	info := q.topic.info.Load()
+	if info == nil {
+		return false
+	}
+	return q.topic.sticky.leave(lane, info, q.index, func(partition int32) bool {
+		return a.pool.share(info.Partitions[partition].Leader).ready(size)
+	})
+}
+
+// share is the memory of the node that leads the partition.
+func (a *accumulator) share(q *partitionQueue) *memoryShare {
+	node := int32(unknownNode)
+	if info := q.topic.info.Load(); info != nil && int(q.index) < len(info.Partitions) {
+		node = info.Partitions[q.index].Leader
+	}
+	return a.pool.share(node)
+}
+
 // placement is what placeLocked did.
 type placement struct {
 	at        position
 	err       error
-	need      int  // the size of the chunk without which it can't go on; 0: it is done
-	used      bool // the chunk given is in a batch now
-	closedOne bool // a batch became full
+	need      int          // the size of the chunk without which it can't go on; 0: it is done
+	share     *memoryShare // whose chunk it should be
+	used      bool         // the chunk given is in a batch now
+	closedOne bool         // a batch became full
 }
 
 // placeLocked appends the record, closing the open batch if it is full, and growing it or opening
-// the next one with chunk if that has the size needed.
+// the next one with share's chunk if that is what is needed.
 //
 // +checklocks:q.mu
-func (a *accumulator) placeLocked(q *partitionQueue, in *appendInput, timestamp int64, lane *stickyLane, chunk []byte) (p placement) {
+func (a *accumulator) placeLocked(q *partitionQueue, in *appendInput, timestamp int64, lane *stickyLane, share *memoryShare, chunk []byte) (p placement) {
 	for {
+		p.share = share
 		if err := a.refused.Load(); err != nil {
 			p.err = err
+			return p
+		}
+		if q.shut {
+			p.err = errForgotten
 			return p
 		}
 		if lane != nil && q.topic.sticky.peek(lane, q.topic.info.Load()) != q.index {
@@ -313,7 +358,7 @@ func (a *accumulator) placeLocked(q *partitionQueue, in *appendInput, timestamp 
 				return p
 			}
 			p.need = 0
-			if !a.openLocked(q, chunk, timestamp) {
+			if !a.openLocked(q, share, chunk, timestamp) {
 				p.err = errClosedSend
 				return p
 			}
@@ -333,7 +378,7 @@ func (a *accumulator) placeLocked(q *partitionQueue, in *appendInput, timestamp 
 			return p
 		case appendNeedChunk:
 			if p.need = a.limits.nextChunk(b, in.maxSize); p.need != 0 {
-				if chunk == nil || cap(chunk) != p.need {
+				if p.share = b.share; chunk == nil || cap(chunk) != p.need || share != b.share {
 					return p
 				}
 				b.grow(chunk)
@@ -364,10 +409,10 @@ func (a *accumulator) appendedLocked(q *partitionQueue, b *batch, in *appendInpu
 // more; the chunk is then still the caller's.
 //
 // +checklocks:q.mu
-func (a *accumulator) openLocked(q *partitionQueue, chunk []byte, timestamp int64) bool {
+func (a *accumulator) openLocked(q *partitionQueue, share *memoryShare, chunk []byte, timestamp int64) bool {
 	now := time.Now()
 	b := a.newBatch()
-	b.begin(q, chunk, timestamp, now)
+	b.begin(q, share, chunk, timestamp, now)
 	if !a.enlist(b) {
 		return false
 	}
@@ -376,7 +421,7 @@ func (a *accumulator) openLocked(q *partitionQueue, chunk []byte, timestamp int6
 	q.batches.PushBack(b)
 	q.open = b
 	q.length.Store(int32(q.batches.Len()))
-	if a.waiting.Load() {
+	if a.waiting.Load() || share.waiters.Load() > 0 {
 		q.hint = hintNow
 	}
 	q.hint = min(q.hint, a.inbox.instant(now.Add(a.linger)))
@@ -459,17 +504,17 @@ func (a *accumulator) balance(t *topicState) {
 // balanceEvery bounds how often the queue lengths are looked at, in milliseconds.
 const balanceEvery = 5
 
-// stillWaiting reports whether somebody waits for memory.
+// stillWaiting reports whether somebody waits for memory that any batch could bring back.
 func (a *accumulator) stillWaiting() bool {
 	if !a.waiting.Load() {
 		return false
 	}
 	a.waiting.Store(false) // before the look: who comes after it sets it again
-	_, n := a.pool.available()
-	if n > 0 {
+	short := a.pool.short()
+	if short {
 		a.waiting.Store(true)
 	}
-	return n > 0
+	return short
 }
 
 // hasRoom reports whether the record would fit into the queue's open batch.

@@ -31,6 +31,7 @@ func TestASplitBatchGoesOutInPartsInOrder(t *testing.T) {
 		require.EqualValues(t, 2, b.records)
 		r.answer(0, refusedWith(protocol.MessageTooLarge))
 		require.Len(t, r.queued(0), 2)
+		require.EqualValues(t, 1, r.topic.ratio.get(), "the estimate that let it grow is forgotten")
 		require.False(t, first.Done())
 
 		require.Equal(t, []int32{0}, r.ready(), "the parts go at once")

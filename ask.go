@@ -2,7 +2,6 @@ package quill
 
 import (
 	"errors"
-	"math/rand/v2"
 	"time"
 
 	"github.com/quill-kafka/quill/internal/message"
@@ -74,6 +73,7 @@ func (s *sender) finishMetadata(r *network.Request, now time.Time) {
 		s.refresh.all = true // still nowhere to send some records: look again, later and later
 		s.refresh.pause(now)
 	}
+	s.forgetIdle()
 }
 
 // adopt makes next the picture that the sender acts on.
@@ -83,6 +83,7 @@ func (s *sender) adopt(next *metadata.Snapshot, now time.Time) {
 	}
 	s.snapshot, s.bootstrapping = next, false
 	s.client.SetNodes(next.Nodes())
+	s.acc.pool.setNodes(next.NodeCount())
 	s.lookAgain(now)
 }
 
@@ -116,6 +117,7 @@ func (s *sender) askProducerID(now time.Time) time.Time {
 	}
 	id, ok, retryAt := s.client.LeastLoaded(now)
 	if !ok {
+		s.refresh.all = s.refresh.all || !s.anyConnected() // nobody is where they were: nothing else asks, since nothing can be sent
 		return retryAt
 	}
 	if !s.client.Ready(id, now) {
@@ -145,8 +147,8 @@ func (s *sender) finishProducerID(r *network.Request, now time.Time) {
 		s.logger.Info("producer id", "producer_id", i.id, "producer_epoch", i.epoch, "node", r.Node)
 		return
 	}
-	i.state = idNone
-	i.retryAt = now.Add(s.retry.Next(i.attempts, rand.Float64))
+	i.state, i.err = idNone, err
+	i.retryAt = now.Add(s.retry.Next(i.attempts, s.random))
 	i.attempts++
 	s.logger.Warn("producer id not received", "node", r.Node, "err", err)
 	code, answered := errors.AsType[protocol.ErrorCode](err)
@@ -160,6 +162,18 @@ func (s *sender) finishProducerID(r *network.Request, now time.Time) {
 		}
 	case answered && !code.Retriable() && code != protocol.UnknownServerError:
 		s.fatal(&Error{Op: "get a producer id", Code: code, Class: ErrFatal, Partition: -1, Node: r.Node})
+	}
+}
+
+// throttle leaves the node alone for as long as its answer asks (KIP-219). In older versions it has
+// itself waited so long before it answered.
+func (s *sender) throttle(r *network.Request, d time.Duration, now time.Time) {
+	since := int16(6) // Produce, Metadata
+	if r.Exchange.APIKey() == protocol.InitProducerID {
+		since = 1
+	}
+	if r.Version >= since {
+		s.client.Throttle(r.Node, d, now)
 	}
 }
 

@@ -28,6 +28,7 @@ import (
 // socket still reads it (KAFKA-19012) is so impossible by construction.
 type batch struct {
 	queue *partitionQueue // set by open, read-only after
+	share *memoryShare    // whose memory it is: its node's when it was opened; read-only after
 	res   *result
 
 	// Building: under the queue's lock while open, frozen after.
@@ -72,6 +73,7 @@ type batch struct {
 	producerID    int64
 	producerEpoch int16
 	baseSequence  int32
+	log           protocol.UUID // of the topic, as the last attempt knew it; the sender's alone
 
 	sealed     bool // chunks are in wire form (compressed); the writer's while on the wire
 	headerDone bool // the header matches the identity
@@ -96,9 +98,9 @@ const (
 	appendNeedChunk                 // the batch may grow, by another chunk
 )
 
-// begin makes an empty batch out of b, its first chunk being chunk.
-func (b *batch) begin(q *partitionQueue, chunk []byte, timestamp int64, now time.Time) {
-	b.queue = q
+// begin makes an empty batch out of b, its first chunk being chunk, of that share.
+func (b *batch) begin(q *partitionQueue, share *memoryShare, chunk []byte, timestamp int64, now time.Time) {
+	b.queue, b.share = q, share
 	b.chunks = append(b.chunks[:0], chunk)
 	b.cur = chunk[:protocol.BatchOverhead]
 	b.held = int64(cap(chunk))
@@ -213,7 +215,7 @@ func (b *batch) drop(a *accumulator) {
 		return // from here on b is the other holder's
 	}
 	for i, c := range b.chunks {
-		a.pool.release(c)
+		b.share.release(c)
 		b.chunks[i] = nil
 	}
 	b.chunks, b.cur = b.chunks[:0], nil

@@ -1,13 +1,10 @@
 package quill
 
 import (
-	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
-
-	"github.com/quill-kafka/quill/internal/deque"
-	"github.com/quill-kafka/quill/internal/invariant"
 )
 
 // bufferPool is the one memory that all batches live in: buffer.memory bytes, never more.
@@ -20,7 +17,11 @@ import (
 // newcomer never overtakes, so memory that comes back piles up for the first waiter until it has
 // enough (Java accumulates it in the waiter; leaving it in the pool comes to the same, and a waiter
 // that gives up has nothing to return). A large request therefore cannot starve behind small ones.
+//
+// All memory is taken and returned by way of a share: a node's, which is limited, or the pool's own
+// (embedded here, for what belongs to no node), which is not. See memoryShare.
 type bufferPool struct {
+	*memoryShare
 	capacity int64
 	sizes    []int  // pooled chunk sizes, ascending; set by newBufferPool
 	onWait   func() // tells the sender that somebody waits (it then cuts lingers); called without the lock
@@ -32,16 +33,28 @@ type bufferPool struct {
 	// +checklocks:mu
 	unallocated int64
 	// +checklocks:mu
-	waiters deque.Deque[*poolWaiter]
+	shares map[int32]*memoryShare // by node
+	// +checklocks:mu
+	fair bool // the cluster has more than one node
+	// +checklocks:mu
+	used int // nodes that have a share
+	// +checklocks:mu
+	lines []*memoryShare // those with somebody in line
+	// +checklocks:mu
+	tickets int64 // given to waiters, rising
 	// +checklocks:mu
 	idle []*poolWaiter // to be used again
 	// +checklocks:mu
 	closed bool
+
+	crowds atomic.Int64 // how often a share's line began
 }
 
 // poolWaiter is one blocked allocate. granted and chunk belong to the pool's lock until ready is sent.
 type poolWaiter struct {
 	size    int
+	ticket  int64
+	share   *memoryShare
 	granted bool
 	chunk   []byte        // a pooled chunk, or nil: size bytes are reserved, make them
 	err     error         // the pool was closed
@@ -51,75 +64,12 @@ type poolWaiter struct {
 
 // newBufferPool makes a pool of capacity bytes that keeps chunks of the given sizes.
 func newBufferPool(capacity int64, sizes ...int) *bufferPool {
-	return &bufferPool{
-		capacity: capacity, unallocated: capacity, sizes: sizes, free: make([][][]byte, len(sizes)),
+	p := &bufferPool{
+		capacity: capacity, unallocated: capacity, sizes: sizes, free: make([][][]byte, len(sizes)), shares: map[int32]*memoryShare{},
 		onWait: func() {}, raw: func(n int) []byte { return make([]byte, n) },
 	}
-}
-
-// tryAllocate returns a chunk of exactly size bytes (capacity; length 0) if that needs no waiting.
-func (p *bufferPool) tryAllocate(size int) ([]byte, error) {
-	if int64(size) > p.capacity {
-		return nil, p.tooLarge(size)
-	}
-	p.mu.Lock()
-	if p.closed {
-		p.mu.Unlock()
-		return nil, &Error{Op: "allocate", Kind: ErrClosed, Partition: -1}
-	}
-	if p.waiters.Len() > 0 || int64(size) > p.availableLocked() {
-		p.mu.Unlock()
-		return nil, ErrWouldBlock
-	}
-	chunk := p.takeLocked(size)
-	p.mu.Unlock()
-	return p.fill(chunk, size), nil
-}
-
-// allocate returns a chunk of exactly size bytes, waiting in line until the limit or ctx's end. The
-// error is ErrBufferExhausted, ErrRecordTooLarge (it can never fit), ErrClosed, or ctx's.
-func (p *bufferPool) allocate(ctx context.Context, size int, until *blockLimit) ([]byte, error) {
-	if int64(size) > p.capacity {
-		return nil, p.tooLarge(size)
-	}
-	w := p.join(size)
-	start := time.Now()
-	limit := until.until()
-	w.timer.Reset(limit.Sub(start))
-	defer p.retire(w)
-	var cause error
-	select {
-	case <-w.ready:
-	case <-ctx.Done():
-		cause = context.Cause(ctx)
-	case <-w.timer.C:
-		cause = ErrBufferExhausted
-	}
-	if cause == nil || !p.leave(w) {
-		if w.err != nil {
-			return nil, w.err
-		}
-		return p.fill(w.chunk, size), nil
-	}
-	if cause != ErrBufferExhausted {
-		return nil, &Error{Op: "wait for buffer memory", Kind: cause, Partition: -1, Elapsed: time.Since(start)}
-	}
-	return nil, &Error{Op: "wait for buffer memory", Kind: ErrBufferExhausted, Partition: -1, Elapsed: limit.Sub(start), Reason: p.describe(size)}
-}
-
-// join puts a waiter at the end of the line.
-func (p *bufferPool) join(size int) *poolWaiter {
-	p.mu.Lock()
-	w := p.waiterLocked(size)
-	p.waiters.PushBack(w)
-	if p.closed {
-		p.failLocked()
-	} else {
-		p.serveLocked() // memory may have come back in between
-	}
-	p.mu.Unlock()
-	p.onWait()
-	return w
+	p.memoryShare = &memoryShare{pool: p}
+	return p
 }
 
 // waiterLocked is a waiter for size bytes.
@@ -145,7 +95,7 @@ func (p *bufferPool) retire(w *poolWaiter) {
 	case <-w.ready: // served in the moment it gave up
 	default:
 	}
-	w.granted, w.chunk, w.err = false, nil, nil
+	w.granted, w.chunk, w.err, w.share = false, nil, nil, nil
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.idle) < maxIdleWaiters {
@@ -154,68 +104,6 @@ func (p *bufferPool) retire(w *poolWaiter) {
 }
 
 const maxIdleWaiters = 256
-
-// leave takes w out of the line. It is false when w was served in the same moment.
-func (p *bufferPool) leave(w *poolWaiter) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if w.granted || w.err != nil {
-		return false
-	}
-	for i := range p.waiters.Len() {
-		if p.waiters.At(i) == w {
-			p.waiters.Remove(i)
-			break
-		}
-	}
-	p.serveLocked() // who stood behind w may fit now
-	return true
-}
-
-// fill makes the memory of a reservation that no pooled chunk answered. If that panics the
-// reservation goes back.
-func (p *bufferPool) fill(chunk []byte, size int) []byte {
-	if chunk != nil {
-		return chunk
-	}
-	done := false
-	defer func() {
-		if !done {
-			p.giveBack(int64(size), nil)
-		}
-	}()
-	chunk = p.raw(size)[:0:size]
-	done = true
-	return chunk
-}
-
-// release returns a chunk that (try)allocate gave out. The caller must not touch it again.
-func (p *bufferPool) release(chunk []byte) {
-	chunk = chunk[:cap(chunk)]
-	invariant.Poison(chunk)
-	p.giveBack(int64(cap(chunk)), chunk[:0])
-}
-
-// overdraw returns a chunk at once, even if that makes the available memory negative until others
-// return theirs. Only for the parts of a batch being split, whose own memory follows right after.
-func (p *bufferPool) overdraw(size int) []byte {
-	p.mu.Lock()
-	chunk := p.takeLocked(size)
-	p.mu.Unlock()
-	return p.fill(chunk, size)
-}
-
-func (p *bufferPool) giveBack(n int64, chunk []byte) {
-	p.mu.Lock()
-	if i := p.class(int(n)); i >= 0 && chunk != nil {
-		p.free[i] = append(p.free[i], chunk)
-	} else {
-		p.unallocated += n
-	}
-	invariant.Check(p.availableLocked() <= p.capacity, "buffer pool: %d bytes available of %d", p.availableLocked(), p.capacity)
-	p.serveLocked()
-	p.mu.Unlock()
-}
 
 // close makes every present and future allocation fail with ErrClosed. Memory may still come back.
 func (p *bufferPool) close() {
@@ -227,8 +115,10 @@ func (p *bufferPool) close() {
 
 // +checklocks:p.mu
 func (p *bufferPool) failLocked() {
-	for p.waiters.Len() > 0 {
-		w := p.waiters.PopFront()
+	for len(p.lines) > 0 {
+		s := p.lines[0]
+		w := s.line.PopFront()
+		s.shortenedLocked()
 		w.err = &Error{Op: "wait for buffer memory", Kind: ErrClosed, Partition: -1, Reason: "producer closed while a send was waiting for memory"}
 		w.ready <- struct{}{} // capacity 1, sent once
 	}
@@ -238,18 +128,37 @@ func (p *bufferPool) failLocked() {
 //
 // +checklocks:p.mu
 func (p *bufferPool) serveLocked() {
-	for p.waiters.Len() > 0 && int64(p.waiters.Front().size) <= p.availableLocked() {
-		w := p.waiters.PopFront()
-		w.chunk, w.granted = p.takeLocked(w.size), true
+	for s := p.nextLocked(); s != nil; s = p.nextLocked() {
+		w := s.line.Front()
+		if int64(w.size) > p.availableLocked() {
+			return
+		}
+		s.line.PopFront()
+		s.shortenedLocked()
+		w.chunk, w.granted = s.takeLocked(w.size), true
 		w.ready <- struct{}{} // capacity 1, sent once
 	}
 }
 
-// takeLocked reserves size bytes, which must be available: a pooled chunk if one is there, else nil
+// nextLocked is the share whose first waiter is next, nil if there is none: the one who came first
+// among those whose shares allow what they want.
+//
+// +checklocks:p.mu
+func (p *bufferPool) nextLocked() *memoryShare {
+	var next *memoryShare
+	for _, s := range p.lines {
+		if w := s.line.Front(); (next == nil || w.ticket < next.line.Front().ticket) && s.allowedLocked(w.size) {
+			next = s
+		}
+	}
+	return next
+}
+
+// drawLocked reserves size bytes, which must be available: a pooled chunk if one is there, else nil
 // and the number is deducted; free chunks of other sizes are dropped for it.
 //
 // +checklocks:p.mu
-func (p *bufferPool) takeLocked(size int) []byte {
+func (p *bufferPool) drawLocked(size int) []byte {
 	if i := p.class(size); i >= 0 && len(p.free[i]) > 0 {
 		return p.popLocked(i)
 	}
@@ -294,10 +203,26 @@ func (p *bufferPool) class(size int) int {
 func (p *bufferPool) available() (bytes int64, waiting int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.availableLocked(), p.waiters.Len()
+	for _, s := range p.lines {
+		waiting += s.line.Len()
+	}
+	return p.availableLocked(), waiting
 }
 
-func (p *bufferPool) describe(size int) string {
+// short reports whether somebody waits for memory as such, and not just for its node's share: then
+// every batch that goes helps.
+func (p *bufferPool) short() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, s := range p.lines {
+		if size := s.line.Front().size; int64(size) > p.availableLocked() || s.allowedLocked(size) {
+			return true
+		}
+	}
+	return false
+}
+
+func (p *bufferPool) situation(size int) string {
 	free, waiting := p.available()
 	return fmt.Sprintf("%d bytes wanted, %d of %d (buffer.memory) available, %d sends waiting: the cluster takes records more slowly than they are sent", size, free, p.capacity, waiting)
 }

@@ -172,6 +172,7 @@ func TestPoolServesTheNextWhenTheFirstGivesUp(t *testing.T) {
 	})
 }
 
+// M11
 func TestPoolServesInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const n = 8

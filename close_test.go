@@ -79,6 +79,7 @@ func resumeAll(t *testing.T, c *quilltest.Cluster) {
 	}
 }
 
+// C1
 func TestCloseOfAnIdleProducerTakesNoTime(t *testing.T) {
 	for _, used := range []bool{false, true} {
 		t.Run(fmt.Sprint("used=", used), func(t *testing.T) {
@@ -94,6 +95,7 @@ func TestCloseOfAnIdleProducerTakesNoTime(t *testing.T) {
 	}
 }
 
+// C2
 func TestCloseDeliversAFullBuffer(t *testing.T) {
 	bubble(t, quilltest.Options{Retain: -1}, func(t *testing.T, c *quilltest.Cluster) {
 		c.MustCreateTopic("t", 6, quilltest.TopicConfig{})
@@ -119,6 +121,7 @@ func TestCloseDeliversAFullBuffer(t *testing.T) {
 	})
 }
 
+// C3
 func TestCloseGivesUpAtItsDeadline(t *testing.T) {
 	bubble(t, quilltest.Options{}, func(t *testing.T, c *quilltest.Cluster) {
 		c.MustCreateTopic("t", 3, quilltest.TopicConfig{})
@@ -165,6 +168,7 @@ func checkGivenUp(t *testing.T, f quill.Future, outcome quill.Outcome) {
 	require.False(t, m.HasOffset())
 }
 
+// C3: without any time at all.
 func TestCloseWithoutTimeFailsAllAtOnce(t *testing.T) {
 	bubble(t, quilltest.Options{}, func(t *testing.T, c *quilltest.Cluster) {
 		c.MustCreateTopic("t", 3, quilltest.TopicConfig{})
@@ -180,6 +184,7 @@ func TestCloseWithoutTimeFailsAllAtOnce(t *testing.T) {
 	})
 }
 
+// C4
 func TestCloseInACallbackDoesNotWaitForItself(t *testing.T) {
 	bubble(t, quilltest.Options{}, func(t *testing.T, c *quilltest.Cluster) {
 		c.MustCreateTopic("t", 3, quilltest.TopicConfig{})
@@ -245,6 +250,7 @@ func (x *closingSerializer) Serialize(dst []byte, _ string, _ *quill.Headers, v 
 	return append(dst, v...), nil
 }
 
+// C5
 func TestCloseReturnsAlthoughACallbackDoesNot(t *testing.T) {
 	bubble(t, quilltest.Options{}, func(t *testing.T, c *quilltest.Cluster) {
 		c.MustCreateTopic("t", 1, quilltest.TopicConfig{})
@@ -260,6 +266,7 @@ func TestCloseReturnsAlthoughACallbackDoesNot(t *testing.T) {
 	})
 }
 
+// C6
 func TestCloseWakesASenderThatWaitsForMemory(t *testing.T) {
 	bubble(t, quilltest.Options{}, func(t *testing.T, c *quilltest.Cluster) {
 		c.MustCreateTopic("t", 1, quilltest.TopicConfig{})
@@ -295,6 +302,8 @@ func TestCloseWakesASenderThatWaitsForMemory(t *testing.T) {
 }
 
 // A dialer that waits is a name server that does not answer just as well as a host that does not.
+//
+// C6, C10
 func TestCloseWakesASenderThatWaitsForMetadata(t *testing.T) {
 	for name, cut := range map[string]func(t *testing.T, c *quilltest.Cluster){
 		"connecting": func(_ *testing.T, c *quilltest.Cluster) { cutOffAll(c) },
@@ -334,6 +343,7 @@ func TestCloseWakesASenderThatWaitsForMetadata(t *testing.T) {
 	}
 }
 
+// C6
 func TestCloseWhileASenderIsInItsSerializer(t *testing.T) {
 	bubble(t, quilltest.Options{}, func(t *testing.T, c *quilltest.Cluster) {
 		c.MustCreateTopic("t", 1, quilltest.TopicConfig{})
@@ -355,6 +365,7 @@ func TestCloseWhileASenderIsInItsSerializer(t *testing.T) {
 	})
 }
 
+// C7
 func TestCloseManyTimesAtOnce(t *testing.T) {
 	bubble(t, quilltest.Options{}, func(t *testing.T, c *quilltest.Cluster) {
 		c.MustCreateTopic("t", 3, quilltest.TopicConfig{})
@@ -382,6 +393,7 @@ func TestCloseManyTimesAtOnce(t *testing.T) {
 	})
 }
 
+// C8
 func TestUseAfterCloseIsErrClosed(t *testing.T) {
 	for _, topic := range []string{"t", "unseen"} {
 		t.Run(topic, func(t *testing.T) {
@@ -471,6 +483,7 @@ func checkClosed(t *testing.T, err error, topic string) {
 	require.Equal(t, quill.NotSent, e.Outcome())
 }
 
+// C12
 func TestFlushDoesNotWaitOutLinger(t *testing.T) {
 	bubble(t, quilltest.Options{}, func(t *testing.T, c *quilltest.Cluster) {
 		c.MustCreateTopic("t", 3, quilltest.TopicConfig{})
@@ -504,6 +517,7 @@ func TestFlushAfterFailuresIsNoError(t *testing.T) {
 	})
 }
 
+// C14
 func TestFlushWaitsForEarlierRecordsOnly(t *testing.T) {
 	bubble(t, quilltest.Options{Retain: -1}, func(t *testing.T, c *quilltest.Cluster) {
 		c.MustCreateTopic("t", 3, quilltest.TopicConfig{})
@@ -541,6 +555,7 @@ func TestFlushWaitsForEarlierRecordsOnly(t *testing.T) {
 	})
 }
 
+// C15
 func TestFlushEndsWithItsContextAlone(t *testing.T) {
 	bubble(t, quilltest.Options{}, func(t *testing.T, c *quilltest.Cluster) {
 		c.MustCreateTopic("t", 1, quilltest.TopicConfig{})
@@ -569,6 +584,7 @@ func TestFlushEndsWithItsContextAlone(t *testing.T) {
 	})
 }
 
+// C16
 func TestFlushGoesThroughRetriesSplitsExpiryAndForcedClose(t *testing.T) {
 	t.Run("retry", func(t *testing.T) {
 		bubble(t, quilltest.Options{}, func(t *testing.T, c *quilltest.Cluster) {
@@ -636,6 +652,8 @@ func TestFlushGoesThroughRetriesSplitsExpiryAndForcedClose(t *testing.T) {
 }
 
 // Against sockets, outside a bubble: what was open is closed, what ran has ended.
+//
+// C17
 func TestNothingIsLeftAfterClose(t *testing.T) {
 	c := quilltest.Start(t, quilltest.Options{})
 	c.MustCreateTopic("t", 6, quilltest.TopicConfig{})
@@ -677,6 +695,7 @@ func (c *countedConn) Close() error {
 	return c.Conn.Close()
 }
 
+// C18
 func TestFailingNewLeavesNothing(t *testing.T) {
 	part, key, value, first, second := &closer{}, &closingSerializer{}, &closingSerializer{}, &closer{}, &closer{}
 	all := []*closer{part, &key.closer, &value.closer, first, second}

@@ -45,17 +45,8 @@ func awaitResult(ctx context.Context, r *result) error {
 
 // close stops taking sends, drains until ctx ends, then gives up what is left. See Producer.Close.
 func (e *engine) close(ctx context.Context) (err error) {
-	inside, over := e.dispatch.inside(), false
-	e.closeOnce.Do(func() {
-		e.closed.Store(true)
-		e.acc.refused.CompareAndSwap(nil, errClosedSend)
-		e.acc.pool.close()
-		close(e.gone)
-		if over = inside || ctx.Err() != nil; over {
-			e.abort() // first, so that nothing more leaves
-		}
-		e.box.order(func(s *sender, _ time.Time) { s.closing = true })
-	})
+	inside := e.dispatch.inside()
+	over := e.beginClose(inside || ctx.Err() != nil)
 	if inside {
 		e.abort()   // also if somebody else was already closing
 		go func() { // ends with the sender, which has nothing left to wait for
@@ -76,6 +67,22 @@ func (e *engine) close(ctx context.Context) (err error) {
 		err = &Error{Op: "close", Kind: ErrForceClosed, Partition: -1, Node: -1, Cause: context.Cause(ctx), Reason: "a callback has not returned"}
 	}
 	return err
+}
+
+// beginClose stops taking sends and lets the sender end when all is settled, or with giveUp at once.
+// Only the first call does anything; over tells that it gave up.
+func (e *engine) beginClose(giveUp bool) (over bool) {
+	e.closeOnce.Do(func() {
+		e.closed.Store(true)
+		e.acc.refused.CompareAndSwap(nil, errClosedSend)
+		e.acc.pool.close()
+		close(e.gone)
+		if over = giveUp; over {
+			e.abort() // first, so that nothing more leaves
+		}
+		e.box.order(func(s *sender, _ time.Time) { s.closing = true })
+	})
+	return over
 }
 
 // shutDown ends what is left when the sender is gone, or was told to go. It may be called again; only

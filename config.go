@@ -76,8 +76,9 @@ type Config struct {
 	// ReceiveBufferBytes is the socket's receive buffer. Kafka: receive.buffer.bytes.
 	// If zero, 32 KiB; if -1, the operating system's choice.
 	ReceiveBufferBytes int
-	// DialContext opens connections, for proxies and tests. Host names are handed to it unresolved.
-	// It must honour ctx and may be called by several goroutines at once. If nil, net.Dialer's.
+	// DialContext opens connections, for proxies, for tests, and to refuse addresses: the cluster says
+	// where its nodes are, and is believed. Host names are handed to it unresolved. It must honour ctx
+	// and may be called by several goroutines at once. If nil, net.Dialer's.
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
 
 	// Acks is how many replicas must have a batch before it counts as written. Kafka: acks.

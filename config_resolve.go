@@ -198,10 +198,21 @@ func (r *resolver) sizes(s *settings) {
 	s.metricsNumSamples = r.number("metrics.num.samples")
 	s.batchSize = max(1, r.number("batch.size"))
 	s.bufferMemory = propertyByName["buffer.memory"].value.(numberValue[int64]).get(r.c)
+	if reason := addressable(s.bufferMemory, math.MaxInt); reason != "" {
+		r.fault("buffer.memory", reason, "lower it")
+	}
 	s.adaptive = r.on("partitioner.adaptive.partitioning.enable")
 	s.metricsPush = r.on("enable.metrics.push")
 	s.metadataClusterCheck = r.on("metadata.cluster.check.enable")
 	s.acks = map[Acks]int16{AcksAll: -1, AcksLeader: 1, AcksNone: 0}[r.c.Acks]
+}
+
+// addressable says why a process whose largest int is maxInt can't have so much memory; "" if it can.
+func addressable(bytes, maxInt int64) string {
+	if bytes <= maxInt {
+		return ""
+	}
+	return "is more than this platform can address, " + strconv.FormatInt(maxInt, 10) + " bytes"
 }
 
 // deliveryTimeout must cover the linger and one request. Set by hand it is refused if it does not;

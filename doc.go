@@ -42,7 +42,13 @@
 //   - A Send that waits for memory makes lingering batches go at once. Java sits the linger out.
 //   - Flush, Close and Send in a callback never deadlock: they return an error instead of waiting
 //     for themselves. Close returns by its deadline even if a callback blocks.
-//   - buffer.memory is a hard bound, compressed copies and batches in flight included.
+//   - buffer.memory is a hard bound, compressed copies and batches in flight included. In a cluster of
+//     several nodes, one may hold at most four times what is free of it, so that a node that takes
+//     nothing leaves a fifth for the records to the others. Keyless records go round such a node.
+//   - If a broker refuses a batch for some of its records and names them (KIP-467), these fail and
+//     the others are sent again.
+//   - Goroutines that send keyless records at the same time, and fill batches, use a sticky partition
+//     per processor instead of one.
 //   - A Send to a partition that does not exist fails after one fresh look at the metadata, not
 //     after max.block.ms.
 //   - Every failure of a Send is told through its future and callback, never by a second way.

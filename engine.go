@@ -271,6 +271,9 @@ func (e *engine) awaitTopic(ctx context.Context, t *topicState, partition Partit
 			return nil, nil, &Error{Op: "send", Kind: ErrInvalidPartition, Topic: t.name, Partition: partition.id, Node: -1,
 				Reason: fmt.Sprintf("the topic has %d partitions", len(info.Partitions))}
 		}
+		if current := e.acc.ensureTopic(t.name, e.newTopic); current != t { // t was forgotten
+			t, seen = current, current.looks.Load()
+		}
 		e.box.want(t)
 		if limit.max <= 0 {
 			return nil, nil, metadataTimeout(t.name, e.cfg.maxBlock, lastCause(known, now.lastErr))
@@ -367,7 +370,11 @@ func (e *engine) send(ctx context.Context, r *outgoing, t *topicState, info *met
 			r.at = at
 			return nil
 		}
-		if failed != errMoved {
+		if failed == errForgotten {
+			if t, info, err = e.topicFor(ctx, r); err != nil {
+				return err
+			}
+		} else if failed != errMoved {
 			return e.sendError(failed, t.name, p)
 		}
 	}
@@ -379,7 +386,7 @@ func (e *engine) sendError(err error, topic string, partition int32) *Error {
 		return &Error{Op: "send", Kind: ErrWouldBlock, Topic: topic, Partition: partition, Node: -1, Reason: "buffer memory is used up"}
 	}
 	if err, ok := errors.AsType[*Error](err); ok {
-		if err.Kind == ErrClosed && e.fatal.Load() != nil {
+		if fatal := e.fatal.Load(); fatal != nil && (err == fatal || err.Kind == ErrClosed) {
 			return e.refusal(topic, partition)
 		}
 		own := *err

@@ -125,7 +125,7 @@ type Error struct {
 	Fate Outcome
 	// Reason adds to Kind in this package's words.
 	Reason string
-	// Detail is text of somebody else's, such as a broker's message. Error quotes and cuts it.
+	// Detail is text of somebody else's, such as a broker's message; of a very long one the first 4 KiB. Error quotes and cuts it.
 	Detail string
 	// Cause is the last error that led here, if any. errors.Is and As look into it.
 	Cause error

@@ -38,6 +38,8 @@ type idempotence struct {
 	epoch    int16
 	attempts int       // failed InitProducerId requests in a row
 	retryAt  time.Time // not before
+	err      error     // why there is no id, if one was asked for in vain
+	forgot   bool      // sequences of this epoch were forgotten: a partition that is new to it may not be new to the brokers
 	bumps    int       // epochs and ids given up, for tests and logs
 }
 
@@ -54,13 +56,17 @@ const (
 type sequences struct {
 	id        int64
 	epoch     int16
-	known     bool     // the broker has a batch of this id: it refuses what would leave a gap
-	next      int32    // sequence of the next new batch
-	lastAcked int32    // -1: none under this epoch
-	inFlight  []*batch // batches with a sequence and no settled fate, in the order of their sequences
-	gap       bool     // a sequence will never be written: a new epoch is due
-	unsure    bool     // a batch was given up that may be in the log
-	late      bool     // it may not be yet, but still arrive
+	log       protocol.UUID // the topic's id: made anew it has another one, and an empty log
+	known     bool          // the broker has a batch of this id: it refuses what would leave a gap
+	next      int32         // sequence of the next new batch
+	lastAcked int32         // -1: none under this epoch in this log
+	since     int32         // sequence of the first batch that was, if any: what came before it may be missing
+	end       int64         // the log has at least so many records
+	inFlight  []*batch      // batches with a sequence and no settled fate, in the order of their sequences
+	gap       bool          // a sequence will never be written: a new epoch is due
+	unsure    bool          // a batch was given up that may be in the log
+	late      bool          // it may not be yet, but still arrive
+	heardAt   time.Time     // when a batch was last acknowledged
 }
 
 // noSequences is the state of a partition that nothing was sent to.
@@ -94,14 +100,20 @@ func (i *idempotence) number(p *sequences, b *batch) bool {
 	if !i.on || b.sequenced {
 		return true
 	}
+	if i.state != idReady { // used up by another partition in this very turn
+		return false
+	}
+	if p.id < 0 && i.forgot && !i.bump() {
+		return false
+	}
 	if len(p.inFlight) == 0 && (p.gap || p.unsure) && p.id == i.id && p.epoch == i.epoch && !i.bump() {
 		return false
 	}
 	if p.id != i.id || p.epoch != i.epoch {
 		invariant.Check(len(p.inFlight) == 0, "epoch of a partition changed with batches in flight")
-		known := p.known && p.id == i.id
+		known, log, end, heardAt := p.known && p.id == i.id, p.log, p.end, p.heardAt
 		*p = noSequences()
-		p.id, p.epoch, p.known = i.id, i.epoch, known
+		p.id, p.epoch, p.known, p.log, p.end, p.heardAt = i.id, i.epoch, known, log, end, heardAt
 	}
 	b.setIdentity(p.id, p.epoch, p.next)
 	p.next = protocol.IncrementSequence(p.next, b.records)
@@ -112,6 +124,7 @@ func (i *idempotence) number(p *sequences, b *batch) bool {
 // bump moves to the next epoch; false: the epochs of this id are used up, a new id is needed.
 func (i *idempotence) bump() bool {
 	i.bumps++
+	i.forgot = false
 	if i.epoch == math.MaxInt16 {
 		i.state, i.id, i.epoch = idNone, -1, -1
 		return false
@@ -123,15 +136,61 @@ func (i *idempotence) bump() bool {
 // isHead reports whether b is the first unsettled batch of the partition.
 func (p *sequences) isHead(b *batch) bool { return len(p.inFlight) == 0 || p.inFlight[0] == b }
 
-// passed reports whether a batch after b was accepted under b's epoch.
+// passed reports whether a batch after b was accepted under b's epoch, by a log that would have
+// refused it without b.
 func (p *sequences) passed(b *batch) bool {
 	return b.sequenced && b.producerID == p.id && b.producerEpoch == p.epoch && p.lastAcked >= 0 &&
-		protocol.DecrementSequence(p.lastAcked, b.lastSequence()) < math.MaxInt32/2
+		!precedes(p.lastAcked, b.lastSequence()) && !precedes(b.baseSequence, p.since)
+}
+
+// precedes reports whether sequence a comes before b.
+func precedes(a, b int32) bool { return protocol.DecrementSequence(a, b) >= math.MaxInt32/2 }
+
+// leaves notes to which log b goes now. A log that was made anew knows nothing of us: it takes
+// whatever sequence comes first, as for a new id (KAFKA-12257). One that has not heard of us for long
+// may have forgotten us (producer.id.expiration.ms), and then does the same.
+func (p *sequences) leaves(b *batch, log protocol.UUID, now time.Time) {
+	if b.log = log; log != p.log {
+		p.log = log
+		p.startOver()
+	}
+	if len(p.inFlight) == 0 && now.Sub(p.heardAt) >= remembered {
+		p.known = false
+	}
+}
+
+// remembered is for how long every broker is trusted to know a producer id. Kafka's default is a day.
+const remembered = 5 * time.Second
+
+func (p *sequences) startOver() { p.known, p.lastAcked, p.end = false, -1, 0 }
+
+// acknowledged notes that b is in its log, at that offset if it is not negative. Nodes that know
+// topics by name only (before Produce version 13) may have put it into a new log without our knowing;
+// offsets that go back tell.
+func (p *sequences) acknowledged(b *batch, offset int64, now time.Time) {
+	if b.producerID != p.id || b.log != p.log {
+		return
+	}
+	p.heardAt = now
+	ahead := b.producerEpoch == p.epoch && (p.lastAcked < 0 || !precedes(b.lastSequence(), p.lastAcked))
+	if ahead && offset >= 0 {
+		if offset < p.end {
+			p.startOver()
+		}
+		p.end = offset + int64(b.records)
+	}
+	p.known = true
+	if ahead && p.lastAcked < 0 {
+		p.since = b.baseSequence
+	}
+	if ahead {
+		p.lastAcked = b.lastSequence()
+	}
 }
 
 // settle takes b out of the batches in flight: its fate under its present sequence is known, or it
-// is given up.
-func (p *sequences) settle(b *batch, v verdict) {
+// is given up. offset is where it was written, -1 if that is not known.
+func (p *sequences) settle(b *batch, v verdict, offset int64, now time.Time) {
 	at := -1
 	for i, f := range p.inFlight {
 		if f == b {
@@ -144,10 +203,7 @@ func (p *sequences) settle(b *batch, v verdict) {
 	later := p.inFlight[at+1:]
 	switch {
 	case v.written:
-		p.known = p.known || b.producerID == p.id
-		if b.producerID == p.id && b.producerEpoch == p.epoch && (p.lastAcked < 0 || protocol.DecrementSequence(b.lastSequence(), p.lastAcked) < math.MaxInt32/2) {
-			p.lastAcked = b.lastSequence()
-		}
+		p.acknowledged(b, offset, now)
 		if at == 0 && len(later) == 0 && p.next == protocol.IncrementSequence(b.lastSequence(), 1) {
 			p.unsure, p.late = false, false // it was accepted, so all before it were
 		}
@@ -211,6 +267,7 @@ func (p *sequences) unnumber(b *batch) {
 
 // forgetIdentity takes the sequence of a batch that is known not to be in the log.
 func (b *batch) forgetIdentity() {
+	b.refused = b.refused || b.maybeWritten // it left, so it is not NotSent; a copy would be refused
 	b.sequenced, b.renumber, b.maybeWritten, b.lost = false, false, false, false
 	b.producerID, b.producerEpoch, b.baseSequence = -1, -1, -1
 }

@@ -42,6 +42,7 @@ func requireIdentity(t *testing.T, b *batch, epoch int16, sequence int32) {
 	require.Equal(t, sequence, b.baseSequence)
 }
 
+// Java: TransactionManagerTest.testDefaultSequenceNumber
 func TestTheFirstBatchOfAnIDTravelsAlone(t *testing.T) {
 	withRig(t, idempotentRig, func(t *testing.T, r *rig) {
 		requireIdentity(t, sendBatch(t, r, 3), 0, 0)
@@ -140,7 +141,7 @@ func TestAGapEndsTheEpochOfItsPartitionOnly(t *testing.T) {
 		require.Empty(t, r.drain(0), "until the batch in flight is back")
 		r.answer(0, refusedWith(protocol.OutOfOrderSequenceNumber))
 		require.False(t, later.sequenced)
-		time.Sleep(time.Second)
+		time.Sleep(remembered / 2)
 		require.Same(t, later, r.drainOne(0))
 		requireIdentity(t, later, 1, 0)
 		requireIdentity(t, r.drainOne(0), 1, 2)
@@ -201,6 +202,7 @@ func TestABatchThatOthersPassedIsNotSentAgain(t *testing.T) {
 	})
 }
 
+// Java: TransactionManagerTest.testSequenceNumberOverflow
 func TestSequencesWrap(t *testing.T) {
 	withRig(t, idempotentRig, func(t *testing.T, r *rig) {
 		warm(t, r)

@@ -3,7 +3,7 @@ package quill
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
+	"strings"
 	"time"
 
 	"github.com/quill-kafka/quill/internal/compress"
@@ -140,6 +140,9 @@ func (s *sender) take(q *partitionQueue, n *nodeOut, size int, now time.Time) (b
 		s.setTimer(q, b.number, b.retryAt)
 		return nil, true
 	}
+	if info := q.topic.info.Load(); info != nil {
+		q.out.seq.leaves(b, info.ID, now)
+	}
 	if !s.idem.mayDrain(&q.out.seq, b) {
 		return nil, true
 	}
@@ -184,7 +187,7 @@ func (s *sender) send(n *nodeOut, r *produceRequest, now time.Time) {
 // finishProduce handles a Produce request that is back: off the wire, answered or not.
 func (s *sender) finishProduce(r *produceRequest, now time.Time) {
 	if r.Err == nil && !r.NoAnswer {
-		s.client.Throttle(r.Node, r.response.Throttle(), now)
+		s.throttle(&r.Request, r.response.Throttle(), now)
 	}
 	for _, b := range r.batches {
 		s.finishBatch(r, b, now)
@@ -225,12 +228,13 @@ func (s *sender) finishBatch(r *produceRequest, b *batch, now time.Time) {
 		if f.code != protocol.None {
 			b.lastError = f.code
 			b.refused = true
+			f.blamed = blamesSome(answer.RecordErrors, b.records)
 		}
 	}
 	b.lost = b.lost || r.Err != nil && r.MaybeSent
 	f.doubt = b.lost && q.out.seq.late
 	v := decide(f)
-	if v.refresh && !s.noteLeader(r, q, answer) {
+	if v.refresh && !s.noteLeader(r, b, answer) {
 		s.needTopic(q.topic, now)
 	}
 	s.apply(b, f, v, answer, now)
@@ -238,9 +242,15 @@ func (s *sender) finishBatch(r *produceRequest, b *batch, now time.Time) {
 
 var errNotInAnswer = errors.New("the answer does not mention the partition")
 
-// noteLeader remembers what a produce answer says about the partition's new leader (KIP-951).
-func (s *sender) noteLeader(r *produceRequest, q *partitionQueue, answer *message.PartitionProduceResponse) bool {
+// noteLeader remembers what a produce answer says about the partition's new leader (KIP-951). An
+// answer that was asked for when the topic had another id is about a partition that is no more, whose
+// epochs count for nothing.
+func (s *sender) noteLeader(r *produceRequest, b *batch, answer *message.PartitionProduceResponse) bool {
 	if answer == nil || answer.CurrentLeader.LeaderID < 0 || answer.CurrentLeader.LeaderEpoch < 0 {
+		return false
+	}
+	q := b.queue
+	if info := q.topic.info.Load(); info != nil && info.ID != b.log {
 		return false
 	}
 	if _, epoch, _ := s.leader(q); answer.CurrentLeader.LeaderEpoch <= epoch {
@@ -265,7 +275,11 @@ func (s *sender) apply(b *batch, f facts, v verdict, answer *message.PartitionPr
 	if b.sequenced && b.renumber && !v.written {
 		seq.unnumber(b) // it came after a gap: refused, and to be sent under new numbers
 	} else if b.sequenced && (v.act != actRetry && v.act != actSplit || v.resequence) {
-		seq.settle(b, v)
+		offset := int64(-1)
+		if answer != nil && v.offsets {
+			offset = answer.BaseOffset
+		}
+		seq.settle(b, v, offset, now)
 		if v.resequence {
 			seq.unnumber(b)
 		}
@@ -284,6 +298,8 @@ func (s *sender) apply(b *batch, f facts, v verdict, answer *message.PartitionPr
 		s.reenqueue(b, now)
 	case actSplit:
 		s.split(b, now)
+	case actSieve:
+		s.sieve(b, f, answer, now)
 	case actFail:
 		s.failBatch(b, f, v, answer, now)
 	case actForget:
@@ -293,7 +309,7 @@ func (s *sender) apply(b *batch, f facts, v verdict, answer *message.PartitionPr
 
 // reenqueue puts a batch back to its place in the queue, to be sent again after a back-off.
 func (s *sender) reenqueue(b *batch, now time.Time) {
-	b.retryAt = now.Add(s.retry.Next(b.attempts-1, rand.Float64))
+	b.retryAt = now.Add(s.retry.Next(b.attempts-1, s.random))
 	s.logger.Debug("batch to be sent again", "topic", b.queue.topic.name, "partition", b.queue.index, "node", b.nodeAtSend,
 		"attempt", b.attempts, "base_sequence", b.baseSequence, "err", b.lastError)
 	q := b.queue
@@ -329,20 +345,10 @@ func (s *sender) tell(b *batch) {
 
 // failBatch gives up a batch that was refused for good, or can't be tried again.
 func (s *sender) failBatch(b *batch, f facts, v verdict, answer *message.PartitionProduceResponse, now time.Time) {
-	cause := &Error{Op: "send", Code: f.code}
-	if f.code == protocol.None { // lost, and out of retries or time
-		cause.Kind, cause.Cause = ErrTimeout, b.lastError
-		if now.Before(b.createdAt.Add(s.acc.deliveryTimeout)) {
-			cause.Kind, cause.Class, cause.Reason = nil, ErrRetriable, "no retries are left"
-		}
-	}
-	if answer != nil && answer.ErrorMessage != nil {
-		cause.Detail = *answer.ErrorMessage
-	}
-	err := s.describe(b, cause, now)
+	err := s.refusal(b, f, answer, now)
 	out := failure(err)
 	if answer != nil && len(answer.RecordErrors) > 0 {
-		out.recordErr = recordErrors(err, answer.RecordErrors)
+		out.recordErr = recordErrors(err, answer.RecordErrors, b.records)
 	}
 	if v.fatal {
 		fatal := *err
@@ -353,21 +359,34 @@ func (s *sender) failBatch(b *batch, f facts, v verdict, answer *message.Partiti
 	s.conclude(b, out)
 }
 
-// recordErrors tells apart the records that the broker names from those that were only in the same
-// batch (KIP-467).
-func recordErrors(err *Error, named []message.BatchIndexAndErrorMessage) func(i int32) error {
-	guilty := make(map[int32]*Error, len(named))
-	for _, n := range named {
-		if _, twice := guilty[n.BatchIndex]; twice {
-			continue
+// refusal is why a batch is given up.
+func (s *sender) refusal(b *batch, f facts, answer *message.PartitionProduceResponse, now time.Time) *Error {
+	cause := &Error{Op: "send", Code: f.code}
+	if f.code == protocol.None { // lost, and out of retries or time
+		cause.Kind, cause.Cause = ErrTimeout, b.lastError
+		if now.Before(b.createdAt.Add(s.acc.deliveryTimeout)) {
+			cause.Kind, cause.Class, cause.Reason = nil, ErrRetriable, "no retries are left"
 		}
-		own := *err
-		own.Kind = ErrInvalidRecord
-		if n.BatchIndexErrorMessage != nil {
-			own.Detail = *n.BatchIndexErrorMessage
-		}
-		guilty[n.BatchIndex] = &own
 	}
+	if answer != nil && answer.ErrorMessage != nil {
+		cause.Detail = detail(*answer.ErrorMessage)
+	}
+	return s.describe(b, cause, now)
+}
+
+// blamesSome reports whether the broker names some of the records, but not all.
+func blamesSome(named []message.BatchIndexAndErrorMessage, records int32) bool {
+	if len(named) == 0 {
+		return false
+	}
+	n := len(blamed(&Error{}, named, records))
+	return n > 0 && n < int(records)
+}
+
+// recordErrors tells apart the records that the broker names from those that were only in the same
+// batch, which has so many records (KIP-467). Names of others don't count, however many.
+func recordErrors(err *Error, named []message.BatchIndexAndErrorMessage, records int32) func(i int32) error {
+	guilty := blamed(err, named, records)
 	rest := *err
 	rest.Kind = ErrBatchRejected
 	return func(i int32) error {
@@ -377,6 +396,33 @@ func recordErrors(err *Error, named []message.BatchIndexAndErrorMessage) func(i 
 		return &rest
 	}
 }
+
+// blamed is the error of each record that the broker names.
+func blamed(err *Error, named []message.BatchIndexAndErrorMessage, records int32) map[int32]*Error {
+	guilty := make(map[int32]*Error)
+	for _, n := range named {
+		if _, twice := guilty[n.BatchIndex]; twice || n.BatchIndex < 0 || n.BatchIndex >= records {
+			continue
+		}
+		own := *err
+		own.Kind = ErrInvalidRecord
+		if n.BatchIndexErrorMessage != nil {
+			own.Detail = detail(*n.BatchIndexErrorMessage)
+		}
+		guilty[n.BatchIndex] = &own
+	}
+	return guilty
+}
+
+// detail is what is kept of a broker's text: users may hold on to many errors.
+func detail(text string) string {
+	if len(text) <= maxDetail {
+		return text
+	}
+	return strings.Clone(text[:maxDetail])
+}
+
+const maxDetail = 4 << 10
 
 // describe completes an error with what is known of the batch.
 func (s *sender) describe(b *batch, base *Error, now time.Time) *Error {
@@ -404,6 +450,9 @@ func (s *sender) expired(b *batch, now time.Time) *Error {
 		e.Reason = fmt.Sprintf("%d records expired %v after their batch was opened, while waiting to be sent again", b.records, e.Elapsed)
 	default:
 		e.Reason = fmt.Sprintf("%d records expired %v after their batch was opened, before they could be sent", b.records, e.Elapsed)
+		if e.Cause == nil && s.idem.state != idReady {
+			e.Cause = s.idem.err
+		}
 		if _, _, ok := s.leader(b.queue); !ok && e.Cause == nil {
 			e.Reason += ": the partition has no leader"
 		} else if e.Cause == nil {

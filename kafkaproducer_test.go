@@ -97,13 +97,19 @@ func TestMissingSerializerIsAConfigError(t *testing.T) {
 // Java: KafkaProducerTest.testConstructorFailureCloseResource
 func TestFailingNewClosesWhatItOpened(t *testing.T) {
 	withTopic(t, func(t *testing.T, c *quilltest.Cluster) {
-		key, value := &closingSerializer{}, &closingSerializer{}
-		_, err := quill.New(config(c), key, value, quill.Interceptor[string, string](&closer{fail: errOwn}))
+		key, value, part := &closingSerializer{}, &closingSerializer{}, &closer{}
+		cfg := config(c)
+		cfg.Partitioner = part
+		_, err := quill.New(cfg, key, value, quill.Interceptor[string, string](&closer{fail: errOwn}))
 		require.ErrorIs(t, err, errOwn)
-		for _, x := range []*closingSerializer{key, value} {
+		for _, x := range []*closer{part, &key.closer, &value.closer} {
 			require.EqualValues(t, 1, x.configured.Load())
 			require.EqualValues(t, 1, x.closed.Load())
 		}
+		cfg.Partitioner = &closer{fail: errOwn}
+		_, err = quill.New(cfg, key, value)
+		require.ErrorIs(t, err, errOwn)
+		require.EqualValues(t, 1, key.configured.Load(), "the partitioner comes first")
 	})
 }
 

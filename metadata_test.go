@@ -414,3 +414,27 @@ func TestMetadataAnswersThatAreNoGood(t *testing.T) {
 		closeProducer(t, p)
 	})
 }
+
+// Java: KafkaProducerTest.testTopicExpiryInMetadata
+func TestAForgottenTopicIsWaitedForAgain(t *testing.T) {
+	withTopic(t, func(t *testing.T, c *quilltest.Cluster) {
+		cfg := config(c)
+		cfg.MaxBlock, cfg.MetadataMaxAge, cfg.MetadataMaxIdle = 30*time.Second, time.Minute, time.Minute
+		p := open(t, cfg)
+		_, err := p.PartitionsFor(t.Context(), "t")
+		require.NoError(t, err)
+		time.Sleep(3 * time.Minute)
+		asked := c.RequestCount(protocol.Metadata)
+		silent := c.Inject(quilltest.Fault{APIs: []protocol.APIKey{protocol.Metadata}, DropRequest: true, Times: -1})
+		within(t, 30*time.Second, 30*time.Second, func() {
+			_, err := p.PartitionsFor(t.Context(), "t")
+			require.ErrorIs(t, err, quill.ErrTimeout)
+		})
+		require.Greater(t, c.RequestCount(protocol.Metadata), asked)
+		silent.Remove()
+		partitions, err := p.PartitionsFor(t.Context(), "t")
+		require.NoError(t, err)
+		require.Len(t, partitions, 2)
+		closeProducer(t, p)
+	})
+}

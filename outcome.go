@@ -14,11 +14,12 @@ const (
 	actAccept action = iota // done: the records are in the log
 	actRetry                // send it again, later
 	actSplit                // too large: cut it and send the parts
+	actSieve                // some records are to blame: fail these and send the others again
 	actFail                 // give it up: its records fail
 	actForget               // its fate was told before (it expired); only its sequence and memory are left
 )
 
-var actionNames = [...]string{"accept", "retry", "split", "fail", "forget"}
+var actionNames = [...]string{"accept", "retry", "split", "sieve", "fail", "forget"}
 
 func (a action) String() string { return actionNames[a] }
 
@@ -36,6 +37,7 @@ type facts struct {
 	doubt       bool // copies of it and of one before it that was given up may still arrive
 	logStartOff int64
 	wasMaybe    bool // an earlier attempt may be in the log
+	blamed      bool // the broker names some of the records, not all, as the ones it refuses (KIP-467)
 }
 
 // verdict is decide's answer.
@@ -62,8 +64,9 @@ type verdict struct {
 }
 
 // decide says what becomes of a batch. The table is that of Kafka 4.4 (Sender.completeBatch,
-// TransactionManager.canRetry), with one deviation on purpose: sequences are only ever given anew
-// to batches that are known not to be in the log (KAFKA-14397, KAFKA-14034).
+// TransactionManager.canRetry), with two deviations on purpose: sequences are only ever given anew
+// to batches that are known not to be in the log (KAFKA-14397, KAFKA-14034), and records that were
+// only in the same batch as one that the broker refuses are sent again.
 func decide(f facts) verdict {
 	if f.code == protocol.None && !f.lost {
 		return verdict{act: acceptOr(f.decided), written: true, offsets: true}
@@ -84,6 +87,8 @@ func decide(f facts) verdict {
 	case f.mayRetry && (f.lost || f.code.Retriable()):
 		v.act = actRetry
 		return v
+	case f.mayRetry && f.blamed && !v.maybe: // a copy in the log would have the others in it
+		v.act = actSieve
 	default:
 		v.act = actFail
 		v.fatal = f.idempotent && fatalForProducer(f.code)
@@ -107,9 +112,10 @@ func decide(f facts) verdict {
 // this one is not renumbered. It is asked for again under its old numbers until it expires.
 //
 // A batch that later ones have passed is in the log, since each follows the one before without a gap.
-// The broker just remembers the last five only, and this one was sent again after them.
+// The broker just remembers the last five only, and this one was sent again after them. Not so if
+// every attempt was refused: then the broker took the later ones because it had forgotten us.
 func decideSequence(f facts, v verdict) verdict {
-	if f.passed {
+	if f.passed && f.wasMaybe {
 		return verdict{act: acceptOr(f.decided), written: true}
 	}
 	v.refresh = false

@@ -37,11 +37,11 @@ var (
 // everyFact calls test for every error code (and some that nobody knows) in every circumstance.
 func everyFact(test func(f facts)) {
 	for code := protocol.ErrorCode(-2); code < 200; code++ {
-		for bits := range 1 << 7 {
+		for bits := range 1 << 8 {
 			for _, records := range []int32{1, 2} {
 				is := func(i int) bool { return bits>>i&1 == 1 }
 				test(facts{code: code, records: records, idempotent: is(0), mayRetry: is(1), head: is(2), decided: is(3),
-					wasMaybe: is(4), passed: is(5) && is(0), logStartOff: int64(bits>>6) - 1})
+					wasMaybe: is(4), passed: is(5) && is(0), logStartOff: int64(bits>>6&1) - 1, blamed: is(7) && records > 1})
 			}
 		}
 	}
@@ -53,12 +53,14 @@ func actionFor(f facts) action {
 	switch {
 	case f.decided:
 		return actForget
-	case f.code == protocol.None, f.code == protocol.DuplicateSequenceNumber, sequence && f.passed:
+	case f.code == protocol.None, f.code == protocol.DuplicateSequenceNumber, sequence && f.passed && f.wasMaybe:
 		return actAccept
 	case f.code == protocol.MessageTooLarge && f.records > 1 && !(f.idempotent && f.wasMaybe):
 		return actSplit
 	case f.mayRetry && (sequence || slices.Contains(retriableCodes, f.code)):
 		return actRetry
+	case f.mayRetry && f.blamed && !f.wasMaybe && f.code.Known() && !slices.Contains(doubtfulCodes, f.code):
+		return actSieve
 	}
 	return actFail
 }
@@ -118,7 +120,7 @@ func TestDecideKeepsSequencesHonest(t *testing.T) {
 		require.False(t, v.gap && v.unsure, "%v %+v", f.code, f)
 		require.False(t, v.resequence && (v.maybe || !v.gap || v.act != actRetry), "%v %+v", f.code, f)
 		require.False(t, v.written && (v.gap || v.unsure || v.fatal), "%v %+v", f.code, f)
-		givenUp := !v.written && (v.act == actFail || v.act == actForget)
+		givenUp := !v.written && (v.act == actFail || v.act == actForget || v.act == actSieve)
 		require.Equal(t, givenUp && f.idempotent, (v.gap || v.unsure) && v.act != actRetry, "%v %+v", f.code, f)
 		if !f.idempotent {
 			require.False(t, v.gap || v.unsure || v.newEpoch || v.fatal)
@@ -131,5 +133,5 @@ func TestActionsHaveNames(t *testing.T) {
 	for a := range action(len(actionNames)) {
 		names = append(names, a.String())
 	}
-	require.Equal(t, []string{"accept", "retry", "split", "fail", "forget"}, names)
+	require.Equal(t, []string{"accept", "retry", "split", "sieve", "fail", "forget"}, names)
 }

@@ -27,6 +27,7 @@ type produceRequest struct {
 	size    int
 
 	response message.ProduceResponse
+	bulky    bool // the answer was so large that what it was decoded into is not kept
 }
 
 // produceTopic is the group of batches of one topic. The id is noted when the request is made: the
@@ -155,6 +156,7 @@ func (r *produceRequest) Decode(rd *protocol.Reader, version int16) error {
 	if len(r.topics) > 0 {
 		rd.Expect(r.topics[0].topic.name)
 	}
+	r.bulky = rd.Remaining() > keptAnswer
 	r.response.Decode(rd, version)
 	return rd.Err()
 }
@@ -181,8 +183,14 @@ func (r *produceRequest) answer(b *batch) *message.PartitionProduceResponse {
 	return nil
 }
 
+// keptAnswer is the size of an answer up to which the next one is decoded into the same memory.
+const keptAnswer = 64 << 10
+
 // reset makes the request ready for another use.
 func (r *produceRequest) reset() {
+	if r.bulky {
+		r.response = message.ProduceResponse{}
+	}
 	clear(r.batches)
 	clear(r.topics)
 	*r = produceRequest{batches: r.batches[:0], topics: r.topics[:0], response: r.response, acks: r.acks, timeout: r.timeout, sealer: r.sealer}

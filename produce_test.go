@@ -122,7 +122,7 @@ func produceFixture(t *testing.T, codec compress.Codec, ids bool) (*produceReque
 func buildBatch(pool *bufferPool, q *partitionQueue, rnd *rand.Rand, n int) *batch {
 	lim := batchLimits{size: 1 << 20, small: 2048, rawMax: 1 << 20}
 	b := &batch{res: newResult()}
-	b.begin(q, pool.overdraw(2048), 1_000_000, time.Now())
+	b.begin(q, pool.memoryShare, pool.overdraw(2048), 1_000_000, time.Now())
 	for i := range n {
 		in := one(fmt.Sprint("key", i), string(make([]byte, rnd.IntN(100))), Header{Key: "h", Value: []byte{byte(i)}})
 		for b.tryAppend(in, int64(1_000_000+rnd.IntN(1000)), &lim) == appendNeedChunk {

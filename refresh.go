@@ -1,8 +1,10 @@
 package quill
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync"
 	"time"
@@ -30,6 +32,7 @@ type refresher struct {
 	board            *board
 	topics           map[string]*topicState // asked for and not idle
 	unknown          map[string]*topicState // of these, the ones without metadata yet
+	idle             []*topicState          // not asked for any more, to be forgotten
 	all              bool                   // a refresh of all topics is wanted
 	inFlight         bool
 	failures         int       // requests without progress in a row
@@ -37,6 +40,8 @@ type refresher struct {
 	trouble          time.Time // since when no refresh worked although wanted; zero: no trouble
 	notBefore        time.Time
 	asked            []*topicState // what the request in flight is for; nil: all
+	logger           *slog.Logger
+	toldAt           time.Time // when the log was last told of faults in an answer
 }
 
 // board is where waiting callers see metadata arrive. Each post closes the channel of the one before.
@@ -97,7 +102,7 @@ func (o *board) poke() {
 
 func newRefresher(s *settings, o *board, random func() float64) *refresher {
 	r := &refresher{
-		maxAge: s.metadataMaxAge, maxIdle: s.metadataMaxIdle, board: o, random: random,
+		maxAge: s.metadataMaxAge, maxIdle: s.metadataMaxIdle, board: o, random: random, logger: s.logger,
 		backoff: backoff.New(s.retryBackoff, s.retryBackoffMax),
 		topics:  map[string]*topicState{}, unknown: map[string]*topicState{},
 	}
@@ -109,6 +114,9 @@ func newRefresher(s *settings, o *board, random func() float64) *refresher {
 
 // want adds a topic that somebody waits for.
 func (r *refresher) want(t *topicState, now time.Time) {
+	if t.forgotten {
+		return // the caller will notice
+	}
 	t.lastUsed = now
 	r.topics[t.name] = t
 	if info := t.info.Load(); info == nil || info.Err != nil {
@@ -177,6 +185,7 @@ func (r *refresher) expire(now time.Time) {
 		if _, waiting := r.unknown[name]; !waiting && now.Sub(t.lastUsed) >= r.maxIdle {
 			delete(r.topics, name)
 			t.setInfo(nil)
+			r.idle = append(r.idle, t)
 		}
 	}
 }
@@ -210,6 +219,7 @@ func (r *refresher) answered(req *network.Request, now time.Time) (snapshot *met
 	}
 	full := r.asked == nil
 	update := r.update(resp, req.Version, !full)
+	r.complain(old, &update, req.Node, now)
 	if !update.HasNodes() {
 		r.failed(errNoNodes, now)
 		return old, false
@@ -233,6 +243,7 @@ func (r *refresher) answered(req *network.Request, now time.Time) (snapshot *met
 			delete(r.unknown, name) // whoever waits is told; nobody else asks
 			delete(r.topics, name)
 			t.setInfo(info)
+			r.idle = append(r.idle, t)
 		default:
 			if ok {
 				t.setInfo(info)
@@ -240,6 +251,7 @@ func (r *refresher) answered(req *network.Request, now time.Time) (snapshot *met
 			if now.Sub(t.lastUsed) >= patience && !t.busy() {
 				delete(r.unknown, name) // who asked has gone; the next sender asks anew
 				delete(r.topics, name)
+				r.idle = append(r.idle, t)
 				continue
 			}
 			if t.info.Load() == nil || t.info.Load().Err != nil {
@@ -248,8 +260,9 @@ func (r *refresher) answered(req *network.Request, now time.Time) (snapshot *met
 			pending = true
 		}
 	}
-	if pending || next == old && r.failures > 0 {
-		r.pause(now)
+	again := now.Sub(r.notBefore) < calm
+	if pending || next == old && again {
+		r.pause(now) // asked for soon after the last, and nothing new
 	} else {
 		r.failures, r.notBefore = 0, now.Add(r.backoff.Next(0, r.random))
 		if next != old {
@@ -293,6 +306,26 @@ func (r *refresher) update(resp *message.MetadataResponse, version int16, partia
 	}
 	return u
 }
+
+// complain tells the log what is odd about an answer: a node that belongs to another cluster than the
+// one before, and what can't be used. The latter is told at most once a second.
+func (r *refresher) complain(old *metadata.Snapshot, u *metadata.Update, node int32, now time.Time) {
+	if was := old.ClusterID(); was != "" && u.ClusterID != "" && u.ClusterID != was {
+		r.logger.Warn("node belongs to another cluster", "node", node, "cluster_id", clean(u.ClusterID), "was", clean(was))
+	}
+	if now.Sub(r.toldAt) < complaintEvery || !r.logger.Enabled(context.Background(), slog.LevelWarn) {
+		return
+	}
+	if faults := u.Faults(); len(faults) > 0 {
+		r.toldAt = now
+		r.logger.Warn("metadata answer has faults", "node", node, "err", clean(errors.Join(faults...).Error()))
+	}
+}
+
+const complaintEvery = time.Second
+
+// calm is how long nobody asks until equivalent answers are not seen as a series any more.
+const calm = 5 * time.Second
 
 // stuck reports whether no refresh worked for metadata.recovery.rebootstrap.trigger.ms.
 func (r *refresher) stuck(now time.Time) bool {

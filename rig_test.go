@@ -32,6 +32,8 @@ type rig struct {
 	s     *sender
 	topic *topicState
 	sent  map[int32][]*produceRequest // on the wire, by node
+
+	shares bool // nodes may not hold more than their share; most tests need the whole buffer
 }
 
 const (
@@ -90,6 +92,9 @@ func (r *rig) setLeaders(leaders []int32, epoch int32) {
 	require.True(r.t, ok)
 	r.topic.setInfo(info)
 	r.s.adopt(snapshot, time.Now())
+	if !r.shares {
+		r.acc.pool.setNodes(1)
+	}
 }
 
 // one is a record as Send passes it on.
@@ -338,6 +343,6 @@ func numbers(rnd *rand.Rand, n int) string {
 // newTestBatch is an open batch with one chunk of the given size, which belongs to no pool.
 func newTestBatch(size int) *batch {
 	b := &batch{res: newResult()}
-	b.begin(&partitionQueue{topic: &topicState{name: "test"}}, make([]byte, 0, size), 0, time.Now())
+	b.begin(&partitionQueue{topic: &topicState{name: "test"}}, newBufferPool(int64(size)).memoryShare, make([]byte, 0, size), 0, time.Now())
 	return b
 }

@@ -59,13 +59,13 @@ func (s *sealer) compress(b *batch) error {
 	if len(out) >= len(in) {
 		return nil
 	}
-	b.replace(out, s.pool)
+	b.replace(out)
 	b.codec = s.codec
 	return nil
 }
 
 // replace puts the compressed records in the place of the plain ones.
-func (b *batch) replace(records []byte, pool *bufferPool) {
+func (b *batch) replace(records []byte) {
 	b.raw = len(records)
 	kept := 0
 	for i, c := range b.chunks {
@@ -83,7 +83,7 @@ func (b *batch) replace(records []byte, pool *bufferPool) {
 	}
 	for i := kept; i < len(b.chunks); i++ {
 		b.held -= int64(cap(b.chunks[i]))
-		pool.release(b.chunks[i])
+		b.share.release(b.chunks[i])
 		b.chunks[i] = nil
 	}
 	b.chunks = b.chunks[:kept]

@@ -380,17 +380,18 @@ func TestMaxBlockNoneNeverWaits(t *testing.T) {
 // Deviation 2 of the list: Java sits the linger out.
 func TestSenderWaitingForMemoryCutsLingers(t *testing.T) {
 	bubble(t, quilltest.Options{}, func(t *testing.T, c *quilltest.Cluster) {
-		c.MustCreateTopic("t", 6, quilltest.TopicConfig{})
+		c.MustCreateTopic("t", 20, quilltest.TopicConfig{})
 		cfg := config(c)
 		cfg.Linger, cfg.DeliveryTimeout = time.Hour, 2*time.Hour
-		cfg.BufferMemory, cfg.BatchSize = 4096, 1024
+		cfg.BufferMemory, cfg.BatchSize = 16*1024, 1024
 		p := open(t, cfg)
 		known(t, p, "t")
-		for i := range 4 {
-			require.True(t, p.TrySend(onPartition(int32(i), rec("t", "k", "v")))) // nearly empty batches
+		n := int32(0)
+		for p.TrySend(onPartition(n, rec("t", "k", "v"))) { // nearly empty batches
+			n++
 		}
 		within(t, 0, 10*time.Millisecond, func() {
-			f := p.Send(t.Context(), onPartition(5, rec("t", "k", "v")))
+			f := p.Send(t.Context(), onPartition(n, rec("t", "k", "v")))
 			require.False(t, f.Done())
 		})
 		closeProducer(t, p)
@@ -528,6 +529,7 @@ func TestSendSyncInACallbackIsRefusedButSent(t *testing.T) {
 	})
 }
 
+// C13
 func TestFlushInACallbackIsRefused(t *testing.T) {
 	bubble(t, quilltest.Options{}, func(t *testing.T, c *quilltest.Cluster) {
 		c.MustCreateTopic("t", 1, quilltest.TopicConfig{})

@@ -1,6 +1,7 @@
 package quill
 
 import (
+	"iter"
 	"log/slog"
 	"time"
 
@@ -29,23 +30,25 @@ type sender struct {
 	cfg      *settings
 	acc      *accumulator
 	box      *inbox
-	client   *network.Client
+	client   connections
 	refresh  *refresher
 	dispatch *dispatcher
 	sealer   *sealer
 	logger   *slog.Logger
 	retry    backoff.Backoff
 	onFatal  func(*Error)
+	random   func() float64 // rand.Float64, unless a test must be repeatable
 
 	snapshot      *metadata.Snapshot
 	idem          idempotence
 	nodes         map[int32]*nodeOut
 	active        []*nodeOut // those with something in their rings
 	timers        timerHeap
-	leaderless    map[*partitionQueue]struct{}
-	mark          int64 // flushes begun, as far as the sender knows
-	bootstrapping bool  // the client has the bootstrap servers, not the snapshot's nodes
-	hurry         bool  // this turn, lingers don't count: closing, or somebody waits for memory
+	leaderless    []*partitionQueue // with something to send and nowhere to send it
+	mark          int64             // flushes begun, as far as the sender knows
+	crowds        int64             // lines for memory begun, as far as it knows
+	bootstrapping bool              // the client has the bootstrap servers, not the snapshot's nodes
+	hurry         bool              // this turn, lingers don't count: closing, or somebody waits for memory
 	closing       bool
 	aborting      *Error // set: everything incomplete fails with it
 	stopped       bool
@@ -59,10 +62,30 @@ type sender struct {
 	finished chan struct{}
 }
 
+// connections is what the sender needs of the network: *network.Client, or the simulator's.
+type connections interface {
+	SetNodes(nodes iter.Seq[metadata.Node])
+	Ready(id int32, now time.Time) bool
+	Connected(id int32) bool
+	InFlight(id int32) int
+	CanRetryAt(id int32, now time.Time) time.Time
+	LeastLoaded(now time.Time) (id int32, ok bool, retryAt time.Time)
+	LastError(id int32) error
+	Trouble() error
+	Throttle(id int32, d time.Duration, now time.Time)
+	Send(id int32, r *network.Request, now time.Time)
+	Handle(ev network.Event, now time.Time, done []*network.Request) []*network.Request
+	Tick(now time.Time, done []*network.Request) (_ []*network.Request, next time.Time)
+	Rebootstrap(now time.Time)
+	Close()
+	Wait()
+}
+
 // partitionOut is what the sender knows of a partition beyond its batches.
 type partitionOut struct {
 	ring        *nodeOut // the ring it is in; nil: none
 	forced      bool     // in the ring with something that does not wait for company
+	leaderless  bool     // in the sender's list of those
 	muted       bool     // order is kept by one batch in flight, and it is
 	timerNumber int64    // the batch and time of its latest timer
 	timerAt     time.Time
@@ -208,7 +231,7 @@ func (s *sender) finishAll(now time.Time) {
 func (s *sender) finishOther(r *network.Request, now time.Time) {
 	if r.Err == nil {
 		if t, ok := r.Exchange.(*network.Message).Response.(interface{ Throttle() time.Duration }); ok {
-			s.client.Throttle(r.Node, t.Throttle(), now)
+			s.throttle(r, t.Throttle(), now)
 		}
 	}
 	switch r.Tag {
@@ -227,8 +250,9 @@ func (s *sender) lookAll(now time.Time) {
 	}
 	was, mark := s.hurry, s.acc.mark()
 	s.hurry = s.closing || s.acc.stillWaiting()
-	if s.hurry && !was || mark != s.mark {
-		s.mark = mark
+	crowds := s.acc.pool.crowds.Load()
+	if s.hurry && !was || mark != s.mark || crowds != s.crowds {
+		s.mark, s.crowds = mark, crowds
 		s.lookAgain(now)
 	}
 	for {
@@ -248,8 +272,10 @@ func (s *sender) lookAgain(now time.Time) {
 		t.queue.out.timerNumber = 0
 		s.look(t.queue, now)
 	}
-	for q := range s.leaderless {
-		delete(s.leaderless, q)
+	waited := s.leaderless
+	s.leaderless = nil // those that still have no leader come back in
+	for _, q := range waited {
+		q.out.leaderless = false
 		s.look(q, now)
 	}
 }
@@ -284,7 +310,7 @@ func (s *sender) look(q *partitionQueue, now time.Time) {
 		return
 	}
 	b := q.batches.Front()
-	forced := b.closed || b.flushMark < s.mark || s.hurry
+	forced := b.closed || b.flushMark < s.mark || s.hurry || b.share.waiters.Load() > 0
 	urgent := b.urgent
 	q.mu.Unlock()
 	if q.out.muted {
@@ -327,7 +353,10 @@ func (s *sender) leader(q *partitionQueue) (node int32, epoch int32, ok bool) {
 func (s *sender) enter(q *partitionQueue, forced bool, now time.Time) {
 	id, _, ok := s.leader(q)
 	if !ok {
-		s.leaderless[q] = struct{}{}
+		if !q.out.leaderless {
+			q.out.leaderless = true
+			s.leaderless = append(s.leaderless, q)
+		}
 		s.needTopic(q.topic, now)
 		return
 	}
@@ -400,7 +429,7 @@ func (s *sender) giveUp(b *batch, err *Error, now time.Time) {
 		q.removeLocked(b)
 		q.mu.Unlock()
 		if b.sequenced {
-			q.out.seq.settle(b, verdict{gap: !b.maybeWritten, unsure: b.maybeWritten})
+			q.out.seq.settle(b, verdict{gap: !b.maybeWritten, unsure: b.maybeWritten}, -1, now)
 		}
 		s.touched = append(s.touched, q)
 	}

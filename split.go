@@ -1,13 +1,15 @@
 package quill
 
 import (
+	"math"
 	"time"
 
 	"github.com/quill-kafka/quill/internal/compress"
+	"github.com/quill-kafka/quill/internal/message"
 	"github.com/quill-kafka/quill/protocol"
 )
 
-// Splitting a batch that a broker finds too large.
+// Splitting a batch that a broker finds too large, or of which it refuses some records.
 
 // split cuts a batch that the broker finds too large into smaller ones, which take its place, its
 // sequences and its deadline (KIP-126). A batch that is itself such a part is halved, and so on down
@@ -17,7 +19,7 @@ func (s *sender) split(b *batch, now time.Time) {
 	if err != nil {
 		b.lastError = err
 		if b.sequenced {
-			b.queue.out.seq.settle(b, verdict{gap: true})
+			b.queue.out.seq.settle(b, verdict{gap: true}, -1, now)
 		}
 		s.failBatch(b, facts{code: protocol.MessageTooLarge}, verdict{}, nil, now)
 		return
@@ -27,25 +29,65 @@ func (s *sender) split(b *batch, now time.Time) {
 		limit = (len(records) + protocol.BatchOverhead) / 2
 	}
 	b.queue.topic.ratio.set(1)
-	parts := s.acc.cut(b, records, limit)
+	parts := s.acc.cut(b, records, limit, nil)
 	s.logger.Warn("batch is too large for the broker, split", "topic", b.queue.topic.name, "partition", b.queue.index,
 		"bytes", b.size(), "records", b.records, "parts", len(parts))
 	if b.sequenced {
 		b.queue.out.seq.replace(b, parts)
 	}
+	s.replace(b, parts)
+	s.enqueue(parts)
+}
+
+// sieve fails the records that the broker names as the ones it refuses, and makes batches of the
+// others, which go again: they were refused only because of the company they were in (KIP-467). Java
+// fails them all.
+func (s *sender) sieve(b *batch, f facts, answer *message.PartitionProduceResponse, now time.Time) {
+	records, err := b.plainRecords()
+	if err != nil {
+		b.lastError = err
+		s.failBatch(b, f, verdict{}, answer, now)
+		return
+	}
+	guilty := blamed(s.refusal(b, f, answer, now), answer.RecordErrors, b.records)
+	parts := s.acc.cut(b, records, math.MaxInt, guilty)
+	s.logger.Warn("the broker refuses some records of a batch, the others are sent again", "topic", b.queue.topic.name, "partition", b.queue.index,
+		"records", b.records, "refused", len(guilty), "err", f.code)
+	children := b.res.children
+	s.replace(b, parts)
+	var innocent []*batch
+	for i, part := range parts {
+		if guilty[children[i].first] == nil {
+			innocent = append(innocent, part)
+		}
+	}
+	s.enqueue(innocent)
+	for i, part := range parts {
+		if e := guilty[children[i].first]; e != nil {
+			s.conclude(part, failure(e))
+		}
+	}
+}
+
+// replace puts parts in the place of b, whose own life ends here.
+func (s *sender) replace(b *batch, parts []*batch) {
 	b.queue.out.replace(b, parts)
 	s.acc.delist(b, parts...)
-	q := b.queue
-	q.mu.Lock()
-	for _, part := range parts {
-		q.insertLocked(part)
-	}
-	q.mu.Unlock()
 	b.decided = true
 	b.res.shared = true // its futures ask the parts from now on
 	b.res.release()
 	b.drop(s.acc)
 	b.drop(s.acc)
+}
+
+// enqueue puts parts into their queue.
+func (s *sender) enqueue(parts []*batch) {
+	for _, part := range parts {
+		q := part.queue
+		q.mu.Lock()
+		q.insertLocked(part)
+		q.mu.Unlock()
+	}
 }
 
 // plainRecords is the uncompressed records section of a sealed batch.
@@ -61,10 +103,10 @@ func (b *batch) plainRecords() ([]byte, error) {
 	return compress.Decompress(b.codec, nil, section, b.plain)
 }
 
-// cut makes batches of at most limit bytes (a larger record has one to itself) out of the records of
-// b. Their memory is taken from the pool at once, even if that overdraws it for a moment: waiting
+// cut makes batches of at most limit bytes (a larger record has one to itself, and so has each of
+// those named in alone) out of the records of b. Their memory is taken from the pool at once, even if that overdraws it for a moment: waiting
 // here would wait for ourselves.
-func (a *accumulator) cut(b *batch, records []byte, limit int) []*batch {
+func (a *accumulator) cut(b *batch, records []byte, limit int, alone map[int32]*Error) []*batch {
 	var parts []*batch
 	rd := protocol.NewReader(records)
 	var part *batch
@@ -81,13 +123,13 @@ func (a *accumulator) cut(b *batch, records []byte, limit int) []*batch {
 		first += int32(len(group))
 		group, size = group[:0], protocol.BatchOverhead
 	}
-	for range b.records {
+	for i := range b.records {
 		r, err := protocol.ReadRecord(&rd)
 		if err != nil {
 			break
 		}
 		need := protocol.MaxRecordSize(r.Key, r.Value, r.Headers)
-		if size+need > limit {
+		if size+need > limit || alone[i] != nil || alone[i-1] != nil {
 			flush()
 		}
 		group = append(group, r)
@@ -104,7 +146,7 @@ func (a *accumulator) cut(b *batch, records []byte, limit int) []*batch {
 // newPart makes a batch of some records of a batch that is split; first is the index of the first.
 func (a *accumulator) newPart(b *batch, group []protocol.Record, size int, first int32) *batch {
 	part := a.newBatch()
-	part.begin(b.queue, a.pool.overdraw(size), b.baseTime+group[0].TimestampDelta, b.createdAt)
+	part.begin(b.queue, b.share, b.share.overdraw(size), b.baseTime+group[0].TimestampDelta, b.createdAt)
 	part.isSplit, part.attempts, part.retryAt = true, b.attempts, time.Time{}
 	part.epochAtSend, part.nodeAtSend, part.lastError = b.epochAtSend, b.nodeAtSend, b.lastError
 	part.refused, part.maybeWritten = b.refused, b.maybeWritten

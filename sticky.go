@@ -137,6 +137,26 @@ func (at *seat) miss(lanes int) {
 	}
 }
 
+// leave takes the lane away from a partition that can't take records now, to one that can. It is
+// false if it found none.
+func (s *stickyPartitioner) leave(l *stickyLane, topic *metadata.Topic, partition int32, can func(partition int32) bool) bool {
+	available := topic.Available()
+	if len(available) == 0 {
+		return false
+	}
+	first := int(s.rnd() % uint32(len(available)))
+	for i := range min(len(available), maxLeaveTries) {
+		if p := available[(first+i)%len(available)]; p != partition && can(p) {
+			state := stickyState(l.state.Load())
+			return state.partition() != partition || l.state.CompareAndSwap(uint64(state), uint64(stickyAt(p, 0)))
+		}
+	}
+	return false
+}
+
+// maxLeaveTries bounds the search for another partition.
+const maxLeaveTries = 64
+
 // judge decides whether to spread, from a batch that was just closed: how much of its size it had,
 // and how many of its records came while another one was being appended.
 func (s *stickyPartitioner) judge(topic *metadata.Topic, bytes int, records, crowded int32) {

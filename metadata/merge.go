@@ -48,11 +48,15 @@ func (s *Snapshot) Merge(u Update, keep func(topic string) bool) *Snapshot {
 }
 
 func (s *Snapshot) merge(u Update, nodes map[int32]Node, keep func(topic string) bool) *Snapshot {
+	size := len(u.Topics)
+	if u.Partial {
+		size = max(size, len(s.topics))
+	}
 	next := &Snapshot{
 		version:   s.version + 1,
 		clusterID: cmp.Or(u.ClusterID, s.clusterID),
 		nodes:     nodes,
-		topics:    make(map[string]*Topic, max(len(u.Topics), len(s.topics))),
+		topics:    make(map[string]*Topic, size),
 	}
 	for i := range u.Topics {
 		in := &u.Topics[i]

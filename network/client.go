@@ -25,6 +25,8 @@ type Client struct {
 	generation  uint64          // of the set of nodes
 	correlation int32           // the next id
 	inFlight    int             // requests that are not back yet
+	misses      int             // attempts to connect that failed since the last that did not, whatever the node
+	restTo      time.Time       // after many of them: LeastLoaded tries no further node before
 	nextAt      time.Time       // no deadline is before; zero: there is none
 	closed      bool
 }
@@ -35,6 +37,8 @@ const (
 	lastCorrelation = math.MaxInt32 - 8
 	// maxThrottle bounds how long a node can silence us. Quotas of Kafka ask for seconds.
 	maxThrottle = 5 * time.Minute
+	// freeMisses is how many nodes are tried in a row without a pause.
+	freeMisses = 16
 	// warnEvery is how often one node's failures are worth a warning.
 	warnEvery = time.Second
 )
@@ -143,12 +147,14 @@ func (c *Client) Trouble() error {
 // Throttle keeps requests from the node for d, as its answer asked (KIP-219). The time does not
 // count for the requests in flight (KAFKA-16083). Absurd values are cut.
 func (c *Client) Throttle(id int32, d time.Duration, now time.Time) {
-	n := c.nodes[id]
-	if n == nil || d <= 0 {
-		return
+	if n := c.nodes[id]; n != nil && d > 0 {
+		c.throttle(n, d, now)
 	}
+}
+
+func (c *Client) throttle(n *node, d time.Duration, now time.Time) {
 	if d > maxThrottle {
-		c.cfg.Logger.Warn("throttle time cut", "node", id, "throttle", d, "limit", maxThrottle)
+		c.cfg.Logger.Warn("throttle time cut", "node", n.id, "throttle", d, "limit", maxThrottle)
 		d = maxThrottle
 	}
 	n.throttledTo = later(now.Add(d), n.throttledTo)

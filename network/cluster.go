@@ -125,7 +125,8 @@ func (c *Client) Rebootstrap(now time.Time) {
 // LeastLoaded chooses a node for a request that any node can answer: the usable one with the fewest
 // requests in flight, else one that is being connected to, else the one whose last attempt is
 // longest ago. Call Ready with it. If no node qualifies, ok is false and retryAt is when one will,
-// zero if an event will tell.
+// zero if an event will tell. When many attempts in a row have failed there is a growing pause before
+// the next, be it with another node: a list of nodes may be long and wrong from end to end.
 func (c *Client) LeastLoaded(now time.Time) (id int32, ok bool, retryAt time.Time) {
 	var up, coming, next *node
 	if len(c.order) == 0 || c.closed {
@@ -161,8 +162,10 @@ func (c *Client) LeastLoaded(now time.Time) (id int32, ok bool, retryAt time.Tim
 		return up.id, true, now
 	case coming != nil && (next == nil || !coming.hanging(now)):
 		return coming.id, true, now
-	case next != nil:
+	case next != nil && !c.restTo.After(now):
 		return next.id, true, now
+	case next != nil && (retryAt.IsZero() || c.restTo.Before(retryAt)):
+		return 0, false, c.restTo
 	}
 	return 0, false, retryAt
 }

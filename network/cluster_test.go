@@ -1,6 +1,7 @@
 package network
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -95,6 +96,36 @@ func TestLeastLoadedHonoursBackoff(t *testing.T) {
 		r.pass(50 * time.Millisecond)
 		_, ok, _ = r.LeastLoaded(at)
 		require.True(t, ok)
+	})
+}
+
+// A list of nodes may be long and wrong from end to end (H33): each is a node of its own, with no
+// back-off yet, so the pauses are the client's.
+func TestManyWrongNodesAreTriedWithPauses(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, echoes)
+		var list []metadata.Node
+		for id := range int32(1000) {
+			list = append(list, metadata.Node{ID: id, Host: fmt.Sprint("wrong-", id), Port: 1})
+		}
+		r.SetNodes(nodes(list...))
+		for start := time.Now(); time.Since(start) < 10*time.Second; {
+			id, ok, at := r.LeastLoaded(time.Now())
+			if ok {
+				r.Ready(id, time.Now())
+				r.settle()
+				continue
+			}
+			require.True(t, at.After(time.Now()))
+			r.pass(at.Sub(time.Now()))
+		}
+		require.Greater(t, r.dialled(), freeMisses)
+		require.LessOrEqual(t, r.dialled(), freeMisses+20)
+		r.listen("wrong-7:1", echoes)
+		r.connect(7)
+		_, ok, _ := r.LeastLoaded(time.Now())
+		require.True(t, ok)
+		require.Zero(t, r.misses)
 	})
 }
 

@@ -71,8 +71,8 @@ func (f *Frame) add(r *Request, clientID string) error {
 	return nil
 }
 
-// vectors lays out the frame for writing. The result is valid until the next call of any method.
-func (f *Frame) vectors() net.Buffers {
+// Vectors lays out the frame for writing. The result is valid until the next call of any method.
+func (f *Frame) Vectors() net.Buffers {
 	f.iov = f.iov[:0]
 	at := 0
 	for _, p := range f.pieces {

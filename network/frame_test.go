@@ -35,7 +35,7 @@ func (l *layered) Encode(f *Frame, _ int16) error {
 	return l.err
 }
 
-func wire(f *Frame) string { return string(bytes.Join(f.vectors(), nil)) }
+func wire(f *Frame) string { return string(bytes.Join(f.Vectors(), nil)) }
 
 // wireOf is the frame of one request as it should be.
 func wireOf(id int32, parts ...string) string {
@@ -60,7 +60,7 @@ func TestFrameKeepsTheOrderOfItsPieces(t *testing.T) {
 	}
 	f.reset()
 	require.Zero(t, f.size())
-	require.Empty(t, f.vectors())
+	require.Empty(t, f.Vectors())
 	require.NoError(t, f.add(request(9, nil, "x"), "me"))
 	require.Equal(t, wireOf(9, "x"), wire(&f))
 }
@@ -69,7 +69,7 @@ func TestFrameIsAsBeforeAfterAnError(t *testing.T) {
 	var f Frame
 	oops := errors.New("oops")
 	require.ErrorIs(t, f.add(request(1, oops, "a", "BB", "c"), "me"), oops)
-	require.Empty(t, f.vectors())
+	require.Empty(t, f.Vectors())
 	require.NoError(t, f.add(request(2, nil, "a", "BB"), "me"))
 	require.ErrorIs(t, f.add(request(3, oops, "CC", "d"), "me"), oops)
 	require.NoError(t, f.add(request(4, nil, "DD"), "me"))
@@ -79,7 +79,7 @@ func TestFrameIsAsBeforeAfterAnError(t *testing.T) {
 func TestFrameLetsGoOfMemory(t *testing.T) {
 	var f Frame
 	require.NoError(t, f.add(request(1, nil, strings.Repeat("x", 2*keptHeader), "BB"), "me"))
-	f.vectors()
+	f.Vectors()
 	f.reset()
 	require.Zero(t, cap(f.Buf))
 	require.Zero(t, f.pieces[:1][0])

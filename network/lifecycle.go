@@ -29,7 +29,11 @@ func (c *Client) opened(ev Event, now time.Time) {
 	n.become(ready)
 	n.versions, n.err = ev.versions, nil
 	n.failedDials = 0
+	if n.id >= 0 { // a bootstrap server may know nothing but wrong nodes
+		c.misses, c.restTo = 0, time.Time{}
+	}
 	n.readyAt, n.usedAt = now, now
+	c.throttle(n, n.versions.throttle, now)
 	if c.cfg.MaxIdle > 0 {
 		c.wakeBy(now.Add(c.cfg.MaxIdle))
 	}
@@ -78,6 +82,11 @@ func (c *Client) failed(n *node, err *Error, dialling bool, now time.Time) {
 	n.attemptAt = now
 	n.retryAt = now.Add(c.reconnect.Next(n.failures, c.random))
 	n.failures++
+	if n.state == connecting {
+		if c.misses++; c.misses >= freeMisses {
+			c.restTo = now.Add(c.reconnect.Next(c.misses-freeMisses, c.random))
+		}
+	}
 	if dialling {
 		n.failedDials++
 	} else {

@@ -274,6 +274,8 @@ func TestDisconnectDuringHandshake(t *testing.T) {
 }
 
 // NetworkClientTest.testClose, testCloseConnectingNode.
+//
+// C10: in each state of a connection.
 func TestCloseGivesEverythingBack(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newRig(t, mute)

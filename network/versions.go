@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"time"
 
 	"github.com/quill-kafka/quill/internal/message"
 	"github.com/quill-kafka/quill/protocol"
@@ -17,6 +18,9 @@ const (
 	handshakeIDs = int32(apiVersionsVersion) + 1
 	// maxHandshake bounds the answer to ApiVersions, which has some kilobytes.
 	maxHandshake = 1 << 20
+	// throttledVersion is the first version of ApiVersions whose throttle time is the client's to keep
+	// (KIP-219).
+	throttledVersion = int16(2)
 	// trackedAPIs is one above the highest API key that is remembered.
 	trackedAPIs = 128
 )
@@ -25,6 +29,7 @@ const (
 type versions struct {
 	ranges   [trackedAPIs]versionRange
 	features map[string]int16 // finalized levels
+	throttle time.Duration    // it wants to be left alone for so long first
 }
 
 // versionRange is the zero value for an API that is not served.
@@ -101,7 +106,11 @@ func (c *conn) negotiate(nc net.Conn) (*versions, error) {
 		case err != nil:
 			return nil, explain(err)
 		case resp.ErrorCode == protocol.None:
-			return newVersions(resp)
+			v, err := newVersions(resp)
+			if err == nil && version >= throttledVersion {
+				v.throttle = resp.Throttle()
+			}
+			return v, err
 		case resp.ErrorCode != protocol.UnsupportedVersion:
 			return nil, fmt.Errorf("ApiVersions version %d: %w", version, resp.ErrorCode)
 		case version == 0:

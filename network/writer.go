@@ -155,7 +155,7 @@ func (c *conn) takeHeldLocked() bool {
 
 // write writes the frame and returns how many bytes of it the connection took.
 func (o *outbox) write(nc net.Conn) (int64, error) {
-	vectors := o.frame.vectors()
+	vectors := o.frame.Vectors()
 	if o.vector && len(vectors) > 1 {
 		o.buffers = vectors // WriteTo consumes it
 		n, err := o.buffers.WriteTo(nc)

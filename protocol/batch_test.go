@@ -39,7 +39,7 @@ func TestSequencesWrapInsideABatch(t *testing.T) {
 	require.EqualValues(t, 0, h.LastSequence())
 }
 
-// Java: DefaultRecordBatchTest.testIncrementSequence, testDecrementSequence
+// Java: DefaultRecordBatchTest.testIncrementSequence, DefaultRecordBatchTest.testDecrementSequence
 func TestSequenceArithmeticIsModulo2To31(t *testing.T) {
 	require.EqualValues(t, 10, IncrementSequence(5, 5))
 	require.EqualValues(t, 0, IncrementSequence(math.MaxInt32, 1))
@@ -80,8 +80,9 @@ func TestEmptyBatchHeaderRoundTrips(t *testing.T) {
 	}
 }
 
-// Java: DefaultRecordBatchTest.testReadAndWriteControlBatch. The bytes are in
-// TestWriterMatchesJava.
+// The bytes are in TestWriterMatchesJava.
+//
+// Java: DefaultRecordBatchTest.testReadAndWriteControlBatch
 func TestControlBatchIsTransactional(t *testing.T) {
 	h, err := ReadBatchHeader(goldenBatch(t, "control"))
 	require.NoError(t, err)
@@ -103,7 +104,7 @@ func TestEveryFlippedBitBehindTheCRCIsNoticed(t *testing.T) {
 	}
 }
 
-// Java: DefaultRecordBatchTest.testSetPartitionLeaderEpoch, testSetLastOffset
+// Java: DefaultRecordBatchTest.testSetPartitionLeaderEpoch, DefaultRecordBatchTest.testSetLastOffset
 func TestBrokerFieldsAreOutsideTheCRC(t *testing.T) {
 	b := goldenBatch(t, "one")
 	binary.BigEndian.PutUint64(b[0:], 500)
@@ -172,9 +173,10 @@ func drain(section []byte, count int32) (n int, err error) {
 	return n, nil
 }
 
-// Java: DefaultRecordBatchTest.testInvalidRecordCountTooManyNonCompressedV2,
-// testInvalidRecordCountTooLittleNonCompressedV2. A compressed section goes through
-// the same walk once it is decompressed (...CompressedV2).
+// A compressed section goes through the same walk once it is decompressed.
+//
+// Java: DefaultRecordBatchTest.testInvalidRecordCountTooManyNonCompressedV2
+// Java: DefaultRecordBatchTest.testInvalidRecordCountTooLittleNonCompressedV2
 func TestWrongRecordCountIsNoticed(t *testing.T) {
 	b := goldenBatch(t, "wraparound")[BatchOverhead:]
 	n, err := drain(b, 3)

@@ -122,15 +122,30 @@ func TestAppendRecordDoesNotAllocateWithRoom(t *testing.T) {
 }
 
 // Java: DefaultRecordBatchTest.testSkipKeyValueIteratorCorrectness
-func TestRecordSizesOfJava(t *testing.T) {
-	large := make([]byte, 200<<10)
-	headers := []Header{{"k1", []byte("v1")}, {"k2", nil}}
-	require.Equal(t, 9, RecordSize(0, 0, []byte("a"), []byte("1"), nil))
-	require.Equal(t, 8, RecordSize(1, 1, []byte("b"), nil, nil))
-	require.Equal(t, 8, RecordSize(2, 2, nil, []byte("3"), nil))
-	require.Equal(t, 7, RecordSize(3, 3, nil, nil, nil))
-	require.Equal(t, 15+len(large), RecordSize(4, 999, []byte("abc"), large, nil))
-	require.Equal(t, 23, RecordSize(5, 9998, []byte("abc"), []byte("0"), headers))
+func TestRecordsHaveTheSizesOfJavas(t *testing.T) {
+	large := fill(200 << 10)
+	var batch []byte
+	want := []Record{
+		{OffsetDelta: 0, TimestampDelta: 0, Key: []byte("a"), Value: []byte("1")},
+		{OffsetDelta: 1, TimestampDelta: 1, Key: []byte("b")},
+		{OffsetDelta: 2, TimestampDelta: 2, Value: []byte("3")},
+		{OffsetDelta: 3, TimestampDelta: 3},
+		{OffsetDelta: 4, TimestampDelta: 999, Key: []byte("abc"), Value: large},
+		{OffsetDelta: 5, TimestampDelta: 9998, Key: []byte("abc"), Value: []byte("0"), Headers: []Header{{"k1", []byte("v1")}, {"k2", nil}}},
+	}
+	for i, size := range []int{9, 8, 8, 7, 15 + len(large), 23} {
+		r := want[i]
+		require.Equal(t, size, RecordSize(r.OffsetDelta, r.TimestampDelta, r.Key, r.Value, r.Headers))
+		before := len(batch)
+		batch = AppendRecord(batch, r.OffsetDelta, r.TimestampDelta, r.Key, r.Value, r.Headers)
+		require.Len(t, batch[before:], size)
+	}
+	var got []Record
+	for r, err := range Records(batch, int32(len(want))) {
+		require.NoError(t, err)
+		got = append(got, r)
+	}
+	require.Equal(t, want, got)
 }
 
 // fields is a record body of 100 bytes that starts with the given varints behind

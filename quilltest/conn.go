@@ -222,13 +222,17 @@ func (c *conn) carryOut(q *call, handler api) bool {
 			f.Edit(q.Request, answer)
 		}
 	}
+	answersLate := q.cluster.release.before(2, 0) // throttled answers: KIP-219 has them come at once
+	if answersLate && !c.sleep(throttle) {
+		return false
+	}
 	if !c.sleep(q.plan.sum(func(f *Fault) time.Duration { return f.AnswerDelay })) || !c.awaitResume() {
 		return false
 	}
 	if q.plan.any(func(f *Fault) bool { return f.DisconnectAfter }) {
 		return false
 	}
-	return c.reply(q, answer) && c.sleep(throttle)
+	return c.reply(q, answer) && (answersLate || c.sleep(throttle))
 }
 
 // reply writes an answer. It is false if the connection must end.

@@ -63,7 +63,7 @@ type Fault struct {
 	// error.
 	AfterAppend bool
 	// Throttle is the answer's throttle time. The node then also reads nothing from the connection
-	// for so long (KIP-219).
+	// for so long (KIP-219); before release 2.0 it answers so much later instead.
 	Throttle time.Duration
 	// Edit, if set, may change the answer before it is encoded. response is a pointer to a struct
 	// of this module's internal/message; outside the module use Rewrite. It is not called if there

@@ -13,7 +13,7 @@ const ms = time.Millisecond
 
 func fixed(f float64) func() float64 { return func() float64 { return f } }
 
-// Java: ExponentialBackoffTest.testExponentialBackoff
+// Java: ExponentialBackoffTest.testExponentialBackoffWithoutJitter
 func TestDoublesUpToTheMaximum(t *testing.T) {
 	b := New(100*ms, 1000*ms)
 	for attempts, want := range []time.Duration{100, 200, 400, 800, 1000, 1000, 1000} {
@@ -39,8 +39,7 @@ func TestJitterStaysWithinTwentyPercentAndUnderTheMaximum(t *testing.T) {
 	}
 }
 
-// Java: ExponentialBackoffTest.testExponentialBackoffWithoutJitter is the middle of
-// the range; the constant cases are CommonClientConfigs.warnDisablingExponentialBackoff.
+// Kafka: CommonClientConfigs.warnDisablingExponentialBackoff.
 func TestInitialNotBelowMaximumIsConstant(t *testing.T) {
 	for _, b := range []Backoff{New(2000*ms, 1000*ms), New(1000*ms, 1000*ms)} {
 		for attempts := range 5 {

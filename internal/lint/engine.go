@@ -42,7 +42,7 @@ var budgets = []budget{
 			"inbox.go inbox.sleep":                  1,
 			"clock.go coarseClock.read":             1, // records' timestamps
 			"accumulator.go accumulator.openLocked": 1, // once a batch
-			"bufferpool.go bufferPool.allocate":     2, // a Send that waits
+			"memoryshare.go memoryShare.allocate":   2, // a Send that waits
 			"engine.go blockLimit.until":            1,
 			"engine.go blockLimit.waited":           1,
 			"engine.go engine.awaitTopic":           1,
@@ -56,11 +56,11 @@ var budgets = []budget{
 			return callsTime(n, "After", "AfterFunc", "NewTicker", "NewTimer", "Sleep", "Tick")
 		},
 		known: map[string]int{
-			"sender.go sender.run":              1, // the one wait of the sender
-			"clock.go coarseClock.tick":         1,
-			"bufferpool.go bufferPool.allocate": 1, // a Send that waits
-			"engine.go engine.awaitTopic":       1,
-			"closing.go awaitClosed":            1, // a Close whose time is over
+			"sender.go sender.run":                  1, // the one wait of the sender
+			"clock.go coarseClock.tick":             1,
+			"bufferpool.go bufferPool.waiterLocked": 1, // a Send that waits
+			"engine.go engine.awaitTopic":           1,
+			"closing.go awaitClosed":                1, // a Close whose time is over
 		},
 	},
 }

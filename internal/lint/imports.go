@@ -23,6 +23,8 @@ var imports = map[string][]string{
 	"internal/murmur2":     {},
 	"internal/invariant":   {},
 	"internal/lint":        {},
+	"internal/lint/parity": {},
+	"internal/lint/mutate": {},
 	"metadata":             {},
 	"protocol":             {},
 }

@@ -1,0 +1,65 @@
+package quill
+
+import (
+	"context"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// forget takes the topic off the list of those asked for, as if it had been idle, and lets the sender
+// forget it. It reports whether it did.
+func (r *rig) forget() bool {
+	r.s.refresh.idle = append(r.s.refresh.idle, r.topic)
+	r.s.forgetIdle()
+	return r.acc.topic(r.topic.name) == nil
+}
+
+func TestATopicInUseIsNotForgotten(t *testing.T) {
+	withRig(t, idempotentRig, func(t *testing.T, r *rig) {
+		r.append(0, "key", "value")
+		require.False(t, r.forget(), "a batch waits")
+		r.append(0, "key", "value")
+		r.drainOne(0)
+		require.False(t, r.forget(), "it is in flight")
+		r.answer(0, accepted(0))
+		r.s.refresh.topics[r.topic.name] = r.topic
+		require.False(t, r.forget(), "it is asked for again")
+		delete(r.s.refresh.topics, r.topic.name)
+		r.append(0, "key", "value")
+		require.False(t, r.forget())
+		r.drainOne(0)
+		r.answer(0, accepted(0))
+		require.True(t, r.forget())
+	})
+}
+
+// A Send that is on its way to a forgotten topic's queue finds it shut.
+func TestAForgottenQueueTakesNoRecord(t *testing.T) {
+	withRig(t, idempotentRig, func(t *testing.T, r *rig) {
+		warm(t, r)
+		r.dispatch()
+		require.True(t, r.forget())
+		_, err := r.acc.append(context.Background(), r.topic.queue(0), one("key", "value"), nil, nil)
+		require.Same(t, errForgotten, err)
+		require.EqualValues(t, rigMemory, r.free(), "no memory is kept")
+		r.s.refresh.want(r.topic, r.s.refresh.refreshedAt)
+		require.Empty(t, r.s.refresh.topics, "nor is it asked for any more")
+	})
+}
+
+// What is sent to it later gets a new epoch, under which no record looks like one of before. Topics
+// that were there all the time keep theirs.
+func TestAForgottenTopicComesBackUnderANewEpoch(t *testing.T) {
+	withRig(t, idempotentRig, func(t *testing.T, r *rig) {
+		warm(t, r)
+		require.True(t, r.forget())
+		r.topic = r.acc.ensureTopic("test", func(name string) *topicState { return &topicState{name: name, sticky: r.topic.sticky} })
+		r.setLeaders(rigLeaders, 0)
+		requireIdentity(t, sendBatch(t, r, 1), 1, 0)
+		r.answer(0, accepted(0))
+		r.append(1, "key", "value")
+		requireIdentity(t, r.drainOne(0), 1, 0)
+		require.Equal(t, 1, r.s.idem.bumps, "once for all")
+	})
+}

@@ -1,0 +1,366 @@
+package quill_test
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/quill-kafka/quill"
+	"github.com/quill-kafka/quill/internal/message"
+	"github.com/quill-kafka/quill/protocol"
+	"github.com/quill-kafka/quill/quilltest"
+	"github.com/stretchr/testify/require"
+)
+
+// What a node may say about batches, and did not do.
+
+// claim makes the next times answers about partition 0 (negative: all) say something else. tell gets
+// the partition's entry, which is the answer's only one.
+func (x *siege) claim(times int, tell func(p *message.PartitionProduceResponse, m *message.ProduceResponse)) *quilltest.Injection {
+	return x.produce(quilltest.Fault{Topic: "t", Partitions: []int32{0}, Times: times, Edit: func(_ *quilltest.Request, response any) {
+		m := response.(*message.ProduceResponse)
+		tell(&m.Responses[0].PartitionResponses[0], m)
+	}})
+}
+
+// says is a claim of an error that did not happen: the batch is in the log.
+func saysError(code protocol.ErrorCode) func(*message.PartitionProduceResponse, *message.ProduceResponse) {
+	return func(p *message.PartitionProduceResponse, _ *message.ProduceResponse) {
+		p.ErrorCode, p.BaseOffset = code, -1
+	}
+}
+
+// producedLies are told once, about a batch that was appended at offset 1.
+var produceLies = []struct {
+	name     string
+	tell     func(p *message.PartitionProduceResponse, m *message.ProduceResponse)
+	offset   int64 // of the record, as it is told
+	attempts int
+}{
+	{"H46 partitions and topics nobody wrote to", func(_ *message.PartitionProduceResponse, m *message.ProduceResponse) {
+		t := &m.Responses[0]
+		for _, index := range []int32{-1, 1, 99, math.MaxInt32} {
+			t.PartitionResponses = append(t.PartitionResponses, message.PartitionProduceResponse{Index: index, ErrorCode: protocol.InvalidRecord})
+		}
+		m.Responses = append(m.Responses, message.TopicProduceResponse{Name: "stranger", TopicID: protocol.UUID{9}, PartitionResponses: t.PartitionResponses})
+	}, 1, 1},
+	{"H47 nothing about our partition", func(_ *message.PartitionProduceResponse, m *message.ProduceResponse) { m.Responses = nil }, 1, 2},
+	{"H47 another partition instead", func(p *message.PartitionProduceResponse, _ *message.ProduceResponse) { p.Index = 1 }, 1, 2},
+	{"H47 another topic instead", func(_ *message.PartitionProduceResponse, m *message.ProduceResponse) {
+		m.Responses[0].TopicID[0] ^= 1
+	}, 1, 2},
+	{"H48 twice, success first", func(p *message.PartitionProduceResponse, m *message.ProduceResponse) {
+		second := *p
+		second.ErrorCode, second.BaseOffset = protocol.InvalidRecord, -1
+		m.Responses[0].PartitionResponses = append(m.Responses[0].PartitionResponses, second)
+	}, 1, 1},
+	{"H49 base offset -1", func(p *message.PartitionProduceResponse, _ *message.ProduceResponse) { p.BaseOffset = -1 }, -1, 1},
+	{"H49 base offset -2^63", func(p *message.PartitionProduceResponse, _ *message.ProduceResponse) { p.BaseOffset = math.MinInt64 }, -1, 1},
+	{"H50 base offset 2^63-1", func(p *message.PartitionProduceResponse, _ *message.ProduceResponse) { p.BaseOffset = math.MaxInt64 }, math.MaxInt64, 1},
+	{"H51 log append time -2", func(p *message.PartitionProduceResponse, _ *message.ProduceResponse) { p.LogAppendTimeMs = -2 }, 1, 1},
+	{"H53 throttle time -1", func(_ *message.PartitionProduceResponse, m *message.ProduceResponse) { m.ThrottleTimeMs = -1 }, 1, 1},
+	{"H54 a leader that does not exist", func(p *message.PartitionProduceResponse, _ *message.ProduceResponse) {
+		p.ErrorCode, p.CurrentLeader = protocol.NotLeaderOrFollower, message.LeaderIDAndEpoch{LeaderID: 99, LeaderEpoch: 1000}
+	}, 1, 2},
+	{"H54 the node itself", func(p *message.PartitionProduceResponse, _ *message.ProduceResponse) {
+		p.ErrorCode, p.CurrentLeader = protocol.NotLeaderOrFollower, message.LeaderIDAndEpoch{LeaderID: 1}
+	}, 1, 2},
+	{"H54 leader -2147483648", func(p *message.PartitionProduceResponse, _ *message.ProduceResponse) {
+		p.ErrorCode, p.CurrentLeader = protocol.NotLeaderOrFollower, message.LeaderIDAndEpoch{LeaderID: math.MinInt32, LeaderEpoch: math.MaxInt32}
+	}, 1, 2},
+	{"H57 duplicate of a batch sent once", saysError(protocol.DuplicateSequenceNumber), -1, 1},
+}
+
+func TestLiesAboutOneBatchLoseAndDoubleNothing(t *testing.T) {
+	for _, l := range produceLies {
+		t.Run(l.name, func(t *testing.T) {
+			besiege(t, quilltest.Options{}, impatient, func(x *siege) {
+				x.deliver(0, "a")
+				x.claim(1, l.tell)
+				at := time.Now()
+				m, err := x.send(0, "b").Wait(x.Context())
+				require.NoError(x, err)
+				require.Equal(x, l.offset, m.Offset)
+				require.WithinDuration(x, at, m.Timestamp, time.Second)
+				require.Less(x, time.Since(at), time.Second)
+				require.EqualValues(x, 2, x.deliver(0, "c"))
+				require.Equal(x, []string{"a@0:0", "b@0:1", "c@0:2"}, x.log(0))
+				require.Len(x, x.wire(0), 2+l.attempts)
+			})
+		})
+	}
+}
+
+// H48: of two verdicts the first counts, and the record is told once.
+func TestOfTwoVerdictsTheFirstCounts(t *testing.T) {
+	besiege(t, quilltest.Options{}, nil, func(x *siege) {
+		x.deliver(0, "a")
+		x.claim(1, func(p *message.PartitionProduceResponse, m *message.ProduceResponse) {
+			second := *p
+			p.ErrorCode, p.BaseOffset = protocol.InvalidRecord, -1
+			m.Responses[0].PartitionResponses = append(m.Responses[0].PartitionResponses, second)
+		})
+		_, err := sendFunc(x.T, x.p, onPartition(0, rec("t", "k", "b")))
+		require.ErrorIs(x, err, protocol.InvalidRecord)
+		x.deliver(0, "c")
+	})
+}
+
+// H50: the second record's offset would be 2^63.
+func TestOffsetsThatOverflowAreUnknown(t *testing.T) {
+	besiege(t, quilltest.Options{}, func(cfg *quill.Config) { cfg.BatchSize, cfg.Linger = 1000, time.Second }, func(x *siege) {
+		x.claim(1, func(p *message.PartitionProduceResponse, _ *message.ProduceResponse) { p.BaseOffset = math.MaxInt64 })
+		a, b := x.send(0, "a"), x.send(0, "b")
+		require.Equal(x, int64(math.MaxInt64), x.delivered(a))
+		require.EqualValues(x, -1, x.delivered(b))
+	})
+}
+
+// H52, M6: absurd lists of the records to blame.
+func TestAbsurdRecordErrorsAreBounded(t *testing.T) {
+	long := strings.Repeat("\x1b[31m\x00\r\nlevel=ERROR msg=forged ", 1<<20/32)
+	for name, blame := range map[string][]message.BatchIndexAndErrorMessage{
+		"index -1":        {{BatchIndex: -1}},
+		"index too large": {{BatchIndex: 2}, {BatchIndex: math.MaxInt32}},
+		"10^6 entries":    make([]message.BatchIndexAndErrorMessage, 1_000_000),
+		"10^6 indexes":    numberedBlame(1_000_000),
+		"message of 1 MB": {{BatchIndex: 0, BatchIndexErrorMessage: &long}, {BatchIndex: 1, BatchIndexErrorMessage: &long}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			besiege(t, quilltest.Options{}, func(cfg *quill.Config) { cfg.BatchSize, cfg.Linger = 1000, time.Second }, func(x *siege) {
+				x.deliver(0, "a")
+				claim := x.claim(-1, func(p *message.PartitionProduceResponse, _ *message.ProduceResponse) {
+					p.ErrorCode, p.BaseOffset, p.RecordErrors, p.ErrorMessage = protocol.InvalidRecord, -1, blame, &long
+				})
+				before := heapInUse()
+				var kept []quill.Future
+				var errs []error
+				for range 2 {
+					a, b := x.send(0, "b"), x.send(0, "c")
+					for _, f := range []quill.Future{a, b} {
+						_, err := f.Wait(x.Context())
+						kept, errs = append(kept, f), append(errs, err)
+					}
+				}
+				require.GreaterOrEqual(x, claim.Hits(), int64(2))
+				claim.Remove()
+				require.NoError(x, x.c.Disconnect(1)) // the node's buffer goes with the connection
+				x.deliver(0, "d")
+				require.Less(x, heapInUse(), before+1<<20, "what was told is not kept (M6)")
+				for i, err := range errs {
+					require.True(x, kept[i].Done())
+					e, ok := errors.AsType[*quill.Error](err)
+					require.True(x, ok)
+					require.True(x, errors.Is(e, quill.ErrInvalidRecord) || errors.Is(e, quill.ErrBatchRejected))
+					require.ErrorIs(x, e, protocol.InvalidRecord)
+					require.Less(x, len(e.Error()), 4<<10)
+					requireHarmless(x.T, e.Error())
+				}
+			})
+		})
+	}
+}
+
+func numberedBlame(n int32) (blame []message.BatchIndexAndErrorMessage) {
+	for i := range n {
+		blame = append(blame, message.BatchIndexAndErrorMessage{BatchIndex: i})
+	}
+	return blame
+}
+
+// heapInUse is the memory that something refers to.
+func heapInUse() uint64 {
+	runtime.GC()
+	runtime.GC() // the first leaves what sync.Pools hold
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// H53: a node that wants to be left alone for 25 days is left alone for five minutes.
+func TestAnAbsurdThrottleTimeIsCutAndTold(t *testing.T) {
+	besiege(t, quilltest.Options{}, func(cfg *quill.Config) { cfg.DeliveryTimeout = 10 * time.Minute }, func(x *siege) {
+		x.claim(1, func(_ *message.PartitionProduceResponse, m *message.ProduceResponse) {
+			m.ThrottleTimeMs = math.MaxInt32
+		})
+		x.deliver(0, "a")
+		start := time.Now()
+		b := x.send(0, "b")
+		for range 10 {
+			x.deliver(1, "elsewhere")
+		}
+		require.Zero(x, time.Since(start))
+		x.delivered(b)
+		require.Equal(x, 5*time.Minute, time.Since(start))
+		require.Equal(x, 1, strings.Count(x.told.String(), "throttle time cut"))
+	})
+}
+
+// H54: every answer names a leader that does not exist, or the node itself.
+func TestNonsenseAboutLeadersForEverIsNoLoop(t *testing.T) {
+	for _, leader := range []message.LeaderIDAndEpoch{{LeaderID: 99, LeaderEpoch: 1000}, {LeaderID: 1}, {LeaderID: 1, LeaderEpoch: -1}, {LeaderID: -1, LeaderEpoch: -1}} {
+		t.Run(fmt.Sprint(leader), func(t *testing.T) {
+			besiege(t, quilltest.Options{}, impatient, func(x *siege) {
+				claim := x.produce(quilltest.Fault{Topic: "t", Partitions: []int32{0}, Times: -1, Err: protocol.NotLeaderOrFollower, Edit: func(_ *quilltest.Request, response any) {
+					response.(*message.ProduceResponse).Responses[0].PartitionResponses[0].CurrentLeader = leader
+				}})
+				b := x.send(0, "b")
+				x.elsewhere(b)
+				e := x.failed(b)
+				require.ErrorIs(x, e, quill.ErrDeliveryTimeout)
+				require.ErrorIs(x, e, protocol.NotLeaderOrFollower)
+				require.LessOrEqual(x, claim.Hits(), int64(20), "a retry per back-off")
+				require.LessOrEqual(x, x.c.RequestCount(protocol.Metadata), int64(25))
+				claim.Remove()
+				x.deliver(0, "c")
+			})
+		})
+	}
+}
+
+// H55: the leader has really moved, and the answer tells a wrong address of the new one. One that can
+// be no address does not count; any other is tried, and metadata put it right.
+func TestWrongAddressesOfANewLeaderAreOvercome(t *testing.T) {
+	for _, evil := range []message.NodeEndpoint{
+		{NodeID: 2}, {NodeID: 2, Host: "a\nb", Port: 9092}, {NodeID: 2, Host: "\x1b[31m", Port: 9092}, {NodeID: 2, Host: "192.0.2.2", Port: -1},
+		{NodeID: 2, Host: "169.254.169.254", Port: 80}, {NodeID: 2, Host: "localhost", Port: 1}, {NodeID: -1, Host: "192.0.2.2", Port: 9092}, {NodeID: 77, Host: "192.0.2.2", Port: 9092},
+	} {
+		t.Run(fmt.Sprintf("%d %q %d", evil.NodeID, evil.Host, evil.Port), func(t *testing.T) {
+			besiege(t, quilltest.Options{}, impatient, func(x *siege) {
+				x.deliver(0, "a")
+				require.NoError(x, x.c.MoveLeader("t", 0, 2))
+				x.claim(1, func(_ *message.PartitionProduceResponse, m *message.ProduceResponse) {
+					m.NodeEndpoints = []message.NodeEndpoint{evil}
+				})
+				start := time.Now()
+				require.EqualValues(x, 1, x.deliver(0, "b"))
+				require.Less(x, time.Since(start), 2*time.Second)
+				require.Equal(x, []string{"a@0:0", "b@0:1"}, x.log(0))
+				require.LessOrEqual(x, x.dialled(), 12)
+			})
+		})
+	}
+}
+
+// H56: a code that nobody knows may mean anything, so the record may be in the log; sending it again
+// would be a guess.
+func TestAnUnknownCodeMeansMaybeWritten(t *testing.T) {
+	for _, code := range []protocol.ErrorCode{9999, -7, math.MaxInt16} {
+		besiege(t, quilltest.Options{}, nil, func(x *siege) {
+			x.deliver(0, "a")
+			x.claim(1, saysError(code))
+			e := x.failed(x.send(0, "b"))
+			require.Equal(x, code, e.Code)
+			require.ErrorIs(x, e, code)
+			require.False(x, e.Retriable())
+			require.False(x, e.Fatal())
+			require.Equal(x, 1, e.Attempts)
+			require.Equal(x, quill.MaybeWritten, e.Outcome())
+			x.deliver(0, "c")
+			require.Equal(x, []string{"a@0:0", "b@0:1", "c@1:0"}, x.log(0), "what was written is neither lost nor taken for the next")
+		})
+	}
+}
+
+// H58: success for a batch that expired meanwhile changes nothing any more, but says that its
+// sequences were used.
+func TestSuccessForAnExpiredBatchComesTooLate(t *testing.T) {
+	inLab(t, quilltest.Options{}, expiring, func(x *lab) {
+		x.hold()
+		x.slowly(quilltest.Fault{})
+		told := 0
+		b := x.send(0, "b")
+		x.p.SendFunc(x.Context(), onPartition(0, rec("t", "k", "c")), func(_ quill.RecordMetadata, err error) {
+			told++
+			require.ErrorIs(x, err, quill.ErrDeliveryTimeout)
+		})
+		x.expired(b, quill.MaybeWritten)
+		time.Sleep(time.Minute)
+		x.expired(b, quill.MaybeWritten)
+		require.Equal(x, 1, told)
+		require.EqualValues(x, 32<<20, x.p.BufferAvailable())
+		x.deliver(0, "d")
+		log := x.log(0)
+		require.Equal(x, []string{"a@0:0", "b@0:1"}, log[:2])
+		require.Contains(x, log[len(log)-1], "d@")
+	})
+}
+
+// H59: every batch is out of order, for ever. At first that is believed, once per back-off and new
+// epoch; the deadline ends it.
+func TestOutOfOrderForEverEndsAtTheDeadline(t *testing.T) {
+	besiege(t, quilltest.Options{}, func(cfg *quill.Config) {
+		impatient(cfg)
+		cfg.DeliveryTimeout = 20 * time.Second
+	}, func(x *siege) {
+		x.deliver(0, "a")
+		claim := x.produce(quilltest.Fault{Nodes: []int32{1}, Err: protocol.OutOfOrderSequenceNumber, Times: -1})
+		start := time.Now()
+		b, c := x.send(0, "b"), x.send(0, "c")
+		x.elsewhere(b)
+		for _, f := range []quill.Future{b, c} {
+			e := x.failed(f)
+			require.ErrorIs(x, e, quill.ErrDeliveryTimeout)
+			require.ErrorIs(x, e, protocol.OutOfOrderSequenceNumber)
+		}
+		require.InDelta(x, 20, time.Since(start).Seconds(), 0.2)
+		require.LessOrEqual(x, claim.Hits(), int64(60), "two batches, a retry of each per back-off")
+		epochs := map[int16]bool{}
+		for _, w := range x.wire(0) {
+			epochs[w.header.ProducerEpoch] = true
+		}
+		require.LessOrEqual(x, len(epochs), 30, "at most one epoch per back-off")
+		claim.Remove()
+		x.deliver(0, "d")
+		for _, r := range logged(x.T, x.c, "t", 0)[1:] {
+			require.Equal(x, "d", string(r.Value))
+		}
+	})
+}
+
+// H60: two nodes, each of which says that the other leads, under the epoch that is known.
+func TestPingPongBetweenTwoNodesIsNoLoop(t *testing.T) {
+	besiege(t, quilltest.Options{}, impatient, func(x *siege) {
+		x.deliver(0, "a")
+		claim := x.produce(quilltest.Fault{Topic: "t", Partitions: []int32{0}, Times: -1, Err: protocol.NotLeaderOrFollower, Edit: func(r *quilltest.Request, response any) {
+			m := response.(*message.ProduceResponse)
+			m.Responses[0].PartitionResponses[0].CurrentLeader = message.LeaderIDAndEpoch{LeaderID: 3 - r.Node}
+		}})
+		lie := x.lie(onTopic(func(t *message.MetadataResponseTopic) {
+			t.Partitions[0].LeaderID = 1 + int32(x.c.RequestCount(protocol.Metadata))%2
+		}))
+		b := x.send(0, "b")
+		e := x.failed(b)
+		require.ErrorIs(x, e, quill.ErrDeliveryTimeout)
+		require.ErrorIs(x, e, protocol.NotLeaderOrFollower)
+		require.LessOrEqual(x, claim.Hits(), int64(20))
+		require.LessOrEqual(x, lie.Hits(), int64(25))
+		claim.Remove()
+		lie.Remove()
+		time.Sleep(2 * time.Second)
+		x.deliver(0, "c")
+	})
+}
+
+// The same with an epoch that rises each time: then there is no back-off, but one retry per answer.
+func TestPingPongWithRisingEpochsGoesRoundWithTheAnswers(t *testing.T) {
+	besiege(t, quilltest.Options{}, impatient, func(x *siege) {
+		x.deliver(0, "a")
+		epoch := int32(0)
+		claim := x.produce(quilltest.Fault{Topic: "t", Partitions: []int32{0}, Times: 100, AnswerDelay: 10 * time.Millisecond, Err: protocol.NotLeaderOrFollower,
+			Edit: func(r *quilltest.Request, response any) {
+				epoch++
+				m := response.(*message.ProduceResponse)
+				m.Responses[0].PartitionResponses[0].CurrentLeader = message.LeaderIDAndEpoch{LeaderID: 3 - r.Node, LeaderEpoch: epoch}
+			}})
+		start := time.Now()
+		require.EqualValues(x, 1, x.deliver(0, "b"))
+		require.EqualValues(x, 100, claim.Hits())
+		require.GreaterOrEqual(x, time.Since(start), time.Second)
+		require.Equal(x, []string{"a@0:0", "b@0:1"}, x.log(0))
+	})
+}

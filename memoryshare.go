@@ -1,0 +1,291 @@
+package quill
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/quill-kafka/quill/internal/deque"
+	"github.com/quill-kafka/quill/internal/invariant"
+)
+
+// memoryShare is what one node holds of the buffer: the batches of the partitions it leads.
+//
+// Without a limit a node that is dead or slow fills the whole buffer with batches it does not take,
+// and then no record goes to any node (KIP-693, KAFKA-12793). So the share of a node is bounded by
+// what is free, unless the cluster has but one node or records went to one only:
+//
+//	held by the node  <=  shareFactor * free
+//
+// If one node takes nothing its share grows up to four fifths of the buffer, and the last fifth goes
+// round among the others; if two take nothing they get four ninths each. It is the rule by which
+// switches share their packet memory among ports ("dynamic thresholds"): nobody has to tell which
+// node is slow, and when all are, nearly all of the buffer is used. A node that holds nothing may
+// always take a chunk.
+//
+// Who asks for memory beyond the share of a node waits in that node's line; the others pass by. A
+// keyless record does not wait there but goes to a partition of another node. All lines together
+// are still served in the order of arrival, as far as the shares allow.
+//
+// A batch belongs to the share it was opened under, even if its partition moves to another node.
+type memoryShare struct {
+	pool *bufferPool
+
+	// under the pool's lock
+	limited bool // false: the pool's own share, for what belongs to no node
+	held    int64
+	line    deque.Deque[*poolWaiter]
+
+	waiters atomic.Int32 // the length of line, for those without the lock: lingers of the node are cut
+}
+
+// shareFactor is how many times what is free a node may hold.
+const shareFactor = 4
+
+// unknownNode is the number under which the partitions without a leader share.
+const unknownNode = -1
+
+// share is the share of a node.
+func (p *bufferPool) share(node int32) *memoryShare {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := p.shares[node]
+	if s == nil {
+		s = &memoryShare{pool: p, limited: true}
+		p.shares[node] = s
+		if node != unknownNode {
+			p.used++
+		}
+	}
+	return s
+}
+
+// setNodes says how many nodes the cluster has. With one there is nobody to share with.
+func (p *bufferPool) setNodes(n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.fair = n > 1
+	p.serveLocked()
+}
+
+// tryAllocate returns a chunk of exactly size bytes (capacity; length 0) if that needs no waiting.
+func (s *memoryShare) tryAllocate(size int) ([]byte, error) {
+	p := s.pool
+	if int64(size) > p.capacity {
+		return nil, p.tooLarge(size)
+	}
+	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		return nil, &Error{Op: "allocate", Kind: ErrClosed, Partition: -1}
+	}
+	if !s.readyLocked(size) {
+		p.mu.Unlock()
+		return nil, ErrWouldBlock
+	}
+	chunk := s.takeLocked(size)
+	p.mu.Unlock()
+	return s.fill(chunk, size), nil
+}
+
+// allocate returns a chunk of exactly size bytes, waiting in line until the limit or ctx's end. The
+// error is ErrBufferExhausted, ErrRecordTooLarge (it can never fit), ErrClosed, or ctx's.
+func (s *memoryShare) allocate(ctx context.Context, size int, until *blockLimit) ([]byte, error) {
+	p := s.pool
+	if int64(size) > p.capacity {
+		return nil, p.tooLarge(size)
+	}
+	w := s.join(size)
+	start := time.Now()
+	limit := until.until()
+	w.timer.Reset(limit.Sub(start))
+	defer p.retire(w)
+	var cause error
+	select {
+	case <-w.ready:
+	case <-ctx.Done():
+		cause = context.Cause(ctx)
+	case <-w.timer.C:
+		cause = ErrBufferExhausted
+	}
+	if cause == nil || !s.leave(w) {
+		if w.err != nil {
+			return nil, w.err
+		}
+		return s.fill(w.chunk, size), nil
+	}
+	if cause != ErrBufferExhausted {
+		return nil, &Error{Op: "wait for buffer memory", Kind: cause, Partition: -1, Elapsed: time.Since(start)}
+	}
+	return nil, &Error{Op: "wait for buffer memory", Kind: ErrBufferExhausted, Partition: -1, Elapsed: limit.Sub(start), Reason: s.describe(size)}
+}
+
+// join puts a waiter at the end of the line.
+func (s *memoryShare) join(size int) *poolWaiter {
+	p := s.pool
+	p.mu.Lock()
+	w := p.waiterLocked(size)
+	s.standLocked(w)
+	if p.closed {
+		p.failLocked()
+	} else {
+		p.serveLocked() // memory may have come back in between
+	}
+	p.mu.Unlock()
+	p.onWait()
+	return w
+}
+
+// overdraw returns a chunk at once, even if that makes the available memory negative until others
+// return theirs. Only for the parts of a batch being split, whose own memory follows right after.
+func (s *memoryShare) overdraw(size int) []byte {
+	s.pool.mu.Lock()
+	chunk := s.takeLocked(size)
+	s.pool.mu.Unlock()
+	return s.fill(chunk, size)
+}
+
+// release returns a chunk that the share gave out. The caller must not touch it again.
+func (s *memoryShare) release(chunk []byte) {
+	chunk = chunk[:cap(chunk)]
+	invariant.Poison(chunk)
+	s.giveBack(int64(cap(chunk)), chunk[:0])
+}
+
+// fill makes the memory of a reservation that no pooled chunk answered. If that panics the
+// reservation goes back.
+func (s *memoryShare) fill(chunk []byte, size int) []byte {
+	if chunk != nil {
+		return chunk
+	}
+	done := false
+	defer func() {
+		if !done {
+			s.giveBack(int64(size), nil)
+		}
+	}()
+	chunk = s.pool.raw(size)[:0:size]
+	done = true
+	return chunk
+}
+
+func (s *memoryShare) giveBack(n int64, chunk []byte) {
+	p := s.pool
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s.held -= n
+	if i := p.class(int(n)); i >= 0 && chunk != nil {
+		p.free[i] = append(p.free[i], chunk)
+	} else {
+		p.unallocated += n
+	}
+	invariant.Check(s.held >= 0, "buffer pool: a node holds %d bytes", s.held)
+	invariant.Check(p.availableLocked() <= p.capacity, "buffer pool: %d bytes available of %d", p.availableLocked(), p.capacity)
+	p.serveLocked()
+}
+
+// full reports whether the share allows no more, whatever is free.
+func (s *memoryShare) full(size int) bool {
+	s.pool.mu.Lock()
+	defer s.pool.mu.Unlock()
+	return !s.allowedLocked(size)
+}
+
+// ready reports whether a chunk could be had without waiting.
+func (s *memoryShare) ready(size int) bool {
+	s.pool.mu.Lock()
+	defer s.pool.mu.Unlock()
+	return s.readyLocked(size)
+}
+
+// +checklocks:s.pool.mu
+func (s *memoryShare) readyLocked(size int) bool {
+	p := s.pool
+	return s.line.Len() == 0 && int64(size) <= p.availableLocked() && s.allowedLocked(size) && p.nextLocked() == nil
+}
+
+// allowedLocked reports whether the share may grow by size bytes, be they there or not. A record
+// larger than the pooled chunks counts as one of them against what is free now, or those who need
+// less would for ever pass it by; but it must be able to fit one day.
+//
+// +checklocks:s.pool.mu
+func (s *memoryShare) allowedLocked(size int) bool {
+	p := s.pool
+	if !s.limited || !p.fair || p.used < 2 || s.held == 0 {
+		return true
+	}
+	n := int64(min(size, p.sizes[len(p.sizes)-1]))
+	return s.held+n <= shareFactor*(p.availableLocked()-n) && s.held+int64(size) <= p.capacity/(shareFactor+1)*shareFactor
+}
+
+// takeLocked takes size bytes, which must be available, for the share; nil: they are to be made.
+//
+// +checklocks:s.pool.mu
+func (s *memoryShare) takeLocked(size int) []byte {
+	s.held += int64(size)
+	return s.pool.drawLocked(size)
+}
+
+// standLocked puts w at the end of the share's line.
+//
+// +checklocks:s.pool.mu
+func (s *memoryShare) standLocked(w *poolWaiter) {
+	p := s.pool
+	p.tickets++
+	w.ticket, w.share = p.tickets, s
+	s.line.PushBack(w)
+	s.waiters.Store(int32(s.line.Len()))
+	if s.line.Len() == 1 {
+		p.lines = append(p.lines, s)
+		p.crowds.Add(1)
+	}
+}
+
+// leave takes w out of the line. It is false when w was served in the same moment.
+func (s *memoryShare) leave(w *poolWaiter) bool {
+	p := s.pool
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if w.granted || w.err != nil {
+		return false
+	}
+	for i := range s.line.Len() {
+		if s.line.At(i) == w {
+			s.line.Remove(i)
+			break
+		}
+	}
+	s.shortenedLocked()
+	p.serveLocked() // who stood behind w may fit now
+	return true
+}
+
+// shortenedLocked follows the removal of a waiter.
+//
+// +checklocks:s.pool.mu
+func (s *memoryShare) shortenedLocked() {
+	s.waiters.Store(int32(s.line.Len()))
+	if s.line.Len() > 0 {
+		return
+	}
+	p := s.pool
+	for i, other := range p.lines {
+		if other == s {
+			last := len(p.lines) - 1
+			p.lines[i] = p.lines[last]
+			p.lines[last] = nil
+			p.lines = p.lines[:last]
+			return
+		}
+	}
+}
+
+func (s *memoryShare) describe(size int) string {
+	reason := s.pool.situation(size)
+	s.pool.mu.Lock()
+	defer s.pool.mu.Unlock()
+	if !s.allowedLocked(size) {
+		reason += "; the node that leads the partition already holds most of it"
+	}
+	return reason
+}
