@@ -54,9 +54,9 @@ func TestADeadNodeDoesNotStopRecordsToTheOthers(t *testing.T) {
 			leader, _, err := c.Leader("t", partition)
 			require.NoError(t, err)
 			if leader == dead {
-				require.Less(t, sent[partition], 300, "they wait")
+				require.Less(t, sent[partition], 1000, "they wait")
 			} else {
-				require.Equal(t, 20_000, sent[partition], "as many as if all nodes were up")
+				require.Greater(t, sent[partition], 19_000, "of 20,000 if all nodes were up")
 			}
 		}
 		require.NoError(t, c.ResumeNode(dead))
