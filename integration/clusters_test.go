@@ -61,7 +61,7 @@ func sharedCluster(t *testing.T, options kafkaharness.Options) *kafkaharness.Clu
 		begin := time.Now()
 		cluster, err := kafkaharness.Start(t.Context(), tools, options)
 		require.NoError(t, err)
-		t.Logf("%d nodes up in %v", options.Nodes, time.Since(begin).Round(time.Millisecond))
+		t.Logf("%d nodes of Kafka %s up in %v", options.Nodes, cluster.Node(1).Version(), time.Since(begin).Round(time.Millisecond))
 		shared.cluster = cluster
 	}
 	shared.cluster.ReportFailure(t)

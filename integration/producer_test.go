@@ -31,6 +31,25 @@ func recordsOfRun(t *testing.T) int {
 	return n
 }
 
+// codecsOfRun are the codecs of the longest test: the comma-separated names in QUILL_CODECS, or one that is enough for CI.
+func codecsOfRun(t *testing.T) []quill.Compression {
+	t.Helper()
+	words := os.Getenv("QUILL_CODECS")
+	if words == "" {
+		return []quill.Compression{quill.CompressionLZ4}
+	}
+	var codecs []quill.Compression
+	for name := range strings.SplitSeq(words, ",") {
+		codec := quill.CompressionNone
+		for codec.String() != name {
+			codec++
+			require.LessOrEqual(t, codec, quill.CompressionZstd, "no codec %q (QUILL_CODECS)", name)
+		}
+		codecs = append(codecs, codec)
+	}
+	return codecs
+}
+
 // logLevel is what the producer logs into the test: warnings, or what QUILL_LOG says.
 func logLevel() slog.Level {
 	level := slog.LevelWarn
@@ -40,8 +59,11 @@ func logLevel() slog.Level {
 	return level
 }
 
+// open counts the producers that newProducer made and the end of a test did not close yet.
+var open atomic.Int32
+
 // newProducer starts a producer that logs into the test. At the end of the test it is closed, if it was not
-// before, and none of its goroutines may be left (I6).
+// before, and none of its goroutines may be left (I6); of several producers in a test the last one closed is checked.
 func newProducer(t *testing.T, cfg quill.Config) *quill.BytesProducer {
 	t.Helper()
 	if cfg.Logger == nil {
@@ -49,11 +71,15 @@ func newProducer(t *testing.T, cfg quill.Config) *quill.BytesProducer {
 	}
 	p, err := quill.New(cfg, quill.Bytes, quill.Bytes)
 	require.NoError(t, err)
+	open.Add(1)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 		defer cancel()
 		if err := p.Close(ctx); err != nil {
 			t.Errorf("close: %v", err)
+		}
+		if open.Add(-1) > 0 {
+			return
 		}
 		left := goroutines()
 		for deadline := time.Now().Add(2 * time.Second); len(left) > 0 && time.Now().Before(deadline); left = goroutines() {
@@ -113,12 +139,13 @@ type load struct {
 	rate     int             // records a second, all streams together; 0: as fast as possible
 	stop     <-chan struct{} // ends the load early; may be nil
 	slowSend func(time.Duration)
+	futures  bool // every other stream waits on futures instead of having callbacks
 
 	sent atomic.Int64
 	hold atomic.Int64 // no more than so many records are sent for now; 0: no limit
 }
 
-// run returns when every record was handed over. It does not wait for their outcomes.
+// run returns when every record was handed over. It does not wait for what callbacks tell, only for futures.
 func (l *load) run(ctx context.Context) {
 	var wg sync.WaitGroup
 	for stream := range l.ledger.Plan().Streams {
@@ -130,6 +157,18 @@ func (l *load) run(ctx context.Context) {
 func (l *load) stream(ctx context.Context, stream int) {
 	plan := l.ledger.Plan()
 	begin := time.Now()
+	send := func(counter int, r quill.Record[[]byte, []byte]) {
+		l.producer.SendFunc(ctx, r, func(m quill.RecordMetadata, err error) {
+			l.ledger.Done(stream, counter, resultOf(m, err))
+		})
+	}
+	if l.futures && stream%2 == 1 {
+		w := l.watch(ctx, stream)
+		defer w.end()
+		send = func(counter int, r quill.Record[[]byte, []byte]) {
+			w.sent <- sentRecord{counter, l.producer.Send(ctx, r)}
+		}
+	}
 	var key, value []byte
 	for counter := range plan.PerStream {
 		select {
@@ -154,14 +193,45 @@ func (l *load) stream(ctx context.Context, stream int) {
 		}
 		l.ledger.Sent(stream, counter)
 		begun := time.Now()
-		l.producer.SendFunc(ctx, r, func(m quill.RecordMetadata, err error) {
-			l.ledger.Done(stream, counter, resultOf(m, err))
-		})
+		send(counter, r)
 		if l.slowSend != nil {
 			l.slowSend(time.Since(begun))
 		}
 		l.sent.Add(1)
 	}
+}
+
+// watcher waits on the futures of one stream, in the order of its sends.
+type watcher struct {
+	sent chan sentRecord
+	done chan struct{}
+}
+
+type sentRecord struct {
+	counter int
+	future  quill.Future
+}
+
+// watch starts a watcher that tells the ledger. A future that says something else when it is asked again was completed twice.
+func (l *load) watch(ctx context.Context, stream int) *watcher {
+	w := &watcher{sent: make(chan sentRecord, 1<<16), done: make(chan struct{})}
+	go func() { // ends with end
+		defer close(w.done)
+		for s := range w.sent {
+			m, err := s.future.Wait(ctx)
+			l.ledger.Done(stream, s.counter, resultOf(m, err))
+			if again, errAgain := s.future.Wait(ctx); again != m || (err == nil) != (errAgain == nil) {
+				l.ledger.Done(stream, s.counter, resultOf(again, errAgain))
+			}
+		}
+	}()
+	return w
+}
+
+// end returns when every future was waited for.
+func (w *watcher) end() {
+	close(w.sent)
+	<-w.done
 }
 
 // rulesOf are what every run with Kafka's defaults promises. Two readers that share the processors with three

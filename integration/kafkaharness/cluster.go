@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"testing"
@@ -18,6 +19,7 @@ type Options struct {
 	Nodes      int               // if zero, 1
 	Heap       string            // of each node, as -Xmx takes it; if empty, 384m
 	Properties map[string]string // further server properties of every node; they win
+	Flags      []string          // further flags of each node's JVM
 }
 
 // Cluster is a set of running nodes and the helper beside them.
@@ -59,7 +61,7 @@ func (c *Cluster) start(ctx context.Context, tools Tools) error {
 	for i := range c.options.Nodes {
 		c.nodes = append(c.nodes, &Node{
 			ID: int32(i + 1), Addr: address(ports[2*i]), controllerPort: ports[2*i+1],
-			dir: filepath.Join(c.dir, "node-"+strconv.Itoa(i+1)), tools: tools, heap: c.options.Heap,
+			dir: filepath.Join(c.dir, "node-"+strconv.Itoa(i+1)), tools: tools, heap: c.options.Heap, flags: c.options.Flags,
 		})
 	}
 	var files []string
@@ -79,11 +81,7 @@ func (c *Cluster) start(ctx context.Context, tools Tools) error {
 	if c.helper, err = StartHelper(tools, c.dir); err != nil {
 		return err
 	}
-	var id [16]byte
-	rand.Read(id[:])
-	id[0] &= 0x7f // the base64 form must not begin with a dash
-	words := append([]string{base64.RawURLEncoding.EncodeToString(id[:])}, files...)
-	if _, err := c.helper.Call(ctx, "format", words...); err != nil {
+	if err := c.format(ctx, tools, files); err != nil {
 		return err
 	}
 	for _, n := range c.nodes {
@@ -98,6 +96,26 @@ func (c *Cluster) start(ctx context.Context, tools Tools) error {
 	}
 	_, err = c.helper.Call(ctx, "connect", c.bootstrapList())
 	return err
+}
+
+// format gives the nodes of these server.properties their empty logs. That is up to the brokers' own version: the
+// helper may be of another.
+func (c *Cluster) format(ctx context.Context, tools Tools, files []string) error {
+	var b [16]byte
+	rand.Read(b[:])
+	b[0] &= 0x7f // the base64 form must not begin with a dash
+	id := base64.RawURLEncoding.EncodeToString(b[:])
+	if tools.BrokerJars == tools.Jars {
+		_, err := c.helper.Call(ctx, "format", append([]string{id}, files...)...)
+		return err
+	}
+	for _, file := range files {
+		err := run(exec.CommandContext(ctx, tools.Java, "-cp", classPath(tools.BrokerJars), "kafka.tools.StorageTool", "format", "-t", id, "-c", file))
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Close ends every process by its id and removes the cluster's directory.

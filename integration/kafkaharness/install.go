@@ -1,6 +1,7 @@
 package kafkaharness
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -16,14 +17,16 @@ import (
 	"github.com/quill-kafka/quill/integration/java"
 )
 
-// KafkaVersion is the version of Kafka's brokers and tools.
+// KafkaVersion is the version of Kafka's tools and clients, and of its brokers unless QUILL_KAFKA names another.
 const KafkaVersion = "4.3.1"
 
 // Tools are the paths everything is started from.
 type Tools struct {
-	Java    string // the java command
-	Jars    string // directory of Kafka's jars
-	Classes string // directory of the compiled helper
+	Java       string // the java command
+	Jars       string // directory of Kafka's jars
+	BrokerJars string // the same, or that of the brokers' version
+	Classes    string // directory of the compiled helper
+	Archive    string // the brokers' classes as the JVM loads them fastest; empty while it is made
 }
 
 // MissingError says which command a test needs and the machine lacks.
@@ -70,17 +73,47 @@ func Install(ctx context.Context) (Tools, error) {
 	if err != nil {
 		return tools, err
 	}
-	base := filepath.Join(cache, "quill-integration", "kafka-"+KafkaVersion)
-	tools.Jars = filepath.Join(base, "jars")
-	if err := once(tools.Jars, func(dir string) error { return fetchJars(ctx, dir) }); err != nil {
+	jarsOf := func(version string) (string, error) {
+		jars := filepath.Join(cache, "quill-integration", "kafka-"+version, "jars")
+		return jars, once(jars, func(dir string) error { return fetchJars(ctx, version, dir) })
+	}
+	if tools.Jars, err = jarsOf(KafkaVersion); err != nil {
+		return tools, err
+	}
+	if tools.BrokerJars, err = jarsOf(cmp.Or(os.Getenv("QUILL_KAFKA"), KafkaVersion)); err != nil {
 		return tools, err
 	}
 	key, err := sourcesKey(tools.Java)
 	if err != nil {
 		return tools, err
 	}
-	tools.Classes = filepath.Join(base, "helper-"+key)
-	return tools, once(tools.Classes, func(dir string) error { return compileHelper(ctx, tools.Jars, dir) })
+	tools.Classes = filepath.Join(filepath.Dir(tools.Jars), "helper-"+key)
+	if err := once(tools.Classes, func(dir string) error { return compileHelper(ctx, tools.Jars, dir) }); err != nil {
+		return tools, err
+	}
+	archive := filepath.Join(filepath.Dir(tools.BrokerJars), "archive-"+key)
+	if err := once(archive, func(dir string) error { return archiveClasses(ctx, tools, filepath.Join(dir, archiveFile)) }); err != nil {
+		return tools, err
+	}
+	tools.Archive = filepath.Join(archive, archiveFile)
+	return tools, nil
+}
+
+// archiveFile is the file that archiveClasses writes.
+const archiveFile = "broker.jsa"
+
+// archiveClasses starts a broker and stops it, so that its JVM leaves an archive of the classes it loaded: with it a
+// start costs half the processor time.
+func archiveClasses(ctx context.Context, tools Tools, file string) error {
+	c, err := Start(ctx, tools, Options{Flags: []string{"-XX:ArchiveClassesAtExit=" + file}})
+	if err != nil {
+		return err
+	}
+	err = errors.Join(c.Node(1).Stop(), c.Close())
+	if _, statErr := os.Stat(file); err == nil && statErr != nil {
+		err = fmt.Errorf("the broker left no archive of its classes: %w", statErr)
+	}
+	return err
 }
 
 // once fills a directory that does not exist yet. It is filled under another name and then renamed, so that
@@ -107,26 +140,40 @@ func once(dir string, fill func(dir string) error) error {
 	return err
 }
 
+// pom names the broker, without the tools that it asks for: there are versions of Kafka whose tools were never published.
+// Ours are of KafkaVersion.
 const pom = `<project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>
   <groupId>quill</groupId><artifactId>integration</artifactId><version>1</version>
   <dependencies>
-    <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>` + KafkaVersion + `</version></dependency>
-    <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka-tools</artifactId><version>` + KafkaVersion + `</version></dependency>
-    <dependency><groupId>org.apache.logging.log4j</groupId><artifactId>log4j-slf4j-impl</artifactId><version>2.24.3</version></dependency>
+    <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>VERSION</version>
+      <exclusions>
+        <exclusion><groupId>org.apache.kafka</groupId><artifactId>kafka-tools</artifactId></exclusion>
+        <exclusion><groupId>org.apache.kafka</groupId><artifactId>kafka-tools-api</artifactId></exclusion>
+      </exclusions>
+    </dependency>
+TOOLS    <dependency><groupId>org.apache.logging.log4j</groupId><artifactId>log4j-slf4j-impl</artifactId><version>2.24.3</version></dependency>
     <dependency><groupId>org.apache.logging.log4j</groupId><artifactId>log4j-core</artifactId><version>2.24.3</version></dependency>
   </dependencies>
 </project>
 `
 
+const pomTools = `    <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka-tools</artifactId><version>VERSION</version></dependency>
+`
+
 // fetchJars has Maven copy Kafka and all it depends on.
-func fetchJars(ctx context.Context, dir string) error {
+func fetchJars(ctx context.Context, version, dir string) error {
 	mvn, err := exec.LookPath("mvn")
 	if err != nil {
-		return &MissingError{"mvn", "fetch Kafka " + KafkaVersion + " once"}
+		return &MissingError{"mvn", "fetch Kafka " + version + " once"}
 	}
+	tools := ""
+	if version == KafkaVersion {
+		tools = pomTools
+	}
+	content := strings.ReplaceAll(strings.Replace(pom, "TOOLS", tools, 1), "VERSION", version)
 	pomFile := filepath.Join(dir, "pom.xml")
-	if err := os.WriteFile(pomFile, []byte(pom), 0o644); err != nil {
+	if err := os.WriteFile(pomFile, []byte(content), 0o644); err != nil {
 		return err
 	}
 	return run(exec.CommandContext(ctx, mvn, "-q", "-B", "-f", pomFile, "dependency:copy-dependencies",

@@ -25,6 +25,7 @@ type Node struct {
 	dir            string
 	tools          Tools
 	heap           string
+	flags          []string
 	process        *process // nil before the first start
 	logStart       int64    // size of the log when the process was started
 }
@@ -57,9 +58,14 @@ func (n *Node) Start() error {
 	if n.logStart, err = logFile.Seek(0, io.SeekEnd); err != nil {
 		return err
 	}
-	cmd := exec.Command(n.tools.Java, "-Xmx"+n.heap, "-XX:+UseSerialGC", "-Djava.awt.headless=true",
+	// A broker of a test lives for minutes: what the second compiler saves, it does not earn.
+	flags := append([]string{"-Xmx" + n.heap, "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.awt.headless=true"}, n.flags...)
+	if n.tools.Archive != "" {
+		flags = append(flags, "-XX:SharedArchiveFile="+n.tools.Archive)
+	}
+	cmd := exec.Command(n.tools.Java, append(flags,
 		"-Dlog4j2.configurationFile="+filepath.Join(n.dir, "log4j2.properties"), "-Dkafka.logs.dir="+n.dir,
-		"-cp", classPath(n.tools.Jars), "kafka.Kafka", filepath.Join(n.dir, "server.properties"))
+		"-cp", classPath(n.tools.BrokerJars), "kafka.Kafka", filepath.Join(n.dir, "server.properties"))...)
 	cmd.Stdout, cmd.Stderr = logFile, logFile
 	n.process, err = startProcess(cmd)
 	return err
@@ -97,8 +103,19 @@ func (n *Node) ready() bool {
 	return conn.Close() == nil
 }
 
+// Version is the version of Kafka that the node says it runs, empty if it did not say so yet.
+func (n *Node) Version() string {
+	log, err := os.ReadFile(n.LogFile())
+	if err != nil {
+		return ""
+	}
+	_, rest, _ := strings.Cut(string(log), "Kafka version: ")
+	version, _, _ := strings.Cut(rest, " ")
+	return version
+}
+
 // Stop ends the node in order: its partitions move first.
-func (n *Node) Stop() error { return n.process.stop(30 * time.Second) }
+func (n *Node) Stop() error { return n.process.stop(time.Minute) }
 
 // Kill ends the node at once, as a crash would (kill -9). It returns when the process is gone.
 func (n *Node) Kill() error { return n.process.kill() }
