@@ -1,0 +1,431 @@
+package quill
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/quill-kafka/quill/internal/message"
+	"github.com/quill-kafka/quill/metadata"
+	"github.com/quill-kafka/quill/network"
+	"github.com/quill-kafka/quill/protocol"
+)
+
+// The sender and its sequences against two scripted nodes, whose partitions judge batches as Kafka
+// does (sequence_broker_test.go). The schedule says when requests leave, arrive and are answered, and
+// what goes wrong: refusals, answers that lie about what was written, connections that break with
+// requests under way (some arrive all the same, much later), leaders that move and are not known to
+// have, partitions that forget the producer, time that runs out, epochs that do.
+//
+// What holds at every moment: the log has every record at most once, in the order of the sends; what
+// is in it keeps its numbers; a retry is the same bytes; at most five batches of a partition are on
+// the wire. Each record has one fate, told in order, and it is true. In the end, when all is well
+// again, the producer works and all memory is back.
+
+func TestSenderFollowsTheSequenceModel(t *testing.T) { sequenceTest.run(t) }
+
+func FuzzSequences(f *testing.F) { sequenceTest.fuzz(f) }
+
+var sequenceTest = modelTest{runs: 500, ops: 120, play: func(x *schedule) { newSequenceModel(x).run() }, kept: []string{
+	// Two late copies, behind a batch that was given up: if the second were numbered anew, it would be written twice.
+	"000044009e0000000000010000001700d900fd0000000000d90038008a0000009e0000007f010000d30100003900b6007e0100004d0011003a000000d900640000000e008900b70061002200730101006a0000002c0000007300ce002500f200",
+}}
+
+// sequenceModel is a rig with two scripted nodes.
+type sequenceModel struct {
+	*schedule
+	r       *rig
+	parts   []*modelPartition
+	wire    [2][]*modelRequest // by node: not back yet, in order
+	limbo   [2][]modelBatch    // by node: on the way on a connection that is gone
+	same    map[modelIdentity]modelBatch
+	records int // values given
+	fates   map[string]error
+	last    []string // the last value told, by partition
+	newID   int64
+}
+
+// modelRequest is a Produce request on the wire.
+type modelRequest struct {
+	req     *produceRequest
+	batches []modelBatch
+	arrived bool
+	answers map[int32]message.PartitionProduceResponse // by partition
+}
+
+// modelBatch is a batch as it left.
+type modelBatch struct {
+	partition int32
+	bytes     []byte
+	header    protocol.BatchHeader
+	values    []string
+}
+
+// modelIdentity is what must not belong to two batches.
+type modelIdentity struct {
+	partition int32
+	id        int64
+	epoch     int16
+	sequence  int32
+}
+
+func newSequenceModel(x *schedule) *sequenceModel {
+	setup, _ := x.next()
+	m := &sequenceModel{schedule: x, same: map[modelIdentity]modelBatch{}, fates: map[string]error{}, newID: 7}
+	change := func(s *settings) {
+		idempotentRig(s)
+		s.bufferMemory = 1 << 20
+		s.batchSize = choose(setup.a, 110, 150, 80)
+		s.retries = choose(setup.a/4, math.MaxInt32, math.MaxInt32, 2)
+		s.deliveryTimeout = choose(setup.a/16, 3200*time.Millisecond, time.Second)
+	}
+	m.r = newRig(x.T, change)
+	jitter := uint32(setup.b)
+	m.r.s.random = func() float64 { jitter = jitter*1664525 + 1013904223; return float64(jitter) / (1 << 32) }
+	m.r.s.idem.epoch = choose[int16](setup.b, 0, 0, math.MaxInt16-1)
+	rules := modelRules{old: setup.c%4 == 0, nameDuplicates: setup.c%8 == 0, maxRecords: choose(setup.c/8, 0, 0, 1, 2)}
+	for p := range int32(1 + setup.kind%4) {
+		part := &modelPartition{m: m, index: p, leader: p % 2, rules: rules, producers: map[int64]*producerEntry{}}
+		m.parts = append(m.parts, part)
+		m.last = append(m.last, "")
+		if setup.c >= 128 { // the numbers wrap on the way
+			m.r.topic.queue(p).out.seq = sequences{id: 7, epoch: m.r.s.idem.epoch, next: math.MaxInt32 - 5, lastAcked: -1}
+		}
+	}
+	m.tell()
+	x.note("%d partitions, batch %d, retries %d, delivery %v, epoch %d, %+v", len(m.parts), m.r.cfg.batchSize, m.r.cfg.retries,
+		m.r.cfg.deliveryTimeout, m.r.s.idem.epoch, rules)
+	return m
+}
+
+func (m *sequenceModel) run() {
+	for o, ok := m.next(); ok; o, ok = m.next() {
+		m.step(o)
+		m.dispatch()
+	}
+	m.settle()
+	m.check()
+}
+
+func (m *sequenceModel) step(o op) {
+	node, part := int32(o.a%2), m.parts[int(o.a)%len(m.parts)]
+	switch o.kind % 20 {
+	case 0, 1, 2, 3:
+		for range 1 + o.b%5 {
+			m.append(part, o.c == 7)
+		}
+	case 4, 5, 6, 7:
+		m.send(node)
+	case 8, 9, 10:
+		m.arrive(node, o)
+	case 11, 12, 13, 14:
+		m.answer(node)
+	case 15:
+		m.cut(node, int(o.b), o.c)
+	case 16:
+		late := m.limbo[node]
+		if o.b%2 == 0 {
+			late = late[:min(1, len(late))]
+		}
+		for _, b := range late {
+			m.note("node %d gets a late copy of %v", node, b)
+			m.parts[b.partition].produce(node, b)
+		}
+		m.limbo[node] = m.limbo[node][len(late):]
+	case 17:
+		m.sleep(time.Duration(o.b) * 4 * time.Millisecond)
+	case 18:
+		part.leader, part.epoch = 1-part.leader, part.epoch+1
+		m.note("partition %d is led by node %d", part.index, part.leader)
+		if o.b%2 == 0 {
+			m.tell()
+		}
+	case 19:
+		switch {
+		case o.b%4 == 0:
+			m.forget(part)
+		case o.b%4 == 1:
+			m.tell()
+		default:
+			m.grantID()
+		}
+	}
+}
+
+// append gives the partition a record; a bad one is refused by the nodes.
+func (m *sequenceModel) append(p *modelPartition, bad bool) {
+	m.records++
+	value := fmt.Sprintf("%06d", m.records)
+	if bad {
+		value += badRecord
+	}
+	in := one("", value)
+	in.shared = false
+	in.callback = func(at RecordMetadata, err error) { m.told(func() { m.fate(p, value, at, err) }) }
+	_, err := m.r.acc.append(m.Context(), m.r.topic.queue(p.index), in, nil, nil)
+	m.holds(err == nil, "append: %v", err)
+	m.note("append %s to %d", value, p.index)
+}
+
+// fate takes what a callback tells.
+func (m *sequenceModel) fate(p *modelPartition, value string, at RecordMetadata, err error) {
+	m.note("  %s: offset %d, %v", value, at.Offset, err)
+	_, twice := m.fates[value]
+	m.holds(!twice, "%s is told twice", value)
+	m.holds(m.last[p.index] < value, "%s is told after %s", value, m.last[p.index])
+	m.fates[value], m.last[p.index] = err, value
+	where := slices.Index(p.log, value)
+	if err == nil {
+		m.holds(where >= 0, "%s was accepted and is not in the log", value)
+		m.holds(at.Offset < 0 || at.Offset == int64(where), "%s is at %d, told %d", value, where, at.Offset)
+		return
+	}
+	failed, ok := errors.AsType[*Error](err)
+	m.holds(ok, "%s failed with a %T", value, err)
+	m.holds(where < 0 || failed.Outcome() == MaybeWritten, "%s is in the log and said to be %v: %v", value, failed.Outcome(), err)
+}
+
+// send puts a request on the wire if the connection has a slot.
+func (m *sequenceModel) send(node int32) bool {
+	if len(m.wire[node]) >= maxInFlightPerPartition || m.r.s.idem.state != idReady {
+		return false
+	}
+	if len(m.r.drain(node)) == 0 {
+		return false
+	}
+	req := m.r.sent[node][0]
+	m.r.sent[node] = nil
+	m.holds(req.Encode(&network.Frame{}, req.Version) == nil, "can't encode")
+	sent := &modelRequest{req: req, answers: map[int32]message.PartitionProduceResponse{}}
+	for _, b := range req.batches {
+		w := modelBatch{partition: b.queue.index, bytes: bytes.Clone(wireBytes(b))}
+		h, records := read(m.T, w.bytes)
+		w.header = h
+		for _, record := range records {
+			w.values = append(w.values, string(record.Value))
+		}
+		m.note("to node %d: %v, attempt %d", node, w, b.attempts)
+		m.identify(w)
+		sent.batches = append(sent.batches, w)
+	}
+	m.wire[node] = append(m.wire[node], sent)
+	for _, p := range m.parts {
+		m.holds(m.onWire(p.index) <= maxInFlightPerPartition, "%d batches of partition %d are on the wire", m.onWire(p.index), p.index)
+	}
+	return true
+}
+
+// identify checks the numbers under which a batch leaves.
+func (m *sequenceModel) identify(w modelBatch) {
+	p := m.parts[w.partition]
+	for i, value := range w.values {
+		sequence := protocol.IncrementSequence(w.header.BaseSequence, int32(i))
+		if at := slices.Index(p.log, value); at >= 0 {
+			m.holds(p.numbers[at] == modelIdentity{w.partition, w.header.ProducerID, w.header.ProducerEpoch, sequence},
+				"%s is in the log as %v and leaves as %v", value, p.numbers[at], w)
+		}
+	}
+	key := modelIdentity{w.partition, w.header.ProducerID, w.header.ProducerEpoch, w.header.BaseSequence}
+	if before, ok := m.same[key]; ok {
+		if before.values[0] == w.values[0] && len(before.values) == len(w.values) {
+			m.holds(bytes.Equal(before.bytes, w.bytes), "%v leaves as other bytes than before", w)
+		} else if before.values[0] != w.values[0] {
+			m.holds(!slices.Contains(p.log, before.values[0]), "%v has the numbers of %v, which is in the log", w, before)
+		}
+	}
+	m.same[key] = w
+}
+
+func (m *sequenceModel) onWire(partition int32) (n int) {
+	for _, requests := range m.wire {
+		for _, q := range requests {
+			for _, b := range q.batches {
+				if b.partition == partition {
+					n++
+				}
+			}
+		}
+	}
+	return n
+}
+
+// arrive lets the first request that is under way to the node arrive, with what the operation says
+// about the fate of its batches.
+func (m *sequenceModel) arrive(node int32, o op) {
+	for _, q := range m.wire[node] {
+		if q.arrived {
+			continue
+		}
+		q.arrived = true
+		for i, b := range q.batches {
+			trouble := o.b
+			if i > 0 {
+				trouble = o.c
+			}
+			answer, ok := m.parts[b.partition].trouble(node, b, trouble)
+			if ok {
+				q.answers[b.partition] = answer
+			}
+			m.note("node %d has %v: %v", node, b, answer.ErrorCode)
+		}
+		return
+	}
+}
+
+// answer brings the answer to the node's oldest request.
+func (m *sequenceModel) answer(node int32) {
+	if len(m.wire[node]) == 0 {
+		return
+	}
+	q := m.wire[node][0]
+	if !q.arrived {
+		m.arrive(node, op{b: noTrouble, c: noTrouble})
+	}
+	m.wire[node] = m.wire[node][1:]
+	q.req.response.Reset()
+	for p, answer := range q.answers {
+		answer.Index = p
+		q.req.response.Responses = append(q.req.response.Responses, message.TopicProduceResponse{Name: m.r.topic.name,
+			PartitionResponses: []message.PartitionProduceResponse{answer}})
+	}
+	m.note("node %d answers", node)
+	m.r.comeBack(q.req)
+}
+
+// cut breaks the node's connection. Of the requests under way the first `late` arrive at some later
+// time, the others never.
+func (m *sequenceModel) cut(node int32, late int, known byte) {
+	back := m.wire[node]
+	if len(back) == 0 {
+		return
+	}
+	m.wire[node] = nil
+	late %= len(back) + 1
+	m.r.s.done = m.r.s.done[:0]
+	underWay := 0
+	for _, q := range back {
+		q.req.Err, q.req.MaybeSent = network.ErrDisconnected, true
+		if !q.arrived && underWay < late {
+			underWay++
+			m.limbo[node] = append(m.limbo[node], q.batches...)
+		} else if !q.arrived && known%2 == 0 {
+			q.req.MaybeSent = false // it is known that they never left
+		}
+		m.r.s.done = append(m.r.s.done, &q.req.Request)
+	}
+	m.note("node %d is cut off: %d requests are lost, %d of them late", node, len(back), underWay)
+	m.r.s.finishAll(time.Now())
+}
+
+func (m *sequenceModel) sleep(d time.Duration) {
+	m.note("sleep %v", d)
+	time.Sleep(d)
+	m.r.s.expire(time.Now())
+}
+
+// tell lets the sender know who leads.
+func (m *sequenceModel) tell() {
+	u := metadata.Update{Nodes: []metadata.Node{{ID: 0, Host: "a", Port: 1}, {ID: 1, Host: "b", Port: 2}}}
+	topic := metadata.Topic{Name: m.r.topic.name, ID: [16]byte{1}}
+	for i := range rigLeaders {
+		p := metadata.Partition{Index: int32(i)}
+		if i < len(m.parts) {
+			p.Leader, p.LeaderEpoch = m.parts[i].leader, m.parts[i].epoch
+		}
+		topic.Partitions = append(topic.Partitions, p)
+	}
+	u.Topics = []metadata.Topic{topic}
+	snapshot := metadata.NewSnapshot(u)
+	info, _ := snapshot.Topic(m.r.topic.name)
+	m.r.topic.setInfo(info)
+	m.r.s.adopt(snapshot, time.Now())
+	m.note("metadata")
+}
+
+// grantID answers InitProducerId, if the sender would ask.
+func (m *sequenceModel) grantID() {
+	if m.r.s.idem.state != idNone {
+		return
+	}
+	m.newID++
+	resp := &message.InitProducerIDResponse{}
+	resp.Reset()
+	resp.ProducerID, resp.ProducerEpoch = m.newID, 0
+	m.r.s.finishProducerID(&network.Request{Exchange: &network.Message{Response: resp}}, time.Now())
+	m.note("producer id %d", m.newID)
+}
+
+// forget makes the partition forget its producers while it is idle. The next record goes alone, as it
+// does when an id expires: a node that knows nothing takes any sequence, so with more under way at
+// this moment order would be luck, in every client.
+func (m *sequenceModel) forget(p *modelPartition) {
+	late := slices.ContainsFunc(slices.Concat(m.limbo[:]...), func(b modelBatch) bool { return b.partition == p.index })
+	if late || m.onWire(p.index) > 0 || len(m.r.queued(p.index)) > 0 {
+		return
+	}
+	m.note("partition %d forgets its producers", p.index)
+	clear(p.producers)
+	m.tell()
+	m.append(p, false)
+	for turns := 0; len(m.r.queued(p.index)) > 0 || m.onWire(p.index) > 0; turns++ {
+		m.holds(turns < 1000, "a record after the producer was forgotten goes nowhere")
+		m.turn()
+	}
+}
+
+// turn is a while in which nothing goes wrong.
+func (m *sequenceModel) turn() {
+	m.grantID()
+	busy := false
+	for node := range int32(2) {
+		busy = m.send(node) || len(m.wire[node]) > 0 || busy
+		m.answer(node)
+	}
+	if !busy {
+		m.sleep(20 * time.Millisecond)
+	}
+	m.dispatch()
+}
+
+func (m *sequenceModel) dispatch() {
+	m.r.dispatch()
+	m.raise()
+}
+
+// settle makes everything well and waits until all is told. Then the producer works.
+func (m *sequenceModel) settle() {
+	m.note("all is well")
+	m.tell()
+	m.quiet()
+	first := m.records + 1
+	for _, p := range m.parts {
+		m.append(p, false)
+	}
+	m.quiet()
+	for i := range m.parts {
+		value := fmt.Sprintf("%06d", first+i)
+		m.holds(m.fates[value] == nil, "%s failed on healthy nodes: %v", value, m.fates[value])
+	}
+	for node, late := range m.limbo {
+		for _, b := range late {
+			m.parts[b.partition].produce(int32(node), b)
+		}
+	}
+}
+
+// quiet waits until nothing is left to do.
+func (m *sequenceModel) quiet() {
+	for turns := 0; m.r.acc.count() > 0 || len(m.wire[0])+len(m.wire[1]) > 0; turns++ {
+		m.holds(turns < 5000, "it never ends")
+		m.turn()
+	}
+}
+
+func (m *sequenceModel) check() {
+	m.holds(len(m.fates) == m.records, "%d of %d records have a fate", len(m.fates), m.records)
+	m.holds(m.r.free() == m.r.cfg.bufferMemory, "%d of %d bytes are back", m.r.free(), m.r.cfg.bufferMemory)
+}
