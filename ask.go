@@ -58,6 +58,7 @@ func (s *sender) rebootstrap(now time.Time) {
 
 // finishMetadata takes in the answer to a Metadata request.
 func (s *sender) finishMetadata(r *network.Request, now time.Time) {
+	s.applyHints(now) // they came before, and are about the topics as they were
 	if r.Err != nil {
 		s.logger.Debug("metadata request failed", "node", r.Node, "err", r.Err)
 		s.refresh.failed(r.Err, now)

@@ -1,0 +1,368 @@
+package quill
+
+import (
+	"context"
+	"encoding/binary"
+	"slices"
+	"time"
+)
+
+// What the events of a schedule do: those of the application. Those of the cluster are in
+// simulator_faults_test.go.
+
+// simRecord is one record in the ledger.
+type simRecord struct {
+	index      int
+	topic      int
+	key, value []byte
+	poison     bool
+	nested     bool
+	silent     bool
+	future     bool
+
+	in        bool // appended; then the next three count
+	order     int  // among all that were appended
+	at        position
+	partition int32
+	since     time.Time // when it was appended
+
+	completed int
+	doneAt    time.Time
+	meta      RecordMetadata
+	err       error
+	arrived   int // copies that came to a node
+}
+
+// simWait is a Send that waits: for memory in the pool's line, or for the topic's metadata.
+type simWait struct {
+	record *simRecord
+	rec    Record[[]byte, []byte]
+	out    outgoing
+	until  time.Time
+	queue  *partitionQueue
+	lane   *stickyLane
+	waiter *poolWaiter     // nil: for metadata
+	news   <-chan struct{} // closed when there are new ones
+}
+
+// simFlushing is a Flush that has not returned.
+type simFlushing struct {
+	results []*result
+	before  int // records appended before it
+	done    bool
+}
+
+// event makes an event happen. What the application does waits while the process does not run.
+func (x *simulation) event(e simEvent) {
+	switch e.Kind {
+	case simSend, simFlush, simClose, simHog, simDoze:
+		if x.haltedUntil.After(x.now) {
+			x.at(x.haltedUntil, func() { x.event(e) })
+			return
+		}
+		x.say("event: %v", e)
+		x.applicationEvent(e.Kind, e.Args)
+	default:
+		x.say("event: %v", e)
+		x.clusterEvent(e.Kind, e.Args)
+	}
+}
+
+func (x *simulation) applicationEvent(kind simKind, a [6]int) {
+	switch kind {
+	case simSend:
+		for range a[5] {
+			x.send(a)
+		}
+	case simFlush:
+		if x.closedAt.IsZero() {
+			x.flush()
+		}
+	case simClose:
+		x.closeEarly(a[0] == 1, x.ms(a[1]))
+	case simHog:
+		x.hog(a[0])
+		x.after(x.ms(a[1]), x.freeHog)
+	case simDoze:
+		x.dozingUntil = maxTime(x.dozingUntil, x.now.Add(x.ms(a[0])))
+		x.excused += x.ms(a[0])
+	}
+}
+
+// closeEarly closes the producer before its work is done, and gives up after grace if forced.
+func (x *simulation) closeEarly(forced bool, grace time.Duration) {
+	if !x.closedAt.IsZero() {
+		return
+	}
+	x.close()
+	if forced {
+		x.after(grace, func() {
+			if !x.e.sender.stopped {
+				x.forced = true
+				x.e.abort()
+			}
+		})
+	}
+}
+
+// newRecord makes a record whose value names it.
+func (x *simulation) newRecord(topic, size, flags int) *simRecord {
+	r := &simRecord{index: len(x.records), topic: topic, value: make([]byte, max(size, 8)), poison: flags&sendPoison != 0, nested: flags&sendNested != 0,
+		silent: flags&sendSilent != 0}
+	for i := range r.value {
+		r.value[i] = byte(x.draw(12))
+	}
+	binary.BigEndian.PutUint32(r.value, uint32(r.index))
+	x.records = append(x.records, r)
+	return r
+}
+
+func (x *simulation) recordOf(value []byte) *simRecord {
+	if len(value) < 8 || int(binary.BigEndian.Uint32(value)) >= len(x.records) {
+		return nil
+	}
+	return x.records[binary.BigEndian.Uint32(value)]
+}
+
+// send sends one record; what would block waits in x.waits.
+func (x *simulation) send(a [6]int) {
+	topic := a[0] % len(x.cfg.Partitions)
+	r := x.newRecord(topic, a[3], a[4])
+	rec := Record[[]byte, []byte]{Topic: simTopicName(topic), Value: r.value}
+	switch a[1] {
+	case 1:
+		r.key = []byte{byte(a[2])}
+		rec.Key = r.key
+	case 2:
+		rec.Partition = Partition(int32(a[2] % x.most(topic)))
+	}
+	switch {
+	case a[4]&sendOldTime != 0:
+		rec.Timestamp = x.now.Add(-time.Hour)
+	case a[4]&sendNewTime != 0:
+		rec.Timestamp = x.now.Add(30 * time.Minute)
+	}
+	w := &simWait{record: r, rec: rec, until: x.now.Add(x.ms(x.cfg.MaxBlock))}
+	w.out.shared = a[4]&sendFuture != 0
+	w.out.urgent = a[4]&sendUrgent != 0
+	if !w.out.shared && !r.silent {
+		w.out.callback = func(m RecordMetadata, err error) { x.calledBack(r, m, err) }
+	}
+	x.try(w)
+}
+
+// most is how many partitions a topic surely has: never fewer than at first.
+func (x *simulation) most(topic int) int {
+	if t := x.cluster.topic(simTopicName(topic)); t != nil {
+		return len(t.partitions)
+	}
+	return x.cfg.Partitions[topic]
+}
+
+// try is Send as far as it goes without waiting.
+func (x *simulation) try(w *simWait) {
+	err := x.p.send(context.Background(), &w.rec, &w.out)
+	switch {
+	case err == nil:
+		x.sent(w, w.out.at)
+	case err.Kind != ErrWouldBlock:
+		x.failed(w, err)
+	case err.Partition < 0: // the metadata are not there
+		w.news = x.e.board.look().changed
+		x.wait(w)
+	default:
+		x.joinLine(w)
+	}
+}
+
+// joinLine makes a Send wait for memory, as bufferPool.allocate does.
+func (x *simulation) joinLine(w *simWait) {
+	t := x.e.acc.topic(w.rec.Topic)
+	p, lane, err := x.e.choose(&w.out, t, t.info.Load())
+	if err != nil {
+		x.failed(w, err)
+		return
+	}
+	w.out.chosen = p
+	w.queue, w.lane = t.queue(p), lane
+	x.say("send: record %d waits for memory", w.record.index)
+	w.waiter = x.e.acc.share(w.queue).join(x.e.acc.limits.firstSize(w.out.maxSize))
+	x.wait(w)
+}
+
+func (x *simulation) wait(w *simWait) {
+	if !slices.Contains(x.waits, w) {
+		x.waits = append(x.waits, w)
+		x.at(w.until, x.serveWaits)
+	}
+}
+
+// serveWaits lets those go on that have what they wait for, or have waited for too long.
+func (x *simulation) serveWaits() {
+	waits := x.waits
+	x.waits = nil
+	for _, w := range waits {
+		x.serve(w)
+	}
+}
+
+func (x *simulation) serve(w *simWait) {
+	pool := x.e.acc.pool
+	late := !w.until.After(x.now)
+	switch {
+	case w.waiter == nil && late:
+		x.failed(w, metadataTimeout(w.rec.Topic, x.ms(x.cfg.MaxBlock), nil))
+	case w.waiter == nil && isClosed(w.news):
+		x.try(w)
+	case w.waiter == nil:
+		x.waits = append(x.waits, w)
+	case len(w.waiter.ready) > 0:
+		x.served(w)
+	case late && w.waiter.share.leave(w.waiter):
+		pool.retire(w.waiter)
+		x.failed(w, &Error{Op: "send", Kind: ErrBufferExhausted, Topic: w.rec.Topic, Partition: w.out.chosen, Node: -1})
+	default:
+		x.waits = append(x.waits, w)
+	}
+}
+
+func isClosed(ch <-chan struct{}) bool {
+	select {
+	case <-ch:
+		return true
+	default:
+		return false
+	}
+}
+
+// served appends a record that has its memory.
+func (x *simulation) served(w *simWait) {
+	pool, waiter := x.e.acc.pool, w.waiter
+	<-waiter.ready
+	w.waiter = nil
+	chunk, size, share, err := waiter.chunk, waiter.size, waiter.share, waiter.err
+	pool.retire(waiter)
+	var at position
+	if err == nil {
+		in := &w.out.appendInput
+		timestamp := in.timestamp
+		if timestamp < 0 {
+			timestamp = x.e.clock.millis()
+		}
+		at, err = x.e.acc.place(context.Background(), w.queue, in, timestamp, w.lane, nil, share, share.fill(chunk, size))
+	}
+	switch {
+	case err == nil:
+		x.sent(w, at)
+	case err == ErrWouldBlock || err == errMoved || err == errForgotten:
+		x.try(w)
+	default:
+		x.failed(w, x.e.sendError(err, w.rec.Topic, w.out.chosen))
+	}
+}
+
+// sent notes that a record is in a batch.
+func (x *simulation) sent(w *simWait, at position) {
+	r := w.record
+	r.in, r.at, r.order, r.since, r.partition = true, at, x.appended, x.now, w.out.chosen
+	x.appended++
+	x.say("send: record %d is appended to %s-%d", r.index, w.rec.Topic, r.partition)
+	if r.future = w.out.shared; r.future {
+		x.open = append(x.open, r)
+	}
+}
+
+// failed notes that a record failed in its Send.
+func (x *simulation) failed(w *simWait, err *Error) {
+	x.say("send: record %d: %v", w.record.index, err)
+	x.complete(w.record, w.out.metadata(), err)
+	if err.Outcome() != NotSent {
+		x.violate("I7", "record %d failed in Send, and its error says %v", w.record.index, err.Outcome())
+	}
+}
+
+func (x *simulation) complete(r *simRecord, m RecordMetadata, err error) {
+	r.completed++
+	r.doneAt, r.meta, r.err = x.now, m, err
+	if r.completed > 1 {
+		x.violate("I4", "record %d has %d outcomes", r.index, r.completed)
+	}
+}
+
+// calledBack is the callback of a record.
+func (x *simulation) calledBack(r *simRecord, m RecordMetadata, err error) {
+	x.say("callback: record %d: %s-%d at %d, %v", r.index, m.Topic, m.Partition, m.Offset, err)
+	x.complete(r, m, err)
+	if (Future{r.at.res, r.at.index}).Done() {
+		x.violate("I5", "the future of record %d is released before its callback runs", r.index)
+	}
+	at := simTopicPartition{m.Topic, m.Partition}
+	if last := x.called[at]; last > r.order {
+		x.violate("I5", "record %d is called back after a later one of %s-%d", r.index, m.Topic, m.Partition)
+	}
+	x.called[at] = r.order
+	if r.nested {
+		x.send([6]int{r.topic, 0, 0, 20, 0, 1})
+	}
+}
+
+// look finds out which futures and flushes are done.
+func (x *simulation) look() {
+	x.open = slices.DeleteFunc(x.open, func(r *simRecord) bool {
+		f := Future{r.at.res, r.at.index}
+		if !f.Done() {
+			return false
+		}
+		m, err := f.Wait(context.Background())
+		x.say("future: record %d: %s-%d at %d, %v", r.index, m.Topic, m.Partition, m.Offset, err)
+		x.complete(r, m, err)
+		return true
+	})
+	for _, f := range x.flushes {
+		if !f.done {
+			x.lookAtFlush(f)
+		}
+	}
+}
+
+// flush begins a Flush.
+func (x *simulation) flush() *simFlushing {
+	f := &simFlushing{results: x.e.acc.beginFlush(), before: x.appended}
+	x.e.box.nudge()
+	x.flushes = append(x.flushes, f)
+	x.lookAtFlush(f)
+	return f
+}
+
+func (x *simulation) lookAtFlush(f *simFlushing) {
+	for len(f.results) > 0 {
+		if awaitResult(x.cancelled, f.results[0]) != nil {
+			return
+		}
+		f.results = f.results[1:]
+	}
+	f.done = true
+	x.say("flush: done")
+	for _, r := range x.records {
+		if r.in && r.order < f.before && r.completed == 0 && !r.silent && !slices.Contains(x.open, r) {
+			x.violate("P9", "a flush is done, record %d of before it is not", r.index)
+		}
+	}
+}
+
+// hog takes a share of the free memory away.
+func (x *simulation) hog(percent int) {
+	pool := x.e.acc.pool
+	free, _ := pool.available()
+	if chunk, err := pool.tryAllocate(int(free) * percent / 100); err == nil {
+		x.hogged = append(x.hogged, chunk)
+	}
+}
+
+func (x *simulation) freeHog() {
+	for _, chunk := range x.hogged {
+		x.e.acc.pool.release(chunk)
+	}
+	x.hogged = nil
+	x.serveWaits()
+}

@@ -1,0 +1,359 @@
+package quill
+
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+
+	"github.com/quill-kafka/quill/internal/compress"
+	"github.com/quill-kafka/quill/internal/message"
+	"github.com/quill-kafka/quill/protocol"
+)
+
+// Produce at the simulator's nodes: what arrives is checked to the byte, then taken or refused as by
+// Kafka's ProducerStateManager.
+
+// produce handles a Produce request, partition by partition.
+func (c *simCluster) produce(n *simNode, req *message.ProduceRequest, f *simFrame) simAnswer {
+	res := message.NewResponse(protocol.Produce).(*message.ProduceResponse)
+	failed, next := false, 0
+	var committing []func() protocol.ErrorCode
+	for _, td := range req.TopicData {
+		tr := message.TopicProduceResponse{Name: td.Name, TopicID: td.TopicID}
+		t, missing := c.topic(td.Name), protocol.UnknownTopicOrPartition
+		if f.version >= 13 {
+			t, missing = c.topicByID(td.TopicID), protocol.UnknownTopicID
+		}
+		for _, pd := range td.PartitionData {
+			part := &f.parts[next]
+			next++
+			pr, commit := c.produceTo(n, t, missing, req.Acks, part, f, res)
+			failed = failed || pr.ErrorCode != protocol.None
+			if f.faultAt(faultOmit, pd.Index) != nil && req.Acks != 0 {
+				continue
+			}
+			committing = append(committing, commit)
+			tr.PartitionResponses = append(tr.PartitionResponses, pr)
+		}
+		res.Responses = append(res.Responses, tr)
+	}
+	if req.Acks == 0 {
+		return simAnswer{hangUp: failed}
+	}
+	if fault := f.fault(faultThrottle); fault != nil {
+		res.ThrottleTimeMs = int32(fault.number)
+	}
+	return simAnswer{message: res, wait: req.Acks == -1, leave: func() { commitAll(res, committing) }}
+}
+
+// commitAll commits what a request appended, when its answer leaves, or finds that it is gone.
+func commitAll(res *message.ProduceResponse, committing []func() protocol.ErrorCode) {
+	i := 0
+	for _, t := range res.Responses {
+		for j := range t.PartitionResponses {
+			p := &t.PartitionResponses[j]
+			if commit := committing[i]; commit != nil && p.ErrorCode == protocol.None {
+				if p.ErrorCode = commit(); p.ErrorCode != protocol.None {
+					p.BaseOffset, p.LogAppendTimeMs = -1, -1
+				}
+			}
+			i++
+		}
+	}
+}
+
+// produceTo handles one partition. commit, if not nil, is to be called when the answer leaves.
+func (c *simCluster) produceTo(n *simNode, t *simTopic, missing protocol.ErrorCode, acks int16, part *simPart, f *simFrame,
+	res *message.ProduceResponse) (pr message.PartitionProduceResponse, commit func() protocol.ErrorCode) {
+	pr.Reset()
+	b, index := part.batch, part.index
+	pr.Index, pr.BaseOffset, pr.LogStartOffset = index, -1, -1
+	fail := func(code protocol.ErrorCode) (message.PartitionProduceResponse, func() protocol.ErrorCode) {
+		pr.ErrorCode, pr.BaseOffset, pr.LogAppendTimeMs = code, -1, -1
+		return pr, nil
+	}
+	part.settle()
+	if b == nil {
+		return fail(protocol.CorruptMessage)
+	}
+	if fault := f.faultAt(faultError, index); fault != nil {
+		return fail(simErrors[fault.number])
+	}
+	if t == nil || int(index) >= len(t.partitions) {
+		return fail(missing)
+	}
+	p := t.partitions[index]
+	if code := c.refuses(n, p, acks, part, &pr, f.version, res); code != protocol.None {
+		return fail(code)
+	}
+	pr.LogStartOffset = p.start
+	if b.header.ProducerID >= 0 {
+		duplicate, code := c.sequence(p, b)
+		switch {
+		case code != protocol.None:
+			return fail(code)
+		case duplicate != nil:
+			pr.BaseOffset, pr.LogAppendTimeMs = duplicate.base, duplicate.header.MaxTimestamp
+			b = duplicate
+		default:
+			p.append(b, c.x)
+			part.seen.appended = true
+		}
+	} else {
+		p.append(b, c.x)
+	}
+	if pr.BaseOffset < 0 {
+		pr.BaseOffset, pr.LogAppendTimeMs = b.base, b.time
+	}
+	p.usedAt = c.x.now
+	if acks != -1 {
+		p.committed = p.end
+	}
+	if fault := f.faultAt(faultErrorAfter, index); fault != nil {
+		return fail(simErrorsAfter[fault.number])
+	}
+	epoch := p.epoch
+	return pr, func() protocol.ErrorCode {
+		if p.epoch != epoch && acks == -1 { // a leader that steps down answers so what waits for replicas
+			return protocol.NotLeaderOrFollower
+		}
+		p.committed = max(p.committed, b.last()+1)
+		return protocol.None
+	}
+}
+
+// refuses is why the batch can't be taken whatever its sequence: None if it can.
+func (c *simCluster) refuses(n *simNode, p *simPartition, acks int16, part *simPart, pr *message.PartitionProduceResponse, version int16,
+	res *message.ProduceResponse) protocol.ErrorCode {
+	t := p.topic
+	switch {
+	case c.forbiddenUntil.After(c.x.now):
+		return protocol.ClusterAuthorizationFailed
+	case t.forbiddenUntil.After(c.x.now):
+		return protocol.TopicAuthorizationFailed
+	case p.leader != n.id:
+		if p.leader != -1 && version >= 10 { // KIP-951
+			pr.CurrentLeader = message.LeaderIDAndEpoch{LeaderID: p.leader, LeaderEpoch: p.epoch}
+			res.NodeEndpoints = append(res.NodeEndpoints, message.NodeEndpoint{NodeID: p.leader, Host: simHost(p.leader), Port: 9092})
+		}
+		return protocol.NotLeaderOrFollower
+	case acks == -1 && t.shrunkUntil.After(c.x.now):
+		return protocol.NotEnoughReplicas
+	case t.maxBytes > 0 && part.size > t.maxBytes:
+		return protocol.MessageTooLarge
+	}
+	for i, r := range part.batch.records {
+		if r.poison {
+			why := "poison"
+			pr.RecordErrors = append(pr.RecordErrors, message.BatchIndexAndErrorMessage{BatchIndex: int32(i), BatchIndexErrorMessage: &why})
+		}
+	}
+	if pr.RecordErrors != nil {
+		return protocol.InvalidRecord
+	}
+	return protocol.None
+}
+
+// sequence checks a batch against what the partition knows of its producer.
+func (c *simCluster) sequence(p *simPartition, b *simBatch) (duplicate *simBatch, code protocol.ErrorCode) {
+	h := &b.header
+	s := p.producers[h.ProducerID]
+	switch {
+	case s == nil:
+		if c.x.cfg.RefuseUnknown && h.BaseSequence != 0 {
+			return nil, protocol.UnknownProducerID
+		}
+		return nil, protocol.None
+	case h.ProducerEpoch < s.epoch:
+		return nil, protocol.InvalidProducerEpoch
+	case h.ProducerEpoch > s.epoch:
+		if h.BaseSequence != 0 {
+			return nil, protocol.OutOfOrderSequenceNumber
+		}
+		return nil, protocol.None
+	}
+	for _, old := range s.recent {
+		if old.header.BaseSequence == h.BaseSequence && old.header.Count == h.Count {
+			return old, protocol.None
+		}
+	}
+	last := s.recent[len(s.recent)-1]
+	expected := int32((int64(last.header.BaseSequence) + int64(last.header.Count)) & 0x7fffffff)
+	switch {
+	case h.BaseSequence == expected:
+		return nil, protocol.None
+	case c.x.cfg.NameDuplicates && uint32(expected-h.BaseSequence)&0x7fffffff < 1<<30:
+		return nil, protocol.DuplicateSequenceNumber
+	}
+	return nil, protocol.OutOfOrderSequenceNumber
+}
+
+func (p *simPartition) append(b *simBatch, x *simulation) {
+	b.base, b.time = p.end, -1
+	if p.topic.appendTime {
+		b.time = x.now.UnixMilli()
+		b.header.MaxTimestamp = b.time
+	}
+	p.end += int64(len(b.records))
+	p.batches = append(p.batches, b)
+	p.note(b, x.cluster.remembers())
+}
+
+// remembers is how many batches a node knows of each producer id: five since 1.0 (KAFKA-5494).
+func (c *simCluster) remembers() int {
+	if c.x.cfg.NameDuplicates {
+		return 1
+	}
+	return 5
+}
+
+// note remembers the batch for its producer id.
+func (p *simPartition) note(b *simBatch, limit int) {
+	if b.header.ProducerID < 0 {
+		return
+	}
+	s := p.producers[b.header.ProducerID]
+	if s == nil {
+		s = &simProducer{}
+		p.producers[b.header.ProducerID] = s
+	}
+	if s.epoch != b.header.ProducerEpoch {
+		s.epoch, s.recent = b.header.ProducerEpoch, nil
+	}
+	s.recent = append(s.recent, b)
+	if len(s.recent) > limit {
+		s.recent = slices.Clone(s.recent[1:])
+	}
+}
+
+// truncate cuts off what is not committed, as a new leader that did not have it does.
+func (p *simPartition) truncate(c *simCluster) (cut int) {
+	for len(p.batches) > 0 && p.batches[len(p.batches)-1].base >= p.committed {
+		b := p.batches[len(p.batches)-1]
+		p.batches = p.batches[:len(p.batches)-1]
+		p.end = b.base
+		cut++
+		if seen := c.seen[p.sequenceOf(b)]; seen != nil {
+			seen.appended = false
+		}
+	}
+	clear(p.producers)
+	for _, b := range p.batches {
+		if b.base >= p.forgotten {
+			p.note(b, c.remembers())
+		}
+	}
+	return cut
+}
+
+func (p *simPartition) sequenceOf(b *simBatch) simSequence {
+	return simSequence{p.topic.name, p.index, b.header.ProducerID, b.header.ProducerEpoch, b.header.BaseSequence}
+}
+
+// arrive takes in a request that has come to a node, whole. What is in it is checked here, whatever
+// becomes of it.
+func (c *simCluster) arrive(f *simFrame) bool {
+	r := protocol.NewReader(f.bytes[4:])
+	f.key, f.version, f.correlation, _ = message.DecodeRequestHeader(&r)
+	f.body = message.NewRequest(f.key)
+	f.body.Decode(&r, f.version)
+	if size := binary.BigEndian.Uint32(f.bytes); r.Err() != nil || r.Remaining() > 0 || int(size) != len(f.bytes)-4 {
+		c.x.violate("I8", "node %d can't read a %v of version %d: %v, %d bytes left, size %d of %d", f.conn.node.id, f.key, f.version, r.Err(), r.Remaining(), size, len(f.bytes)-4)
+		return false
+	}
+	req, ok := f.body.(*message.ProduceRequest)
+	if !ok {
+		return true
+	}
+	sum := 0
+	for _, td := range req.TopicData {
+		name := td.Name
+		if f.version >= 13 {
+			at := slices.IndexFunc(c.logs, func(t *simTopic) bool { return t.id == td.TopicID })
+			if at < 0 {
+				c.x.violate("I8", "no topic ever had the id %v", td.TopicID)
+				return false
+			}
+			name = c.logs[at].name
+		}
+		for _, pd := range td.PartitionData {
+			sum += len(pd.Records)
+			f.parts = append(f.parts, c.arrivePart(name, pd.Index, pd.Records))
+		}
+	}
+	if limit := c.x.cfg.MaxRequest; sum > limit && len(f.parts) > 1 {
+		c.x.violate("I9", "a request carries %d bytes of batches, max.request.size is %d", sum, limit)
+	}
+	return true
+}
+
+func (c *simCluster) arrivePart(topic string, index int32, raw []byte) simPart {
+	part := simPart{topic: topic, index: index, size: len(raw)}
+	b, bad := c.read(raw)
+	if b == nil {
+		c.x.violate("I8", "a batch for %s-%d is not in order: %s", topic, index, bad)
+		return part
+	}
+	part.batch = b
+	for _, r := range b.records {
+		if r.arrived++; simTopicName(r.topic) != topic {
+			c.x.violate("I8", "record %d, sent to %s, arrives for %s", r.index, simTopicName(r.topic), topic)
+		}
+	}
+	h := &b.header
+	if idempotent := h.ProducerID >= 0; idempotent != c.x.cfg.Idempotent {
+		c.x.violate("I8", "a batch for %s-%d has producer id %d", topic, index, h.ProducerID)
+	}
+	if h.ProducerID < 0 {
+		return part
+	}
+	name := simSequence{topic, index, h.ProducerID, h.ProducerEpoch, h.BaseSequence}
+	seen := c.seen[name]
+	switch {
+	case seen == nil:
+		seen = &simSeen{bytes: string(raw)}
+		c.seen[name] = seen
+	case seen.bytes != string(raw) && (seen.pending > 0 || seen.appended):
+		c.x.violate("I9", "two batches for %s-%d have id %d, epoch %d, sequence %d; the first may still be written, the second begins with record %d",
+			topic, index, h.ProducerID, h.ProducerEpoch, h.BaseSequence, b.records[0].index)
+	case seen.bytes != string(raw):
+		*seen = simSeen{bytes: string(raw)}
+	}
+	seen.pending++
+	part.seen = seen
+	return part
+}
+
+// read decodes a batch and finds the records it is made of, which must be what was sent, all of it and
+// nothing else.
+func (c *simCluster) read(raw []byte) (*simBatch, string) {
+	h, err := protocol.ReadBatchHeader(raw)
+	switch {
+	case err != nil:
+		return nil, err.Error()
+	case h.Size() != len(raw):
+		return nil, fmt.Sprintf("%d bytes for a batch of %d", len(raw), h.Size())
+	case protocol.BatchCRC(raw) != h.CRC:
+		return nil, "wrong CRC"
+	case h.LastOffsetDelta != h.Count-1 || h.BaseOffset != 0:
+		return nil, fmt.Sprintf("header %+v", h)
+	}
+	section := raw[protocol.BatchOverhead:]
+	if codec := compress.Codec(h.Codec()); codec != compress.None {
+		if section, err = compress.Decompress(codec, nil, section, 1<<20); err != nil {
+			return nil, err.Error()
+		}
+	}
+	b := &simBatch{header: h}
+	for r, err := range protocol.Records(section, h.Count) {
+		if err != nil {
+			return nil, err.Error()
+		}
+		record := c.x.recordOf(r.Value)
+		if record == nil || string(record.value) != string(r.Value) || string(record.key) != string(r.Key) {
+			return nil, fmt.Sprintf("record %d is none that was sent", r.OffsetDelta)
+		}
+		b.records = append(b.records, record)
+	}
+	return b, ""
+}

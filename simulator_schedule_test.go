@@ -1,0 +1,350 @@
+package quill
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+
+	"github.com/quill-kafka/quill/internal/compress"
+	"github.com/quill-kafka/quill/protocol"
+)
+
+// What the simulator is told to do. A schedule is drawn from a seed up front, as a list of events
+// each of which makes sense by itself, so that a failing one can be cut down event by event.
+
+// simSchedule is one run: a configuration, and what happens when.
+type simSchedule struct {
+	// Note says, for those kept in testdata, what they found.
+	Note   string     `json:"note,omitempty"`
+	Config simConfig  `json:"config"`
+	Events []simEvent `json:"events"`
+}
+
+// simConfig is what stays the same during a run. Times are in milliseconds if not said otherwise.
+type simConfig struct {
+	Seed uint64 `json:"seed"` // of latencies and jitters
+
+	Idempotent bool           `json:"idempotent"`
+	Acks       int16          `json:"acks"`
+	InFlight   int            `json:"inFlight"`
+	Codec      compress.Codec `json:"codec"`
+	Batch      int            `json:"batch"`
+	Buffer     int64          `json:"buffer"`
+	MaxRequest int            `json:"maxRequest"`
+	Linger     int            `json:"linger"`
+	Request    int            `json:"request"`
+	Delivery   int            `json:"delivery"`
+	Backoff    int            `json:"backoff"`
+	MaxBlock   int            `json:"maxBlock"`
+	Retries    int            `json:"retries"` // 0: no limit
+
+	Nodes      int   `json:"nodes"`
+	Partitions []int `json:"partitions"` // by topic
+	MaxBytes   []int `json:"maxBytes"`   // largest batch, by topic; 0: any
+	AppendTime []int `json:"appendTime"` // 1: log append time, by topic
+	// What the nodes are: see simCluster.
+	Produce        int16 `json:"produce"` // highest version
+	RefuseUnknown  bool  `json:"refuseUnknown"`
+	NameDuplicates bool  `json:"nameDuplicates"`
+	FirstEpoch     int16 `json:"firstEpoch"`
+	Wrap           bool  `json:"wrap"` // sequences begin just below 2^31
+
+	Latency  int `json:"latency"`  // of one hop at most, in microseconds
+	Turn     int `json:"turn"`     // from the bell to the sender's turn at most, in microseconds
+	Replicas int `json:"replicas"` // until acks=all is satisfied at most, in microseconds
+}
+
+func (c *simConfig) patient() bool { return c.Delivery >= 60_000 && c.Retries == 0 }
+
+// simKind is what an event does.
+type simKind uint8
+
+const (
+	simSend     simKind = iota // topic, mode, key or partition, size, flags, count
+	simFlush                   //
+	simClose                   // 1: forced after that many ms (arg 1)
+	simFault                   // see simFaultKind: node, kind, number, times, skip, partition
+	simMove                    // topic, partition, node, 1: what is not acknowledged is cut off
+	simStop                    // node, ms
+	simFreeze                  // node, ms
+	simCut                     // node, ms
+	simHangUp                  // node, 1: what arrived is still handled
+	simRecreate                // topic, partitions, ms without it
+	simGrow                    // topic, partitions
+	simForget                  // topic, partition, 1: and its records
+	simForbid                  // topic (or -1: the cluster), ms
+	simShrink                  // topic, ms: too few replicas in sync
+	simLag                     // node, ms, ms: its metadata are old, for so long
+	simTighten                 // topic, percent: its largest batch gets smaller
+	simHalt                    // ms: the producer's process does not run
+	simDoze                    // ms: callbacks don't run
+	simHog                     // percent, ms: somebody else has the memory
+	simDelay                   // as simFault: Produce requests are late
+)
+
+var simKindNames = [...]string{"send", "flush", "close", "fault", "move", "stop", "freeze", "cut", "hangup", "recreate", "grow", "forget",
+	"forbid", "shrink", "lag", "tighten", "halt", "doze", "hog", "delay"}
+
+// simFaultKind is what goes wrong with a request.
+type simFaultKind int
+
+const (
+	faultDeaf        simFaultKind = iota // it and all later ones of its connection get lost
+	faultMute                            // its answer and all later ones
+	faultCutBefore                       // the connection is cut before it is handled
+	faultCutAfter                        // after
+	faultDelay                           // handled so many ms later
+	faultAnswerDelay                     // answered so many ms later
+	faultError                           // refused, with an error
+	faultErrorAfter                      // handled, and then answered with an error
+	faultThrottle                        // its answer throttles for so many ms
+	faultStall                           // written in two parts, so many ms apart
+	faultTorn                            // written in part, then the connection is cut
+	faultOmit                            // the partition is missing from the answer
+	faultMetadata                        // Metadata fails: error, or without a leader
+	faultInit                            // InitProducerId fails with an error
+	faultKinds
+)
+
+var simFaultNames = [...]string{"deaf", "mute", "cut-before", "cut-after", "delay", "answer-delay", "error", "error-after", "throttle", "stall", "torn",
+	"omit", "metadata", "init"}
+
+// Errors that brokers answer without having appended, whatever is in the batch.
+var simErrors = []protocol.ErrorCode{protocol.NotLeaderOrFollower, protocol.NotEnoughReplicas, protocol.UnknownTopicOrPartition, protocol.KafkaStorageError,
+	protocol.LeaderNotAvailable, protocol.CorruptMessage, protocol.RequestTimedOut, protocol.ThrottlingQuotaExceeded, protocol.FencedLeaderEpoch,
+	protocol.TopicAuthorizationFailed, protocol.InvalidProducerEpoch, protocol.PolicyViolation, protocol.UnknownServerError}
+
+// Errors that they answer although they have.
+var simErrorsAfter = []protocol.ErrorCode{protocol.RequestTimedOut, protocol.NotEnoughReplicasAfterAppend, protocol.NotLeaderOrFollower,
+	protocol.UnknownTopicOrPartition, protocol.KafkaStorageError, protocol.UnknownServerError}
+
+var simInitErrors = []protocol.ErrorCode{protocol.CoordinatorLoadInProgress, protocol.NotCoordinator, protocol.RequestTimedOut, protocol.UnknownServerError,
+	protocol.ClusterAuthorizationFailed, protocol.CoordinatorNotAvailable}
+
+var simMetadataErrors = []protocol.ErrorCode{protocol.LeaderNotAvailable, protocol.UnknownTopicOrPartition, protocol.None}
+
+// simEvent is one event. Its arguments are taken modulo what there is when it happens.
+type simEvent struct {
+	At   int // milliseconds from the start
+	Kind simKind
+	Args [6]int
+}
+
+// flags of a sent record.
+const (
+	sendFuture  = 1 << iota // with a future instead of a callback
+	sendUrgent              // does not linger
+	sendSilent              // with neither
+	sendPoison              // refused by the broker, for itself (KIP-467)
+	sendNested              // its callback sends another record
+	sendOldTime             // an hour ago
+	sendNewTime             // in half an hour
+)
+
+func (e simEvent) String() string {
+	args := strings.Trim(fmt.Sprint(e.Args), "[]")
+	if e.Kind == simFault || e.Kind == simDelay {
+		args = fmt.Sprintf("node %d %s %d, %d times after %d, partition %d", e.Args[0], simFaultNames[e.Args[1]], e.Args[2], e.Args[3], e.Args[4], e.Args[5]-1)
+	}
+	return fmt.Sprintf("%s %s", simKindNames[e.Kind], args)
+}
+
+// MarshalJSON writes an event as a line of text: "120 send 0 1 2 3 4 5".
+func (e simEvent) MarshalJSON() ([]byte, error) {
+	return json.Marshal(fmt.Sprintf("%d %s %s", e.At, simKindNames[e.Kind], strings.Trim(fmt.Sprint(e.Args), "[]")))
+}
+
+// UnmarshalJSON reads it.
+func (e *simEvent) UnmarshalJSON(text []byte) error {
+	var line, kind string
+	if err := json.Unmarshal(text, &line); err != nil {
+		return err
+	}
+	a := &e.Args
+	if _, err := fmt.Sscan(line, &e.At, &kind, &a[0], &a[1], &a[2], &a[3], &a[4], &a[5]); err != nil {
+		return fmt.Errorf("%q: %w", line, err)
+	}
+	at := slices.Index(simKindNames[:], kind)
+	if at < 0 {
+		return fmt.Errorf("%q: no such kind", line)
+	}
+	e.Kind = simKind(at)
+	return nil
+}
+
+// drawSchedule is the schedule of a seed.
+func drawSchedule(seed uint64) *simSchedule {
+	r := rand.New(rand.NewPCG(seed, 4))
+	s := &simSchedule{Config: drawSimConfig(r, seed)}
+	themes := simThemes[r.IntN(len(simThemes))]
+	late := r.IntN(15) == 0
+	if late {
+		themes = s.Config.makeLate(r)
+	}
+	at, n := 0, 15+r.IntN(60)
+	gap := oneOf(r, 3, 15, 60)
+	if late {
+		gap = 100
+	} else if slices.Contains(themes, simForget) {
+		gap = oneOf(r, gap, 300)
+	}
+	for range n {
+		at += r.IntN(gap)
+		kind := simSend
+		if r.IntN(2) == 0 {
+			kind = themes[r.IntN(len(themes))]
+		}
+		if kind == simForget && r.IntN(2) == 0 {
+			at += int(remembered.Milliseconds()) + 2*s.Config.Request
+		}
+		e := drawSimEvent(r, at, kind, &s.Config)
+		if kind == simRecreate && r.IntN(2) == 0 { // with answers about the topic before on their way
+			s.Events = append(s.Events, simEvent{at, simMove, [6]int{e.Args[0], e.Args[1], 1 + r.IntN(s.Config.Nodes)}},
+				simEvent{at, simFault, [6]int{0, int(faultAnswerDelay), 20 + r.IntN(s.Config.Request), 2, 0, 0}},
+				simEvent{at, simSend, [6]int{e.Args[0], 2, e.Args[1], 20, sendFuture, 2}})
+			at += 1 + r.IntN(30)
+			e.At = at
+		}
+		s.Events = append(s.Events, e)
+		if kind == simForget { // what comes next shows what the producer took for granted
+			s.Events = append(s.Events, simEvent{at, simFault, [6]int{0, int(faultError), r.IntN(4), 1, 0, 1 + e.Args[1]}},
+				simEvent{at, simSend, [6]int{e.Args[0], 2, e.Args[1], 8 + r.IntN(400), 0, 4}})
+		}
+	}
+	if r.IntN(6) == 0 {
+		s.Events = append(s.Events, simEvent{at + r.IntN(50), simClose, [6]int{r.IntN(2), r.IntN(300)}})
+		for range r.IntN(4) {
+			s.Events = append(s.Events, drawSimEvent(r, at+r.IntN(200), simSend, &s.Config))
+		}
+	}
+	slices.SortStableFunc(s.Events, func(a, b simEvent) int { return a.At - b.At })
+	return s
+}
+
+// makeLate lets requests be handled just about when the producer has given them up.
+func (c *simConfig) makeLate(r *rand.Rand) []simKind {
+	c.Request, c.Backoff, c.Partitions, c.Nodes = 100, oneOf(r, 5, 50, 100), []int{1}, oneOf(r, 1, 2)
+	c.Delivery = c.Request + c.Linger + oneOf(r, 10, 50, 100, 500)
+	return []simKind{simDelay}
+}
+
+// simThemes are mixtures of events besides sends: a schedule with everything at once shows less.
+var simThemes = [][]simKind{
+	{simFault},
+	{simFault, simFault, simFault, simMove, simHangUp},
+	{simMove, simMove, simLag, simFault, simStop},
+	{simStop, simFreeze, simCut, simHangUp, simFault},
+	{simFreeze, simFault, simMove, simHalt},
+	{simRecreate, simFault, simMove, simGrow},
+	{simForget, simFlush, simFault, simSend, simSend},
+	{simForbid, simShrink, simFault, simFault},
+	{simTighten, simFault, simMove},
+	{simHog, simDoze, simFlush, simFault},
+	{simFlush, simFault},
+	{simFault, simFault, simMove, simStop, simFreeze, simCut, simHangUp, simRecreate, simGrow, simForget, simForbid, simShrink, simLag, simTighten, simHalt,
+		simDoze, simHog, simFlush},
+}
+
+func oneOf[T any](r *rand.Rand, of ...T) T { return of[r.IntN(len(of))] }
+
+func drawSimConfig(r *rand.Rand, seed uint64) simConfig {
+	c := simConfig{
+		Seed: seed, Idempotent: r.IntN(5) > 0, Acks: -1, InFlight: oneOf(r, 1, 2, 3, 5, 5, 5), Batch: oneOf(r, 1, 300, 500, 500, 1000, 4000),
+		Linger: oneOf(r, 0, 0, 5, 50), Request: oneOf(r, 100, 300, 1000, 3000), Backoff: oneOf(r, 5, 10, 100), MaxBlock: oneOf(r, 50, 500, 60_000),
+		Nodes: oneOf(r, 1, 2, 3, 3), Produce: oneOf[int16](r, 13, 13, 13, 13, 11, 9, 7, 7),
+		Latency: oneOf(r, 0, 200, 2000, 20_000), Turn: oneOf(r, 0, 0, 100, 3000), Replicas: oneOf(r, 0, 1000, 20_000),
+		Delivery: 120_000, MaxRequest: 1 << 20, FirstEpoch: 0, Wrap: r.IntN(6) == 0,
+	}
+	if !c.Idempotent {
+		c.Acks = oneOf[int16](r, -1, 1, 0)
+	}
+	if r.IntN(2) == 0 {
+		c.Delivery = c.Request + c.Linger + oneOf(r, 10, 100, 500, 3000)
+	}
+	if r.IntN(12) == 0 {
+		c.Retries = 1 + r.IntN(4)
+	}
+	if r.IntN(3) == 0 {
+		c.Codec = oneOf(r, compress.Gzip, compress.Snappy, compress.LZ4)
+	}
+	if r.IntN(4) == 0 {
+		c.MaxRequest = 2500
+	}
+	c.Buffer = int64(max(c.Batch, 600)) * int64(oneOf(r, 4, 8, 8, 12))
+	c.Buffer = max(c.Buffer, 4000)
+	if r.IntN(8) == 0 {
+		c.FirstEpoch = 32766
+	}
+	if c.Produce == 7 { // brokers before 2.5, and before 1.0 (whose highest was 5)
+		switch r.IntN(3) {
+		case 0:
+			c.RefuseUnknown = true
+		case 1:
+			c.NameDuplicates, c.Produce = true, 5
+		}
+	}
+	for range 1 + r.IntN(3) {
+		c.Partitions = append(c.Partitions, 1+r.IntN(3))
+		c.MaxBytes = append(c.MaxBytes, oneOf(r, 0, 0, 250, 400))
+		c.AppendTime = append(c.AppendTime, r.IntN(2))
+	}
+	return c
+}
+
+func drawSimEvent(r *rand.Rand, at int, kind simKind, c *simConfig) simEvent {
+	e := simEvent{At: at, Kind: kind}
+	ms := func() int { return 1 + r.IntN(oneOf(r, 30, 300, 3000)) }
+	topic, partition, node := r.IntN(len(c.Partitions)), r.IntN(4), 1+r.IntN(c.Nodes)
+	switch kind {
+	case simSend:
+		flags := oneOf(r, 0, 0, 0, sendFuture, sendFuture, sendFuture|sendUrgent, sendSilent, sendNested)
+		flags |= oneOf(r, 0, 0, 0, 0, 0, 0, 0, sendOldTime, sendNewTime)
+		if r.IntN(40) == 0 {
+			flags |= sendPoison
+		}
+		e.Args = [6]int{topic, r.IntN(3), partition, oneOf(r, 8+r.IntN(30), 8+r.IntN(200), 8+r.IntN(200), 8+r.IntN(1500)), flags, oneOf(r, 1, 1, 1, 2, 4, 10)}
+	case simFault:
+		f := simFaultKind(r.IntN(int(faultKinds)))
+		number := ms()
+		switch f {
+		case faultError:
+			number = r.IntN(len(simErrors))
+		case faultErrorAfter:
+			number = r.IntN(len(simErrorsAfter))
+		case faultInit:
+			number = r.IntN(len(simInitErrors))
+		case faultMetadata:
+			number = r.IntN(len(simMetadataErrors))
+		}
+		e.Args = [6]int{r.IntN(c.Nodes + 1), int(f), number, oneOf(r, 1, 1, 2, 4), r.IntN(4), oneOf(r, 0, 0, 1+partition)}
+	case simDelay:
+		e.Args = [6]int{0, int(oneOf(r, faultDelay, faultDelay, faultAnswerDelay)), 60 + r.IntN(oneOf(r, 100, 500)), oneOf(r, 1, 1, 2), r.IntN(3), 1}
+	case simMove:
+		e.Args = [6]int{topic, partition, node, r.IntN(2)}
+	case simStop, simFreeze, simCut:
+		e.Args = [6]int{node, ms()}
+	case simHangUp:
+		e.Args = [6]int{node, r.IntN(2)}
+	case simRecreate:
+		e.Args = [6]int{topic, 1 + r.IntN(3), oneOf(r, 0, 0, ms())}
+	case simGrow:
+		e.Args = [6]int{topic, 1 + r.IntN(5)}
+	case simForget:
+		e.Args = [6]int{topic, partition, r.IntN(2)}
+	case simForbid:
+		e.Args = [6]int{r.IntN(len(c.Partitions)+1) - 1, ms()}
+	case simShrink:
+		e.Args = [6]int{topic, ms()}
+	case simLag:
+		e.Args = [6]int{node, ms(), ms()}
+	case simTighten:
+		e.Args = [6]int{topic, 30 + r.IntN(70)}
+	case simHalt, simDoze:
+		e.Args = [6]int{ms()}
+	case simHog:
+		e.Args = [6]int{10 + r.IntN(90), ms()}
+	}
+	return e
+}

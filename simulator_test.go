@@ -1,0 +1,174 @@
+package quill
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// The simulator runs the producer, all of it but the sockets, against a model of a Kafka cluster, in
+// one goroutine and in virtual time, through schedules of sends, answers, losses, delays, leader
+// moves, stops, topics made anew, errors of every kind, flushes and closes. After each it holds what
+// the producer said against what the logs hold. The same seed gives the same run, byte by byte.
+//
+//	QUILL_SIM_SEEDS=20000      run so many (300 if not set)
+//	QUILL_SIM_FIRST=500        begin with this one
+//	QUILL_SIM_SEED=17          run this one and show what happened
+//	QUILL_SIM_BRIEF=1          only name the seed that fails
+//	QUILL_SIM_KEEP=name        keep what fails, cut down, as testdata/simulator/name.json
+//
+// A seed that fails is cut down to the events it takes, and printed with what happened. It goes into
+// testdata/simulator when its reason is found, and is a regression test from then on.
+//
+// The parts: what to do (simulator_schedule_test.go), when (_run), what the application does (_events)
+// and what goes wrong (_faults), the sender's side of the network (_net) and the nodes' (_wire), the
+// cluster (_cluster) and what it does with batches (_produce), and what must hold (_check). Breakages
+// of the producer that it must notice are listed in internal/lint/mutate.
+
+const simDefaultSeeds = 300
+
+func TestSimulator(t *testing.T) {
+	if one := os.Getenv("QUILL_SIM_SEED"); one != "" {
+		simulateLoudly(t, drawSchedule(uint64(simNumber(t, one, 0))))
+		return
+	}
+	first, n := simNumber(t, os.Getenv("QUILL_SIM_FIRST"), 1), simNumber(t, os.Getenv("QUILL_SIM_SEEDS"), simDefaultSeeds)
+	var next atomic.Int64
+	var failed atomic.Int64
+	next.Store(int64(first))
+	started := time.Now()
+	t.Run("seeds", func(t *testing.T) {
+		for i := range runtime.GOMAXPROCS(0) {
+			t.Run(strconv.Itoa(i), func(t *testing.T) {
+				t.Parallel()
+				for failed.Load() == 0 {
+					seed := next.Add(1) - 1
+					if seed >= int64(first+n) {
+						return
+					}
+					s := drawSchedule(uint64(seed))
+					if faults := simulate(t, s, false).faults; len(faults) > 0 && failed.CompareAndSwap(0, seed) {
+						t.Errorf("seed %d, after %d schedules: %s", seed, seed-int64(first)+1, faults[0])
+						if os.Getenv("QUILL_SIM_BRIEF") == "" {
+							reportSchedule(t, s, faults)
+						}
+					}
+				}
+			})
+		}
+	})
+	if ran := next.Load() - int64(first); n > simDefaultSeeds {
+		t.Logf("%d schedules, %.0f a second", min(ran, int64(n)), float64(ran)/time.Since(started).Seconds())
+	}
+}
+
+func simNumber(t *testing.T, text string, byDefault int) int {
+	if text == "" {
+		return byDefault
+	}
+	n, err := strconv.Atoi(text)
+	require.NoError(t, err)
+	return n
+}
+
+// simulate runs a schedule in a bubble of its own.
+func simulate(t *testing.T, s *simSchedule, loud bool) (result simResult) {
+	synctest.Test(t, func(*testing.T) { result = runSchedule(s, loud) })
+	return result
+}
+
+func simulateLoudly(t *testing.T, s *simSchedule) {
+	result := simulate(t, s, true)
+	t.Logf("%s\n%s", describeSchedule(s), result.text)
+	for _, f := range result.faults {
+		t.Error(f)
+	}
+}
+
+// reportSchedule cuts a failing schedule down and shows it.
+func reportSchedule(t *testing.T, s *simSchedule, faults []string) {
+	small := shrinkSchedule(t, s, faults)
+	t.Logf("%d of %d events are enough:\n%s", len(small.Events), len(s.Events), describeSchedule(small))
+	simulateLoudly(t, small)
+	if name := os.Getenv("QUILL_SIM_KEEP"); name != "" {
+		text, err := json.MarshalIndent(small, "", "\t")
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(filepath.Join("testdata", "simulator", name+".json"), append(text, '\n'), 0o644))
+	}
+}
+
+func describeSchedule(s *simSchedule) string {
+	lines := []string{fmt.Sprintf("%+v", s.Config)}
+	for _, e := range s.Events {
+		lines = append(lines, fmt.Sprintf("%6d %v", e.At, e))
+	}
+	return strings.Join(lines, "\n")
+}
+
+// shrinkSchedule takes events out, first many at a time and then one by one, as long as what is left
+// violates the same invariant.
+func shrinkSchedule(t *testing.T, s *simSchedule, faults []string) *simSchedule {
+	what, _, _ := strings.Cut(faults[0], ":")
+	fails := func(events []simEvent) bool {
+		for _, f := range simulate(t, &simSchedule{Config: s.Config, Events: events}, false).faults {
+			if strings.HasPrefix(f, what) {
+				return true
+			}
+		}
+		return false
+	}
+	events := s.Events
+	for size := max(len(events)/2, 1); ; {
+		smaller := false
+		for at := 0; at < len(events); {
+			without := slices.Concat(events[:at], events[min(at+size, len(events)):])
+			if fails(without) {
+				events, smaller = without, true
+			} else {
+				at += size
+			}
+		}
+		if size == 1 && !smaller {
+			break
+		}
+		size = max(size/2, 1)
+	}
+	return &simSchedule{Config: s.Config, Events: events}
+}
+
+func TestSimulatorIsRepeatable(t *testing.T) {
+	for seed := range uint64(40) {
+		s := drawSchedule(1000 + seed)
+		first := simulate(t, s, true)
+		require.NotEmpty(t, first.text)
+		require.Equal(t, first.text, simulate(t, s, true).text, "seed %d", 1000+seed)
+	}
+}
+
+// Each schedule here failed once: its note says why.
+func TestSimulatorRegressions(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join("testdata", "simulator", "*.json"))
+	require.NoError(t, err)
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".json"), func(t *testing.T) {
+			text, err := os.ReadFile(file)
+			require.NoError(t, err)
+			var s simSchedule
+			require.NoError(t, json.Unmarshal(text, &s))
+			if result := simulate(t, &s, false); len(result.faults) > 0 {
+				simulateLoudly(t, &s)
+			}
+		})
+	}
+}
