@@ -219,6 +219,20 @@ func (a *accumulator) append(ctx context.Context, q *partitionQueue, in *appendI
 	if timestamp < 0 {
 		timestamp = a.clock.millis()
 	}
+	q.lockFor(lane)
+	if at, ok := a.addLocked(q, in, timestamp, lane); ok {
+		q.mu.Unlock()
+		return at, nil
+	}
+	q.mu.Unlock()
+	return a.place(ctx, q, in, timestamp, lane, limit, a.share(q), nil)
+}
+
+// lockFor takes the queue's lock for a record; one with a lane counts whether somebody else had it.
+//
+// +checklocksacquire:q.mu
+// +checklocksignore
+func (q *partitionQueue) lockFor(lane *stickyLane) {
 	if lane == nil {
 		q.mu.Lock()
 	} else if !q.mu.TryLock() {
@@ -226,12 +240,6 @@ func (a *accumulator) append(ctx context.Context, q *partitionQueue, in *appendI
 		q.mu.Lock()
 		q.crowded++
 	}
-	if at, ok := a.addLocked(q, in, timestamp, lane); ok {
-		q.mu.Unlock()
-		return at, nil
-	}
-	q.mu.Unlock()
-	return a.place(ctx, q, in, timestamp, lane, limit, a.share(q), nil)
 }
 
 // addLocked is the short way that nearly all records take: there is an open batch with room to

@@ -118,7 +118,7 @@ func (p *bufferPool) failLocked() {
 	for len(p.lines) > 0 {
 		s := p.lines[0]
 		w := s.line.PopFront()
-		s.shortenedLocked()
+		p.shortenedLocked(s)
 		w.err = &Error{Op: "wait for buffer memory", Kind: ErrClosed, Partition: -1, Reason: "producer closed while a send was waiting for memory"}
 		w.ready <- struct{}{} // capacity 1, sent once
 	}
@@ -134,8 +134,8 @@ func (p *bufferPool) serveLocked() {
 			return
 		}
 		s.line.PopFront()
-		s.shortenedLocked()
-		w.chunk, w.granted = s.takeLocked(w.size), true
+		p.shortenedLocked(s)
+		w.chunk, w.granted = p.takeLocked(s, w.size), true
 		w.ready <- struct{}{} // capacity 1, sent once
 	}
 }
@@ -147,7 +147,7 @@ func (p *bufferPool) serveLocked() {
 func (p *bufferPool) nextLocked() *memoryShare {
 	var next *memoryShare
 	for _, s := range p.lines {
-		if w := s.line.Front(); (next == nil || w.ticket < next.line.Front().ticket) && s.allowedLocked(w.size) {
+		if w := s.line.Front(); (next == nil || w.ticket < next.line.Front().ticket) && p.allowedLocked(s, w.size) {
 			next = s
 		}
 	}
@@ -215,7 +215,7 @@ func (p *bufferPool) short() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, s := range p.lines {
-		if size := s.line.Front().size; int64(size) > p.availableLocked() || s.allowedLocked(size) {
+		if size := s.line.Front().size; int64(size) > p.availableLocked() || p.allowedLocked(s, size) {
 			return true
 		}
 	}

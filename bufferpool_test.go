@@ -266,7 +266,7 @@ func TestPoolCountsIn64Bits(t *testing.T) {
 	p := newBufferPool(total, size)
 	for i := range int64(4) { // reserve only: nobody has 20 GB for a test
 		p.mu.Lock()
-		require.Nil(t, p.takeLocked(size))
+		require.Nil(t, p.takeLocked(p.memoryShare, size))
 		p.mu.Unlock()
 		requirePool(t, p, total-(i+1)*size, 0)
 	}

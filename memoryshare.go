@@ -79,11 +79,11 @@ func (s *memoryShare) tryAllocate(size int) ([]byte, error) {
 		p.mu.Unlock()
 		return nil, &Error{Op: "allocate", Kind: ErrClosed, Partition: -1}
 	}
-	if !s.readyLocked(size) {
+	if !p.readyLocked(s, size) {
 		p.mu.Unlock()
 		return nil, ErrWouldBlock
 	}
-	chunk := s.takeLocked(size)
+	chunk := p.takeLocked(s, size)
 	p.mu.Unlock()
 	return s.fill(chunk, size), nil
 }
@@ -125,7 +125,7 @@ func (s *memoryShare) join(size int) *poolWaiter {
 	p := s.pool
 	p.mu.Lock()
 	w := p.waiterLocked(size)
-	s.standLocked(w)
+	p.standLocked(s, w)
 	if p.closed {
 		p.failLocked()
 	} else {
@@ -139,9 +139,10 @@ func (s *memoryShare) join(size int) *poolWaiter {
 // overdraw returns a chunk at once, even if that makes the available memory negative until others
 // return theirs. Only for the parts of a batch being split, whose own memory follows right after.
 func (s *memoryShare) overdraw(size int) []byte {
-	s.pool.mu.Lock()
-	chunk := s.takeLocked(size)
-	s.pool.mu.Unlock()
+	p := s.pool
+	p.mu.Lock()
+	chunk := p.takeLocked(s, size)
+	p.mu.Unlock()
 	return s.fill(chunk, size)
 }
 
@@ -186,31 +187,31 @@ func (s *memoryShare) giveBack(n int64, chunk []byte) {
 
 // full reports whether the share allows no more, whatever is free.
 func (s *memoryShare) full(size int) bool {
-	s.pool.mu.Lock()
-	defer s.pool.mu.Unlock()
-	return !s.allowedLocked(size)
+	p := s.pool
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return !p.allowedLocked(s, size)
 }
 
 // ready reports whether a chunk could be had without waiting.
 func (s *memoryShare) ready(size int) bool {
-	s.pool.mu.Lock()
-	defer s.pool.mu.Unlock()
-	return s.readyLocked(size)
+	p := s.pool
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.readyLocked(s, size)
 }
 
-// +checklocks:s.pool.mu
-func (s *memoryShare) readyLocked(size int) bool {
-	p := s.pool
-	return s.line.Len() == 0 && int64(size) <= p.availableLocked() && s.allowedLocked(size) && p.nextLocked() == nil
+// +checklocks:p.mu
+func (p *bufferPool) readyLocked(s *memoryShare, size int) bool {
+	return s.line.Len() == 0 && int64(size) <= p.availableLocked() && p.allowedLocked(s, size) && p.nextLocked() == nil
 }
 
 // allowedLocked reports whether the share may grow by size bytes, be they there or not. A record
 // larger than the pooled chunks counts as one of them against what is free now, or those who need
 // less would for ever pass it by; but it must be able to fit one day.
 //
-// +checklocks:s.pool.mu
-func (s *memoryShare) allowedLocked(size int) bool {
-	p := s.pool
+// +checklocks:p.mu
+func (p *bufferPool) allowedLocked(s *memoryShare, size int) bool {
 	if !s.limited || !p.fair || p.used < 2 || s.held == 0 {
 		return true
 	}
@@ -220,17 +221,16 @@ func (s *memoryShare) allowedLocked(size int) bool {
 
 // takeLocked takes size bytes, which must be available, for the share; nil: they are to be made.
 //
-// +checklocks:s.pool.mu
-func (s *memoryShare) takeLocked(size int) []byte {
+// +checklocks:p.mu
+func (p *bufferPool) takeLocked(s *memoryShare, size int) []byte {
 	s.held += int64(size)
-	return s.pool.drawLocked(size)
+	return p.drawLocked(size)
 }
 
 // standLocked puts w at the end of the share's line.
 //
-// +checklocks:s.pool.mu
-func (s *memoryShare) standLocked(w *poolWaiter) {
-	p := s.pool
+// +checklocks:p.mu
+func (p *bufferPool) standLocked(s *memoryShare, w *poolWaiter) {
 	p.tickets++
 	w.ticket, w.share = p.tickets, s
 	s.line.PushBack(w)
@@ -255,20 +255,19 @@ func (s *memoryShare) leave(w *poolWaiter) bool {
 			break
 		}
 	}
-	s.shortenedLocked()
+	p.shortenedLocked(s)
 	p.serveLocked() // who stood behind w may fit now
 	return true
 }
 
 // shortenedLocked follows the removal of a waiter.
 //
-// +checklocks:s.pool.mu
-func (s *memoryShare) shortenedLocked() {
+// +checklocks:p.mu
+func (p *bufferPool) shortenedLocked(s *memoryShare) {
 	s.waiters.Store(int32(s.line.Len()))
 	if s.line.Len() > 0 {
 		return
 	}
-	p := s.pool
 	for i, other := range p.lines {
 		if other == s {
 			last := len(p.lines) - 1
@@ -281,10 +280,11 @@ func (s *memoryShare) shortenedLocked() {
 }
 
 func (s *memoryShare) describe(size int) string {
-	reason := s.pool.situation(size)
-	s.pool.mu.Lock()
-	defer s.pool.mu.Unlock()
-	if !s.allowedLocked(size) {
+	p := s.pool
+	reason := p.situation(size)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.allowedLocked(s, size) {
 		reason += "; the node that leads the partition already holds most of it"
 	}
 	return reason

@@ -55,7 +55,7 @@ func newReuse(t *testing.T, pipes bool, change func(cfg *quill.Config)) *reuse {
 		RequestTimeout: 1500 * time.Millisecond, DeliveryTimeout: 1520 * time.Millisecond,
 		RetryBackoff: 5 * time.Millisecond, ReconnectBackoff: 5 * time.Millisecond, ReconnectBackoffMax: 5 * time.Millisecond,
 	}
-	x.tap.set(func() { x.tap.narrow = c.NodeAddr(1) })
+	x.tap.squeeze(c.NodeAddr(1))
 	if pipes {
 		cfg.DialContext = x.tap.pipe(c.DialContext)
 	}

@@ -59,18 +59,27 @@ func (w *wireTap) conn(addr string) *tappedConn {
 	return c
 }
 
-// set changes how requests pass, and wakes those that wait.
-func (w *wireTap) set(change func()) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	change()
+// changedLocked wakes those that wait for a change of how requests pass.
+//
+// +checklocks:w.mu
+func (w *wireTap) changedLocked() {
 	close(w.moved)
 	w.moved = make(chan struct{})
 }
 
 // stall stops Produce requests to a node after so many bytes.
 func (w *wireTap) stall(addr string, after int) {
-	w.set(func() { w.stalled, w.after = addr, after })
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.stalled, w.after = addr, after
+	w.changedLocked()
+}
+
+// squeeze leaves the connections to a node with small buffers.
+func (w *wireTap) squeeze(addr string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.narrow = addr
 }
 
 func (w *wireTap) resume() { w.stall("", 0) }
@@ -80,7 +89,7 @@ func (w *wireTap) stopped() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, c := range w.conns {
-		if n, _ := c.roomLocked(); n == 0 && len(c.frame) > 0 {
+		if n, _ := w.roomLocked(c); n == 0 && len(c.frame) > 0 {
 			return true
 		}
 	}
@@ -91,7 +100,7 @@ func (w *wireTap) stopped() bool {
 func (c *tappedConn) room(stop <-chan struct{}) int {
 	for {
 		c.tap.mu.Lock()
-		n, moved := c.roomLocked()
+		n, moved := c.tap.roomLocked(c)
 		c.tap.mu.Unlock()
 		if n > 0 {
 			return n
@@ -106,17 +115,17 @@ func (c *tappedConn) room(stop <-chan struct{}) int {
 
 // roomLocked: up to the API key all may pass, then it is known whether this is a Produce request.
 //
-// +checklocks:c.tap.mu
-func (c *tappedConn) roomLocked() (int, <-chan struct{}) {
+// +checklocks:w.mu
+func (w *wireTap) roomLocked(c *tappedConn) (int, <-chan struct{}) {
 	const head, most = 6, 16 << 10
 	if len(c.frame) < head {
 		return head - len(c.frame), nil
 	}
 	rest := frameSize(c.frame) - len(c.frame)
-	if c.addr == c.tap.stalled && !c.tap.deaf && binary.BigEndian.Uint16(c.frame[4:]) == uint16(protocol.Produce) {
-		rest = min(rest, max(0, c.tap.after-len(c.frame)))
+	if c.addr == w.stalled && !w.deaf && binary.BigEndian.Uint16(c.frame[4:]) == uint16(protocol.Produce) {
+		rest = min(rest, max(0, w.after-len(c.frame)))
 	}
-	return min(rest, most), c.tap.moved
+	return min(rest, most), w.moved
 }
 
 func frameSize(frame []byte) int { return 4 + int(binary.BigEndian.Uint32(frame)) }
@@ -239,7 +248,10 @@ func (c *tappedConn) up(near, far net.Conn) {
 
 // finish reads what is left on the wire of a producer that was closed, and ends the proxies.
 func (w *wireTap) finish() {
-	w.set(func() { w.deaf = true })
+	w.mu.Lock()
+	w.deaf = true
+	w.changedLocked()
+	w.mu.Unlock()
 	giveUp := time.AfterFunc(5*time.Second, func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()

@@ -37,9 +37,12 @@ func (x *simulation) check() {
 	if free, waiting := x.e.acc.pool.available(); free != x.cfg.Buffer || waiting > 0 {
 		x.violate("I6", "%d of %d bytes came back, %d wait", free, x.cfg.Buffer, waiting)
 	}
-	if a := x.e.acc; a.first != nil || a.incomplete != 0 || a.telling != nil {
+	a := x.e.acc
+	a.mu.Lock()
+	if a.first != nil || a.incomplete != 0 || a.telling != nil {
 		x.violate("I6", "%d batches are still listed", a.incomplete)
 	}
+	a.mu.Unlock()
 	if x.net.inFlight != 0 {
 		x.violate("I6", "%d requests are still in flight", x.net.inFlight)
 	}

@@ -252,7 +252,7 @@ func (x *simulation) build() {
 	if c.Codec != compress.None {
 		e.sender.sealer.c = simCompressors()[c.Codec]
 	}
-	e.random = func() uint32 { return uint32(x.draw(1 << 31)) }
+	e.random = func() uint32 { return uint32(x.draw(1<<31 - 1)) }
 	e.sender.random, e.sender.refresh.random = x.random, x.random
 	x.cluster, x.net = newSimCluster(x), newSimNet(x)
 	e.sender.client = x.net

@@ -117,7 +117,7 @@ func TestManyWrongNodesAreTriedWithPauses(t *testing.T) {
 				continue
 			}
 			require.True(t, at.After(time.Now()))
-			r.pass(at.Sub(time.Now()))
+			r.pass(time.Until(at))
 		}
 		require.Greater(t, r.dialled(), freeMisses)
 		require.LessOrEqual(t, r.dialled(), freeMisses+20)
