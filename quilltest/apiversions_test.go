@@ -17,7 +17,10 @@ func TestAPIVersionsNamesWhatIsServed(t *testing.T) {
 		inBubble(t, Options{}, func(t *testing.T, c *Cluster) {
 			res := dial(t, c, 1).do(apiVersions(), version).(*message.APIVersionsResponse)
 			require.Equal(t, protocol.None, res.ErrorCode)
-			require.Equal(t, []message.APIVersion{{APIKey: 0, MaxVersion: 13}, {APIKey: 3, MaxVersion: 13}, {APIKey: 18, MaxVersion: 5}, {APIKey: 22, MaxVersion: 5}}, res.APIKeys)
+			require.Equal(t, []message.APIVersion{
+				{APIKey: 0, MaxVersion: 13}, {APIKey: 3, MaxVersion: 13}, {APIKey: 10, MaxVersion: 6}, {APIKey: 18, MaxVersion: 5}, {APIKey: 22, MaxVersion: 5},
+				{APIKey: 24, MaxVersion: 5}, {APIKey: 25, MaxVersion: 4}, {APIKey: 26, MaxVersion: 5}, {APIKey: 28, MaxVersion: 6},
+			}, res.APIKeys)
 			if version >= 3 {
 				require.Equal(t, int64(1), res.FinalizedFeaturesEpoch)
 				require.Equal(t, []message.FinalizedFeatureKey{{Name: "transaction.version", MaxVersionLevel: 2, MinVersionLevel: 2}}, res.FinalizedFeatures)

@@ -31,6 +31,10 @@ type Cluster struct {
 	producers producerIDs
 	quota     quota
 
+	coordinators coordinators
+	transactions transactions
+	groups       groups
+
 	goroutines sync.WaitGroup
 	nextConn   atomic.Int64
 
@@ -66,6 +70,11 @@ func NewCluster(opts Options) (*Cluster, error) {
 	}
 	c.requests.limit = opts.RetainRequests
 	c.quota.perSecond = opts.ProduceQuota
+	c.transactions.ids = &c.producers
+	c.transactions.version2 = c.features["transaction.version"] >= 2
+	c.transactions.expire = func(id string, number int64) {
+		c.goUnlessClosed(func() { c.expireTransaction(id, number) })
+	}
 	for i := range opts.Nodes {
 		n := newNode(c, int32(i+1))
 		if i < len(opts.Racks) {
@@ -115,6 +124,7 @@ func (c *Cluster) Close() error {
 		errs = append(errs, n.stop())
 	}
 	c.goroutines.Wait()
+	c.transactions.stop()
 	return errors.Join(errs...)
 }
 
@@ -238,6 +248,7 @@ func (c *Cluster) growLocked(t *topic, total int) {
 // DeleteTopic deletes a topic and its logs.
 func (c *Cluster) DeleteTopic(name string) error {
 	defer c.changed.fire()
+	defer c.resumeTransactions() // nobody waits for its markers any more
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	t := c.topics[name]
@@ -302,6 +313,7 @@ func (c *Cluster) MoveLeader(topic string, partition, node int32) error {
 		return err
 	}
 	defer c.changed.fire()
+	defer c.resumeTransactions()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !c.running(node) || !slices.Contains(p.replicas, node) {

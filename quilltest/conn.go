@@ -24,10 +24,15 @@ type api struct {
 }
 
 var apis = map[protocol.APIKey]api{
-	protocol.Produce:        produceAPI,
-	protocol.Metadata:       metadataAPI,
-	protocol.APIVersions:    apiVersionsAPI,
-	protocol.InitProducerID: initProducerIDAPI,
+	protocol.Produce:            produceAPI,
+	protocol.Metadata:           metadataAPI,
+	protocol.FindCoordinator:    findCoordinatorAPI,
+	protocol.APIVersions:        apiVersionsAPI,
+	protocol.InitProducerID:     initProducerIDAPI,
+	protocol.AddPartitionsToTxn: addPartitionsToTxnAPI,
+	protocol.AddOffsetsToTxn:    addOffsetsToTxnAPI,
+	protocol.EndTxn:             endTxnAPI,
+	protocol.TxnOffsetCommit:    txnOffsetCommitAPI,
 }
 
 // A call is a request being handled.
@@ -293,6 +298,16 @@ func setThrottle(answer message.Message, d time.Duration) {
 	case *message.APIVersionsResponse:
 		m.ThrottleTimeMs = ms
 	case *message.InitProducerIDResponse:
+		m.ThrottleTimeMs = ms
+	case *message.FindCoordinatorResponse:
+		m.ThrottleTimeMs = ms
+	case *message.AddPartitionsToTxnResponse:
+		m.ThrottleTimeMs = ms
+	case *message.AddOffsetsToTxnResponse:
+		m.ThrottleTimeMs = ms
+	case *message.EndTxnResponse:
+		m.ThrottleTimeMs = ms
+	case *message.TxnOffsetCommitResponse:
 		m.ThrottleTimeMs = ms
 	}
 }

@@ -26,10 +26,29 @@
 // gaps in an uncompressed batch) the cluster refuses, since a test wants to know. There is one copy
 // of each log: replicas are names in the metadata, and nothing is lost when a leader stops.
 //
+// # Transactions
+//
+// Transactional ids and consumer groups have coordinators ([Cluster.Coordinator]), which do what
+// Kafka's do: epochs and fencing, also for producers that name their id and epoch (KIP-360), time-outs
+// that abort, transaction markers in the logs, offsets that wait for the end of their transaction. Both
+// versions of the protocol are spoken, told apart by the versions of Produce, TxnOffsetCommit and
+// EndTxn: in version 2 (KIP-890) writing to a partition adds it, and each transaction has an epoch of
+// its own. Which one clients choose follows from Options.Release and Options.Features.
+//
+// Tests see the result as consumers do: [Cluster.CommittedRecords] beside [Cluster.Records],
+// [Cluster.LastStableOffset], [Cluster.GroupOffsets]; and as Kafka's tools do, by
+// [Cluster.Transactions]: one that stays Ongoing hangs. There are no consumers: nobody can join a
+// group, so whose offsets are accepted is a matter of [Cluster.SetGroup].
+//
+// In three things the cluster is simpler, or stricter, than Kafka. A transaction is aborted exactly
+// when its time is up, where Kafka looks every ten seconds. Markers are in the logs before EndTxn is
+// answered, unless [Options.MarkerDelay] says otherwise. And a record of a transaction is refused
+// wherever its partition was not added, where nodes before 3.6 did not look.
+//
 // # What can go wrong, on order
 //
 // Nodes stop, start, freeze ([Cluster.PauseNode]), get lost ([Cluster.CutOffNode]), move house
-// ([Cluster.RelocateNode]) and lose leaderships. A [Fault] picks requests by API, node, topic and
+// ([Cluster.RelocateNode]), lose leaderships and coordinators ([Cluster.MoveCoordinator]). A [Fault] picks requests by API, node, topic and
 // partition, and delays, loses, refuses or rewrites them or their answers; [Cluster.Inject] counts
 // its hits. [Options.Intercept] decides for each request in code.
 //

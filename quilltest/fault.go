@@ -26,8 +26,8 @@ type Fault struct {
 	Nodes []int32
 	// ClientID is the client concerned. If empty, any.
 	ClientID string
-	// Topic and Partitions select requests that write to these partitions, or ask for metadata of
-	// this topic. If empty, any.
+	// Topic and Partitions select requests that write to these partitions, add them to a
+	// transaction or commit offsets for them, or ask for metadata of this topic. If empty, any.
 	Topic      string
 	Partitions []int32
 	// When, if set, has the last word. It is called on the connection's goroutine and may call any
@@ -46,7 +46,7 @@ type Fault struct {
 	// packets that do not arrive.
 	DropRequest bool
 	// Delay passes before the request is handled. Later requests of the connection wait too, as on
-	// a real node.
+	// a real node. It is handled even if the client has closed the connection meanwhile.
 	Delay time.Duration
 	// DisconnectBefore closes the connection before the request is handled: the request is lost.
 	DisconnectBefore bool
@@ -59,8 +59,8 @@ type Fault struct {
 	// INVALID_RECORD unless Err says otherwise.
 	RecordErrors map[int32]string
 	// AfterAppend answers Err after the batch was really appended, as REQUEST_TIMED_OUT and
-	// NOT_ENOUGH_REPLICAS_AFTER_APPEND are. A batch that would be refused is refused with its own
-	// error.
+	// NOT_ENOUGH_REPLICAS_AFTER_APPEND are; requests for a producer id or about a transaction are
+	// then really carried out, too. What would be refused is refused with its own error.
 	AfterAppend bool
 	// Throttle is the answer's throttle time. The node then also reads nothing from the connection
 	// for so long (KIP-219); before release 2.0 it answers so much later instead.
@@ -218,12 +218,20 @@ func (p plan) failing(topic string, partition int32) *Fault {
 	return nil
 }
 
-// failure returns the error for a request that names no partitions.
-func (p plan) failure() protocol.ErrorCode {
+// whole returns the fault that makes a request fail that names no partitions, nil if none does.
+func (p plan) whole() *Fault {
 	for _, f := range p {
 		if f.fails() && f.Topic == "" && len(f.Partitions) == 0 {
-			return f.code()
+			return f
 		}
+	}
+	return nil
+}
+
+// failure returns the error for a request that names no partitions.
+func (p plan) failure() protocol.ErrorCode {
+	if f := p.whole(); f != nil {
+		return f.code()
 	}
 	return protocol.None
 }

@@ -1,8 +1,8 @@
 package quilltest
 
 import (
-	"math"
-	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/quill-kafka/quill/internal/message"
 	"github.com/quill-kafka/quill/protocol"
@@ -16,83 +16,49 @@ var initProducerIDAPI = api{
 // firstProducerID is an arbitrary start: large enough to be seen as what it is in a log.
 const firstProducerID = 1000
 
-// producerIDs hands out producer ids. A transactional id keeps its own and gets a higher epoch each
-// time, which fences the instance before.
+// producerIDs hands out producer ids.
 type producerIDs struct {
-	mu sync.Mutex
-	// +checklocks:mu
-	handedOut int64
-	// +checklocks:mu
-	transactional map[string]producerID
+	handedOut atomic.Int64
 }
 
-type producerID struct {
-	id    int64
-	epoch int16
-}
+func (p *producerIDs) next() int64 { return firstProducerID + p.handedOut.Add(1) - 1 }
 
 func handleInitProducerID(q *call) (message.Message, bool) {
 	req := q.body.(*message.InitProducerIDRequest)
 	res := newResponse[*message.InitProducerIDResponse](protocol.InitProducerID)
-	res.ErrorCode = q.plan.failure()
-	switch {
-	case res.ErrorCode != protocol.None:
-	case (req.ProducerID == protocol.NoProducerID) != (req.ProducerEpoch == protocol.NoProducerEpoch),
-		req.TransactionalID != nil && *req.TransactionalID == "":
-		res.ErrorCode = protocol.InvalidRequest
-	case req.TransactionalID != nil && req.TransactionTimeoutMs <= 0:
-		res.ErrorCode = protocol.InvalidTransactionTimeout
-	case req.TransactionalID == nil:
-		// An idempotent producer gets a new id whatever it had: it raises its epoch itself
-		// (KIP-360).
-		res.ProducerID, res.ProducerEpoch = q.cluster.producers.next(), 0
-	default:
-		known := producerID{req.ProducerID, req.ProducerEpoch}
-		p, ok := q.cluster.producers.bump(*req.TransactionalID, known)
-		switch {
-		case ok:
-			res.ProducerID, res.ProducerEpoch = p.id, p.epoch
-		case q.Version >= 4:
-			res.ErrorCode = protocol.ProducerFenced
-		default:
-			res.ErrorCode = protocol.InvalidProducerEpoch
-		}
-	}
+	producer := noProducer
+	res.ErrorCode = q.carriedOut(func() (code protocol.ErrorCode) {
+		producer, code = q.initProducerID(req)
+		return q.spoken(code, 4)
+	})
 	if res.ErrorCode != protocol.None {
-		res.ProducerID, res.ProducerEpoch = protocol.NoProducerID, protocol.NoProducerEpoch
+		producer = noProducer
 	}
+	res.ProducerID, res.ProducerEpoch = producer.id, producer.epoch
 	return res, true
 }
 
-func (p *producerIDs) next() int64 {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.nextLocked()
-}
-
-// +checklocks:p.mu
-func (p *producerIDs) nextLocked() int64 {
-	p.handedOut++
-	return firstProducerID + p.handedOut - 1
-}
-
-// bump gives a transactional id its next epoch. A producer that names what it has (version 3) must
-// name the present one.
-func (p *producerIDs) bump(transactionalID string, known producerID) (producerID, bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	current, exists := p.transactional[transactionalID]
+func (q *call) initProducerID(req *message.InitProducerIDRequest) (producerID, protocol.ErrorCode) {
+	c := q.cluster
+	known := producerID{req.ProducerID, req.ProducerEpoch}
+	timeout := time.Duration(req.TransactionTimeoutMs) * time.Millisecond
 	switch {
-	case known.id != protocol.NoProducerID && exists && known != current:
-		return producerID{}, false
-	case !exists || current.epoch >= math.MaxInt16-1:
-		current = producerID{id: p.nextLocked()}
-	default:
-		current.epoch++
+	case (known.id == protocol.NoProducerID) != (known.epoch == protocol.NoProducerEpoch),
+		req.TransactionalID != nil && *req.TransactionalID == "":
+		return noProducer, protocol.InvalidRequest
+	case req.TransactionalID == nil:
+		// An idempotent producer gets a new id whatever it had: it raises its epoch itself
+		// (KIP-360).
+		return producerID{id: c.producers.next()}, protocol.None
+	case timeout <= 0 || timeout > c.opts.MaxTransactionTimeout:
+		return noProducer, protocol.InvalidTransactionTimeout
 	}
-	if p.transactional == nil {
-		p.transactional = make(map[string]producerID)
+	if code := q.coordinates(TransactionCoordinator, *req.TransactionalID); code != protocol.None {
+		return noProducer, code
 	}
-	p.transactional[transactionalID] = current
-	return current, true
+	p, code, ended := c.transactions.initialize(*req.TransactionalID, known, timeout)
+	if ended {
+		c.endTransaction(*req.TransactionalID)
+	}
+	return p, code
 }

@@ -2,6 +2,7 @@ package quilltest
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -81,8 +82,8 @@ func (b Batch) timestamp(delta int64) time.Time {
 	return time.UnixMilli(ms)
 }
 
-// Batches returns the batches kept of a partition, oldest first. The error is an
-// UNKNOWN_TOPIC_OR_PARTITION if there is no such partition.
+// Batches returns the batches kept of a partition, oldest first; those with the control bit are
+// transaction markers. The error is an UNKNOWN_TOPIC_OR_PARTITION if there is no such partition.
 func (c *Cluster) Batches(topic string, partition int32) ([]Batch, error) {
 	p, err := c.partition(topic, partition)
 	if err != nil {
@@ -91,26 +92,39 @@ func (c *Cluster) Batches(topic string, partition int32) ([]Batch, error) {
 	p.mu.Lock()
 	stored := slices.Clone(p.batches)
 	p.mu.Unlock()
+	return p.read(stored)
+}
+
+func (p *partition) read(stored []storedBatch) ([]Batch, error) {
 	batches := make([]Batch, 0, len(stored))
 	for _, s := range stored {
 		h, err := protocol.ReadBatchHeader(s.bytes)
 		if err != nil {
 			return nil, fmt.Errorf("quilltest: batch at offset %d: %w", s.baseOffset, err)
 		}
-		batches = append(batches, Batch{Topic: topic, Partition: partition, Header: h, Bytes: s.bytes, Appended: s.at, Node: s.node})
+		batches = append(batches, Batch{Topic: p.topic.name, Partition: p.index, Header: h, Bytes: s.bytes, Appended: s.at, Node: s.node})
 	}
 	return batches, nil
 }
 
-// Records returns the records kept of a partition, in the order of their offsets. With
-// Options.Retain it may be fewer than were appended.
+// Records returns the records kept of a partition, in the order of their offsets, as a consumer
+// with read_uncommitted sees them: those of open and aborted transactions too. With Options.Retain
+// it may be fewer than were appended.
 func (c *Cluster) Records(topic string, partition int32) ([]Record, error) {
 	batches, err := c.Batches(topic, partition)
 	if err != nil {
 		return nil, err
 	}
+	return decode(batches, func(*protocol.BatchHeader) bool { return true })
+}
+
+// decode returns the records of the batches that are not control batches and that see lets pass.
+func decode(batches []Batch, see func(h *protocol.BatchHeader) bool) ([]Record, error) {
 	var all []Record
 	for i, b := range batches {
+		if b.Header.Control() || !see(&b.Header) {
+			continue
+		}
 		records, err := b.Records()
 		if err != nil {
 			return nil, err
@@ -137,7 +151,7 @@ func (c *Cluster) AllRecords(topic string) ([]Record, error) {
 }
 
 // Appended returns how many records were appended to the topic's partitions together, dropped ones
-// included. It is 0 for a topic that does not exist.
+// included and transaction markers not. It is 0 for a topic that does not exist.
 func (c *Cluster) Appended(topic string) int64 {
 	var n int64
 	for _, p := range c.partitions(topic) {
@@ -159,7 +173,8 @@ func (c *Cluster) AppendedBatches(topic string) int64 {
 	return n
 }
 
-// Offsets returns a partition's log start offset and the offset its next record will have.
+// Offsets returns a partition's log start offset and the offset its next record will have. A
+// transaction marker takes an offset, as a record does.
 func (c *Cluster) Offsets(topic string, partition int32) (start, end int64, err error) {
 	p, err := c.partition(topic, partition)
 	if err != nil {
@@ -189,8 +204,8 @@ func (c *Cluster) DeleteRecords(topic string, partition int32, before int64) err
 	return nil
 }
 
-// ForgetProducers makes a partition forget every producer id, as happens a day after its last batch
-// (Kafka: producer.id.expiration.ms).
+// ForgetProducers makes a partition forget every producer id without an open transaction there, as
+// happens a day after its last batch (Kafka: producer.id.expiration.ms).
 func (c *Cluster) ForgetProducers(topic string, partition int32) error {
 	p, err := c.partition(topic, partition)
 	if err != nil {
@@ -198,6 +213,7 @@ func (c *Cluster) ForgetProducers(topic string, partition int32) error {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	clear(p.producers)
+	clear(p.attempts)
+	maps.DeleteFunc(p.producers, func(_ int64, s *producerState) bool { return s.transaction == noTransaction })
 	return nil
 }

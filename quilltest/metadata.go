@@ -143,6 +143,14 @@ func (p *partition) metadata(q *call) message.MetadataResponsePartition {
 	return res
 }
 
+// text makes null an empty string.
+func text(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
 // nullable makes an empty string null.
 func nullable(s string) *string {
 	if s == "" {

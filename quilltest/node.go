@@ -287,6 +287,7 @@ func (c *Cluster) StartNode(id int32) error {
 	for _, p := range c.allPartitions() {
 		p.nodeStarted(id, c.running)
 	}
+	c.resumeTransactions()
 	return nil
 }
 

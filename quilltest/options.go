@@ -38,7 +38,8 @@ type Options struct {
 	// MaxVersions lowers the highest version of single APIs; a negative number removes the API.
 	MaxVersions map[protocol.APIKey]int16
 	// Features are the finalized features (KIP-584). If nil, transaction.version 2 from release 4.0
-	// on, and none before.
+	// on, and none before. With {"transaction.version": 1} a newer release, too, has its clients
+	// speak version 1 of the transaction protocol.
 	Features map[string]int16
 
 	// AutoCreate creates a topic that a client asks for and that does not exist. Kafka:
@@ -54,6 +55,14 @@ type Options struct {
 	// throttle time; a second's worth may go ahead. If zero, any number. Kafka: the quota
 	// producer_byte_rate.
 	ProduceQuota int64
+
+	// MaxTransactionTimeout is the longest transaction time-out that a producer may ask for. If
+	// zero, 15 minutes. Kafka: transaction.max.timeout.ms.
+	MaxTransactionTimeout time.Duration
+	// MarkerDelay passes between the answer to EndTxn and the transaction markers; meanwhile the
+	// transactional id gets CONCURRENT_TRANSACTIONS. If zero, the markers are there before the
+	// answer.
+	MarkerDelay time.Duration
 
 	// Retain is how many bytes of batches each partition keeps, newest first, for Records and
 	// Batches. If zero, all; if negative, none: batches are checked and counted, then dropped,
@@ -105,6 +114,7 @@ func (o Options) resolve() (Options, error) {
 	o.Release = orDefault(o.Release, latestRelease)
 	o.DefaultPartitions = orDefault(o.DefaultPartitions, 1)
 	o.MaxRequestBytes = orDefault(o.MaxRequestBytes, 100<<20)
+	o.MaxTransactionTimeout = orDefault(o.MaxTransactionTimeout, 15*time.Minute)
 	o.RetainRequests = max(orDefault(o.RetainRequests, 4096), 0)
 	if len(o.Racks) > o.Nodes {
 		return o, fmt.Errorf("quilltest: %d racks for %d nodes", len(o.Racks), o.Nodes)

@@ -41,6 +41,12 @@ type partition struct {
 
 	// +checklocks:mu
 	producers map[int64]*producerState
+	// attempts is by producer id, of those not in producers.
+	// +checklocks:mu
+	attempts map[int64]attempt
+	// aborted is in the order of the markers, which are all among batches.
+	// +checklocks:mu
+	aborted []abortedTransaction
 	// +checklocks:mu
 	batches []storedBatch // oldest first, without those dropped
 	// +checklocks:mu
@@ -116,16 +122,13 @@ func (p *partition) leads(node int32, acks int16, byID bool) appendResult {
 }
 
 // append puts a batch from a produce request into the log, unless it is refused or was there
-// before.
-func (p *partition) append(node int32, acks, version int16, raw []byte, now time.Time) appendResult {
+// before. transactionalID is the request's, empty if it has none.
+func (p *partition) append(node int32, acks, version int16, transactionalID string, raw []byte, now time.Time) appendResult {
 	byID := version >= 13
 	if res := p.leads(node, acks, byID); res.code != protocol.None {
 		return res
 	}
 	batch, bad := checkBatch(raw, version, &p.topic.cfg, now)
-	if bad == nil && batch.header.Transactional() {
-		bad = refuse(protocol.InvalidTxnState, "the partition is not part of a transaction of producer id %d", batch.header.ProducerID)
-	}
 	if bad != nil {
 		return appendResult{refusal: *bad, baseOffset: -1, logAppendTime: -1, logStart: -1}
 	}
@@ -136,16 +139,21 @@ func (p *partition) append(node int32, acks, version int16, raw []byte, now time
 	if res := p.leadsLocked(node, acks, byID); res.code != protocol.None {
 		return res
 	}
-	return p.appendLocked(node, &batch, now)
+	rules := p.cluster.rules
+	rules.latestStart = p.attemptLocked(&batch.header, version)
+	if bad := p.joinLocked(&batch.header, transactionalID, version); bad != nil {
+		return appendResult{refusal: *bad, baseOffset: -1, logAppendTime: -1, logStart: p.start}
+	}
+	return p.appendLocked(node, &batch, rules, now)
 }
 
 // +checklocks:p.mu
-func (p *partition) appendLocked(node int32, batch *checkedBatch, now time.Time) appendResult {
+func (p *partition) appendLocked(node int32, batch *checkedBatch, rules sequenceRules, now time.Time) appendResult {
 	h := &batch.header
 	res := appendResult{baseOffset: p.end, logAppendTime: -1, logStart: p.start}
 	idempotent := h.ProducerID != protocol.NoProducerID
 	if idempotent {
-		v := p.producers[h.ProducerID].check(h, p.cluster.rules)
+		v := p.producers[h.ProducerID].check(h, rules)
 		switch {
 		case v.code != protocol.None:
 			return appendResult{refusal: refusal{code: v.code, reason: v.reason}, baseOffset: -1, logAppendTime: -1, logStart: p.start}
@@ -163,8 +171,9 @@ func (p *partition) appendLocked(node int32, batch *checkedBatch, now time.Time)
 	if idempotent {
 		state := p.producers[h.ProducerID]
 		if state == nil {
-			state = &producerState{epoch: h.ProducerEpoch}
+			state = &producerState{epoch: h.ProducerEpoch, transaction: noTransaction}
 			p.producers[h.ProducerID] = state
+			delete(p.attempts, h.ProducerID)
 		}
 		state.add(h, sentBatch{baseSequence: h.BaseSequence, lastSequence: h.LastSequence(), baseOffset: p.end, timestamp: batch.maxTimestamp})
 	}
@@ -178,11 +187,11 @@ func (p *partition) appendLocked(node int32, batch *checkedBatch, now time.Time)
 func (p *partition) storeLocked(node int32, batch *checkedBatch, now time.Time) {
 	h := batch.header
 	h.BaseOffset, h.PartitionLeaderEpoch = p.end, p.epoch
-	p.end += int64(h.Count)
 	p.appendedBatches++
 	p.appendedRecords += int64(h.Count)
-	retain := p.cluster.opts.Retain
-	if retain < 0 {
+	stored := storedBatch{baseOffset: h.BaseOffset, lastOffset: h.LastOffset(), at: now, node: node}
+	if p.cluster.opts.Retain < 0 {
+		p.keepLocked(stored)
 		return
 	}
 	rewritten := h.MaxTimestamp != batch.maxTimestamp || p.topic.cfg.LogAppendTime
@@ -195,8 +204,21 @@ func (p *partition) storeLocked(node int32, batch *checkedBatch, now time.Time) 
 	if rewritten {
 		protocol.PutBatchCRC(b, protocol.BatchCRC(b))
 	}
-	p.batches = append(p.batches, storedBatch{baseOffset: h.BaseOffset, lastOffset: h.LastOffset(), bytes: b, at: now, node: node})
-	p.kept += int64(len(b))
+	stored.bytes = b
+	p.keepLocked(stored)
+}
+
+// keepLocked puts a batch at the end of the log, and drops the oldest if there is no room for them.
+//
+// +checklocks:p.mu
+func (p *partition) keepLocked(b storedBatch) {
+	p.end = b.lastOffset + 1
+	retain := p.cluster.opts.Retain
+	if retain < 0 {
+		return
+	}
+	p.batches = append(p.batches, b)
+	p.kept += int64(len(b.bytes))
 	for retain > 0 && p.kept > retain && len(p.batches) > 1 {
 		p.dropOldestLocked()
 	}
@@ -204,6 +226,9 @@ func (p *partition) storeLocked(node int32, batch *checkedBatch, now time.Time) 
 
 // +checklocks:p.mu
 func (p *partition) dropOldestLocked() {
+	if len(p.aborted) > 0 && p.aborted[0].marker == p.batches[0].lastOffset {
+		p.aborted = p.aborted[1:] // with its marker go its records, which are older
+	}
 	p.kept -= int64(len(p.batches[0].bytes))
 	p.batches[0] = storedBatch{}
 	p.batches = p.batches[1:]

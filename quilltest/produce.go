@@ -50,7 +50,7 @@ func handleProduce(q *call) (message.Message, bool) {
 	for _, t := range req.TopicData {
 		tr := message.TopicProduceResponse{Name: t.Name, TopicID: t.TopicID}
 		for _, p := range t.PartitionData {
-			pr := q.produce(q.partitions[i], req.Acks, p.Records, res)
+			pr := q.produce(q.partitions[i], req, p.Records, res)
 			i++
 			failed = failed || pr.ErrorCode != protocol.None
 			tr.PartitionResponses = append(tr.PartitionResponses, pr)
@@ -64,13 +64,13 @@ func handleProduce(q *call) (message.Message, bool) {
 }
 
 // produce handles one partition of the request.
-func (q *call) produce(tp TopicPartition, acks int16, records []byte, res *message.ProduceResponse) message.PartitionProduceResponse {
+func (q *call) produce(tp TopicPartition, req *message.ProduceRequest, records []byte, res *message.ProduceResponse) message.PartitionProduceResponse {
 	fault := q.plan.failing(tp.Topic, tp.Partition)
 	var result appendResult
 	if fault != nil && !fault.AfterAppend {
 		result = appendResult{baseOffset: -1, logAppendTime: -1, logStart: -1, leader: -1, epoch: -1}
 	} else {
-		result = q.appendTo(tp, acks, records)
+		result = q.appendTo(tp, req, records)
 	}
 	if fault != nil && result.code == protocol.None {
 		result.code, result.reason, result.records = fault.code(), fault.ErrMessage, nil
@@ -86,16 +86,16 @@ func (q *call) produce(tp TopicPartition, acks int16, records []byte, res *messa
 }
 
 // appendTo appends a batch to its partition.
-func (q *call) appendTo(tp TopicPartition, acks int16, records []byte) appendResult {
+func (q *call) appendTo(tp TopicPartition, req *message.ProduceRequest, records []byte) appendResult {
 	none := appendResult{baseOffset: -1, logAppendTime: -1, logStart: -1, leader: -1, epoch: -1}
-	if acks < -1 || acks > 1 {
+	if req.Acks < -1 || req.Acks > 1 {
 		none.code = protocol.InvalidRequiredAcks
 		return none
 	}
 	p, err := q.cluster.partition(tp.Topic, tp.Partition)
 	switch {
 	case err == nil:
-		return p.append(q.node.id, acks, q.Version, records, time.Now())
+		return p.append(q.node.id, req.Acks, q.Version, text(req.TransactionalID), records, time.Now())
 	case q.Version >= 13 && tp.Topic == "":
 		none.code = protocol.UnknownTopicID
 	default:

@@ -88,7 +88,7 @@ func TestLogRefusesWhatABrokerRefuses(t *testing.T) {
 		{name: "producer id without sequence", batch: header(func(h *protocol.BatchHeader) { h.ProducerID, h.ProducerEpoch = 5, 0 }), code: protocol.InvalidRecord},
 		{name: "producer id without epoch", batch: header(func(h *protocol.BatchHeader) { h.ProducerID, h.BaseSequence = 5, 0 }), code: protocol.InvalidRecord},
 		{name: "transactional without producer id", batch: header(func(h *protocol.BatchHeader) { h.Attributes |= protocol.AttrTransactional }), code: protocol.InvalidRecord},
-		{name: "outside a transaction", batch: testBatch{values: records(1), pid: 5, header: func(h *protocol.BatchHeader) { h.Attributes |= protocol.AttrTransactional }}, code: protocol.InvalidTxnState},
+		{name: "outside a transaction", batch: testBatch{values: records(1), pid: 5, header: func(h *protocol.BatchHeader) { h.Attributes |= protocol.AttrTransactional }}, code: protocol.TransactionalIDAuthorizationFailed},
 		{name: "unknown codec", batch: header(func(h *protocol.BatchHeader) { h.Attributes |= 7 }), code: protocol.InvalidRecord},
 		{name: "not compressed as it says", batch: header(func(h *protocol.BatchHeader) { h.Attributes |= int16(compress.Gzip) }), code: protocol.InvalidRecord},
 		{name: "zstd before version 7", batch: header(func(h *protocol.BatchHeader) { h.Attributes |= int16(compress.Zstd) }), version: 6, code: protocol.UnsupportedCompressionType},

@@ -20,35 +20,42 @@ type release struct {
 	max    map[protocol.APIKey]int16
 }
 
+// releaseAPIs are the columns of releases.
+var releaseAPIs = [...]protocol.APIKey{
+	protocol.Produce, protocol.Metadata, protocol.APIVersions, protocol.InitProducerID, protocol.FindCoordinator,
+	protocol.AddPartitionsToTxn, protocol.AddOffsetsToTxn, protocol.EndTxn, protocol.TxnOffsetCommit,
+}
+
 // releases are in rising order; a release between two rows is the lower one. The numbers are those
 // of the release's own message definitions.
 var releases = []release{
-	newRelease("0.11", 3, 4, 1, 0),
-	newRelease("1.0", 5, 5, 1, 0),
-	newRelease("2.0", 6, 6, 2, 1),
-	newRelease("2.1", 7, 7, 2, 1),
-	newRelease("2.3", 7, 8, 2, 1),
-	newRelease("2.4", 8, 9, 3, 2),
-	newRelease("2.5", 8, 9, 3, 3),
-	newRelease("2.7", 8, 9, 3, 4),
-	newRelease("2.8", 9, 11, 3, 4),
-	newRelease("3.3", 9, 12, 3, 4),
-	newRelease("3.7", 10, 12, 3, 4),
-	newRelease("3.8", 11, 12, 3, 5),
-	newRelease("3.9", 11, 12, 4, 5),
-	newRelease("4.0", 12, 13, 4, 5),
-	newRelease("4.1", 13, 13, 4, 5),
-	newRelease(latestRelease, 13, 13, 5, 5),
+	newRelease("0.11", 3, 4, 1, 0, 1, 0, 0, 0, 0),
+	newRelease("1.0", 5, 5, 1, 0, 1, 0, 0, 0, 0),
+	newRelease("2.0", 6, 6, 2, 1, 2, 1, 1, 1, 1),
+	newRelease("2.1", 7, 7, 2, 1, 2, 1, 1, 1, 2),
+	newRelease("2.3", 7, 8, 2, 1, 2, 1, 1, 1, 2),
+	newRelease("2.4", 8, 9, 3, 2, 3, 1, 1, 1, 2),
+	newRelease("2.5", 8, 9, 3, 3, 3, 1, 1, 1, 3),
+	newRelease("2.7", 8, 9, 3, 4, 3, 2, 2, 2, 3),
+	newRelease("2.8", 9, 11, 3, 4, 3, 3, 3, 3, 3),
+	newRelease("3.0", 9, 11, 3, 4, 4, 3, 3, 3, 3),
+	newRelease("3.3", 9, 12, 3, 4, 4, 3, 3, 3, 3),
+	newRelease("3.7", 10, 12, 3, 4, 4, 4, 3, 3, 3),
+	newRelease("3.8", 11, 12, 3, 5, 5, 5, 4, 4, 4),
+	newRelease("3.9", 11, 12, 4, 5, 6, 5, 4, 4, 4),
+	newRelease("4.0", 12, 13, 4, 5, 6, 5, 4, 5, 5),
+	newRelease("4.1", 13, 13, 4, 5, 6, 5, 4, 5, 5),
+	newRelease(latestRelease, 13, 13, 5, 5, 6, 5, 4, 5, 6),
 }
 
-func newRelease(name string, produce, metadata, apiVersions, initProducerID int16) release {
+// newRelease takes the highest versions in the order of releaseAPIs.
+func newRelease(name string, highest ...int16) release {
 	number, _ := releaseNumber(name)
-	return release{name: name, number: number, max: map[protocol.APIKey]int16{
-		protocol.Produce:        produce,
-		protocol.Metadata:       metadata,
-		protocol.APIVersions:    apiVersions,
-		protocol.InitProducerID: initProducerID,
-	}}
+	r := release{name: name, number: number, max: make(map[protocol.APIKey]int16)}
+	for i, key := range releaseAPIs {
+		r.max[key] = highest[i]
+	}
+	return r
 }
 
 // releaseNumber makes "2.1" or "2.1.1" comparable.

@@ -1,7 +1,10 @@
 package quilltest
 
 import (
+	"cmp"
+	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -40,9 +43,40 @@ type TopicPartition struct {
 	Partition int32
 }
 
-// Partitions returns what a Produce request writes to, or the topics a Metadata request asks for;
-// topic ids are resolved. It is nil for other APIs and in what Requests returns.
+// String returns orders-3 for partition 3 of the topic orders.
+func (p TopicPartition) String() string { return fmt.Sprintf("%s-%d", p.Topic, p.Partition) }
+
+// comparePartitions sorts by topic and number.
+func comparePartitions(a, b TopicPartition) int {
+	return cmp.Or(strings.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
+}
+
+// Partitions returns what a Produce, AddPartitionsToTxn or TxnOffsetCommit request names, or the
+// topics a Metadata request asks for; topic ids are resolved. It is nil for other APIs and in what
+// Requests returns.
 func (r *Request) Partitions() []TopicPartition { return r.partitions }
+
+// TransactionalID returns the transactional id that a request names, the first one if there are
+// more. It is empty if there is none, and in what Requests returns.
+func (r *Request) TransactionalID() string {
+	switch m := r.Message.(type) {
+	case *message.ProduceRequest:
+		return text(m.TransactionalID)
+	case *message.InitProducerIDRequest:
+		return text(m.TransactionalID)
+	case *message.AddPartitionsToTxnRequest:
+		for _, x := range addPartitionsToTxnTransactions(m, r.Version) {
+			return x.TransactionalID
+		}
+	case *message.AddOffsetsToTxnRequest:
+		return m.TransactionalID
+	case *message.EndTxnRequest:
+		return m.TransactionalID
+	case *message.TxnOffsetCommitRequest:
+		return m.TransactionalID
+	}
+	return ""
+}
 
 // Batch returns the header of the batch that a Produce request has for a partition. ok is false if
 // it has none, or none that can be read.
