@@ -37,6 +37,9 @@ func (s *sender) forgetIdle() {
 	s.refresh.idle = nil
 	s.refresh.topics, s.refresh.unknown = maps.Clone(s.refresh.topics), maps.Clone(s.refresh.unknown) // which makes them smaller
 	s.acc.drop(gone)
+	if len(gone) > 0 {
+		s.refresh.board.poke() // who looked just before waits for a state that nobody asks for any more
+	}
 }
 
 // all are the topic's queues.

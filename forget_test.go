@@ -63,3 +63,17 @@ func TestAForgottenTopicComesBackUnderANewEpoch(t *testing.T) {
 		require.Equal(t, 1, r.s.idem.bumps, "once for all")
 	})
 }
+
+// A Send may have looked at the topic's state before it was forgotten, and begin to wait after: nobody
+// asks for that state any more, so it has to look again.
+func TestForgettingWakesThoseWhoWait(t *testing.T) {
+	withRig(t, nil, func(t *testing.T, r *rig) {
+		now := r.s.refresh.board.look()
+		require.True(t, r.forget())
+		select {
+		case <-now.changed:
+		default:
+			t.Fatal("it sleeps on")
+		}
+	})
+}

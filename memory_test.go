@@ -140,7 +140,7 @@ func TestCodecsTakeLittleAndDoNotGrow(t *testing.T) {
 					if now := growth(base); round == 2 {
 						early = now
 					} else if round > 2 {
-						require.Less(t, now, early+early/100+512<<10, "round %d", round)
+						require.Less(t, now, early+2*megabyte, "round %d", round)
 					}
 				}
 				closeProducer(t, p)
