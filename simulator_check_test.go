@@ -192,7 +192,7 @@ func (x *simulation) checkFailed(r *simRecord, copies []simCopy) {
 	if errors.Is(r.err, ErrForceClosed) && !x.forced {
 		x.violate("P10", "record %d: %v", r.index, r.err)
 	}
-	if errors.Is(r.err, ErrBatchRejected) && e.Outcome() == Rejected && x.cfg.Retries == 0 {
+	if errors.Is(r.err, ErrBatchRejected) && e.Outcome() == Rejected && x.cfg.Retries == 0 && e.Elapsed < x.ms(x.cfg.Delivery) {
 		x.violate("P11", "record %d should have been sent again without its company: %v", r.index, r.err)
 	}
 	if e.Code == protocol.DuplicateSequenceNumber {

@@ -438,6 +438,7 @@ func (x *simulation) probe() {
 			blocked[simTopicPartition{simTopicName(r.topic), r.partition}] = true
 		}
 	}
+	begun := len(x.records)
 	for range 40 {
 		first := len(x.records)
 		for topic := range x.cfg.Partitions {
@@ -450,7 +451,7 @@ func (x *simulation) probe() {
 		x.until(x.now.Add(x.ms(min(x.cfg.Delivery, 1000))), func() bool {
 			return !slices.ContainsFunc(x.records[first:], func(r *simRecord) bool { return r.completed == 0 })
 		})
-		for _, r := range x.records[first:] {
+		for _, r := range x.records[begun:] { // also those of earlier rounds that took longer
 			if r.completed > 0 && r.err == nil {
 				delete(blocked, simTopicPartition{simTopicName(r.topic), r.partition})
 			}
