@@ -297,40 +297,6 @@ func (a *accumulator) place(ctx context.Context, q *partitionQueue, in *appendIn
 	}
 }
 
-// await is for a record that finds no memory: it waits for it, if it may, or goes elsewhere.
-func (a *accumulator) await(ctx context.Context, q *partitionQueue, share *memoryShare, size int, lane *stickyLane, limit *blockLimit) ([]byte, error) {
-	switch {
-	case lane != nil && share.full(size) && a.goElsewhere(q, size, lane):
-		return nil, errMoved
-	case limit == nil:
-		return nil, ErrWouldBlock
-	case a.inCallback():
-		return nil, errMemoryInCallback
-	}
-	return share.allocate(ctx, size, limit)
-}
-
-// goElsewhere takes the lane from partition q, whose node may hold no more memory, to one for which
-// there is some right now. It is false if there is none.
-func (a *accumulator) goElsewhere(q *partitionQueue, size int, lane *stickyLane) bool {
-	info := q.topic.info.Load()
-	if info == nil {
-		return false
-	}
-	return q.topic.sticky.leave(lane, info, q.index, func(partition int32) bool {
-		return a.pool.share(info.Partitions[partition].Leader).ready(size)
-	})
-}
-
-// share is the memory of the node that leads the partition.
-func (a *accumulator) share(q *partitionQueue) *memoryShare {
-	node := int32(unknownNode)
-	if info := q.topic.info.Load(); info != nil && int(q.index) < len(info.Partitions) {
-		node = info.Partitions[q.index].Leader
-	}
-	return a.pool.share(node)
-}
-
 // placement is what placeLocked did.
 type placement struct {
 	at        position

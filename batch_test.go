@@ -238,7 +238,7 @@ func TestRecordErrorsGoToTheirRecords(t *testing.T) {
 // built is a batch of records with rising timestamps, sealed, for a producer with or without an id.
 func built(t *testing.T, codec compress.Codec, n int, id int64, epoch int16, sequence int32) (*batch, protocol.BatchHeader, []protocol.Record) {
 	t.Helper()
-	s, err := newSealer(codec, compress.DefaultLevel, newBufferPool(1<<20))
+	s, err := newSealer(codec, compress.DefaultLevel)
 	require.NoError(t, err)
 	b := newTestBatch(1 << 16)
 	lim := newBatchLimits(1<<16, 1<<20, codec != compress.None)
@@ -328,7 +328,7 @@ func TestADamagedBatchIsNoticed(t *testing.T) {
 // Java: MemoryRecordsBuilderTest.testEstimatedSizeInBytes
 func TestTheSizeOfAnOpenBatchGrowsAndIsNeverTooSmall(t *testing.T) {
 	forCodecs(t, func(t *testing.T, codec compress.Codec) {
-		s, err := newSealer(codec, compress.DefaultLevel, newBufferPool(1<<20))
+		s, err := newSealer(codec, compress.DefaultLevel)
 		require.NoError(t, err)
 		b, lim := newTestBatch(4096), newBatchLimits(4096, 1<<20, false)
 		for i := range 10 {
@@ -507,7 +507,7 @@ func TestZstdIsNotSentToOldNodes(t *testing.T) {
 func TestABatchOfManyChunksIsOneBatch(t *testing.T) {
 	forCodecs(t, func(t *testing.T, codec compress.Codec) {
 		pool := newBufferPool(1<<20, 2048)
-		s, err := newSealer(codec, compress.DefaultLevel, pool)
+		s, err := newSealer(codec, compress.DefaultLevel)
 		require.NoError(t, err)
 		rnd := rand.New(rand.NewPCG(1, 1))
 		b := buildBatch(pool, &partitionQueue{topic: &topicState{name: "t"}}, rnd, 200)

@@ -78,7 +78,7 @@ func assemble(cfg Config) (*engine, error) {
 	}
 	e := &engine{cfg: s, box: newInbox(), board: newBoard(), clock: newCoarseClock(), gone: make(chan struct{}), random: rand.Uint32}
 	e.acc = newAccumulator(&e.cfg, e.box, e.clock)
-	seal, err := newSealer(s.codec, s.codecLevel, e.acc.pool)
+	seal, err := newSealer(s.codec, s.codecLevel)
 	if err != nil {
 		return nil, &Error{Op: "new producer", Kind: ErrConfig, Partition: -1, Node: -1, Cause: err}
 	}

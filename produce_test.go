@@ -93,7 +93,7 @@ func serveProduce(nc net.Conn, version int16) []byte {
 func produceFixture(t *testing.T, codec compress.Codec, ids bool) (*produceRequest, *bufferPool) {
 	t.Helper()
 	pool := newBufferPool(1<<20, 2048)
-	seal, err := newSealer(codec, compress.DefaultLevel, pool)
+	seal, err := newSealer(codec, compress.DefaultLevel)
 	require.NoError(t, err)
 	req := &produceRequest{acks: -1, timeout: 1500 * time.Millisecond, sealer: seal}
 	rnd := rand.New(rand.NewPCG(1, 2))

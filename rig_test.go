@@ -62,7 +62,7 @@ func newRig(t *testing.T, change func(*settings)) *rig {
 	box, clock, board := newInbox(), newCoarseClock(), newBoard()
 	r := &rig{t: t, cfg: cfg, acc: newAccumulator(cfg, box, clock), sent: map[int32][]*produceRequest{}}
 	r.acc.inCallback = func() bool { return false }
-	seal, err := newSealer(cfg.codec, cfg.codecLevel, r.acc.pool)
+	seal, err := newSealer(cfg.codec, cfg.codecLevel)
 	require.NoError(t, err)
 	r.s = &sender{
 		cfg: cfg, acc: r.acc, box: box, dispatch: newDispatcher(r.acc, cfg.logger), sealer: seal, logger: cfg.logger,

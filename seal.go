@@ -18,14 +18,13 @@ import (
 type sealer struct {
 	codec   compress.Codec
 	c       *compress.Compressor
-	pool    *bufferPool
 	scratch sync.Pool // of *sealScratch
 }
 
 type sealScratch struct{ in, out []byte }
 
-func newSealer(codec compress.Codec, level int, pool *bufferPool) (*sealer, error) {
-	s := &sealer{codec: codec, pool: pool}
+func newSealer(codec compress.Codec, level int) (*sealer, error) {
+	s := &sealer{codec: codec}
 	s.scratch.New = func() any { return new(sealScratch) }
 	if codec == compress.None {
 		return s, nil

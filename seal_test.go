@@ -25,7 +25,7 @@ func TestTheCompressedCopyLivesInTheBatchsOwnMemory(t *testing.T) {
 	for _, codec := range codecs[1:] {
 		t.Run(codec.String(), func(t *testing.T) {
 			pool := newBufferPool(1<<20, 2048)
-			s, err := newSealer(codec, compress.DefaultLevel, pool)
+			s, err := newSealer(codec, compress.DefaultLevel)
 			require.NoError(t, err)
 			b := buildBatch(pool, &partitionQueue{topic: &topicState{name: "t"}}, rand.New(rand.NewPCG(1, 1)), 100)
 			memory, plain := slices.Clone(b.chunks), b.size()
@@ -45,8 +45,7 @@ func TestTheCompressedCopyLivesInTheBatchsOwnMemory(t *testing.T) {
 
 func TestWhatDoesNotShrinkIsSentPlain(t *testing.T) {
 	for _, codec := range codecs[1:] {
-		pool := newBufferPool(1<<20, 2048)
-		s, err := newSealer(codec, compress.DefaultLevel, pool)
+		s, err := newSealer(codec, compress.DefaultLevel)
 		require.NoError(t, err)
 		b := newTestBatch(2048)
 		lim := newBatchLimits(2048, 1<<20, true)
@@ -64,7 +63,7 @@ func TestWhatDoesNotShrinkIsSentPlain(t *testing.T) {
 func TestARetryIsTheSameBytes(t *testing.T) {
 	forCodecs(t, func(t *testing.T, codec compress.Codec) {
 		pool := newBufferPool(1<<20, 2048)
-		s, err := newSealer(codec, compress.DefaultLevel, pool)
+		s, err := newSealer(codec, compress.DefaultLevel)
 		require.NoError(t, err)
 		b := buildBatch(pool, &partitionQueue{topic: &topicState{name: "t"}}, rand.New(rand.NewPCG(2, 1)), 100)
 		b.setIdentity(7, 0, 0)
@@ -100,7 +99,7 @@ func TestTheRatioFallsSlowlyAndRisesFast(t *testing.T) {
 
 func TestSealingDoesNotAllocate(t *testing.T) {
 	pool := newBufferPool(1<<20, 2048)
-	s, err := newSealer(compress.None, compress.DefaultLevel, pool)
+	s, err := newSealer(compress.None, compress.DefaultLevel)
 	require.NoError(t, err)
 	b := buildBatch(pool, &partitionQueue{topic: &topicState{name: "t"}}, rand.New(rand.NewPCG(2, 1)), 100)
 	require.Zero(t, testing.AllocsPerRun(100, func() {
