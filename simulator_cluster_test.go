@@ -51,6 +51,7 @@ type simTopic struct {
 	maxBytes   int
 	appendTime bool
 	remade     bool // it was there before, and nodes before Produce version 13 take batches for that one
+	replaced   bool // it was made anew: this log is no more
 
 	forbiddenUntil, shrunkUntil time.Time
 }
@@ -129,7 +130,7 @@ func (c *simCluster) create(number, partitions int) {
 	binary.BigEndian.PutUint64(t.id[8:], uint64(c.ids))
 	for _, before := range c.logs {
 		if before.number == number {
-			t.remade = true
+			t.remade, before.replaced = true, true
 			partitions = max(partitions, len(before.partitions)) // else batches for those that are no more can't go anywhere
 		}
 	}
