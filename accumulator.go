@@ -252,7 +252,7 @@ func (a *accumulator) addLocked(q *partitionQueue, in *appendInput, timestamp in
 		cap(b.cur)-len(b.cur) < in.maxSize || !a.limits.room(b, in.maxSize) {
 		return at, false
 	}
-	b.add(in, timestamp)
+	b.add(timestamp, in.key, in.value, in.headers, in.callback)
 	b.res.shared = b.res.shared || in.shared
 	b.sticky = b.sticky || lane != nil
 	return position{b.res, b.records - 1}, true

@@ -125,19 +125,19 @@ func (b *batch) tryAppend(in *appendInput, timestamp int64, lim *batchLimits) ap
 		}
 		return appendNeedChunk
 	}
-	b.add(in, timestamp)
+	b.add(timestamp, in.key, in.value, in.headers, in.callback)
 	return appendDone
 }
 
 // add writes the record, for which there must be room.
-func (b *batch) add(in *appendInput, timestamp int64) {
+func (b *batch) add(timestamp int64, key, value []byte, headers []Header, fn Callback) {
 	before := len(b.cur)
-	b.cur = protocol.AppendRecord(b.cur, b.records, timestamp-b.baseTime, in.key, in.value, in.headers)
+	b.cur = protocol.AppendRecord(b.cur, b.records, timestamp-b.baseTime, key, value, headers)
 	b.raw += len(b.cur) - before
 	b.plain = b.raw
 	b.records++
 	b.maxTime = max(b.maxTime, timestamp)
-	b.res.add(recordMeta{timestamp, partSize(in.key), partSize(in.value)}, in.callback)
+	b.res.add(recordMeta{timestamp, partSize(key), partSize(value)}, fn)
 }
 
 // grow attaches a further chunk.

@@ -28,6 +28,7 @@ type engine struct {
 	clock    *coarseClock
 	dispatch *dispatcher
 	sender   *sender
+	largest  int           // record size (an upper bound of it) that fits every limit
 	random   func() uint32 // rand.Uint32, unless a test must be repeatable
 
 	closeOnce        sync.Once
@@ -77,6 +78,7 @@ func assemble(cfg Config) (*engine, error) {
 			Reason: "transactions are not supported yet", Fix: "leave it unset", Unsupported: true}}}
 	}
 	e := &engine{cfg: s, box: newInbox(), board: newBoard(), clock: newCoarseClock(), gone: make(chan struct{}), random: rand.Uint32}
+	e.largest = int(min(int64(s.maxRequestSize), s.bufferMemory)) - protocol.BatchOverhead
 	e.acc = newAccumulator(&e.cfg, e.box, e.clock)
 	seal, err := newSealer(s.codec, s.codecLevel)
 	if err != nil {

@@ -19,11 +19,12 @@ import (
 // One producer per process is usually best: it is safe for concurrent use, and more senders make its
 // batches fuller. Close it to deliver what is buffered.
 type Producer[K, V any] struct {
-	e     *engine
-	key   partSerializer[K]
-	value partSerializer[V]
-	chain *interceptorChain[K, V] // nil: none
-	plain bool                    // both serializers are Bytes
+	e      *engine
+	key    partSerializer[K]
+	value  partSerializer[V]
+	chain  *interceptorChain[K, V] // nil: none
+	plain  bool                    // both serializers are Bytes
+	direct bool                    // and there are no interceptors
 
 	view      bool        // made by Share: does not own the engine
 	closed    atomic.Bool // the view, not the engine
@@ -76,6 +77,9 @@ func Share[K, V, K0, V0 any](p *Producer[K0, V0], key Serializer[K], value Seria
 // record that is too large, a closed producer) is told by it as well. Records of one partition sent
 // by one goroutine keep their order. It may be called concurrently.
 func (p *Producer[K, V]) Send(ctx context.Context, r Record[K, V]) Future {
+	if at, ok := p.short(&r, nil, true); ok {
+		return Future(at)
+	}
 	out := outgoing{appendInput: appendInput{shared: true}, mayWait: true}
 	if err := p.send(ctx, &r, &out); err != nil {
 		return failedFuture(out.metadata(), err)
@@ -86,6 +90,14 @@ func (p *Producer[K, V]) Send(ctx context.Context, r Record[K, V]) Future {
 // SendFunc is Send with a callback instead of a future. fn may be nil; it is called exactly
 // once (see Callback). Passing the same func value for every record is the cheapest way to send.
 func (p *Producer[K, V]) SendFunc(ctx context.Context, r Record[K, V], fn Callback) {
+	if _, ok := p.short(&r, fn, false); ok {
+		return
+	}
+	p.sendLong(ctx, r, fn)
+}
+
+// sendLong is SendFunc for a record that can't go the short way.
+func (p *Producer[K, V]) sendLong(ctx context.Context, r Record[K, V], fn Callback) {
 	out := outgoing{appendInput: appendInput{callback: fn}, mayWait: true}
 	if err := p.send(ctx, &r, &out); err != nil {
 		p.e.dispatch.call(fn, out.metadata(), err)
@@ -117,6 +129,9 @@ func (p *Producer[K, V]) TrySend(r Record[K, V]) bool { return p.TrySendFunc(r, 
 // TrySendFunc is TrySend with a callback, which may be nil. If it returns false, fn was and will not
 // be called.
 func (p *Producer[K, V]) TrySendFunc(r Record[K, V], fn Callback) bool {
+	if _, ok := p.short(&r, fn, false); ok {
+		return true
+	}
 	out := outgoing{appendInput: appendInput{callback: fn}}
 	return p.send(context.Background(), &r, &out) == nil
 }
@@ -199,6 +214,14 @@ func (p *Producer[K, V]) Close(ctx context.Context) error {
 	}
 	p.closeOnce.Do(func() { p.closeErr = p.closePlugins() })
 	return errors.Join(err, p.closeErr)
+}
+
+// short sends a record the short way if it can go it.
+func (p *Producer[K, V]) short(r *Record[K, V], fn Callback, shared bool) (at position, ok bool) {
+	if !p.direct || p.closed.Load() {
+		return at, false
+	}
+	return p.e.short(any(r).(*Record[[]byte, []byte]), fn, shared)
 }
 
 // send is all of them. An error means that the record was not appended; the interceptors know.
@@ -329,6 +352,7 @@ func newView[K, V any](e *engine, key Serializer[K], value Serializer[V], interc
 	_, plainKey := any(key).(bytesSerializer)
 	_, plainValue := any(value).(bytesSerializer)
 	p.plain = plainKey && plainValue
+	p.direct = p.plain && p.chain == nil
 	return p, nil
 }
 

@@ -1,0 +1,65 @@
+package quill
+
+import "github.com/quill-kafka/quill/protocol"
+
+// short is the way that nearly all records take: the topic is known, the partition's open batch has
+// room to spare, nobody has to wait and nobody to be told. It is topicFor, choose and append in one
+// piece, for passing a record on from one to the next takes longer than what they do with it.
+//
+// ok is false when anything is out of the ordinary. Nothing was done then, and the long way has to
+// find out what it is.
+func (e *engine) short(r *Record[[]byte, []byte], fn Callback, shared bool) (at position, ok bool) {
+	t := e.acc.topic(r.Topic)
+	if t == nil || e.cfg.partitioner != nil {
+		return at, false
+	}
+	info := t.info.Load()
+	if info == nil || info.Err != nil {
+		return at, false
+	}
+	var p int32
+	var lane *stickyLane
+	switch {
+	case r.Partition.set:
+		p = r.Partition.id
+	case r.Key != nil && !e.cfg.ignoreKeys:
+		p = KeyPartition(r.Key, len(info.Partitions))
+	default:
+		lane = t.sticky.lane()
+		p = lane.present()
+	}
+	size := plainOverhead + len(r.Key) + len(r.Value)
+	if len(r.Headers) > 0 {
+		size = protocol.MaxRecordSize(r.Key, r.Value, r.Headers)
+	}
+	if !inRange(p, info) || size > e.largest {
+		return at, false
+	}
+	timestamp := timestampMillis(r.Timestamp)
+	if timestamp < 0 {
+		if !r.Timestamp.IsZero() {
+			return at, false
+		}
+		timestamp = e.clock.millis()
+	}
+	if !t.used.Load() {
+		t.used.Store(true)
+	}
+	q := t.queue(p)
+	q.lockFor(lane)
+	b := q.open
+	if b == nil || cap(b.cur)-len(b.cur) < size || e.acc.refused.Load() != nil || lane != nil && lane.present() != p || !e.acc.limits.room(b, size) {
+		q.mu.Unlock()
+		return at, false
+	}
+	b.add(timestamp, r.Key, r.Value, r.Headers, fn)
+	b.sticky = b.sticky || lane != nil
+	b.res.shared = b.res.shared || shared
+	at = position{b.res, b.records - 1}
+	q.mu.Unlock()
+	return at, true
+}
+
+// plainOverhead is what a record without headers takes besides key and value, at most: the 21 bytes of
+// protocol.MaxRecordSize, five for each of the two lengths, one for the number of headers.
+const plainOverhead = 32

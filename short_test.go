@@ -1,0 +1,117 @@
+package quill
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/quill-kafka/quill/protocol"
+	"github.com/stretchr/testify/require"
+)
+
+// shortRig is an engine on a rig whose partition 0 has an open batch with one record.
+func shortRig(t *testing.T, change func(*settings), test func(t *testing.T, r *rig, e *engine)) {
+	withRig(t, change, func(t *testing.T, r *rig) {
+		e := &engine{cfg: *r.cfg, acc: r.acc, clock: r.acc.clock, largest: 900}
+		r.append(0, "", "first")
+		test(t, r, e)
+	})
+}
+
+func openBatch(q *partitionQueue) *batch {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.open
+}
+
+type plainRecord = Record[[]byte, []byte]
+
+// The short way is for records that need nothing but to be written down; all others are left as they
+// are, for the long way.
+func TestTheShortWayIsForOrdinaryRecords(t *testing.T) {
+	at := func(r plainRecord) plainRecord { r.Partition = Partition(0); return r }
+	for _, c := range []struct {
+		name   string
+		record plainRecord
+		change func(*settings)
+		before func(r *rig, e *engine)
+		ok     bool
+	}{
+		{name: "a value", record: at(plainRecord{Topic: "test", Value: []byte("v")}), ok: true},
+		{name: "nothing at all", record: at(plainRecord{Topic: "test"}), ok: true},
+		{name: "key, headers and time", ok: true,
+			record: at(plainRecord{Topic: "test", Key: []byte("k"), Headers: Headers{{Key: "h", Value: []byte("x")}}, Timestamp: time.UnixMilli(1)})},
+		{name: "unknown topic", record: at(plainRecord{Topic: "other"})},
+		{name: "partition out of range", record: plainRecord{Topic: "test", Partition: Partition(4)}},
+		{name: "negative partition", record: plainRecord{Topic: "test", Partition: Partition(-1)}},
+		{name: "no batch is open", record: plainRecord{Topic: "test", Partition: Partition(1)}},
+		{name: "no sticky partition yet", record: plainRecord{Topic: "test"}},
+		{name: "before 1970", record: at(plainRecord{Topic: "test", Timestamp: time.UnixMilli(-5)})},
+		{name: "no room in the batch", record: at(plainRecord{Topic: "test", Value: make([]byte, 880)}), before: func(r *rig, _ *engine) { r.append(0, "", strings.Repeat("x", 200)) }},
+		{name: "larger than a limit", record: at(plainRecord{Topic: "test", Value: make([]byte, 870)})},
+		{name: "headers larger than a limit", record: at(plainRecord{Topic: "test", Headers: Headers{{Key: "h", Value: make([]byte, 890)}}})},
+		{name: "a partitioner of the user's", record: plainRecord{Topic: "test", Value: []byte("v")},
+			change: func(s *settings) {
+				s.partitioner = PartitionerFunc(func(PartitionInput) (int32, error) { return 0, nil })
+			}},
+		{name: "nothing is taken any more", record: at(plainRecord{Topic: "test"}), before: func(r *rig, _ *engine) { r.acc.refused.Store(errClosedSend) }},
+		{name: "the topic was deleted", record: at(plainRecord{Topic: "test"}), before: func(r *rig, _ *engine) { r.topic.setInfo(nil) }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			shortRig(t, c.change, func(t *testing.T, r *rig, e *engine) {
+				if c.before != nil {
+					c.before(r, e)
+				}
+				q := r.topic.queue(0)
+				b := openBatch(q)
+				before := b.records
+				at, ok := e.short(&c.record, nil, true)
+				require.Equal(t, c.ok, ok)
+				require.Same(t, b, openBatch(q)) // and so the queue is not left locked
+				if !ok {
+					require.Equal(t, before, b.records)
+					return
+				}
+				require.Equal(t, before+1, b.records)
+				require.Equal(t, position{b.res, before}, at)
+				require.True(t, b.res.shared)
+			})
+		})
+	}
+}
+
+// A record writes the same bytes and is told the same, whichever way it goes.
+func TestBothWaysWriteTheSame(t *testing.T) {
+	records := []plainRecord{
+		{}, {Key: []byte{}}, {Value: []byte{}}, {Key: []byte("key"), Value: []byte("value")}, {Value: []byte(strings.Repeat("v", 300))},
+		{Key: []byte("k"), Headers: Headers{{Key: "h"}, {Key: "", Value: []byte("x")}}, Timestamp: time.UnixMilli(946684800123)},
+	}
+	var wrote [2][]byte
+	var told [2][]recordMeta
+	for way := range 2 {
+		shortRig(t, nil, func(t *testing.T, r *rig, e *engine) {
+			for _, rec := range records {
+				rec.Topic, rec.Partition = "test", Partition(0)
+				if way == 0 {
+					_, ok := e.short(&rec, nil, false)
+					require.True(t, ok)
+					continue
+				}
+				in := one("", "", rec.Headers...)
+				in.key, in.value, in.timestamp = rec.Key, rec.Value, timestampMillis(rec.Timestamp)
+				r.appendInput(0, in)
+			}
+			b := openBatch(r.topic.queue(0))
+			wrote[way], told[way] = b.cur[protocol.BatchOverhead:], b.res.meta
+		})
+	}
+	require.Equal(t, wrote[1], wrote[0])
+	require.Equal(t, told[1], told[0])
+}
+
+func TestPlainOverheadCoversEveryRecord(t *testing.T) {
+	for _, n := range []int{0, 1, 63, 64, 1 << 20, 1 << 27} {
+		part := make([]byte, n)
+		require.LessOrEqual(t, protocol.MaxRecordSize(part, part, nil), plainOverhead+2*n)
+	}
+}
