@@ -42,15 +42,15 @@ func (s *sender) drain(n *nodeOut, now time.Time) (again time.Time) {
 			return s.held(n, now)
 		}
 		s.flows(n)
-		if n.forced == 0 && s.client.InFlight(n.id) > 0 {
-			if n.partialAt.IsZero() {
-				n.partialAt = now
+		if wait := s.company(n); wait > 0 {
+			if n.waitsAt.IsZero() {
+				n.waitsAt = now
 			}
-			if due := n.partialAt.Add(companyWait); due.After(now) {
+			if due := n.waitsAt.Add(wait); due.After(now) {
 				return due
 			}
 		}
-		n.partialAt = time.Time{}
+		n.waitsAt = time.Time{}
 		r := s.build(n, now)
 		if r == nil {
 			if s.idem.on && s.idem.state != idReady {
@@ -61,6 +61,21 @@ func (s *sender) drain(n *nodeOut, now time.Time) (again time.Time) {
 		s.send(n, r, now)
 	}
 	return time.Time{}
+}
+
+// company is how long what is ready for a node may wait to be sent together with what comes until
+// then. Partial batches wait for the answer in flight, but not long. All others wait for a part of the
+// time that answers take, which halves with each further request that the node may have in flight:
+// when the last one has left, what it did not take waits for an answer.
+func (s *sender) company(n *nodeOut) time.Duration {
+	switch inFlight := s.client.InFlight(n.id); {
+	case inFlight == 0:
+		return 0
+	case n.forced == 0:
+		return companyWait
+	default:
+		return n.answerTime / lastWaits >> max(0, s.cfg.maxInFlight-1-inFlight)
+	}
 }
 
 // held notes that a node has something ready and can't take it, and returns when it may.
@@ -188,6 +203,9 @@ func (s *sender) send(n *nodeOut, r *produceRequest, now time.Time) {
 func (s *sender) finishProduce(r *produceRequest, now time.Time) {
 	if r.Err == nil && !r.NoAnswer {
 		s.throttle(&r.Request, r.response.Throttle(), now)
+		if n := s.nodes[r.Node]; n != nil {
+			n.answerTime += (r.DoneAt.Sub(r.SentAt) - n.answerTime) / 8
+		}
 	}
 	for _, b := range r.batches {
 		s.finishBatch(r, b, now)

@@ -112,13 +112,14 @@ func (o *partitionOut) replace(b *batch, parts []*batch) {
 
 // nodeOut is a node with what is ready to go to it.
 type nodeOut struct {
-	id        int32
-	ring      ringDeque
-	active    bool      // in the sender's list of nodes with something to send
-	forced    int       // partitions of the ring that are forced
-	readyAt   time.Time // since when it has something and could not take it; zero: it could
-	partialAt time.Time // since when partial batches wait for the answer in flight
-	slow      slowFlag  // for longer than partitioner.availability.timeout.ms
+	id         int32
+	ring       ringDeque
+	active     bool          // in the sender's list of nodes with something to send
+	forced     int           // partitions of the ring that are forced
+	readyAt    time.Time     // since when it has something and could not take it; zero: it could
+	waitsAt    time.Time     // since when it waits for company
+	answerTime time.Duration // of its requests, smoothed
+	slow       slowFlag      // for longer than partitioner.availability.timeout.ms
 }
 
 // tags of requests that are no Produce.
@@ -133,6 +134,9 @@ const (
 // node, to be sent together with what comes until then. Under load this makes requests dense at no
 // cost in latency; longer waits would cost with slow brokers.
 const companyWait = 500 * time.Microsecond
+
+// lastWaits: the last request in flight waits at most one part in so many of the time that answers take.
+const lastWaits = 16
 
 // forever is a wait without an end in sight.
 const forever = time.Hour
