@@ -176,12 +176,9 @@ func (d *dispatcher) logPanic(m RecordMetadata, p any) {
 	d.logger.Error("callback panicked", "topic", m.Topic, "partition", m.Partition, "offset", m.Offset, "panic", p)
 }
 
-// inside reports whether the caller runs on the dispatcher, that is, in a callback. Only asked on
-// slow paths: before something that would wait for the dispatcher itself.
-func (d *dispatcher) inside() bool { return d.id.Load() == goroutineID() }
-
-// busyHere is inside for those who ask often: it costs little as long as no callback runs.
-func (d *dispatcher) busyHere() bool { return d.calling.Load() && d.inside() }
+// inside reports whether the caller runs on the dispatcher, that is, in a callback. It is asked before
+// something that would wait for the dispatcher itself, and costs little as long as no callback runs.
+func (d *dispatcher) inside() bool { return d.calling.Load() && d.id.Load() == goroutineID() }
 
 var stackTexts = sync.Pool{New: func() any { return new([64]byte) }}
 

@@ -113,7 +113,7 @@ func (p *Producer[K, V]) SendSync(ctx context.Context, r Record[K, V]) (RecordMe
 		return out.metadata(), err
 	}
 	f := Future{out.at.res, out.at.index}
-	if !f.Done() && p.e.dispatch.busyHere() {
+	if !f.Done() && p.e.dispatch.inside() {
 		return out.metadata(), &Error{Op: "send", Kind: ErrInCallback, Topic: r.Topic, Partition: out.chosen, Node: -1, Fate: MaybeWritten,
 			Reason: "the record is on its way, but can't be waited for here"}
 	}
