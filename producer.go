@@ -269,6 +269,18 @@ func (p *Producer[K, V]) sendSerialized(ctx context.Context, r *Record[K, V], ou
 	if err := p.serialize(r, out, lent); err != nil {
 		return err
 	}
+	return p.sendBytes(ctx, r, out, t, info)
+}
+
+// sendBytes sends what the serializers made of r, the short way if it can go it.
+func (p *Producer[K, V]) sendBytes(ctx context.Context, r *Record[K, V], out *outgoing, t *topicState, info *metadata.Topic) *Error {
+	if !out.urgent {
+		plain := Record[[]byte, []byte]{Topic: r.Topic, Partition: r.Partition, Timestamp: r.Timestamp, Key: out.key, Value: out.value, Headers: out.headers}
+		if at, ok := p.e.short(&plain, out.callback, out.shared); ok {
+			out.at = at
+			return nil
+		}
+	}
 	return p.e.send(ctx, out, t, info)
 }
 
@@ -281,7 +293,7 @@ func (p *Producer[K, V]) sendAcknowledged(ctx context.Context, r *Record[K, V], 
 	}
 	fn := out.callback
 	out.callback = p.acknowledging(fn, out.headers)
-	err := p.e.send(ctx, out, t, info)
+	err := p.sendBytes(ctx, r, out, t, info)
 	if err != nil {
 		out.callback = fn
 	}
