@@ -54,7 +54,8 @@ type batch struct {
 	told       bool // in the other list, of those whose outcome is on its way to the dispatcher
 
 	// Delivery: the sender's alone.
-	attempts     int // requests it was in
+	attempts     int       // requests it was in
+	leftAt       time.Time // when it last did
 	retryAt      time.Time
 	lastError    error
 	sequenced    bool // it has a producer id, epoch and base sequence, which it keeps while its outcome is unknown
@@ -62,6 +63,8 @@ type batch struct {
 	onWire       bool // in a request that has not come back
 	maybeWritten bool // an attempt may have reached the log
 	lost         bool // the answer to an attempt did not come: a copy may still arrive
+	parked       bool // out of order although it may be in the log: a later one's answer will tell. Not in the queue
+	shadowed     bool // a later one was given up that may be in the log, unless brokers refuse what is in it
 	refused      bool // a broker answered an attempt with an error
 	decided      bool // its records' fate is settled; only the wire may still hold it
 	inLine       bool // it left once, and waits in its partition's line to be told

@@ -66,7 +66,7 @@ type sequences struct {
 	gap       bool          // a sequence will never be written: a new epoch is due
 	unsure    bool          // a batch was given up that may be in the log
 	late      bool          // it may not be yet, but still arrive
-	heardAt   time.Time     // when a batch was last acknowledged
+	heardAt   time.Time     // when the last batch that was acknowledged had left
 }
 
 // noSequences is the state of a partition that nothing was sent to.
@@ -82,7 +82,7 @@ func (i *idempotence) mayDrain(p *sequences, b *batch) bool {
 		return true
 	}
 	if b.sequenced {
-		return len(p.inFlight) == 0 || p.inFlight[0] == b // retries go one at a time, in order
+		return p.isHead(b) // retries go one at a time, in order
 	}
 	if len(p.inFlight) == 0 {
 		return true
@@ -91,7 +91,7 @@ func (i *idempotence) mayDrain(p *sequences, b *batch) bool {
 		return false // one that expired on the wire: see first whether it was written
 	}
 	return p.known && !p.gap && !p.unsure && p.id == i.id && p.epoch == i.epoch &&
-		len(p.inFlight) < maxInFlightPerPartition && !p.inFlight[len(p.inFlight)-1].renumber
+		len(p.inFlight) < maxInFlightPerPartition && !p.inFlight[len(p.inFlight)-1].renumber && !p.inFlight[0].parked
 }
 
 // number gives b its sequence, if it has none, and counts it as in flight. mayDrain was true. It is
@@ -133,8 +133,32 @@ func (i *idempotence) bump() bool {
 	return true
 }
 
-// isHead reports whether b is the first unsettled batch of the partition.
-func (p *sequences) isHead(b *batch) bool { return len(p.inFlight) == 0 || p.inFlight[0] == b }
+// isHead reports whether b is the first unsettled batch of the partition, but for those that are parked.
+func (p *sequences) isHead(b *batch) bool {
+	for _, f := range p.inFlight {
+		if !f.parked {
+			return f == b
+		}
+	}
+	return true
+}
+
+// followed reports whether a batch behind b may be in the log.
+func (p *sequences) followed(b *batch) bool {
+	at := slices.Index(p.inFlight, b)
+	return at >= 0 && slices.ContainsFunc(p.inFlight[at+1:], (*batch).mayBeThere)
+}
+
+func (b *batch) mayBeThere() bool { return b.maybeWritten || b.onWire }
+
+// parked are the batches that wait for the answer to a later one; see decideSequence. They come first.
+func (p *sequences) parked() []*batch {
+	n := 0
+	for n < len(p.inFlight) && p.inFlight[n].parked {
+		n++
+	}
+	return p.inFlight[:n]
+}
 
 // passed reports whether a batch after b was accepted under b's epoch, by a log that would have
 // refused it without b.
@@ -148,15 +172,20 @@ func precedes(a, b int32) bool { return protocol.DecrementSequence(a, b) >= math
 
 // leaves notes to which log b goes now. A log that was made anew knows nothing of us: it takes
 // whatever sequence comes first, as for a new id (KAFKA-12257). One that has not heard of us for long
-// may have forgotten us (producer.id.expiration.ms), and then does the same.
-func (p *sequences) leaves(b *batch, log protocol.UUID, now time.Time) {
+// may have forgotten us (producer.id.expiration.ms), and then does the same. It is false when b must not
+// leave now: what another log answered to batches before b counts for nothing, and these go first.
+func (p *sequences) leaves(b *batch, log protocol.UUID, now time.Time) bool {
 	if b.log = log; log != p.log {
 		p.log = log
 		p.startOver()
+		if len(p.parked()) > 0 {
+			return false
+		}
 	}
 	if len(p.inFlight) == 0 && now.Sub(p.heardAt) >= remembered {
 		p.known = false
 	}
+	return true
 }
 
 // remembered is for how long every broker is trusted to know a producer id. Kafka's default is a day.
@@ -164,14 +193,15 @@ const remembered = 5 * time.Second
 
 func (p *sequences) startOver() { p.known, p.lastAcked, p.end = false, -1, 0 }
 
-// acknowledged notes that b is in its log, at that offset if it is not negative. Nodes that know
+// acknowledged notes that b is in its log, at that offset if it is not negative. How long ago it came
+// there nobody knows (the answer or this process may have been held up), but not before it left. Nodes that know
 // topics by name only (before Produce version 13) may have put it into a new log without our knowing;
 // offsets that go back tell.
-func (p *sequences) acknowledged(b *batch, offset int64, now time.Time) {
+func (p *sequences) acknowledged(b *batch, offset int64) {
 	if b.producerID != p.id || b.log != p.log {
 		return
 	}
-	p.heardAt = now
+	p.heardAt = b.leftAt
 	ahead := b.producerEpoch == p.epoch && (p.lastAcked < 0 || !precedes(b.lastSequence(), p.lastAcked))
 	if ahead && offset >= 0 {
 		if offset < p.end {
@@ -179,18 +209,24 @@ func (p *sequences) acknowledged(b *batch, offset int64, now time.Time) {
 		}
 		p.end = offset + int64(b.records)
 	}
-	p.known = true
 	if ahead && p.lastAcked < 0 {
 		p.since = b.baseSequence
+		if p.known { // it would have refused any but the first of an epoch
+			p.since = 0
+		}
 	}
+	p.known = true
 	if ahead {
 		p.lastAcked = b.lastSequence()
+		if back := protocol.DecrementSequence(p.lastAcked, math.MaxInt32/4); !precedes(back, p.since) {
+			p.since = back // left where it was, it would seem to lie ahead some day
+		}
 	}
 }
 
 // settle takes b out of the batches in flight: its fate under its present sequence is known, or it
 // is given up. offset is where it was written, -1 if that is not known.
-func (p *sequences) settle(b *batch, v verdict, offset int64, now time.Time) {
+func (p *sequences) settle(b *batch, v verdict, offset int64) {
 	at := -1
 	for i, f := range p.inFlight {
 		if f == b {
@@ -203,7 +239,7 @@ func (p *sequences) settle(b *batch, v verdict, offset int64, now time.Time) {
 	later := p.inFlight[at+1:]
 	switch {
 	case v.written:
-		p.acknowledged(b, offset, now)
+		p.acknowledged(b, offset)
 		if at == 0 && len(later) == 0 && p.next == protocol.IncrementSequence(b.lastSequence(), 1) {
 			p.unsure, p.late = false, false // it was accepted, so all before it were
 		}
@@ -214,6 +250,9 @@ func (p *sequences) settle(b *batch, v verdict, offset int64, now time.Time) {
 		p.inFlight = append(p.inFlight[:at], p.afterGap(later)...)
 		return
 	case v.unsure:
+		for _, f := range p.inFlight[:at] {
+			f.shadowed = f.shadowed || !v.barred
+		}
 		p.unsure = true
 		p.late = p.late || b.lost && !v.barred
 	}
@@ -268,6 +307,6 @@ func (p *sequences) unnumber(b *batch) {
 // forgetIdentity takes the sequence of a batch that is known not to be in the log.
 func (b *batch) forgetIdentity() {
 	b.refused = b.refused || b.maybeWritten // it left, so it is not NotSent; a copy would be refused
-	b.sequenced, b.renumber, b.maybeWritten, b.lost = false, false, false, false
+	b.sequenced, b.renumber, b.maybeWritten, b.lost, b.parked, b.shadowed = false, false, false, false, false, false
 	b.producerID, b.producerEpoch, b.baseSequence = -1, -1, -1
 }

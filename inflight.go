@@ -155,7 +155,8 @@ func (s *sender) take(q *partitionQueue, n *nodeOut, size int, now time.Time) (b
 		s.setTimer(q, b.number, b.retryAt)
 		return nil, true
 	}
-	if info := q.topic.info.Load(); info != nil {
+	if info := q.topic.info.Load(); info != nil && !q.out.seq.leaves(b, info.ID, now) {
+		b = q.unparkLocked()
 		q.out.seq.leaves(b, info.ID, now)
 	}
 	if !s.idem.mayDrain(&q.out.seq, b) {
@@ -171,7 +172,7 @@ func (s *sender) take(q *partitionQueue, n *nodeOut, size int, now time.Time) (b
 	q.batches.PopFront()
 	q.length.Store(int32(q.batches.Len()))
 	q.out.muted = s.cfg.maxInFlight == 1
-	b.epochAtSend, b.nodeAtSend = epoch, n.id
+	b.epochAtSend, b.nodeAtSend, b.leftAt = epoch, n.id, now
 	if !b.inLine {
 		b.inLine = true
 		q.out.line.PushBack(b)
@@ -223,7 +224,7 @@ func (s *sender) finishBatch(r *produceRequest, b *batch, now time.Time) {
 
 	answer := (*message.PartitionProduceResponse)(nil)
 	f := facts{idempotent: s.idem.on, decided: b.decided, records: b.records, head: q.out.seq.isHead(b), passed: q.out.seq.passed(b),
-		wasMaybe: b.maybeWritten}
+		wasMaybe: b.maybeWritten, followed: q.out.seq.followed(b), shadowed: b.shadowed}
 	f.mayRetry = b.attempts <= s.cfg.retries && now.Before(b.createdAt.Add(s.acc.deliveryTimeout)) && s.aborting == nil
 	switch {
 	case r.Err != nil:
@@ -256,6 +257,7 @@ func (s *sender) finishBatch(r *produceRequest, b *batch, now time.Time) {
 		s.needTopic(q.topic, now)
 	}
 	s.apply(b, f, v, answer, now)
+	s.unpark(q, v.gap && v.newEpoch, now)
 }
 
 var errNotInAnswer = errors.New("the answer does not mention the partition")
@@ -297,7 +299,7 @@ func (s *sender) apply(b *batch, f facts, v verdict, answer *message.PartitionPr
 		if answer != nil && v.offsets {
 			offset = answer.BaseOffset
 		}
-		seq.settle(b, v, offset, now)
+		seq.settle(b, v, offset)
 		if v.resequence {
 			seq.unnumber(b)
 		}
@@ -313,7 +315,9 @@ func (s *sender) apply(b *batch, f facts, v verdict, answer *message.PartitionPr
 		}
 		s.conclude(b, out)
 	case actRetry:
-		s.reenqueue(b, now)
+		if b.parked = v.park; !b.parked {
+			s.reenqueue(b, now)
+		}
 	case actSplit:
 		s.split(b, now)
 	case actSieve:

@@ -35,6 +35,8 @@ type facts struct {
 	head        bool // the first batch of its partition in flight: nothing earlier is unsettled
 	passed      bool // a later batch of the same epoch was accepted: this one must be in the log
 	doubt       bool // copies of it and of one before it that was given up may still arrive
+	followed    bool // a later batch that can be asked for may be in the log too
+	shadowed    bool // a later batch that was given up may be
 	logStartOff int64
 	wasMaybe    bool // an earlier attempt may be in the log
 	blamed      bool // the broker names some of the records, not all, as the ones it refuses (KIP-467)
@@ -53,6 +55,7 @@ type verdict struct {
 	resequence bool
 	// newEpoch: the broker's idea of the sequences is not ours: only a new epoch cures that.
 	newEpoch bool
+	park     bool // actRetry: not before later batches were asked for, whose answers may tell about this one
 	written  bool // the records are in the log
 	// unsure: the batch is given up while it may be in the log. Whether its sequences are used up is
 	// not known until a later batch is answered.
@@ -114,15 +117,21 @@ func decide(f facts) verdict {
 // A batch that later ones have passed is in the log, since each follows the one before without a gap.
 // The broker just remembers the last five only, and this one was sent again after them. Not so if
 // every attempt was refused: then the broker took the later ones because it had forgotten us.
+//
+// A broker that was stopped in good order remembers only the last batch of each producer, for only that
+// is in its snapshots. So if this one may be in the log, and later ones too, it is put aside until these
+// were asked for: the one that the broker knows proves all before it. If it knows none, none is there.
+// But if one of those later ones was given up meanwhile nobody will ever know, and this one is given up too.
 func decideSequence(f facts, v verdict) verdict {
 	if f.passed && f.wasMaybe {
 		return verdict{act: acceptOr(f.decided), written: true}
 	}
 	v.refresh = false
-	missing := f.head && !f.doubt
+	forgotten := f.wasMaybe && (f.followed || f.shadowed) && f.code == protocol.OutOfOrderSequenceNumber
+	missing := f.head && !f.doubt && !forgotten
 	v.newEpoch = missing
 	switch {
-	case f.decided || !f.mayRetry:
+	case f.decided || !f.mayRetry || f.head && forgotten && !f.followed && !f.doubt:
 		v.act = actFail
 		if f.decided {
 			v.act = actForget
@@ -133,6 +142,7 @@ func decideSequence(f facts, v verdict) verdict {
 		v.act, v.gap, v.resequence, v.maybe = actRetry, true, true, false
 	default:
 		v.act, v.newEpoch = actRetry, false
+		v.park = f.head && f.wasMaybe
 	}
 	return v
 }

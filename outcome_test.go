@@ -37,11 +37,12 @@ var (
 // everyFact calls test for every error code (and some that nobody knows) in every circumstance.
 func everyFact(test func(f facts)) {
 	for code := protocol.ErrorCode(-2); code < 200; code++ {
-		for bits := range 1 << 8 {
+		for bits := range 1 << 9 {
 			for _, records := range []int32{1, 2} {
 				is := func(i int) bool { return bits>>i&1 == 1 }
 				test(facts{code: code, records: records, idempotent: is(0), mayRetry: is(1), head: is(2), decided: is(3),
-					wasMaybe: is(4), passed: is(5) && is(0), logStartOff: int64(bits>>6&1) - 1, blamed: is(7) && records > 1})
+					wasMaybe: is(4), passed: is(5) && is(0), logStartOff: int64(bits>>6&1) - 1, blamed: is(7) && records > 1,
+					followed: is(8), shadowed: is(7)})
 			}
 		}
 	}
@@ -57,6 +58,8 @@ func actionFor(f facts) action {
 		return actAccept
 	case f.code == protocol.MessageTooLarge && f.records > 1 && !(f.idempotent && f.wasMaybe):
 		return actSplit
+	case f.code == protocol.OutOfOrderSequenceNumber && f.idempotent && f.head && f.wasMaybe && f.shadowed && !f.followed:
+		return actFail // nobody will ever know
 	case f.mayRetry && (sequence || slices.Contains(retriableCodes, f.code)):
 		return actRetry
 	case f.mayRetry && f.blamed && !f.wasMaybe && f.code.Known() && !slices.Contains(doubtfulCodes, f.code):
@@ -79,6 +82,9 @@ func TestDecideFollowsKafkasTable(t *testing.T) {
 			require.Equal(t, v.maybe, f.wasMaybe && !v.gap, "%+v", f)
 			require.Equal(t, v.newEpoch, v.gap, "%+v", f)
 			require.True(t, !v.gap || f.head, "only the head is known not to be in the log")
+			forgotten := f.code == protocol.OutOfOrderSequenceNumber && f.wasMaybe && (f.followed || f.shadowed)
+			require.False(t, v.gap && forgotten, "nor if the node may remember another one only: %+v", f)
+			require.Equal(t, v.park, v.act == actRetry && f.head && f.wasMaybe && !v.gap, "%+v", f)
 		default:
 			require.Equal(t, doubt, v.maybe, "%v %+v", f.code, f)
 			require.Equal(t, f.code.RefreshMetadata(), v.refresh)

@@ -433,7 +433,8 @@ func (s *sender) giveUp(b *batch, err *Error, now time.Time) {
 		q.removeLocked(b)
 		q.mu.Unlock()
 		if b.sequenced {
-			q.out.seq.settle(b, verdict{gap: !b.maybeWritten, unsure: b.maybeWritten}, -1, now)
+			q.out.seq.settle(b, verdict{gap: !b.maybeWritten, unsure: b.maybeWritten}, -1)
+			s.unpark(q, false, now)
 		}
 		s.touched = append(s.touched, q)
 	}

@@ -16,7 +16,7 @@ import (
 // modelRules are where releases and topics differ.
 type modelRules struct {
 	old            bool // before 2.5: an unknown producer must begin with 0 (KIP-360)
-	nameDuplicates bool // before 1.0: sequences long past are DUPLICATE_SEQUENCE_NUMBER
+	nameDuplicates bool // as in 1.0: sequences long past are DUPLICATE_SEQUENCE_NUMBER
 	maxRecords     int  // a batch with more is too large; 0: none is
 }
 

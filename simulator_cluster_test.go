@@ -3,7 +3,6 @@ package quill
 import (
 	"encoding/binary"
 	"fmt"
-	"math"
 	"slices"
 	"time"
 
@@ -41,6 +40,7 @@ type simNode struct {
 	lag         time.Duration
 	lagUntil    time.Time
 	conns       []*simConn
+	closedAt    time.Time // when it was last stopped in good order: what it knew of producers then, it read back from a snapshot
 }
 
 type simTopic struct {
@@ -81,8 +81,10 @@ type simBatch struct {
 	base    int64
 	header  protocol.BatchHeader
 	records []*simRecord
-	time    int64 // log append time, -1: none
-	settled bool  // handled, or lost
+	at      time.Time // when it was appended
+	time    int64     // log append time, -1: none
+	settled bool      // handled, or lost
+	named   bool      // a copy of it was called a duplicate
 }
 
 func (b *simBatch) last() int64 { return b.base + int64(len(b.records)) - 1 }
@@ -283,26 +285,6 @@ func (c *simCluster) initProducerID(f *simFrame) message.Message {
 	default:
 		c.pids++
 		res.ProducerID, res.ProducerEpoch = 1000*c.pids, c.x.cfg.FirstEpoch
-		if c.x.cfg.Wrap {
-			c.wrap(res.ProducerID)
-		}
 	}
 	return res
-}
-
-// wrap makes the sequences of idle partitions begin just below 2^31 under the id, as if the producer
-// had sent so many records and the partitions had forgotten it.
-func (c *simCluster) wrap(id int64) {
-	for i := range c.x.cfg.Partitions {
-		t := c.x.e.acc.topic(simTopicName(i))
-		if t == nil || t.queues.Load() == nil {
-			continue
-		}
-		for _, q := range *t.queues.Load() {
-			if len(q.out.seq.inFlight) == 0 {
-				q.out.seq = noSequences()
-				q.out.seq.id, q.out.seq.epoch, q.out.seq.next = id, c.x.cfg.FirstEpoch, math.MaxInt32-int32(c.x.draw(6))
-			}
-		}
-	}
 }

@@ -3,8 +3,13 @@ package quill
 import (
 	"context"
 	"encoding/binary"
+	"math"
 	"slices"
 	"time"
+
+	"github.com/quill-kafka/quill/internal/message"
+	"github.com/quill-kafka/quill/network"
+	"github.com/quill-kafka/quill/protocol"
 )
 
 // What the events of a schedule do: those of the application. Those of the cluster are in
@@ -30,7 +35,8 @@ type simRecord struct {
 	doneAt    time.Time
 	meta      RecordMetadata
 	err       error
-	arrived   int // copies that came to a node
+	arrived   int  // copies that came to a node
+	cut       bool // called a duplicate, and then lost with its leader
 }
 
 // simWait is a Send that waits: for memory in the pool's line, or for the topic's metadata.
@@ -186,8 +192,22 @@ func (x *simulation) joinLine(w *simWait) {
 	w.out.chosen = p
 	w.queue, w.lane = t.queue(p), lane
 	x.say("send: record %d waits for memory", w.record.index)
-	w.waiter = x.e.acc.share(w.queue).join(x.e.acc.limits.firstSize(w.out.maxSize))
+	share, size := x.wanted(w.queue, w.out.maxSize)
+	w.waiter = share.join(size)
 	x.wait(w)
+}
+
+// wanted is the memory without which a record that was just tried can't go on: for its batch to grow,
+// if that has room, or for a new one.
+func (x *simulation) wanted(q *partitionQueue, size int) (*memoryShare, int) {
+	a := x.e.acc
+	q.mu.Lock()
+	b := q.open
+	q.mu.Unlock()
+	if b != nil {
+		return b.share, a.limits.nextChunk(b, size)
+	}
+	return a.share(q), a.limits.firstSize(size)
 }
 
 func (x *simulation) wait(w *simWait) {
@@ -203,6 +223,14 @@ func (x *simulation) serveWaits() {
 	x.waits = nil
 	for _, w := range waits {
 		x.serve(w)
+	}
+}
+
+// wakeServed lets those go on that were given memory meanwhile, some of it by others of them: each is a
+// goroutine that wakes up by itself.
+func (x *simulation) wakeServed() {
+	for slices.ContainsFunc(x.waits, func(w *simWait) bool { return w.waiter != nil && len(w.waiter.ready) > 0 }) {
+		x.serveWaits()
 	}
 }
 
@@ -346,6 +374,31 @@ func (x *simulation) lookAtFlush(f *simFlushing) {
 	for _, r := range x.records {
 		if r.in && r.order < f.before && r.completed == 0 && !r.silent && !slices.Contains(x.open, r) {
 			x.violate("P9", "a flush is done, record %d of before it is not", r.index)
+		}
+	}
+}
+
+// wrap makes the sequences of idle partitions begin just below 2^31 under the id that the producer is
+// given now, as if it had sent so many records and the partitions had forgotten it.
+func (x *simulation) wrap(r *network.Request) {
+	m, ok := r.Exchange.(*network.Message)
+	if !ok || !x.cfg.Wrap || r.Tag != tagInitProducerID {
+		return
+	}
+	res := m.Response.(*message.InitProducerIDResponse)
+	if res.ErrorCode != protocol.None {
+		return
+	}
+	for i := range x.cfg.Partitions {
+		t := x.e.acc.topic(simTopicName(i))
+		if t == nil || t.queues.Load() == nil {
+			continue
+		}
+		for _, q := range *t.queues.Load() {
+			if len(q.out.seq.inFlight) == 0 {
+				q.out.seq = noSequences()
+				q.out.seq.id, q.out.seq.epoch, q.out.seq.next = res.ProducerID, res.ProducerEpoch, math.MaxInt32-int32(x.draw(6))
+			}
 		}
 	}
 }

@@ -65,7 +65,9 @@ func (x *simulation) nodeEvent(kind simKind, a [6]int) {
 
 // stopNode kills a node: others lead, its connections are cut, what it had not handled is lost.
 func (c *simCluster) stopNode(n *simNode) {
-	n.up = false
+	if n.up = false; c.x.draw(2) == 0 {
+		n.closedAt = c.x.now
+	}
 	n.frozenUntil, n.cutUntil = time.Time{}, time.Time{}
 	for _, conn := range n.conns {
 		conn.hangUp(false)

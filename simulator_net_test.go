@@ -333,6 +333,7 @@ func (n *simNet) Handle(_ network.Event, now time.Time, done []*network.Request)
 		t := p.conn.target
 		for i, c := range t.calls {
 			if c == p.call {
+				n.x.wrap(c.r)
 				t.calls = append(t.calls[:i:i], t.calls[i+1:]...)
 				done = append(done, n.finish(c, p.err, now))
 				break

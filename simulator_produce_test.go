@@ -88,7 +88,7 @@ func (c *simCluster) produceTo(n *simNode, t *simTopic, missing protocol.ErrorCo
 	}
 	pr.LogStartOffset = p.start
 	if b.header.ProducerID >= 0 {
-		duplicate, code := c.sequence(p, b)
+		duplicate, code := c.sequence(n, p, b)
 		switch {
 		case code != protocol.None:
 			return fail(code)
@@ -154,8 +154,8 @@ func (c *simCluster) refuses(n *simNode, p *simPartition, acks int16, part *simP
 	return protocol.None
 }
 
-// sequence checks a batch against what the partition knows of its producer.
-func (c *simCluster) sequence(p *simPartition, b *simBatch) (duplicate *simBatch, code protocol.ErrorCode) {
+// sequence checks a batch against what a node knows of its producer in the partition.
+func (c *simCluster) sequence(n *simNode, p *simPartition, b *simBatch) (duplicate *simBatch, code protocol.ErrorCode) {
 	h := &b.header
 	s := p.producers[h.ProducerID]
 	switch {
@@ -172,43 +172,57 @@ func (c *simCluster) sequence(p *simPartition, b *simBatch) (duplicate *simBatch
 		}
 		return nil, protocol.None
 	}
-	for _, old := range s.recent {
+	recent := n.known(s.recent)
+	for _, old := range recent {
 		if old.header.BaseSequence == h.BaseSequence && old.header.Count == h.Count {
 			return old, protocol.None
 		}
 	}
-	last := s.recent[len(s.recent)-1]
+	last := recent[len(recent)-1]
 	expected := int32((int64(last.header.BaseSequence) + int64(last.header.Count)) & 0x7fffffff)
 	switch {
 	case h.BaseSequence == expected:
 		return nil, protocol.None
-	case c.x.cfg.NameDuplicates && uint32(expected-h.BaseSequence)&0x7fffffff < 1<<30:
+	case c.x.cfg.NameDuplicates && precedes(h.BaseSequence, recent[0].header.BaseSequence):
+		p.name(b)
 		return nil, protocol.DuplicateSequenceNumber
 	}
 	return nil, protocol.OutOfOrderSequenceNumber
 }
 
+// name notes that a batch was called a duplicate. Kafka 1.0 does so at once, without waiting for the
+// replicas of the one in the log.
+func (p *simPartition) name(b *simBatch) {
+	for _, old := range p.batches {
+		old.named = old.named || p.sequenceOf(old) == p.sequenceOf(b)
+	}
+}
+
+// known is what the node knows of a producer's recent batches. A snapshot holds the last one only, so a
+// node that was stopped in good order knows that, and what came after.
+func (n *simNode) known(recent []*simBatch) []*simBatch {
+	for len(recent) > 1 && !recent[1].at.After(n.closedAt) {
+		recent = recent[1:]
+	}
+	return recent
+}
+
 func (p *simPartition) append(b *simBatch, x *simulation) {
-	b.base, b.time = p.end, -1
+	b.base, b.time, b.at = p.end, -1, x.now
 	if p.topic.appendTime {
 		b.time = x.now.UnixMilli()
 		b.header.MaxTimestamp = b.time
 	}
 	p.end += int64(len(b.records))
 	p.batches = append(p.batches, b)
-	p.note(b, x.cluster.remembers())
+	p.note(b)
 }
 
-// remembers is how many batches a node knows of each producer id: five since 1.0 (KAFKA-5494).
-func (c *simCluster) remembers() int {
-	if c.x.cfg.NameDuplicates {
-		return 1
-	}
-	return 5
-}
+// simRemembered is how many batches a node knows of each producer id (KAFKA-5494).
+const simRemembered = 5
 
 // note remembers the batch for its producer id.
-func (p *simPartition) note(b *simBatch, limit int) {
+func (p *simPartition) note(b *simBatch) {
 	if b.header.ProducerID < 0 {
 		return
 	}
@@ -221,7 +235,7 @@ func (p *simPartition) note(b *simBatch, limit int) {
 		s.epoch, s.recent = b.header.ProducerEpoch, nil
 	}
 	s.recent = append(s.recent, b)
-	if len(s.recent) > limit {
+	if len(s.recent) > simRemembered {
 		s.recent = slices.Clone(s.recent[1:])
 	}
 }
@@ -233,6 +247,9 @@ func (p *simPartition) truncate(c *simCluster) (cut int) {
 		p.batches = p.batches[:len(p.batches)-1]
 		p.end = b.base
 		cut++
+		for _, r := range b.records {
+			r.cut = r.cut || b.named
+		}
 		if seen := c.seen[p.sequenceOf(b)]; seen != nil {
 			seen.appended = false
 		}
@@ -240,7 +257,7 @@ func (p *simPartition) truncate(c *simCluster) (cut int) {
 	clear(p.producers)
 	for _, b := range p.batches {
 		if b.base >= p.forgotten {
-			p.note(b, c.remembers())
+			p.note(b)
 		}
 	}
 	return cut

@@ -31,6 +31,7 @@ type simulation struct {
 	agenda     simAgenda
 	drawnAt    time.Time
 	draws      uint64
+	drawFrom   uint64 // seed and time, mixed
 
 	wakeAt      time.Time // the sender's next turn
 	dispatchAt  time.Time // the dispatcher's; zero: none
@@ -49,9 +50,10 @@ type simulation struct {
 	hogged    [][]byte
 	closedAt  time.Time
 	forced    bool
-	doubt     bool // see doubtful
-	forgotten bool // a partition may have forgotten the producer
-	fatal     bool // an error was possible that ends the producer
+	doubt     bool      // see doubtful
+	forgotten bool      // a partition may have forgotten the producer
+	fatal     bool      // an error was possible that ends the producer
+	fatalAt   time.Time // when one did; zero: none
 	faults    []string
 	loud      bool
 	text      strings.Builder
@@ -129,11 +131,12 @@ func (x *simulation) pause() time.Duration {
 // draw is a random number below n. It depends on the seed, the time and how many were drawn at that
 // time, so that what is left of a schedule goes on much as before when an event is taken out.
 func (x *simulation) draw(n int) int {
-	if !x.drawnAt.Equal(x.now) {
+	if x.drawnAt != x.now {
 		x.drawnAt, x.draws = x.now, 0
+		x.drawFrom = x.cfg.Seed ^ uint64(x.now.Sub(x.start))*0x9e3779b97f4a7c15
 	}
 	x.draws++
-	h := x.cfg.Seed ^ uint64(x.now.Sub(x.start))*0x9e3779b97f4a7c15 ^ x.draws*0xbf58476d1ce4e5b9
+	h := x.drawFrom ^ x.draws*0xbf58476d1ce4e5b9
 	h = (h ^ h>>30) * 0xbf58476d1ce4e5b9
 	h = (h ^ h>>27) * 0x94d049bb133111eb
 	hi, _ := bits.Mul64(h^h>>31, uint64(n))
@@ -305,6 +308,7 @@ func (x *simulation) until(limit time.Time, done func() bool) bool {
 			return done()
 		}
 		act()
+		x.wakeServed()
 	}
 	return true
 }
@@ -346,6 +350,9 @@ func (x *simulation) turn() {
 	box := x.e.box
 	box.sleepsUntil.Store(awake)
 	next := x.e.sender.step(x.now)
+	if x.e.fatal.Load() != nil && x.fatalAt.IsZero() {
+		x.fatalAt = x.now
+	}
 	box.sleepsUntil.Store(int64(next.Sub(box.start)))
 	box.mu.Lock()
 	empty := len(box.in.queues)+len(box.in.events)+len(box.in.topics)+len(box.in.orders) == 0

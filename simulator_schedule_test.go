@@ -277,12 +277,12 @@ func drawSimConfig(r *rand.Rand, seed uint64) simConfig {
 	if r.IntN(8) == 0 {
 		c.FirstEpoch = 32766
 	}
-	if c.Produce == 7 { // brokers before 2.5, and before 1.0 (whose highest was 5)
+	if c.Produce == 7 { // brokers before 2.5, and 1.0 (whose highest was 5)
 		switch r.IntN(3) {
 		case 0:
 			c.RefuseUnknown = true
 		case 1:
-			c.NameDuplicates, c.Produce = true, 5
+			c.RefuseUnknown, c.NameDuplicates, c.Produce = true, true, 5
 		}
 	}
 	for range 1 + r.IntN(3) {

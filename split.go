@@ -19,7 +19,7 @@ func (s *sender) split(b *batch, now time.Time) {
 	if err != nil {
 		b.lastError = err
 		if b.sequenced {
-			b.queue.out.seq.settle(b, verdict{gap: true}, -1, now)
+			b.queue.out.seq.settle(b, verdict{gap: true}, -1)
 		}
 		s.failBatch(b, facts{code: protocol.MessageTooLarge}, verdict{}, nil, now)
 		return

@@ -96,13 +96,23 @@ var mutations = []mutation{
 	},
 	{
 		name: "renumbered-with-earlier-ones-in-flight", file: "outcome.go",
-		old: "	missing := f.head && !f.doubt\n", new: "	missing := !f.doubt\n",
+		old: "	missing := f.head && !f.doubt && !forgotten\n", new: "	missing := !f.doubt && !forgotten\n",
 		breaks: "an out-of-order batch is renumbered although an earlier one is only late (KAFKA-14034)",
 	},
 	{
 		name: "out-of-order-proves-loss", file: "outcome.go",
-		old: "	missing := f.head && !f.doubt\n", new: "	missing := f.head\n",
+		old: "	missing := f.head && !f.doubt && !forgotten\n", new: "	missing := f.head && !forgotten\n",
 		breaks: "a batch is renumbered although a late copy of it and of one before may arrive",
+	},
+	{
+		name: "snapshots-remember-all", file: "outcome.go",
+		old: "	forgotten := f.wasMaybe && ", new: "	forgotten := false && ",
+		breaks: "a batch is written twice if the node was started anew and remembers only a later one",
+	},
+	{
+		name: "put-aside-for-ever", file: "parked.go",
+		old: "	if slices.ContainsFunc(seq.inFlight[len(parked):], (*batch).mayBeThere) {\n", new: "	if len(seq.inFlight) > 0 {\n",
+		breaks: "a batch that is put aside is not asked for again when the one behind it is given up",
 	},
 	{
 		name: "trust-in-memory-for-ever", file: "idempotence.go",
