@@ -80,17 +80,18 @@ type topicState struct {
 
 // partitionQueue is one partition's batches. See accumulator.
 type partitionQueue struct {
+	mu sync.Mutex // held only for memory work: no channel, no I/O, no callback inside
+	// +checklocks:mu
+	open *batch // the last one, as long as it takes records; nil: none does
+
 	topic *topicState // set by newQueue, read-only after
 	index int32
 
 	length atomic.Int32                // batches in the queue, for the adaptive partitioner
 	slow   atomic.Pointer[atomic.Bool] // the leader's node could not take data for too long; set by the sender
 
-	mu sync.Mutex // held only for memory work: no channel, no I/O, no callback inside
 	// +checklocks:mu
 	batches deque.Deque[*batch] // oldest first
-	// +checklocks:mu
-	open *batch // the last one, as long as it takes records; nil: none does
 	// +checklocks:mu
 	shut bool // the topic was forgotten: nothing may be appended
 	// +checklocks:mu
@@ -453,17 +454,17 @@ func (a *accumulator) balance(t *topicState) {
 	if !t.sticky.adaptive {
 		return
 	}
+	queues := *t.queues.Load()
 	now, last := a.clock.millis(), t.loadAt.Load()
-	if now-last < balanceEvery || !t.loadAt.CompareAndSwap(last, now) {
+	if now-last < balanceEvery+int64(len(queues)/balanceSpeed) || !t.loadAt.CompareAndSwap(last, now) {
 		return
 	}
 	info := t.info.Load()
 	if info == nil {
 		return
 	}
-	queues := *t.queues.Load()
 	available := info.Available()
-	load := partitionLoad{total: len(available)}
+	load := partitionLoad{total: len(available), partitions: make([]int32, 0, len(available)), queued: make([]int32, 0, len(available))}
 	for _, i := range available {
 		q := queues[i]
 		if slow := q.slow.Load(); slow != nil && slow.Load() {
@@ -475,8 +476,12 @@ func (a *accumulator) balance(t *topicState) {
 	t.sticky.setLoad(&load)
 }
 
-// balanceEvery bounds how often the queue lengths are looked at, in milliseconds.
-const balanceEvery = 5
+// balanceEvery bounds how often the queue lengths are looked at, in milliseconds. It grows with their
+// number, by one for every balanceSpeed of them: a look at 100,000 takes some milliseconds.
+const (
+	balanceEvery = 5
+	balanceSpeed = 500
+)
 
 // stillWaiting reports whether somebody waits for memory that any batch could bring back.
 func (a *accumulator) stillWaiting() bool {

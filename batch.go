@@ -22,30 +22,33 @@ import (
 //
 // Who may touch it: while open, appenders under the queue's lock. Closed and in the queue: frozen.
 // Drained: the sender; from Send to the connection until the request comes back, the connection's
-// writer may seal and read the chunks, and the sender leaves them alone. The chunks go back to the
+// writer may seal and read the chunks, a worker may seal them first (see sealCrew), and the sender
+// leaves them alone. The chunks go back to the
 // pool when both holders let go (drop): the wire side (never sent, or its request came back) and
 // the delivery side (outcome decided and callbacks run). That a buffer is reused while a stalled
 // socket still reads it (KAFKA-19012) is so impossible by construction.
 type batch struct {
+	// Building: under the queue's lock while open, frozen after. First what each record changes: with
+	// many open batches those 64 bytes are what a processor has to fetch.
+	cur      []byte // the last chunk with its present length
+	res      *result
+	raw      int // bytes of the records section as it is now, without header
+	baseTime int64
+	maxTime  int64
+	records  int32
+	sticky   bool // it has records of the sticky partitioner
+	urgent   bool // somebody waits for it: no linger
+	closed   bool
+
 	queue *partitionQueue // set by open, read-only after
 	share *memoryShare    // whose memory it is: its node's when it was opened; read-only after
-	res   *result
 
-	// Building: under the queue's lock while open, frozen after.
 	chunks    [][]byte // all but the last are final
-	cur       []byte   // the last chunk with its present length
 	held      int64    // bytes taken from the pool: the sum of the chunks' capacities
-	records   int32
-	raw       int // bytes of the records section as it is now, without header
-	plain     int // bytes of the records section before compression
-	baseTime  int64
-	maxTime   int64
+	plain     int      // once closed, bytes of the records section before compression
 	createdAt time.Time
 	number    int64 // place in the partition's order; re-enqueued batches go back to it
 	width     int64 // numbers up to number+width are this batch's, to be shared among its parts
-	closed    bool
-	sticky    bool  // it has records of the sticky partitioner
-	urgent    bool  // somebody waits for it: no linger
 	flushMark int64 // flushes begun before it was opened; a later flush makes it ready
 
 	// The list of incomplete batches, by age: under the accumulator's lock.
@@ -137,7 +140,6 @@ func (b *batch) add(timestamp int64, key, value []byte, headers []Header, fn Cal
 	before := len(b.cur)
 	b.cur = protocol.AppendRecord(b.cur, b.records, timestamp-b.baseTime, key, value, headers)
 	b.raw += len(b.cur) - before
-	b.plain = b.raw
 	b.records++
 	b.maxTime = max(b.maxTime, timestamp)
 	b.res.add(recordMeta{timestamp, partSize(key), partSize(value)}, fn)
@@ -154,7 +156,7 @@ func (b *batch) grow(chunk []byte) {
 // closeAppends freezes the batch.
 func (b *batch) closeAppends() {
 	if !b.closed {
-		b.closed = true
+		b.closed, b.plain = true, b.raw
 		b.chunks[len(b.chunks)-1] = b.cur
 	}
 }
@@ -178,8 +180,8 @@ func (b *batch) reset(res *result) {
 	*b = batch{res: res, chunks: b.chunks[:0]}
 }
 
-// seal brings the batch into its wire form. It runs on the connection's writer: the codec is work,
-// not decision, and several connections compress at once. A batch that is sent again is only
+// seal brings the batch into its wire form. It runs on the connection's writer or a worker: the codec
+// is work, not decision, and is done on all processors. A batch that is sent again is only
 // compressed the first time; its header is written anew only if its identity changed.
 func (b *batch) seal(s *sealer) error {
 	if !b.sealed {

@@ -151,6 +151,7 @@ func newChaos(t *testing.T, seed uint64) *chaos {
 	}
 	x.p, err = quill.New(x.cfg, quill.Bytes, quill.Bytes)
 	require.NoError(t, err)
+	x.p.SealWith(int(seed % 3))
 	return x
 }
 

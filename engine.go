@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/quill-kafka/quill/internal/backoff"
+	"github.com/quill-kafka/quill/internal/compress"
 	"github.com/quill-kafka/quill/metadata"
 	"github.com/quill-kafka/quill/network"
 	"github.com/quill-kafka/quill/protocol"
@@ -60,6 +61,9 @@ func newEngine(cfg Config) (*engine, error) {
 	})
 	client.SetBootstrap(s.bootstrap)
 	e.sender.client = client
+	if s.codec != compress.None {
+		e.sender.sealer.crew.hire(e.box)
+	}
 	go e.dispatch.run() // ends after dispatch.close, in close
 	go e.sender.run()   // ends after the order to close, in close
 	return e, nil

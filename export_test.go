@@ -1,5 +1,12 @@
 package quill
 
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/quill-kafka/quill/network"
+)
+
 // BufferAvailable is the buffer memory that no batch holds, for tests of what comes back.
 func (p *Producer[K, V]) BufferAvailable() int64 {
 	free, _ := p.e.acc.pool.available()
@@ -8,3 +15,32 @@ func (p *Producer[K, V]) BufferAvailable() int64 {
 
 // EpochBumps is how many epochs and producer ids were given up. Only after Close.
 func (p *Producer[K, V]) EpochBumps() int { return p.e.sender.idem.bumps }
+
+// SealWith lets up to so many workers seal batches of any size. Before the first Send.
+func (p *Producer[K, V]) SealWith(workers int) {
+	crew := &p.e.sender.sealer.crew
+	crew.most, crew.least, crew.back = workers, 0, p.e.box.giveBack
+}
+
+// countedTurns counts how often the sender asks for time-outs, twice a turn.
+type countedTurns struct {
+	connections
+	asked *atomic.Int64
+}
+
+func (c countedTurns) Tick(now time.Time, done []*network.Request) ([]*network.Request, time.Time) {
+	c.asked.Add(1)
+	return c.connections.Tick(now, done)
+}
+
+// CountTurns returns a function that tells how many turns the sender has taken since.
+func (p *Producer[K, V]) CountTurns() (turns func() int64) {
+	var asked atomic.Int64
+	counting := make(chan struct{})
+	p.e.box.order(func(s *sender, _ time.Time) {
+		s.client = countedTurns{s.client, &asked}
+		close(counting)
+	})
+	<-counting
+	return func() int64 { return asked.Load() / 2 }
+}

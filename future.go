@@ -63,16 +63,16 @@ func failedFuture(m RecordMetadata, err error) Future {
 // outcome once; the dispatcher runs the callbacks and then releases the waiters. Each step happens
 // after the one before it through a lock or channel.
 type result struct {
+	meta    []recordMeta  // one per record
+	runs    []callbackRun // callbacks of the records, in order
+	shared  bool          // a Future may look at this for ever: never used again for another batch
+	flushed bool          // so may a Flush; under the accumulator's lock
+
 	topic     string
 	partition int32
-	meta      []recordMeta  // one per record
-	runs      []callbackRun // callbacks of the records, in order
 
 	fate
 	children []childResult // set instead of a fate when the batch was split
-
-	shared  bool // a Future may look at this for ever: never used again for another batch
-	flushed bool // so may a Flush; under the accumulator's lock
 
 	mu sync.Mutex
 	// +checklocks:mu

@@ -33,6 +33,7 @@ type mail struct {
 	events []network.Event   // answers, connections opened and closed
 	topics []*topicState     // senders wait for these topics' metadata
 	orders []order           // close and the like
+	sealed []*produceRequest // were back while a worker was busy with them, and are now
 }
 
 // order is something that the sender is to do, apart from queues and events.
@@ -67,6 +68,14 @@ func (x *inbox) tell(q *partitionQueue, push bool, by int64) {
 func (x *inbox) post(e network.Event) {
 	x.mu.Lock()
 	x.in.events = append(x.in.events, e)
+	x.mu.Unlock()
+	x.ring(hintNow)
+}
+
+// giveBack brings a request that had to wait for a worker.
+func (x *inbox) giveBack(r *produceRequest) {
+	x.mu.Lock()
+	x.in.sealed = append(x.in.sealed, r)
 	x.mu.Unlock()
 	x.ring(hintNow)
 }
@@ -108,7 +117,8 @@ func (x *inbox) take(to *mail) {
 	clear(to.events)
 	clear(to.topics)
 	clear(to.orders)
-	to.queues, to.events, to.topics, to.orders = to.queues[:0], to.events[:0], to.topics[:0], to.orders[:0]
+	clear(to.sealed)
+	to.queues, to.events, to.topics, to.orders, to.sealed = to.queues[:0], to.events[:0], to.topics[:0], to.orders[:0], to.sealed[:0]
 	x.mu.Lock()
 	*to, x.in = x.in, *to
 	x.mu.Unlock()
@@ -119,7 +129,7 @@ func (x *inbox) sleep(until time.Time, timer *time.Timer) {
 	d := max(time.Until(until), 0)
 	x.sleepsUntil.Store(int64(until.Sub(x.start)))
 	x.mu.Lock()
-	empty := len(x.in.queues)+len(x.in.events)+len(x.in.topics)+len(x.in.orders) == 0
+	empty := len(x.in.queues)+len(x.in.events)+len(x.in.topics)+len(x.in.orders)+len(x.in.sealed) == 0
 	x.mu.Unlock()
 	if empty && d > 0 {
 		timer.Reset(d)

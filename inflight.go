@@ -197,11 +197,16 @@ func (s *sender) send(n *nodeOut, r *produceRequest, now time.Time) {
 		b.onWire = true
 	}
 	r.Exchange, r.NoAnswer = r, r.acks == 0
+	s.sealer.crew.offer(r, s.client.InFlight(n.id) == 0)
 	s.client.Send(n.id, &r.Request, now)
 }
 
-// finishProduce handles a Produce request that is back: off the wire, answered or not.
+// finishProduce handles a Produce request that is back: off the wire, answered or not. If a worker is
+// busy with one of its batches, it comes back once more.
 func (s *sender) finishProduce(r *produceRequest, now time.Time) {
+	if !s.sealer.crew.settle(r) {
+		return
+	}
 	if r.Err == nil && !r.NoAnswer {
 		s.throttle(&r.Request, r.response.Throttle(), now)
 		if n := s.nodes[r.Node]; n != nil {

@@ -25,6 +25,7 @@ type produceRequest struct {
 	batches []*batch       // grouped by topic, in the order of topics
 	topics  []produceTopic // one entry per topic
 	size    int
+	sealing sealProgress // what workers do of it, if it was offered to them
 
 	response message.ProduceResponse
 	bulky    bool // the answer was so large that what it was decoded into is not kept
@@ -87,8 +88,13 @@ func (r *produceRequest) add(b *batch) {
 }
 
 // Encode implements network.Exchange: it seals the batches (on this goroutine, the connection's
-// writer) and lays out the request around them.
+// writer, as far as no worker did) and lays out the request around them.
 func (r *produceRequest) Encode(f *network.Frame, version int16) error {
+	if r.sealing.offered {
+		if err := r.sealer.crew.seal(r.sealer, r); err != nil {
+			return err
+		}
+	}
 	flexible := version >= 9
 	dst := f.Buf
 	if flexible {
@@ -193,5 +199,6 @@ func (r *produceRequest) reset() {
 	}
 	clear(r.batches)
 	clear(r.topics)
-	*r = produceRequest{batches: r.batches[:0], topics: r.topics[:0], response: r.response, acks: r.acks, timeout: r.timeout, sealer: r.sealer}
+	*r = produceRequest{batches: r.batches[:0], topics: r.topics[:0], response: r.response, acks: r.acks, timeout: r.timeout, sealer: r.sealer,
+		sealing: sealProgress{done: r.sealing.done}}
 }

@@ -9,16 +9,19 @@ import (
 	"github.com/quill-kafka/quill/protocol"
 )
 
-// sealer compresses batches. It is used by several connection writers at once.
+// sealer compresses batches. It is used by several connection writers, and workers, at once.
 //
 // The compressed form is made in scratch memory and copied back over the records, so it lives in
 // memory that the batch already holds; chunks that are empty then go back to the pool at once. So
-// buffer.memory covers compressed copies too; the scratch buffers on top are one per connection
+// buffer.memory covers compressed copies too; the scratch buffers on top are one per goroutine
 // that is compressing at this moment. A batch that does not shrink is sent as it is.
 type sealer struct {
-	codec   compress.Codec
-	c       *compress.Compressor
-	scratch sync.Pool // of *sealScratch
+	codec compress.Codec
+	c     *compress.Compressor
+	// attributes are those of every batch beside the codec: AttrTransactional, or none.
+	attributes int16
+	scratch    sync.Pool // of *sealScratch
+	crew       sealCrew
 }
 
 type sealScratch struct{ in, out []byte }

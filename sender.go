@@ -153,6 +153,7 @@ func (s *sender) run() {
 	}
 	s.client.Close()
 	s.client.Wait()
+	s.sealer.crew.end()
 	s.box.take(&s.mail)
 	s.takeEvents(now)
 	s.dispatch.kick()
@@ -201,6 +202,9 @@ func (s *sender) takeEvents(now time.Time) {
 	s.done = s.done[:0]
 	for _, e := range s.mail.events {
 		s.done = s.client.Handle(e, now, s.done)
+	}
+	for _, r := range s.mail.sealed {
+		s.done = append(s.done, &r.Request)
 	}
 	s.finishAll(now)
 }

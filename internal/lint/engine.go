@@ -26,6 +26,7 @@ var budgets = []budget{
 		at:   startsGoroutine,
 		known: map[string]int{
 			"engine.go newEngine":                 2, // dispatcher and sender, which engine.close waits for
+			"sealing.go sealCrew.offer":           1, // workers, for which sealCrew.end waits
 			"closing.go engine.close":             1, // what is left of a Close in a callback
 			"dispatcher.go dispatcher.run":        1, // its successor, if a callback ends it
 			"clock.go coarseClock.read":           1, // the ticker while sends are many

@@ -1,0 +1,301 @@
+package quill
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/quill-kafka/quill/internal/compress"
+	"github.com/quill-kafka/quill/internal/message"
+	"github.com/quill-kafka/quill/metadata"
+	"github.com/quill-kafka/quill/protocol"
+	"github.com/stretchr/testify/require"
+)
+
+// A benchmark for each stage of a record's way, in the order of that way, and one of the whole. Where
+// an iteration is not one record the figures to look at are ns/record and allocs/record; where it
+// is, ns/op says the same. bench/compare.sh compares two revisions with them.
+
+const stageValueSize = 100
+
+// stage is an engine whose sender does not run: full batches are thrown away by a goroutine.
+type stage struct {
+	e *engine
+	p *BytesProducer
+}
+
+func newStage(b *testing.B, cfg Config) *stage {
+	e, n := assembleNull(b, cfg, 3, 3, func(string) int { return 12 })
+	p, err := newView[[]byte, []byte](e, Bytes, Bytes, nil)
+	require.NoError(b, err)
+	t := e.acc.ensureTopic("t", e.newTopic)
+	name := "t"
+	var res message.MetadataResponse
+	n.mu.Lock()
+	n.describeLocked(&message.MetadataRequest{Topics: []message.MetadataRequestTopic{{Name: &name}}}, &res)
+	n.mu.Unlock()
+	snapshot := metadata.NewSnapshot(e.sender.refresh.update(&res, 13, false))
+	info, _ := snapshot.Topic(name)
+	t.setInfo(info)
+	e.acc.inCallback = func() bool { return false }
+	s := &stage{e, p}
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		timer := time.NewTimer(forever)
+		var in mail
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			e.box.sleep(time.Now().Add(10*time.Millisecond), timer)
+			e.box.take(&in)
+			s.discard(in.queues)
+		}
+	}()
+	b.Cleanup(func() {
+		close(stop)
+		e.box.nudge()
+		<-stopped
+		e.clock.close()
+	})
+	return s
+}
+
+// discard takes the full batches of queues away.
+func (s *stage) discard(queues []*partitionQueue) {
+	for _, q := range queues {
+		q.mu.Lock()
+		q.told = false
+		for q.batches.Len() > 0 && q.batches.Front().closed {
+			b := q.batches.PopFront()
+			s.e.acc.delist(b)
+			b.drop(s.e.acc)
+			b.drop(s.e.acc)
+		}
+		q.length.Store(int32(q.batches.Len()))
+		q.mu.Unlock()
+	}
+}
+
+func stageValue() []byte { return []byte(strings.Repeat("v", stageValueSize)) }
+
+// stageText is a value that codecs make smaller, but not by much.
+func stageText(rnd *rand.Rand) string {
+	return fmt.Sprintf(`{"id":%010d,"user":"user-%03d","price":%02d.%02d,"comment":"%016x","unit":"kilogram","state":"new"}`,
+		rnd.Uint32(), rnd.IntN(1000), rnd.IntN(100), rnd.IntN(100), rnd.Uint64())
+}
+
+// stageValues are n different ones.
+func stageValues(n int) [][]byte {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	values := make([][]byte, n)
+	for i := range values {
+		values[i] = []byte(stageText(rnd))
+	}
+	return values
+}
+
+// BenchmarkTopic finds the topic of a record.
+func BenchmarkTopic(b *testing.B) {
+	s := newStage(b, Config{})
+	r := &outgoing{topic: "t", mayWait: true}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, _, err := s.e.topicFor(context.Background(), r); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkChoose finds its partition.
+func BenchmarkChoose(b *testing.B) {
+	for _, key := range []string{"0123456789abcdef", ""} {
+		b.Run(map[bool]string{true: "sticky", false: "key"}[key == ""], func(b *testing.B) {
+			s := newStage(b, Config{})
+			t := s.e.acc.topic("t")
+			info := t.info.Load()
+			r := &outgoing{topic: "t", appendInput: *one(key, "")}
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, _, err := s.e.choose(r, t, info); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkBatchAppend is tryAppend alone: 100-byte records into batches of 16 KiB.
+func BenchmarkBatchAppend(b *testing.B) {
+	lim := newBatchLimits(16<<10, 32<<20, false)
+	batch, chunk := &batch{res: newResult()}, make([]byte, 0, 16<<10)
+	share := newBufferPool(1 << 20).memoryShare
+	q := &partitionQueue{topic: &topicState{name: "t"}}
+	now := time.Now()
+	in := &appendInput{value: stageValue(), callback: func(RecordMetadata, error) {}}
+	batch.begin(q, share, chunk, 1, now)
+	b.ReportAllocs()
+	for b.Loop() {
+		if batch.tryAppend(in, 1, &lim) != appendDone {
+			batch.res.reset()
+			batch.reset(batch.res)
+			batch.begin(q, share, chunk, 1, now)
+		}
+	}
+}
+
+// BenchmarkAppend is all of accumulator.append, with the opening and closing of batches.
+func BenchmarkAppend(b *testing.B) {
+	for _, goroutines := range []int{1, 8} {
+		b.Run(strconv.Itoa(goroutines), func(b *testing.B) {
+			s := newStage(b, Config{BatchSize: 16 << 10})
+			q := s.e.acc.topic("t").queue(3)
+			value, fn := stageValue(), Callback(func(RecordMetadata, error) {})
+			atOnce(b, goroutines, func() error {
+				in := appendInput{timestamp: -1, value: value, callback: fn, maxSize: protocol.MaxRecordSize(nil, value, nil)}
+				_, err := s.e.acc.append(context.Background(), q, &in, nil, &blockLimit{max: time.Minute})
+				return err
+			})
+		})
+	}
+}
+
+// atOnce runs one from several goroutines.
+func atOnce(b *testing.B, goroutines int, one func() error) {
+	b.ReportAllocs()
+	if goroutines == 1 {
+		for b.Loop() {
+			if err := one(); err != nil {
+				b.Fatal(err)
+			}
+		}
+		return
+	}
+	b.SetParallelism(max(1, goroutines/runtime.GOMAXPROCS(0)))
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			if err := one(); err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	})
+}
+
+// BenchmarkSend is Send as far as it goes on the caller's goroutine. A future keeps its batch's result
+// from being used again, so that way has some allocations per batch.
+func BenchmarkSend(b *testing.B) {
+	value, key := stageValue(), []byte("0123456789abcdef")
+	fn := Callback(func(RecordMetadata, error) {})
+	for _, kind := range []struct {
+		name string
+		key  []byte
+		send func(p *BytesProducer, r Record[[]byte, []byte])
+	}{
+		{"func", nil, func(p *BytesProducer, r Record[[]byte, []byte]) { p.SendFunc(context.Background(), r, fn) }},
+		{"keyed", key, func(p *BytesProducer, r Record[[]byte, []byte]) { p.SendFunc(context.Background(), r, fn) }},
+		{"future", nil, func(p *BytesProducer, r Record[[]byte, []byte]) { p.Send(context.Background(), r) }},
+	} {
+		for _, goroutines := range []int{1, 8} {
+			b.Run(fmt.Sprint(kind.name, "/", goroutines), func(b *testing.B) {
+				s := newStage(b, Config{BatchSize: 16 << 10})
+				atOnce(b, goroutines, func() error {
+					kind.send(s.p, Record[[]byte, []byte]{Topic: "t", Key: kind.key, Value: value})
+					return nil
+				})
+			})
+		}
+	}
+}
+
+// BenchmarkPool takes a chunk out of the pool and puts it back.
+func BenchmarkPool(b *testing.B) {
+	for _, goroutines := range []int{1, 8} {
+		b.Run(strconv.Itoa(goroutines), func(b *testing.B) {
+			p := newBufferPool(32<<20, 16<<10)
+			p.setNodes(3)
+			share := p.share(1)
+			atOnce(b, goroutines, func() error {
+				chunk, err := share.tryAllocate(16 << 10)
+				if err == nil {
+					share.release(chunk)
+				}
+				return err
+			})
+		})
+	}
+}
+
+// BenchmarkInbox tells the sender of a queue and lets it look, a hundred at a time.
+func BenchmarkInbox(b *testing.B) {
+	box, q := newInbox(), &partitionQueue{}
+	var to mail
+	n := 0
+	b.ReportAllocs()
+	for b.Loop() {
+		box.tell(q, true, hintNow)
+		if n++; n%100 == 0 {
+			box.take(&to)
+		}
+	}
+}
+
+// BenchmarkSeal seals a batch: codec, header, CRC. The plain records are put back each time, which costs
+// as much as without a codec the CRC.
+func BenchmarkSeal(b *testing.B) {
+	for _, codec := range codecs {
+		for _, size := range []int{16 << 10, 1_000_000} {
+			b.Run(fmt.Sprintf("%v/%d", codec, size), func(b *testing.B) { benchSeal(b, codec, size) })
+		}
+	}
+}
+
+func benchSeal(b *testing.B, codec compress.Codec, size int) {
+	s, err := newSealer(codec, compress.DefaultLevel)
+	require.NoError(b, err)
+	lim := newBatchLimits(size, 64<<20, false)
+	pool := newBufferPool(64<<20, lim.sizes()...)
+	batch, rnd := &batch{res: newResult()}, rand.New(rand.NewPCG(1, 1))
+	batch.begin(&partitionQueue{topic: &topicState{name: "t"}}, pool.memoryShare, pool.overdraw(lim.small), 1, time.Now())
+	for {
+		in := one("", stageText(rnd))
+		result := batch.tryAppend(in, 1, &lim)
+		if result == appendFull {
+			break
+		}
+		if result == appendNeedChunk {
+			batch.grow(pool.overdraw(lim.nextChunk(batch, in.maxSize)))
+		}
+	}
+	batch.closeAppends()
+	plain, raw := make([][]byte, len(batch.chunks)), batch.raw
+	chunks := append([][]byte(nil), batch.chunks...)
+	for i, c := range batch.chunks {
+		plain[i] = append([]byte(nil), c...)
+	}
+	b.SetBytes(int64(raw))
+	b.ReportAllocs()
+	for b.Loop() {
+		if codec != compress.None {
+			for len(batch.chunks) < len(chunks) { // the pool's only one of that size
+				batch.chunks = append(batch.chunks, pool.overdraw(cap(chunks[len(batch.chunks)])))
+			}
+			for i, c := range plain {
+				batch.chunks[i] = append(batch.chunks[i][:0], c...)
+			}
+		}
+		batch.raw, batch.codec, batch.sealed, batch.headerDone = raw, compress.None, false, false
+		if err := batch.seal(s); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(batch.records), "ns/record")
+}
