@@ -113,8 +113,9 @@ type sequenceRules struct {
 // that does not know it yet. If the first batch was refused because its transaction was not ready,
 // the second must not overtake it.
 type attempt struct {
-	epoch  int16
-	lowest int32
+	epoch    int16
+	lowest   int32
+	version2 bool // the first attempt was of that version: then it is 0 or nothing
 }
 
 // attemptLocked notes a batch of a transaction and returns the highest base sequence with which its
@@ -125,13 +126,13 @@ func (p *partition) attemptLocked(h *protocol.BatchHeader, version int16) int32 
 	switch {
 	case !h.Transactional(), p.producers[h.ProducerID] != nil, p.cluster.release.before(3, 6):
 		return math.MaxInt32
-	case version >= addingProduce:
-		return 0
 	}
 	a, known := p.attempts[h.ProducerID]
 	switch {
-	case !known || a.epoch < h.ProducerEpoch:
-		a = attempt{h.ProducerEpoch, h.BaseSequence}
+	case !known:
+		a = attempt{h.ProducerEpoch, h.BaseSequence, version >= addingProduce}
+	case a.epoch < h.ProducerEpoch:
+		a.epoch, a.lowest = h.ProducerEpoch, h.BaseSequence
 	case a.epoch == h.ProducerEpoch:
 		a.lowest = min(a.lowest, h.BaseSequence)
 	}
@@ -139,6 +140,9 @@ func (p *partition) attemptLocked(h *protocol.BatchHeader, version int16) int32 
 		p.attempts = make(map[int64]attempt)
 	}
 	p.attempts[h.ProducerID] = a
+	if a.version2 {
+		return 0
+	}
 	return a.lowest
 }
 

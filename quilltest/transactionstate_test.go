@@ -194,6 +194,21 @@ func TestVersion2StartsAtSequenceZero(t *testing.T) {
 	})
 }
 
+// What a partition asks of the first batch of a producer it does not know is settled by the first attempt, even if that was an
+// older client's of the same transactional id and failed. So does Kafka 4.3.
+func TestFirstAttemptSettlesWhereSequencesStart(t *testing.T) {
+	inBubble(t, Options{}, func(t *testing.T, c *Cluster) {
+		c.MustCreateTopic("orders", 1, TopicConfig{})
+		older, newer := newTxnClient(t, c, "mover", false), newTxnClient(t, c, "mover", true)
+		older.mustInit()
+		newer.mustInit()
+		at := TopicPartition{"orders", 0}
+		older.sequences[at], newer.sequences[at] = 5, 5
+		require.Equal(t, protocol.InvalidProducerEpoch, older.write("orders", 0, 1))
+		require.Equal(t, protocol.None, newer.write("orders", 0, 1))
+	})
+}
+
 // Epochs end at 32766; then the transactional id gets another producer id.
 func TestExhaustedEpochGetsANewProducerID(t *testing.T) {
 	inBothVersions(t, Options{}, func(t *testing.T, c *Cluster, version2 bool) {
