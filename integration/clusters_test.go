@@ -20,6 +20,8 @@ var shared struct {
 	sync.Mutex
 	// +checklocks:Mutex
 	cluster *kafkaharness.Cluster
+	// +checklocks:Mutex
+	version string // of its brokers
 }
 
 func TestMain(m *testing.M) {
@@ -38,22 +40,28 @@ func TestMain(m *testing.M) {
 // threeNodes returns the shared cluster of three nodes.
 func threeNodes(t *testing.T) *kafkaharness.Cluster {
 	t.Helper()
-	return sharedCluster(t, kafkaharness.Options{Nodes: 3})
+	return sharedCluster(t, kafkaharness.BrokerVersion(), kafkaharness.Options{Nodes: 3})
+}
+
+// threeOldNodes returns the shared cluster of three nodes of Kafka 3.9, the last with version 1 of transactions.
+func threeOldNodes(t *testing.T) *kafkaharness.Cluster {
+	t.Helper()
+	return sharedCluster(t, "3.9.2", kafkaharness.Options{Nodes: 3})
 }
 
 // oneNode returns the shared cluster of one node, which obeys rules about topics.
 func oneNode(t *testing.T) *kafkaharness.Cluster {
 	t.Helper()
-	return sharedCluster(t, kafkaharness.Options{Nodes: 1, Properties: kafkaharness.WithAuthorizer()})
+	return sharedCluster(t, kafkaharness.BrokerVersion(), kafkaharness.Options{Nodes: 1, Properties: kafkaharness.WithAuthorizer()})
 }
 
-// sharedCluster returns a whole cluster: every node runs. If the one that is there has another size it is replaced.
-func sharedCluster(t *testing.T, options kafkaharness.Options) *kafkaharness.Cluster {
+// sharedCluster returns a whole cluster: every node runs. If the one that is there has another size or version it is replaced.
+func sharedCluster(t *testing.T, version string, options kafkaharness.Options) *kafkaharness.Cluster {
 	t.Helper()
-	tools := kafkaharness.Require(t)
+	tools := kafkaharness.RequireVersion(t, version)
 	shared.Lock()
 	defer shared.Unlock()
-	if shared.cluster != nil && len(shared.cluster.Nodes()) != options.Nodes {
+	if shared.cluster != nil && (len(shared.cluster.Nodes()) != options.Nodes || shared.version != version) {
 		require.NoError(t, shared.cluster.Close())
 		shared.cluster = nil
 	}
@@ -62,7 +70,7 @@ func sharedCluster(t *testing.T, options kafkaharness.Options) *kafkaharness.Clu
 		cluster, err := kafkaharness.Start(t.Context(), tools, options)
 		require.NoError(t, err)
 		t.Logf("%d nodes of Kafka %s up in %v", options.Nodes, cluster.Node(1).Version(), time.Since(begin).Round(time.Millisecond))
-		shared.cluster = cluster
+		shared.cluster, shared.version = cluster, version
 	}
 	shared.cluster.ReportFailure(t)
 	for _, n := range shared.cluster.Nodes() {

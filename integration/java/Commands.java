@@ -27,9 +27,12 @@ final class Commands {
         table.put("elect", (w, rows) -> topics.elect(w.get(0)));
         table.put("acl", (w, rows) -> topics.acl(w.get(0), w.get(1), w.get(2)));
         table.put("controller", (w, rows) -> rows.add(topics.controller()));
+        table.put("offsets", (w, rows) -> Transactions.groupOffsets(topics.admin(), w.get(0), rows));
+        table.put("transaction", (w, rows) -> rows.add(Transactions.state(topics.admin(), w.get(0))));
+        table.put("open", (w, rows) -> Transactions.open(topics.admin(), w, rows));
         table.put("ends", (w, rows) -> Records.ends(w.get(0), w.get(1), rows));
-        table.put("consume", (w, rows) -> Records.consume(w.get(0), w.get(1), new File(w.get(2)), rows));
-        table.put("read", (w, rows) -> Records.read(w.get(0), w.get(1), rows));
+        table.put("consume", (w, rows) -> Records.consume(w.get(0), w.get(1), w.get(2), new File(w.get(3)), rows));
+        table.put("read", (w, rows) -> Records.read(w.get(0), w.get(1), w.get(2), rows));
         table.put("produce", (w, rows) -> Writer.produce(w, rows));
         return table;
     }

@@ -19,7 +19,10 @@ import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.header.Header;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 
-/** Reads whole topics with Kafka's own consumer, from the beginning to the end offsets found at the start. */
+/**
+ * Reads whole topics with Kafka's own consumer, from the beginning to the end offsets found at the start. Isolation is
+ * read_committed or read_uncommitted.
+ */
 final class Records {
     /** Bytes of a row in the file of consume; ledger.RowSize is its twin. */
     private static final int ROW_SIZE = 52;
@@ -35,18 +38,18 @@ final class Records {
 
     /** A row for each partition: number and end offset. */
     static void ends(String bootstrap, String topic, Helper.Rows rows) throws Exception {
-        try (KafkaConsumer<byte[], byte[]> consumer = consumer(bootstrap)) {
+        try (KafkaConsumer<byte[], byte[]> consumer = consumer(bootstrap, "read_uncommitted")) {
             consumer.endOffsets(partitions(consumer, topic)).forEach((p, end) -> rows.add(p.partition(), end));
         }
     }
 
     /** Writes a fixed-size row for each record; the answer is the number of rows. */
-    static void consume(String bootstrap, String topic, File file, Helper.Rows rows) throws Exception {
+    static void consume(String bootstrap, String isolation, String topic, File file, Helper.Rows rows) throws Exception {
         long[] count = new long[1];
         try (OutputStream out = new BufferedOutputStream(new FileOutputStream(file), 1 << 20)) {
             ByteBuffer row = ByteBuffer.allocate(ROW_SIZE);
             CRC32C crc = new CRC32C();
-            all(bootstrap, topic, record -> {
+            all(bootstrap, isolation, topic, record -> {
                 fill(row.clear(), record, crc);
                 out.write(row.array());
                 count[0]++;
@@ -56,8 +59,8 @@ final class Records {
     }
 
     /** Answers each record in full: partition, offset, timestamp, its type, key, value, then name and value of each header; hexadecimal, "-" for null. */
-    static void read(String bootstrap, String topic, Helper.Rows rows) throws Exception {
-        all(bootstrap, topic, record -> {
+    static void read(String bootstrap, String isolation, String topic, Helper.Rows rows) throws Exception {
+        all(bootstrap, isolation, topic, record -> {
             List<Object> words = new ArrayList<>(List.of(record.partition(), record.offset(), record.timestamp(),
                 record.timestampType(), hex(record.key()), hex(record.value())));
             for (Header header : record.headers()) {
@@ -68,8 +71,8 @@ final class Records {
         });
     }
 
-    private static void all(String bootstrap, String topic, Each each) throws Exception {
-        try (KafkaConsumer<byte[], byte[]> consumer = consumer(bootstrap)) {
+    private static void all(String bootstrap, String isolation, String topic, Each each) throws Exception {
+        try (KafkaConsumer<byte[], byte[]> consumer = consumer(bootstrap, isolation)) {
             List<TopicPartition> partitions = partitions(consumer, topic);
             consumer.assign(partitions);
             consumer.seekToBeginning(partitions);
@@ -144,9 +147,10 @@ final class Records {
         return partitions;
     }
 
-    private static KafkaConsumer<byte[], byte[]> consumer(String bootstrap) {
+    private static KafkaConsumer<byte[], byte[]> consumer(String bootstrap, String isolation) {
         Properties config = new Properties();
         config.put("bootstrap.servers", bootstrap);
+        config.put("isolation.level", isolation);
         config.put("client.id", "integration-reader");
         config.put("enable.auto.commit", "false");
         config.put("max.poll.records", "5000");

@@ -47,6 +47,10 @@ final class Topics {
         }
     }
 
+    Admin admin() {
+        return admin;
+    }
+
     /** create NAME PARTITIONS REPLICAS [KEY=VALUE...] */
     void create(List<String> words) throws Exception {
         Map<String, String> config = new HashMap<>();

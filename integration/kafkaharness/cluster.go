@@ -72,6 +72,9 @@ func (c *Cluster) start(ctx context.Context, tools Tools) error {
 		if _, err := writeLogConfig(n.dir, "log4j2.properties", "INFO", "SYSTEM_OUT"); err != nil {
 			return err
 		}
+		if err := writeLogConfig3(n.dir); err != nil {
+			return err
+		}
 		file := filepath.Join(n.dir, "server.properties")
 		if err := writeProperties(file, c.serverProperties(n)); err != nil {
 			return err

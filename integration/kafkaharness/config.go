@@ -72,6 +72,16 @@ func writeProperties(file string, properties map[string]string) error {
 	return os.WriteFile(file, b.Bytes(), 0o644)
 }
 
+// writeLogConfig3 writes a configuration for brokers before 4.0, which log with log4j 1, to standard output.
+func writeLogConfig3(dir string) error {
+	return writeProperties(filepath.Join(dir, "log4j.properties"), map[string]string{
+		"log4j.rootLogger":                            "INFO, OUT",
+		"log4j.appender.OUT":                          "org.apache.log4j.ConsoleAppender",
+		"log4j.appender.OUT.layout":                   "org.apache.log4j.PatternLayout",
+		"log4j.appender.OUT.layout.ConversionPattern": "[%d] %p %m (%c)%n",
+	})
+}
+
 // writeLogConfig writes a log4j configuration that logs to standard output or standard error.
 func writeLogConfig(dir, name, level, target string) (string, error) {
 	file := filepath.Join(dir, name)

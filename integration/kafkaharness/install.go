@@ -22,11 +22,12 @@ const KafkaVersion = "4.3.1"
 
 // Tools are the paths everything is started from.
 type Tools struct {
-	Java       string // the java command
-	Jars       string // directory of Kafka's jars
-	BrokerJars string // the same, or that of the brokers' version
-	Classes    string // directory of the compiled helper
-	Archive    string // the brokers' classes as the JVM loads them fastest; empty while it is made
+	Java          string // the java command
+	Jars          string // directory of Kafka's jars
+	BrokerVersion string // of Kafka
+	BrokerJars    string // Jars, or those of the brokers' version
+	Classes       string // directory of the compiled helper
+	Archive       string // the brokers' classes as the JVM loads them fastest; empty while it is made
 }
 
 // MissingError says which command a test needs and the machine lacks.
@@ -39,14 +40,23 @@ func (e *MissingError) Error() string {
 	return fmt.Sprintf("no %s command, needed to %s", e.Command, e.Purpose)
 }
 
-// Require returns the tools. If a command is missing it skips the test, or fails it where CI=true;
-// any other fault fails it.
+// Require returns the tools for brokers of BrokerVersion. If a command is missing it skips the test, or fails it
+// where CI=true; any other fault fails it.
 func Require(t testing.TB) Tools {
 	t.Helper()
-	tools, err := Install(t.Context())
+	return RequireVersion(t, BrokerVersion())
+}
+
+// RequireVersion is Require for brokers of any version from 3.3 on.
+func RequireVersion(t testing.TB, version string) Tools {
+	t.Helper()
+	tools, err := Install(t.Context(), version)
 	RequireFound(t, err)
 	return tools
 }
+
+// BrokerVersion is the version of the brokers of tests that choose none.
+func BrokerVersion() string { return cmp.Or(os.Getenv("QUILL_KAFKA"), KafkaVersion) }
 
 // RequireFound does nothing if err is nil. It skips the test over a MissingError, unless CI=true, and fails it over others.
 func RequireFound(t testing.TB, err error) {
@@ -61,10 +71,10 @@ func RequireFound(t testing.TB, err error) {
 	}
 }
 
-// Install makes sure that jars and helper are in the cache and says where. Only the first call on a machine
-// needs the network, and half a minute; it may be called concurrently, by several processes too.
-func Install(ctx context.Context) (Tools, error) {
-	tools := Tools{}
+// Install makes sure that helper and jars, for brokers of a version, are in the cache and says where. Only the first call
+// on a machine needs the network, and half a minute; it may be called concurrently, by several processes too.
+func Install(ctx context.Context, version string) (Tools, error) {
+	tools := Tools{BrokerVersion: version}
 	var err error
 	if tools.Java, err = exec.LookPath("java"); err != nil {
 		return tools, &MissingError{"java", "run Kafka " + KafkaVersion}
@@ -80,7 +90,7 @@ func Install(ctx context.Context) (Tools, error) {
 	if tools.Jars, err = jarsOf(KafkaVersion); err != nil {
 		return tools, err
 	}
-	if tools.BrokerJars, err = jarsOf(cmp.Or(os.Getenv("QUILL_KAFKA"), KafkaVersion)); err != nil {
+	if tools.BrokerJars, err = jarsOf(version); err != nil {
 		return tools, err
 	}
 	key, err := sourcesKey(tools.Java)
@@ -152,14 +162,24 @@ const pom = `<project xmlns="http://maven.apache.org/POM/4.0.0">
         <exclusion><groupId>org.apache.kafka</groupId><artifactId>kafka-tools-api</artifactId></exclusion>
       </exclusions>
     </dependency>
-TOOLS    <dependency><groupId>org.apache.logging.log4j</groupId><artifactId>log4j-slf4j-impl</artifactId><version>2.24.3</version></dependency>
-    <dependency><groupId>org.apache.logging.log4j</groupId><artifactId>log4j-core</artifactId><version>2.24.3</version></dependency>
-  </dependencies>
+TOOLSLOGGING  </dependencies>
 </project>
 `
 
 const pomTools = `    <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka-tools</artifactId><version>VERSION</version></dependency>
 `
+
+const pomLogging = `    <dependency><groupId>org.apache.logging.log4j</groupId><artifactId>log4j-slf4j-impl</artifactId><version>2.24.3</version></dependency>
+    <dependency><groupId>org.apache.logging.log4j</groupId><artifactId>log4j-core</artifactId><version>2.24.3</version></dependency>
+`
+
+// pomLogging3 is for brokers before 4.0.
+const pomLogging3 = `    <dependency><groupId>ch.qos.reload4j</groupId><artifactId>reload4j</artifactId><version>1.2.25</version></dependency>
+    <dependency><groupId>org.slf4j</groupId><artifactId>slf4j-reload4j</artifactId><version>1.7.36</version></dependency>
+`
+
+// before4 reports whether a version logs with log4j 1.
+func before4(version string) bool { return strings.HasPrefix(version, "3.") }
 
 // fetchJars has Maven copy Kafka and all it depends on.
 func fetchJars(ctx context.Context, version, dir string) error {
@@ -167,11 +187,15 @@ func fetchJars(ctx context.Context, version, dir string) error {
 	if err != nil {
 		return &MissingError{"mvn", "fetch Kafka " + version + " once"}
 	}
-	tools := ""
+	tools, logging := "", pomLogging
 	if version == KafkaVersion {
 		tools = pomTools
 	}
-	content := strings.ReplaceAll(strings.Replace(pom, "TOOLS", tools, 1), "VERSION", version)
+	if before4(version) {
+		logging = pomLogging3
+	}
+	content := strings.NewReplacer("TOOLS", tools, "LOGGING", logging).Replace(pom)
+	content = strings.ReplaceAll(content, "VERSION", version)
 	pomFile := filepath.Join(dir, "pom.xml")
 	if err := os.WriteFile(pomFile, []byte(content), 0o644); err != nil {
 		return err

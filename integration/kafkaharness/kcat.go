@@ -46,11 +46,16 @@ const kcatFormat = `%p\t%o\t%T\t%K\t%S\t%k\t%s\n`
 // Rows reads a whole topic, up to its present end. Values and keys may hold any bytes; headers are not read.
 // The process ends with the sequence or with ctx.
 func (k Kcat) Rows(ctx context.Context, bootstrap []string, topic string) iter.Seq2[ledger.Row, error] {
+	return k.IsolatedRows(ctx, bootstrap, topic, ReadUncommitted)
+}
+
+// IsolatedRows is Rows of what a reader of that isolation sees.
+func (k Kcat) IsolatedRows(ctx context.Context, bootstrap []string, topic string, isolation Isolation) iter.Seq2[ledger.Row, error] {
 	return func(yield func(ledger.Row, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		cmd := exec.CommandContext(ctx, k.path, "-b", strings.Join(bootstrap, ","), "-t", topic,
-			"-C", "-e", "-q", "-o", "beginning", "-X", "check.crcs=true", "-f", kcatFormat)
+			"-C", "-e", "-q", "-o", "beginning", "-X", "check.crcs=true", "-X", "isolation.level="+string(isolation), "-f", kcatFormat)
 		var said bytes.Buffer
 		cmd.Stderr = &said
 		out, err := cmd.StdoutPipe()

@@ -64,7 +64,8 @@ func (n *Node) Start() error {
 		flags = append(flags, "-XX:SharedArchiveFile="+n.tools.Archive)
 	}
 	cmd := exec.Command(n.tools.Java, append(flags,
-		"-Dlog4j2.configurationFile="+filepath.Join(n.dir, "log4j2.properties"), "-Dkafka.logs.dir="+n.dir,
+		"-Dlog4j2.configurationFile="+filepath.Join(n.dir, "log4j2.properties"),
+		"-Dlog4j.configuration=file:"+filepath.Join(n.dir, "log4j.properties"), "-Dkafka.logs.dir="+n.dir,
 		"-cp", classPath(n.tools.BrokerJars), "kafka.Kafka", filepath.Join(n.dir, "server.properties"))...)
 	cmd.Stdout, cmd.Stderr = logFile, logFile
 	n.process, err = startProcess(cmd)

@@ -15,11 +15,24 @@ import (
 	"github.com/quill-kafka/quill/integration/ledger"
 )
 
+// Isolation says what a reader sees of transactions: Kafka's isolation.level.
+type Isolation string
+
+const (
+	ReadUncommitted Isolation = "read_uncommitted" // all there is
+	ReadCommitted   Isolation = "read_committed"   // nothing of transactions that are open or were aborted
+)
+
 // Rows has Kafka's own consumer read a whole topic. The consumer writes everything to a file first; the sequence then
 // reads that file, can be read once, and removes it at its end.
 func (c *Cluster) Rows(ctx context.Context, topic string) (iter.Seq2[ledger.Row, error], error) {
-	file := filepath.Join(c.dir, "rows-"+topic)
-	rows, err := c.helper.Call(ctx, "consume", c.bootstrapList(), topic, file)
+	return c.IsolatedRows(ctx, topic, ReadUncommitted)
+}
+
+// IsolatedRows is Rows of what a reader of that isolation sees.
+func (c *Cluster) IsolatedRows(ctx context.Context, topic string, isolation Isolation) (iter.Seq2[ledger.Row, error], error) {
+	file := filepath.Join(c.dir, fmt.Sprintf("rows-%s-%s", topic, isolation))
+	rows, err := c.helper.Call(ctx, "consume", c.bootstrapList(), string(isolation), topic, file)
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +86,12 @@ type Record struct {
 
 // Records has Kafka's own consumer read a whole topic in full: for small topics.
 func (c *Cluster) Records(ctx context.Context, topic string) ([]Record, error) {
-	rows, err := c.helper.Call(ctx, "read", c.bootstrapList(), topic)
+	return c.IsolatedRecords(ctx, topic, ReadUncommitted)
+}
+
+// IsolatedRecords is Records of what a reader of that isolation sees.
+func (c *Cluster) IsolatedRecords(ctx context.Context, topic string, isolation Isolation) ([]Record, error) {
+	rows, err := c.helper.Call(ctx, "read", c.bootstrapList(), string(isolation), topic)
 	if err != nil {
 		return nil, err
 	}
