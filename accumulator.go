@@ -59,6 +59,8 @@ type accumulator struct {
 	// +checklocks:mu
 	flushMark int64
 	// +checklocks:mu
+	reasons [refusals]*Error // of these, refused is the gravest
+	// +checklocks:mu
 	free []*batch
 }
 
@@ -334,7 +336,7 @@ func (a *accumulator) placeLocked(q *partitionQueue, in *appendInput, timestamp 
 			}
 			p.need = 0
 			if !a.openLocked(q, share, chunk, timestamp) {
-				p.err = errClosedSend
+				p.err = a.refusedOr(errClosedSend)
 				return p
 			}
 			chunk, p.used = nil, true

@@ -110,7 +110,7 @@ func (s *sender) applyHints(now time.Time) {
 // askProducerID sends an InitProducerId request when the producer needs an id.
 func (s *sender) askProducerID(now time.Time) time.Time {
 	i := &s.idem
-	if !i.on || i.state == idReady || i.state == idAsked || s.snapshot.Empty() || s.aborting != nil {
+	if !i.on || i.transactional || i.state == idReady || i.state == idAsked || s.snapshot.Empty() || s.aborting != nil {
 		return time.Time{}
 	}
 	if i.retryAt.After(now) {
@@ -169,9 +169,12 @@ func (s *sender) finishProducerID(r *network.Request, now time.Time) {
 // throttle leaves the node alone for as long as its answer asks (KIP-219). In older versions it has
 // itself waited so long before it answered.
 func (s *sender) throttle(r *network.Request, d time.Duration, now time.Time) {
-	since := int16(6) // Produce, Metadata
-	if r.Exchange.APIKey() == protocol.InitProducerID {
-		since = 1
+	since := int16(1) // requests about transactions
+	switch r.Exchange.APIKey() {
+	case protocol.Produce, protocol.Metadata:
+		since = 6
+	case protocol.FindCoordinator:
+		since = 2
 	}
 	if r.Version >= since {
 		s.client.Throttle(r.Node, d, now)
@@ -184,5 +187,8 @@ func (s *sender) fatal(err *Error) {
 		s.logger.Error("producer cannot go on", "err", err)
 		s.aborting = err
 		s.onFatal(err)
+		if s.txn != nil {
+			s.txn.ruined(err)
+		}
 	}
 }

@@ -194,7 +194,7 @@ func (b *batch) seal(s *sealer) error {
 		return nil
 	}
 	h := protocol.BatchHeader{
-		Length: int32(b.size() - 12), PartitionLeaderEpoch: -1, Magic: 2, Attributes: int16(b.codec),
+		Length: int32(b.size() - 12), PartitionLeaderEpoch: -1, Magic: 2, Attributes: int16(b.codec) | s.attributes,
 		LastOffsetDelta: b.records - 1, BaseTimestamp: b.baseTime, MaxTimestamp: b.maxTime,
 		ProducerID: b.producerID, ProducerEpoch: b.producerEpoch, BaseSequence: b.baseSequence, Count: b.records,
 	}

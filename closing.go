@@ -74,7 +74,7 @@ func (e *engine) close(ctx context.Context) (err error) {
 func (e *engine) beginClose(giveUp bool) (over bool) {
 	e.closeOnce.Do(func() {
 		e.closed.Store(true)
-		e.acc.refused.CompareAndSwap(nil, errClosedSend)
+		e.acc.refuse(refusedByClose, errClosedSend)
 		e.acc.pool.close()
 		close(e.gone)
 		if over = giveUp; over {

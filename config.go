@@ -151,13 +151,16 @@ type Config struct {
 	// Kafka: partitioner.rack.aware.
 	PartitionerRackAware bool
 
-	// TransactionalID is an identity that survives restarts and makes transactions possible.
-	// Kafka: transactional.id. Transactions are not built yet; New refuses it.
+	// TransactionalID is an identity that survives restarts and makes transactions possible: see
+	// InitTransactions. Of producers with the same one only the latest can write. Records can be sent in
+	// transactions only.
+	// Kafka: transactional.id. If empty, none.
 	TransactionalID string
 	// TransactionTimeout is when the coordinator aborts a transaction that stays open.
 	// Kafka: transaction.timeout.ms. If zero, 1m.
 	TransactionTimeout time.Duration
-	// TransactionTwoPhaseCommit makes transactions that never time out (KIP-939).
+	// TransactionTwoPhaseCommit makes transactions that never time out (KIP-939). With a TransactionalID,
+	// New refuses it so far.
 	// Kafka: transaction.two.phase.commit.enable.
 	TransactionTwoPhaseCommit bool
 

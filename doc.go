@@ -31,6 +31,22 @@
 //   - Flush waits for what was sent before it and nothing later. Close drains, until its context
 //     ends; then it fails what is left and returns.
 //
+// # Transactions
+//
+// A producer with a TransactionalID sends in transactions: what belongs to one becomes visible together,
+// to consumers that read with read_committed, or not at all. Offsets of a consumer group can be part of
+// it, so that each input record counts once.
+//
+//	err := p.InitTransactions(ctx)                                    // once; fences older producers with the id
+//	err = p.InTransaction(ctx, func(tx *quill.Tx[string, string]) error {
+//		tx.Send(ctx, r)
+//		return tx.SendOffsets(ctx, offsets, quill.GroupMetadata{GroupID: "g"})
+//	})
+//
+// Or step by step: BeginTransaction, Send, SendOffsetsToTransaction, CommitTransaction or
+// AbortTransaction. An error that Is ErrAbortable asks for an abort, one that Is ErrFatal for another
+// producer; a call that gave up waiting is to be made again.
+//
 // # Deviations from Java, on purpose
 //
 //   - A sequence is never given to another batch while a batch may be in the log under it. Java does
@@ -51,6 +67,11 @@
 //     per processor instead of one.
 //   - A Send to a partition that does not exist fails after one fresh look at the metadata, not
 //     after max.block.ms.
+//   - The answer to a commit or an abort got lost: where each transaction does not have an epoch of its own
+//     (version 1 of the protocol), the next one begins under a new epoch, so that no late copy of the
+//     request can end it (KAFKA-17754). On clusters before 2.5, which can't do that, it is fatal.
+//   - In a transaction every failed record is Abortable, and what has not left when the producer is closed
+//     fails, since the transaction is aborted. Java still sends it.
 //   - Every failure of a Send is told through its future and callback, never by a second way.
 //   - SendSync does not wait out linger.ms.
 //

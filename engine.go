@@ -77,9 +77,9 @@ func assemble(cfg Config) (*engine, error) {
 	}
 	cfg.logUnused(s.logger)
 	s.logNotes()
-	if s.transactionalID != "" {
-		return nil, &ConfigError{Faults: []ConfigFault{{Name: "transactional.id", Value: s.transactionalID,
-			Reason: "transactions are not supported yet", Fix: "leave it unset", Unsupported: true}}}
+	if s.twoPhaseCommit && s.transactionalID != "" {
+		return nil, &ConfigError{Faults: []ConfigFault{{Name: "transaction.two.phase.commit.enable", Value: "true",
+			Reason: "two-phase commit is not supported yet", Fix: "leave it unset", Unsupported: true}}}
 	}
 	e := &engine{cfg: s, box: newInbox(), board: newBoard(), clock: newCoarseClock(), gone: make(chan struct{}), random: rand.Uint32}
 	e.largest = int(min(int64(s.maxRequestSize), s.bufferMemory)) - protocol.BatchOverhead
@@ -104,6 +104,11 @@ func assemble(cfg Config) (*engine, error) {
 		refresh: newRefresher(&e.cfg, e.board, rand.Float64), retry: backoff.New(s.retryBackoff, s.retryBackoffMax),
 		snapshot: new(metadata.Snapshot), bootstrapping: true, nodes: map[int32]*nodeOut{}, random: rand.Float64,
 		idem: idempotence{on: s.idempotent, id: -1, epoch: -1}, finished: make(chan struct{}), onFatal: e.setFatal,
+	}
+	if s.transactionalID != "" {
+		e.sender.idem.transactional = true
+		e.sender.sealer.attributes = protocol.AttrTransactional
+		e.sender.txn = newTransaction(e.sender, s.transactionalID)
 	}
 	return e, nil
 }
@@ -158,21 +163,35 @@ const resolveLimit = 30 * time.Second
 
 func (e *engine) setFatal(err *Error) {
 	e.fatal.Store(err)
-	e.acc.refused.Store(err)
+	e.acc.refuse(refusedByFatal, err)
 	e.acc.pool.close()
 	e.board.poke()
 }
 
-// refusal is why no more sends are taken, for a record of that partition (-1: of the topic). The
-// record was not sent, whatever became of the one that made the producer useless.
-func (e *engine) refusal(topic string, partition int32) *Error {
-	own := *errClosedSend
-	if err := e.fatal.Load(); err != nil {
-		own = *err
+// refuses is why no sends are taken, nil if they are. Outside of a transaction one may still look at
+// metadata.
+func (e *engine) refuses(lookOnly bool) *Error {
+	if lookOnly && !e.closed.Load() && e.fatal.Load() == nil {
+		return nil
 	}
+	return e.acc.refused.Load()
+}
+
+// refusal is err, why no sends are taken, for a record of that partition (-1: of the topic). The record
+// was not sent, whatever became of the one that made the producer useless.
+func (e *engine) refusal(err *Error, topic string, partition int32) *Error {
+	own := *err
 	own.Topic, own.Partition, own.Node = topic, partition, -1
 	own.Attempts, own.Elapsed, own.Fate = 0, 0, NotSent
 	return &own
+}
+
+// closedReason is why a view that was closed takes no records.
+func (e *engine) closedReason() *Error {
+	if err := e.fatal.Load(); err != nil {
+		return err
+	}
+	return errClosedSend
 }
 
 // blockLimit bounds how long one Send may wait: max.block.ms, which its waits for metadata and for
@@ -215,7 +234,7 @@ const (
 // before that is an error.
 func (e *engine) topicFor(ctx context.Context, r *outgoing) (*topicState, *metadata.Topic, *Error) {
 	if t := e.acc.topic(r.topic); t != nil {
-		if info := t.info.Load(); info != nil && info.Err == nil && (!r.partition.set || inRange(r.partition.id, info)) && e.acc.refused.Load() == nil {
+		if info := t.info.Load(); info != nil && info.Err == nil && (!r.partition.set || inRange(r.partition.id, info)) && e.refuses(r.lookOnly) == nil {
 			if !t.used.Load() {
 				t.used.Store(true)
 			}
@@ -227,8 +246,8 @@ func (e *engine) topicFor(ctx context.Context, r *outgoing) (*topicState, *metad
 
 // findTopic is topicFor for a topic or partition that is not known yet.
 func (e *engine) findTopic(ctx context.Context, r *outgoing) (*topicState, *metadata.Topic, *Error) {
-	if e.acc.refused.Load() != nil {
-		return nil, nil, e.refusal(r.topic, r.partitionOr(-1))
+	if err := e.refuses(r.lookOnly); err != nil {
+		return nil, nil, e.refusal(err, r.topic, r.partitionOr(-1))
 	}
 	if err := checkTopicName(r.topic); err != nil {
 		return nil, nil, err
@@ -241,7 +260,7 @@ func (e *engine) findTopic(ctx context.Context, r *outgoing) (*topicState, *meta
 		e.box.want(t)
 		return nil, nil, &Error{Op: "send", Kind: ErrWouldBlock, Topic: r.topic, Partition: -1, Node: -1, Reason: "the topic's metadata are not here yet"}
 	}
-	return e.awaitTopic(ctx, t, r.partition, e.waitLimit(r))
+	return e.awaitTopic(ctx, r, t, e.waitLimit(r))
 }
 
 // waitLimit is the limit on all waits of the record's Send.
@@ -252,8 +271,9 @@ func (e *engine) waitLimit(r *outgoing) *blockLimit {
 
 func inRange(p int32, info *metadata.Topic) bool { return p >= 0 && int(p) < len(info.Partitions) }
 
-// awaitTopic waits until the topic is known (and a partition asked for, after a fresh look).
-func (e *engine) awaitTopic(ctx context.Context, t *topicState, partition PartitionID, limit *blockLimit) (*topicState, *metadata.Topic, *Error) {
+// awaitTopic waits until the topic of r is known (and a partition asked for, after a fresh look).
+func (e *engine) awaitTopic(ctx context.Context, r *outgoing, t *topicState, limit *blockLimit) (*topicState, *metadata.Topic, *Error) {
+	partition := r.partition
 	if e.dispatch.inside() {
 		return nil, nil, &Error{Op: "send", Kind: ErrInCallback, Topic: t.name, Partition: -1, Node: -1, Reason: "the topic's metadata are not here yet"}
 	}
@@ -263,8 +283,8 @@ func (e *engine) awaitTopic(ctx context.Context, t *topicState, partition Partit
 	for {
 		now := e.board.look()
 		fresh := t.looks.Load() > seen
-		if e.acc.refused.Load() != nil {
-			return nil, nil, e.refusal(t.name, partition.or(-1))
+		if err := e.refuses(r.lookOnly); err != nil {
+			return nil, nil, e.refusal(err, t.name, partition.or(-1))
 		}
 		known, ok := now.snapshot.Topic(t.name)
 		info := t.info.Load()
@@ -287,7 +307,7 @@ func (e *engine) awaitTopic(ctx context.Context, t *topicState, partition Partit
 		select {
 		case <-now.changed:
 		case <-e.gone:
-			return nil, nil, e.refusal(t.name, partition.or(-1))
+			return nil, nil, e.refusal(e.acc.refusedOr(errClosedSend), t.name, partition.or(-1))
 		case <-ctx.Done():
 			return nil, nil, &Error{Op: "send", Kind: context.Cause(ctx), Topic: t.name, Partition: -1, Node: -1,
 				Elapsed: limit.waited(), Reason: "waiting for the topic's metadata", Cause: lastCause(known, e.board.look().lastErr)}
@@ -338,6 +358,7 @@ type outgoing struct {
 	topic     string
 	partition PartitionID
 	mayWait   bool
+	lookOnly  bool // no record: somebody wants the topic's metadata
 	limit     blockLimit
 	chosen    int32 // its partition as far as it is known, -1
 	at        position
@@ -393,7 +414,7 @@ func (e *engine) sendError(err error, topic string, partition int32) *Error {
 	}
 	if err, ok := errors.AsType[*Error](err); ok {
 		if fatal := e.fatal.Load(); fatal != nil && (err == fatal || err.Kind == ErrClosed) {
-			return e.refusal(topic, partition)
+			return e.refusal(fatal, topic, partition)
 		}
 		own := *err
 		own.Topic, own.Partition, own.Node = topic, partition, -1

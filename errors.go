@@ -50,6 +50,12 @@ var (
 	ErrSerialization error = &sentinel{text: "serializer failed"}
 	// ErrPartitioner: the partitioner failed or panicked.
 	ErrPartitioner error = &sentinel{text: "partitioner failed"}
+	// ErrInvalidTxnState: the call needs another state of the transaction than it is in, as the error tells.
+	ErrInvalidTxnState error = &sentinel{text: "wrong state of the transaction"}
+	// ErrProducerFenced: another producer took over the transactional id. It is fatal.
+	ErrProducerFenced error = &sentinel{text: "producer was fenced"}
+	// ErrTransactionAborted: the transaction was aborted, or failed, before the record left.
+	ErrTransactionAborted error = &sentinel{text: "transaction was aborted"}
 	// ErrUnsupportedVersion: the cluster does not speak a protocol version that is needed.
 	ErrUnsupportedVersion error = &sentinel{text: "cluster is too old or too new for this"}
 	// ErrConfig: the Config is wrong; the error is a *ConfigError.
@@ -129,6 +135,8 @@ type Error struct {
 	Detail string
 	// Cause is the last error that led here, if any. errors.Is and As look into it.
 	Cause error
+
+	open bool // of a call that gave up waiting: what it waited for goes on
 }
 
 // Outcome says whether the record may have been written. It is meaningful for failed sends.
@@ -204,6 +212,8 @@ var kindClasses = []struct{ kind, class error }{
 	{ErrWouldBlock, ErrRetriable},
 	{ErrClosed, ErrFatal},
 	{ErrUnsupportedVersion, ErrFatal},
+	{ErrProducerFenced, ErrFatal},
+	{ErrTransactionAborted, ErrAbortable},
 }
 
 // codeKinds are the codes that mean the same as a sentinel.
@@ -214,6 +224,7 @@ var codeKinds = map[protocol.ErrorCode]error{
 	protocol.InvalidTopicException: ErrInvalidTopic,
 	protocol.InvalidRecord:         ErrInvalidRecord,
 	protocol.UnsupportedVersion:    ErrUnsupportedVersion,
+	protocol.ProducerFenced:        ErrProducerFenced,
 }
 
 // Is answers errors.Is for the sentinels, the classes and protocol.ErrorCode.

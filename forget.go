@@ -18,7 +18,7 @@ var errForgotten = &Error{Op: "append", Reason: "the topic was forgotten"}
 
 // forgetIdle drops the states of topics that are not asked for any more.
 func (s *sender) forgetIdle() {
-	if len(s.refresh.idle) == 0 {
+	if len(s.refresh.idle) == 0 || s.txn != nil && !s.txn.mayForget() {
 		return
 	}
 	var gone []*topicState
@@ -30,7 +30,7 @@ func (s *sender) forgetIdle() {
 		gone = append(gone, t)
 		for _, q := range t.all() {
 			if seq := &q.out.seq; seq.id == s.idem.id && seq.epoch == s.idem.epoch {
-				s.idem.forgot = s.idem.on
+				s.idem.forgot = s.idem.on && !s.idem.transactional
 			}
 		}
 	}

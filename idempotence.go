@@ -32,7 +32,10 @@ import (
 //     at 32767 a new producer id is fetched. Other partitions keep their epoch until they have
 //     nothing in flight, and then move over with their next batch (KAFKA-12152).
 type idempotence struct {
-	on       bool
+	on bool
+	// transactional: id and epoch come from the transaction coordinator; see transaction.
+	transactional bool
+
 	state    idState
 	id       int64
 	epoch    int16
@@ -106,8 +109,12 @@ func (i *idempotence) number(p *sequences, b *batch) bool {
 	if p.id < 0 && i.forgot && !i.bump() {
 		return false
 	}
-	if len(p.inFlight) == 0 && (p.gap || p.unsure) && p.id == i.id && p.epoch == i.epoch && !i.bump() {
-		return false
+	if len(p.inFlight) == 0 && (p.gap || p.unsure) && p.id == i.id && p.epoch == i.epoch {
+		if i.transactional { // the log forgot us, with all we wrote (KIP-360): it takes 0 again
+			p.epoch = -1
+		} else if !i.bump() {
+			return false
+		}
 	}
 	if p.id != i.id || p.epoch != i.epoch {
 		invariant.Check(len(p.inFlight) == 0, "epoch of a partition changed with batches in flight")
@@ -246,7 +253,9 @@ func (p *sequences) settle(b *batch, v verdict, offset int64) {
 	case v.gap && !v.newEpoch && len(later) == 0 && p.next == protocol.IncrementSequence(b.lastSequence(), 1) && !p.gap:
 		p.next = b.baseSequence // nothing came after it: its numbers are free again
 	case v.gap:
-		p.gap = true
+		if p.gap = true; v.unknown {
+			p.startOver()
+		}
 		p.inFlight = append(p.inFlight[:at], p.afterGap(later)...)
 		return
 	case v.unsure:
@@ -290,6 +299,18 @@ func (p *sequences) replace(b *batch, parts []*batch) {
 		}
 		return
 	}
+}
+
+// mend makes the numbers go on where the broker has them, if nothing is in flight and all that is
+// missing was refused. It is for transactional producers, whose epoch may not change.
+func (p *sequences) mend() bool {
+	if p.gap && !p.unsure {
+		p.gap, p.next = false, 0
+		if p.lastAcked >= 0 {
+			p.next = protocol.IncrementSequence(p.lastAcked, 1)
+		}
+	}
+	return !p.unsure
 }
 
 // unnumber takes the sequence of a batch that comes after a gap and is back, refused. It will get a

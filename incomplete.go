@@ -38,11 +38,12 @@ const (
 	maxKeptMeta    = 64 << 10
 )
 
-// enlist adds a new batch to the list of those that have no outcome. It is false after end.
+// enlist adds a new batch to the list of those that have no outcome. It is false after end, and while
+// appends are refused.
 func (a *accumulator) enlist(b *batch) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.ended {
+	if a.ended || a.refused.Load() != nil {
 		return false
 	}
 	b.flushMark = a.flushMark
@@ -150,6 +151,24 @@ func (a *accumulator) beginFlush() []*result {
 		}
 	}
 	return results
+}
+
+// markFlush makes every batch that is now incomplete ready, without waiting for any.
+func (a *accumulator) markFlush() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.flushMark++
+}
+
+// unfinished lists the incomplete batches by age. The list is the caller's.
+func (a *accumulator) unfinished() []*batch {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	list := make([]*batch, 0, a.incomplete)
+	for b := a.first; b != nil; b = b.next {
+		list = append(list, b)
+	}
+	return list
 }
 
 // oldest is the incomplete batch that was opened first, or nil.

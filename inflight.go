@@ -159,7 +159,7 @@ func (s *sender) take(q *partitionQueue, n *nodeOut, size int, now time.Time) (b
 		b = q.unparkLocked()
 		q.out.seq.leaves(b, info.ID, now)
 	}
-	if !s.idem.mayDrain(&q.out.seq, b) {
+	if s.txn != nil && !s.txn.mayDrain(q, b) || !s.idem.mayDrain(&q.out.seq, b) {
 		return nil, true
 	}
 	if size > 0 && size+b.size() > s.cfg.maxRequestSize {
@@ -196,6 +196,10 @@ func (s *sender) send(n *nodeOut, r *produceRequest, now time.Time) {
 		b.attempts++
 		b.onWire = true
 	}
+	s.onWire += len(r.batches)
+	if s.txn != nil {
+		s.txn.sends(r)
+	}
 	r.Exchange, r.NoAnswer = r, r.acks == 0
 	s.sealer.crew.offer(r, s.client.InFlight(n.id) == 0)
 	s.client.Send(n.id, &r.Request, now)
@@ -224,11 +228,12 @@ func (s *sender) finishProduce(r *produceRequest, now time.Time) {
 func (s *sender) finishBatch(r *produceRequest, b *batch, now time.Time) {
 	q := b.queue
 	b.onWire = false
+	s.onWire--
 	q.out.muted = false
 	s.touched = append(s.touched, q)
 
 	answer := (*message.PartitionProduceResponse)(nil)
-	f := facts{idempotent: s.idem.on, decided: b.decided, records: b.records, head: q.out.seq.isHead(b), passed: q.out.seq.passed(b),
+	f := facts{idempotent: s.idem.on, transactional: s.txn != nil, decided: b.decided, records: b.records, head: q.out.seq.isHead(b), passed: q.out.seq.passed(b),
 		wasMaybe: b.maybeWritten, followed: q.out.seq.followed(b), shadowed: b.shadowed}
 	f.mayRetry = b.attempts <= s.cfg.retries && now.Before(b.createdAt.Add(s.acc.deliveryTimeout)) && s.aborting == nil
 	switch {
@@ -249,10 +254,11 @@ func (s *sender) finishBatch(r *produceRequest, b *batch, now time.Time) {
 			break
 		}
 		f.code, f.logStartOff = answer.ErrorCode, answer.LogStartOffset
+		f.truncated = answer.LogStartOffset >= q.out.seq.end
 		if f.code != protocol.None {
 			b.lastError = f.code
 			b.refused = true
-			f.blamed = blamesSome(answer.RecordErrors, b.records)
+			f.blamed = s.txn == nil && blamesSome(answer.RecordErrors, b.records)
 		}
 	}
 	b.lost = b.lost || r.Err != nil && r.MaybeSent
@@ -337,6 +343,9 @@ func (s *sender) apply(b *batch, f facts, v verdict, answer *message.PartitionPr
 // reenqueue puts a batch back to its place in the queue, to be sent again after a back-off.
 func (s *sender) reenqueue(b *batch, now time.Time) {
 	b.retryAt = now.Add(s.retry.Next(b.attempts-1, s.random))
+	if b.lastError == protocol.ConcurrentTransactions { // the markers of the transaction before are being written
+		b.retryAt = now.Add(min(concurrentPause, s.cfg.retryBackoff))
+	}
 	s.logger.Debug("batch to be sent again", "topic", b.queue.topic.name, "partition", b.queue.index, "node", b.nodeAtSend,
 		"attempt", b.attempts, "base_sequence", b.baseSequence, "err", b.lastError)
 	q := b.queue
@@ -350,6 +359,9 @@ func (s *sender) reenqueue(b *batch, now time.Time) {
 func (s *sender) conclude(b *batch, out fate) {
 	b.decided = true
 	b.res.fate = out
+	if s.txn != nil {
+		s.txn.told(b, out.err)
+	}
 	onWire, line := b.onWire, &b.queue.out.line
 	if !b.inLine { // it never left: everything before it has been told
 		s.tell(b)
@@ -463,6 +475,9 @@ func (s *sender) describe(b *batch, base *Error, now time.Time) *Error {
 		e.Fate = Rejected
 	default:
 		e.Fate = NotSent
+	}
+	if s.txn != nil && e.class() != ErrFatal {
+		e.Class = ErrAbortable // not retriable, whatever the reason: the record is part of the transaction (KAFKA-19176)
 	}
 	return &e
 }

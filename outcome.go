@@ -25,10 +25,14 @@ func (a action) String() string { return actionNames[a] }
 
 // facts are all that decide looks at.
 type facts struct {
-	code        protocol.ErrorCode // the broker's verdict; None with lost set: there was none
-	lost        bool               // no answer: disconnected, timed out, or not in the answer
-	unsent      bool               // lost, and no byte had left
-	idempotent  bool
+	code       protocol.ErrorCode // the broker's verdict; None with lost set: there was none
+	lost       bool               // no answer: disconnected, timed out, or not in the answer
+	unsent     bool               // lost, and no byte had left
+	idempotent bool
+	// transactional: the coordinator gives out epochs, we can't. truncated: all that was acknowledged under
+	// the batch's epoch has been deleted from the log since.
+	transactional, truncated bool
+
 	mayRetry    bool // retries and delivery time are left
 	decided     bool // its records' fate was told before
 	records     int32
@@ -55,6 +59,7 @@ type verdict struct {
 	resequence bool
 	// newEpoch: the broker's idea of the sequences is not ours: only a new epoch cures that.
 	newEpoch bool
+	unknown  bool // newEpoch of a transactional producer: the broker does not know it any more, and takes 0 again
 	park     bool // actRetry: not before later batches were asked for, whose answers may tell about this one
 	written  bool // the records are in the log
 	// unsure: the batch is given up while it may be in the log. Whether its sequences are used up is
@@ -129,9 +134,9 @@ func decideSequence(f facts, v verdict) verdict {
 	v.refresh = false
 	forgotten := f.wasMaybe && (f.followed || f.shadowed) && f.code == protocol.OutOfOrderSequenceNumber
 	missing := f.head && !f.doubt && !forgotten
-	v.newEpoch = missing
+	v.newEpoch, v.unknown = missing, missing && f.transactional && f.code == protocol.UnknownProducerID
 	switch {
-	case f.decided || !f.mayRetry || f.head && forgotten && !f.followed && !f.doubt:
+	case f.decided || !f.mayRetry || f.head && forgotten && !f.followed && !f.doubt, missing && f.transactional && (f.code != protocol.UnknownProducerID || f.logStartOff >= 0 && !f.truncated):
 		v.act = actFail
 		if f.decided {
 			v.act = actForget

@@ -134,6 +134,30 @@ func TestDecideKeepsSequencesHonest(t *testing.T) {
 	})
 }
 
+// In a transaction only the coordinator gives out epochs: where another producer would begin a new one,
+// the batch fails and with it the transaction. One that the broker forgot with all it had begins at 0
+// under the same epoch (brokers before 2.5).
+func TestDecideInATransaction(t *testing.T) {
+	everyFact(func(f facts) {
+		if !f.idempotent {
+			return
+		}
+		other := decide(f)
+		for _, truncated := range []bool{false, true} {
+			f.transactional, f.truncated = true, truncated
+			v := decide(f)
+			v.unknown = false // which is for later
+			forgotten := f.code == protocol.UnknownProducerID && truncated && f.logStartOff >= 0
+			if !other.resequence || forgotten {
+				require.Equal(t, other, v, "%v %+v", f.code, f)
+				continue
+			}
+			require.Equal(t, actFail, v.act, "%v %+v", f.code, f)
+			require.True(t, v.gap && !v.maybe && !v.unsure && !v.resequence && !v.fatal, "%v %+v", f.code, f)
+		}
+	})
+}
+
 func TestActionsHaveNames(t *testing.T) {
 	var names []string
 	for a := range action(len(actionNames)) {

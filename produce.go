@@ -22,6 +22,9 @@ type produceRequest struct {
 	sealer  *sealer
 	noIDs   bool // some topic has no id: versions before 13 only
 
+	transactionalID *string // nil: none
+	version2        bool    // of the transaction protocol
+
 	batches []*batch       // grouped by topic, in the order of topics
 	topics  []produceTopic // one entry per topic
 	size    int
@@ -39,7 +42,8 @@ type produceTopic struct {
 	n     int // batches of it
 }
 
-// maxProduceVersion is the highest version for topics known by name only.
+// maxProduceVersionByName is the highest version for topics known by name only. It is the lowest one of
+// version 2 of the transaction protocol, too: it adds partitions to the transaction (KIP-890).
 const maxProduceVersionByName = 12
 
 // minProduceVersionZstd is the lowest version that may carry zstd: older nodes don't know it (KIP-110).
@@ -50,13 +54,21 @@ var _ network.Exchange = (*produceRequest)(nil)
 // APIKey implements network.Exchange.
 func (r *produceRequest) APIKey() protocol.APIKey { return protocol.Produce }
 
-// Versions implements network.Exchange. Version 12 is left out: it means transactions version 2.
+// Versions implements network.Exchange. Without transactions, version 12 is left out: it means version 2
+// of their protocol. So does 13, but only for transactional batches.
 func (r *produceRequest) Versions() (lowest, highest int16) {
 	lowest = message.ProduceMinVersion
 	if r.sealer.codec == compress.Zstd {
 		lowest = minProduceVersionZstd
 	}
-	if r.noIDs {
+	switch {
+	case r.transactionalID != nil && !r.version2:
+		return lowest, maxProduceVersionByName - 1
+	case r.transactionalID != nil && r.noIDs:
+		return maxProduceVersionByName, maxProduceVersionByName
+	case r.transactionalID != nil:
+		return maxProduceVersionByName, message.ProduceMaxVersion
+	case r.noIDs:
 		return lowest, maxProduceVersionByName - 1
 	}
 	return lowest, message.ProduceMaxVersion
@@ -98,9 +110,9 @@ func (r *produceRequest) Encode(f *network.Frame, version int16) error {
 	flexible := version >= 9
 	dst := f.Buf
 	if flexible {
-		dst = protocol.AppendCompactNullableString(dst, nil) // transactional id
+		dst = protocol.AppendCompactNullableString(dst, r.transactionalID)
 	} else {
-		dst = protocol.AppendNullableString(dst, nil)
+		dst = protocol.AppendNullableString(dst, r.transactionalID)
 	}
 	dst = protocol.AppendInt16(dst, r.acks)
 	dst = protocol.AppendInt32(dst, int32(r.timeout.Milliseconds()))

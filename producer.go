@@ -184,9 +184,9 @@ func (p *Producer[K, V]) Flush(ctx context.Context) error {
 // known yet it waits for its metadata as Send does, and fails in the same ways.
 func (p *Producer[K, V]) PartitionsFor(ctx context.Context, topic string) ([]metadata.Partition, error) {
 	if p.closed.Load() {
-		return nil, p.e.refusal(topic, -1)
+		return nil, p.e.refusal(p.e.closedReason(), topic, -1)
 	}
-	out := outgoing{topic: topic, mayWait: true}
+	out := outgoing{topic: topic, mayWait: true, lookOnly: true}
 	_, info, err := p.e.topicFor(ctx, &out)
 	if err != nil {
 		return nil, err
@@ -233,9 +233,12 @@ func (p *Producer[K, V]) send(ctx context.Context, r *Record[K, V], out *outgoin
 	out.chosen = out.partitionOr(-1)
 	var err *Error
 	if p.closed.Load() {
-		err = p.e.refusal(out.topic, out.chosen)
+		err = p.e.refusal(p.e.closedReason(), out.topic, out.chosen)
 	} else {
 		err = p.sendRecord(ctx, r, out)
+	}
+	if err != nil && p.e.cfg.transactionalID != "" {
+		err = p.e.sendFailed(err)
 	}
 	if err != nil && p.chain != nil {
 		p.chain.onSendError(out.topic, out.chosen, out.headers, err)

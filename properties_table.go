@@ -67,10 +67,10 @@ func init() {
 }
 
 const (
-	needsTelemetry    = "client telemetry is not built yet"
-	needsMetrics      = "metrics are not built yet"
-	needsTransactions = "transactions"
-	givenToNew        = "names a Java class; the Go value is an argument of New"
+	needsTelemetry      = "client telemetry is not built yet"
+	needsMetrics        = "metrics are not built yet"
+	needsTwoPhaseCommit = "two-phase commit"
+	givenToNew          = "names a Java class; the Go value is an argument of New"
 )
 
 var connectionProperties = []property{
@@ -236,13 +236,13 @@ var transactionProperties = []property{
 	{name: "enable.idempotence", field: "Idempotence", importance: importanceLow,
 		value: toggleValue{func(c *Config) *Toggle { return &c.Idempotence }},
 		help:  "Write each record once and in order although batches are retried. If given as true, acks and retries must allow it."},
-	{name: "transaction.timeout.ms", field: "TransactionTimeout", importance: importanceLow, status: statusNotYet, note: needsTransactions,
+	{name: "transaction.timeout.ms", field: "TransactionTimeout", importance: importanceLow,
 		value: millisValue{at: func(c *Config) *time.Duration { return &c.TransactionTimeout }, typ: "INT", def: time.Minute, min: noMin, must: true},
 		help:  "When the coordinator aborts a transaction that stays open. At least 1, as brokers demand. Without a transactional id it means nothing."},
-	{name: "transaction.two.phase.commit.enable", field: "TransactionTwoPhaseCommit", importance: importanceLow, status: statusNotYet, note: needsTransactions,
+	{name: "transaction.two.phase.commit.enable", field: "TransactionTwoPhaseCommit", importance: importanceLow, status: statusNotYet, note: needsTwoPhaseCommit,
 		value: flagValue{func(c *Config) *bool { return &c.TransactionTwoPhaseCommit }},
-		help:  "Transactions never time out (KIP-939). Not together with transaction.timeout.ms."},
-	{name: "transactional.id", field: "TransactionalID", importance: importanceLow, status: statusNotYet, note: needsTransactions,
+		help:  "Transactions never time out (KIP-939). Not together with transaction.timeout.ms. With a transactional.id, New refuses it so far."},
+	{name: "transactional.id", field: "TransactionalID", importance: importanceLow,
 		value: textValue{at: func(c *Config) *string { return &c.TransactionalID }, typ: "STRING", def: "null", valid: "non-empty string", nonEmpty: true},
-		help:  "Identity that survives restarts; makes transactions possible. New refuses it so far."},
+		help:  "Identity that survives restarts; makes transactions possible. Of producers with the same one, only the latest can write."},
 }

@@ -175,6 +175,7 @@ func (r *rig) drain(node int32) []*batch {
 		b.attempts++
 		b.onWire = true
 	}
+	r.s.onWire += len(req.batches)
 	req.Exchange, req.Node, req.Version = req, node, message.ProduceMaxVersion
 	r.sent[node] = append(r.sent[node], req)
 	return slices.Clone(req.batches)

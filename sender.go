@@ -8,6 +8,7 @@ import (
 	"github.com/quill-kafka/quill/internal/backoff"
 	"github.com/quill-kafka/quill/metadata"
 	"github.com/quill-kafka/quill/network"
+	"github.com/quill-kafka/quill/protocol"
 )
 
 // sender is the one goroutine that decides: which batches leave, in which request, to which node,
@@ -41,6 +42,8 @@ type sender struct {
 
 	snapshot      *metadata.Snapshot
 	idem          idempotence
+	txn           *transaction // nil: the producer is not transactional
+	onWire        int          // batches in requests that have not come back
 	nodes         map[int32]*nodeOut
 	active        []*nodeOut // those with something in their rings
 	timers        timerHeap
@@ -68,6 +71,8 @@ type connections interface {
 	Ready(id int32, now time.Time) bool
 	Connected(id int32) bool
 	InFlight(id int32) int
+	Versions(id int32, key protocol.APIKey) (lowest, highest int16, ok bool)
+	Features(id int32, name string) (level int16, ok bool)
 	CanRetryAt(id int32, now time.Time) time.Time
 	LeastLoaded(now time.Time) (id int32, ok bool, retryAt time.Time)
 	LastError(id int32) error
@@ -90,6 +95,8 @@ type partitionOut struct {
 	timerNumber int64    // the batch and time of its latest timer
 	timerAt     time.Time
 	seq         sequences
+	joined      int64      // the transaction that it is part of
+	joining     int64      // the transaction that it is, or was, being added to
 	line        batchDeque // batches that left and are not told, in the order of their numbers
 }
 
@@ -156,7 +163,18 @@ func (s *sender) run() {
 	s.sealer.crew.end()
 	s.box.take(&s.mail)
 	s.takeEvents(now)
+	if s.txn != nil {
+		s.txn.stop(s.closedError())
+	}
 	s.dispatch.kick()
+}
+
+// closedError is why an order can't be carried out any more.
+func (s *sender) closedError() *Error {
+	if s.aborting != nil {
+		return s.aborting
+	}
+	return &Error{Kind: ErrClosed, Partition: -1, Node: -1}
 }
 
 // step is one turn of the loop. It returns when the next one is needed at the latest.
@@ -177,14 +195,24 @@ func (s *sender) step(now time.Time) (next time.Time) {
 		s.abortAll(now)
 	}
 	s.expire(now)
-	next = earliest(now.Add(forever), s.askMetadata(now), s.askProducerID(now), s.drainAll(now))
+	next = earliest(now.Add(forever), s.stepTransaction(now), s.askMetadata(now), s.askProducerID(now), s.drainAll(now))
 	next = earliest(next, s.timers.next(), s.nextExpiry(), s.takeTimeouts(now)) // after what sets them
 	s.dispatch.kick()
-	if s.closing && s.acc.end() {
+	if s.closing && (s.txn == nil || s.aborting != nil || s.txn.closing(now)) && s.acc.end() {
 		s.stopped = true
 		return now
 	}
+	if s.txn != nil && s.txn.woken {
+		return now
+	}
 	return next
+}
+
+func (s *sender) stepTransaction(now time.Time) time.Time {
+	if s.txn == nil {
+		return time.Time{}
+	}
+	return s.txn.step(now)
 }
 
 // earliest is the smallest of the times that are set.
@@ -235,18 +263,22 @@ func (s *sender) finishAll(now time.Time) {
 	s.touched = s.touched[:0]
 }
 
-// finishOther handles the answers to Metadata and InitProducerId.
+// finishOther handles the answers to Metadata, InitProducerId and the requests about transactions.
 func (s *sender) finishOther(r *network.Request, now time.Time) {
 	if r.Err == nil {
 		if t, ok := r.Exchange.(*network.Message).Response.(interface{ Throttle() time.Duration }); ok {
 			s.throttle(r, t.Throttle(), now)
 		}
 	}
-	switch r.Tag {
-	case tagMetadata:
-		s.finishMetadata(r, now)
-	case tagInitProducerID:
-		s.finishProducerID(r, now)
+	switch tag := r.Tag.(type) {
+	case *txnRequest:
+		s.txn.finish(tag, r, now)
+	case requestTag:
+		if tag == tagMetadata {
+			s.finishMetadata(r, now)
+		} else {
+			s.finishProducerID(r, now)
+		}
 	}
 }
 
@@ -321,7 +353,7 @@ func (s *sender) look(q *partitionQueue, now time.Time) {
 	forced := b.closed || b.flushMark < s.mark || s.hurry || b.share.waiters.Load() > 0
 	urgent := b.urgent
 	q.mu.Unlock()
-	if q.out.muted {
+	if q.out.muted || s.txn != nil && !s.txn.joined(q) {
 		return
 	}
 	due := b.createdAt.Add(s.acc.linger)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"math"
 	"net"
 	"slices"
 	"strconv"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/quill-kafka/quill/metadata"
 	"github.com/quill-kafka/quill/network"
+	"github.com/quill-kafka/quill/protocol"
 )
 
 // The simulator's connections as the sender sees them: what network.Client promises (one connection
@@ -173,6 +175,14 @@ func (n *simNet) Connected(id int32) bool {
 	t := n.targets[id]
 	return t != nil && t.ready && !t.closing && !t.draining
 }
+
+// Versions implements connections: nodes serve whatever is asked for.
+func (n *simNet) Versions(id int32, _ protocol.APIKey) (lowest, highest int16, ok bool) {
+	return 0, math.MaxInt16, n.Connected(id)
+}
+
+// Features implements connections.
+func (n *simNet) Features(id int32, _ string) (level int16, ok bool) { return 0, false }
 
 // InFlight implements connections.
 func (n *simNet) InFlight(id int32) int {

@@ -62,6 +62,7 @@ var budgets = []budget{
 			"bufferpool.go bufferPool.waiterLocked": 1, // a Send that waits
 			"engine.go engine.awaitTopic":           1,
 			"closing.go awaitClosed":                1, // a Close whose time is over
+			"transaction_tx.go sleep":               1, // InTransaction between its attempts
 		},
 	},
 }

@@ -1,0 +1,84 @@
+package quill_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+
+	"github.com/quill-kafka/quill"
+	"github.com/quill-kafka/quill/quilltest"
+)
+
+// startTransactions starts an embedded cluster with topic "orders", and a transactional producer.
+func startTransactions() (p *quill.Producer[string, string], c *quilltest.Cluster, stop func()) {
+	c, err := quilltest.NewCluster(quilltest.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	c.MustCreateTopic("orders", 1, quilltest.TopicConfig{})
+	p, err = quill.New(quill.Config{BootstrapServers: c.BootstrapServers(), TransactionalID: "till-7"}, quill.String, quill.String)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := p.InitTransactions(context.Background()); err != nil {
+		log.Fatal(err)
+	}
+	return p, c, func() {
+		if err := errors.Join(p.Close(context.Background()), c.Close()); err != nil {
+			log.Fatal(err)
+		}
+	}
+}
+
+// A function that runs in a transaction: what it sends is committed when it returns nil.
+func ExampleProducer_InTransaction() {
+	producer, cluster, stop := startTransactions()
+	defer stop()
+	ctx := context.Background()
+
+	type tx = quill.Tx[string, string]
+	err := producer.InTransaction(ctx, func(tx *tx) error {
+		tx.Send(ctx, quill.Record[string, string]{Topic: "orders", Key: "ada", Value: "tea"})
+		tx.Send(ctx, quill.Record[string, string]{Topic: "orders", Key: "ada", Value: "milk"})
+		return nil
+	})
+	fmt.Println(err)
+	err = producer.InTransaction(ctx, func(tx *tx) error {
+		tx.Send(ctx, quill.Record[string, string]{Topic: "orders", Key: "ada", Value: "caviar"})
+		return errors.New("no money")
+	})
+	fmt.Println(err)
+	records, err := cluster.CommittedRecords("orders", 0)
+	fmt.Println(len(records), err)
+	// Output:
+	// <nil>
+	// no money
+	// 2 <nil>
+}
+
+// One step of consume, transform, produce: the offsets of the input are committed with the output. What
+// the consumer says of itself goes into GroupMetadata.
+func ExampleProducer_SendOffsetsToTransaction() {
+	producer, cluster, stop := startTransactions()
+	defer stop()
+	ctx := context.Background()
+
+	if err := producer.BeginTransaction(); err != nil {
+		log.Fatal(err)
+	}
+	producer.Send(ctx, quill.Record[string, string]{Topic: "orders", Key: "ada", Value: "TEA"})
+	offsets := map[quill.TopicPartition]quill.OffsetAndMetadata{{Topic: "orders", Partition: 0}: {Offset: 1}}
+	err := producer.SendOffsetsToTransaction(ctx, offsets, quill.GroupMetadata{GroupID: "shouters"})
+	if err == nil {
+		err = producer.CommitTransaction(ctx)
+	}
+	if errors.Is(err, quill.ErrAbortable) {
+		err = producer.AbortTransaction(ctx) // and then read the input again
+	}
+	fmt.Println(err)
+	fmt.Println(cluster.GroupOffsets("shouters")[quilltest.TopicPartition{Topic: "orders"}].Offset)
+	// Output:
+	// <nil>
+	// 1
+}

@@ -1,0 +1,460 @@
+package quill
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/quill-kafka/quill/internal/invariant"
+)
+
+// transaction is all that a transactional producer knows of its transactions. It belongs to the sender:
+// callers put orders into the inbox and wait for an operation to end, so nothing here has a lock.
+//
+//	InitTransactions ──▶ FindCoordinator ▶ InitProducerId ─────────────────────────▶ ready
+//	BeginTransaction ──▶ sends are let in
+//	Send ─▶ batches ───▶ version 1: AddPartitionsToTxn, and only then Produce
+//	                     version 2: Produce adds the partition itself (KIP-890)
+//	SendOffsets… ──────▶ version 1: AddOffsetsToTxn, then TxnOffsetCommit to the group's coordinator
+//	                     version 2: TxnOffsetCommit alone
+//	Commit, Abort ─────▶ sends are refused; batches settle ▶ EndTxn ▶ (InitProducerId) ▶ ready
+//
+// Invariants:
+//
+//   - Outside of a transaction, and in one that failed, no record gets into a batch: accumulator.refused
+//     says so, which append looks at anyway. So a transaction costs a record nothing.
+//   - EndTxn leaves only when every batch has its fate and is off the wire, and offsets are committed.
+//     So nothing of a transaction is sent after its end.
+//   - One request to a coordinator is out at a time. Whichever is due follows from the state (next), in
+//     Java's order: producer id, partitions, offsets, end, new epoch.
+//   - A failed batch makes the transaction abortable, whatever the failure: some of its records would be
+//     missing. Only what the cluster says about the id itself, or what leaves no way to go on, is fatal.
+//   - A transactional producer never raises its epoch itself; the coordinator does: with version 2 at
+//     each end, with version 1 if asked to (InitProducerId with the present id and epoch, KIP-360).
+//
+// A request whose answer got lost is sent again until an answer comes: the outcome of a commit is never
+// guessed. That leaves copies that may arrive late, even in the next transaction (KAFKA-17754, found by
+// Jepsen). With version 2 the next transaction has another epoch, and the coordinator refuses them. With
+// version 1 it would have the same; so after a lost answer the epoch is raised before the next
+// transaction may begin. A cluster that can't do that (before 2.5) makes a lost EndTxn fatal: the
+// transaction that was ended is, but there can be no next one. A late copy of InitProducerId, at worst,
+// fences the producer; it never ends a transaction otherwise than by aborting it.
+type transaction struct {
+	s  *sender // set by newTransaction, read-only after
+	id string
+
+	state   txnState
+	err     *Error     // why state is an error
+	pending *operation // the latest init, commit or abort; the next call may begin when its end was heard
+
+	number   int64 // of the present transaction: partitions note to which they were added
+	version2 bool  // the protocol of the present transaction
+	canBump  bool  // the coordinator raises epochs for those who ask (KIP-360)
+	started  bool  // the coordinator knows of the transaction, or may
+	members  []*partitionQueue
+	toAdd    []*partitionQueue
+	offsets  []*offsetsOrder // the first is being committed
+
+	commit    bool // while completing: so, else abort
+	bump      bool // the epoch has to be raised before the next transaction
+	lostEnd   bool // an answer to EndTxn got lost
+	concluded bool // the end of the transaction was acknowledged; only the epoch is missing
+
+	coordinator int32 // -1: to be found
+	group       string
+	groupNode   int32       // coordinator of group; -1: to be found
+	request     *txnRequest // what is asked for, until it is answered for good
+	finding     *txnRequest // FindCoordinator, if that is needed first
+	out         *txnRequest // of these, the one on the wire
+	trouble     error       // with the coordinator's connection when it was found; a new one lets us look it up again
+	closeBy     time.Time   // when a closing producer gives up on its transaction
+	woken       bool        // something changed since step
+}
+
+// txnState is where the producer is with its transactions. The names are Kafka's.
+type txnState uint8
+
+const (
+	txnUninitialized  txnState = iota // InitTransactions was not called, or was refused
+	txnInitializing                   // the producer id, or a new epoch of it, is asked for
+	txnReady                          // a transaction may begin
+	txnInTransaction                  // records and offsets are taken
+	txnCommitting                     // batches settle, then the commit is asked for
+	txnAborting                       // what has not left is dropped, the rest settles, then the abort is asked for
+	txnAbortableError                 // something is missing from the transaction: it can only be aborted
+	txnFatalError                     // the producer is of no further use
+	txnStates
+)
+
+var txnStateNames = [txnStates]string{"UNINITIALIZED", "INITIALIZING", "READY", "IN_TRANSACTION",
+	"COMMITTING_TRANSACTION", "ABORTING_TRANSACTION", "ABORTABLE_ERROR", "FATAL_ERROR"}
+
+func (s txnState) String() string { return txnStateNames[s] }
+
+// txnTransitions are all there are (Kafka: TransactionManager.State, without the prepared state of
+// KIP-939, whose calls Kafka 4.4 does not offer either).
+var txnTransitions = [txnStates][]txnState{
+	txnUninitialized:  {txnInitializing, txnFatalError},
+	txnInitializing:   {txnReady, txnAbortableError, txnFatalError},
+	txnReady:          {txnInTransaction, txnFatalError},
+	txnInTransaction:  {txnCommitting, txnAborting, txnAbortableError, txnFatalError},
+	txnCommitting:     {txnReady, txnInitializing, txnAbortableError, txnFatalError},
+	txnAborting:       {txnReady, txnInitializing, txnFatalError},
+	txnAbortableError: {txnAborting, txnUninitialized, txnAbortableError, txnFatalError},
+	txnFatalError:     {txnFatalError},
+}
+
+// mayBecome reports whether the table has a way from s to the other state.
+func (s txnState) mayBecome(to txnState) bool { return slices.Contains(txnTransitions[s], to) }
+
+// completing: the transaction is on its way to its end.
+func (s txnState) completing() bool { return s == txnCommitting || s == txnAborting }
+
+// failing: nothing more of the transaction is to be written.
+func (s txnState) failing() bool { return s == txnAborting || s == txnAbortableError }
+
+// gathering: what was sent is still to be written.
+func (s txnState) gathering() bool { return s == txnInTransaction || s == txnCommitting }
+
+// operation is one InitTransactions, CommitTransaction or AbortTransaction from its call to its end.
+// A call whose wait timed out leaves it behind; the next call of the same kind goes on with it.
+type operation struct {
+	call  string
+	done  chan struct{} // closed when it has ended
+	err   *Error        // set before
+	maybe bool          // what was asked for may have been carried out although it failed
+	heard atomic.Bool   // a caller knows
+}
+
+func newOperation(call string) *operation { return &operation{call: call, done: make(chan struct{})} }
+
+// end tells the callers. err is what made it fail, nil if nothing did.
+func (o *operation) end(err *Error) {
+	if o == nil || o.ended() {
+		return
+	}
+	if err != nil && err.Op == "" {
+		o.err = &Error{Op: o.call, Kind: err.Kind, Class: err.Class, Partition: -1, Node: -1}
+	} else if err != nil {
+		o.err = &Error{Op: o.call, Class: err.class(), Partition: -1, Node: -1, Cause: err}
+	}
+	if err != nil && o.maybe {
+		o.err.Fate = MaybeWritten
+	}
+	close(o.done)
+}
+
+func (o *operation) ended() bool {
+	select {
+	case <-o.done:
+		return true
+	default:
+		return false
+	}
+}
+
+func newTransaction(s *sender, id string) *transaction {
+	t := &transaction{s: s, id: id, coordinator: -1, groupNode: -1}
+	t.letIn()
+	return t
+}
+
+// enter changes the state. A change that the table does not have is a fault of ours: then nothing is
+// sure any more, and the producer ends (KAFKA-14831).
+func (t *transaction) enter(to txnState, err *Error) {
+	if t.state == to {
+		return
+	}
+	if !t.state.mayBecome(to) {
+		invariant.Check(false, "transaction: from %v to %v", t.state, to)
+		t.s.fatal(&Error{Op: "transaction", Kind: ErrInvalidTxnState, Class: ErrFatal, Partition: -1, Node: -1,
+			Reason: fmt.Sprintf("there is no way from %v to %v", t.state, to), Cause: orNil(err)})
+		return
+	}
+	t.s.logger.Debug("transaction", "from", t.state.String(), "to", to.String(), "transactional_id", t.id, "err", orNil(err))
+	t.state, t.err, t.woken = to, err, true
+	t.letIn()
+}
+
+// letIn lets sends in or refuses them, as the state asks.
+func (t *transaction) letIn() {
+	if t.state == txnInTransaction || t.state == txnFatalError { // the latter has its own refusal
+		t.s.acc.refuse(refusedByTransaction, nil)
+		return
+	}
+	t.s.acc.refuse(refusedByTransaction, t.needs("send", txnInTransaction))
+	t.s.refresh.board.poke()
+}
+
+// needs is nil if the producer is in that state, else the error of a call that needs it.
+func (t *transaction) needs(call string, state txnState) *Error {
+	if t.state == state {
+		return nil
+	}
+	e := &Error{Op: call, Kind: ErrInvalidTxnState, Partition: -1, Node: -1,
+		Reason: fmt.Sprintf("it needs state %v, the producer is %v", state, t.state)}
+	if t.err != nil {
+		e.Cause = t.err
+	}
+	switch t.state {
+	case txnAbortableError:
+		e.Class = ErrAbortable
+	case txnFatalError:
+		e.Class = ErrFatal
+	}
+	return e
+}
+
+// resume is what a call goes on with: nil if it begins something new. Only the call that timed out
+// may be repeated.
+func (t *transaction) resume(call string) (*operation, *Error) {
+	o := t.pending
+	switch {
+	case o == nil || o.heard.Load():
+		t.pending = nil
+		return nil, nil
+	case o.call == call:
+		return o, nil
+	}
+	return nil, &Error{Op: call, Kind: ErrInvalidTxnState, Partition: -1, Node: -1,
+		Reason: fmt.Sprintf("the call of %s before has not returned its outcome, it has to be repeated first (the producer is %v)", o.call, t.state)}
+}
+
+// initialize begins InitTransactions.
+func (t *transaction) initialize(call string) (*operation, *Error) {
+	o, err := t.resume(call)
+	if o != nil || err != nil {
+		return o, err
+	}
+	if err := t.needs(call, txnUninitialized); err != nil {
+		return nil, err
+	}
+	t.pending = newOperation(call)
+	t.enter(txnInitializing, nil)
+	return t.pending, nil
+}
+
+// open is BeginTransaction.
+func (t *transaction) open(call string) *Error {
+	o, err := t.resume(call)
+	if o == nil && err == nil {
+		err = t.needs(call, txnReady)
+	}
+	if err != nil {
+		return err
+	}
+	t.number++
+	t.enter(txnInTransaction, nil)
+	return nil
+}
+
+// complete begins CommitTransaction or AbortTransaction.
+func (t *transaction) complete(call string, commit bool) (*operation, *Error) {
+	o, err := t.resume(call)
+	if o != nil || err != nil {
+		return o, err
+	}
+	need := txnInTransaction
+	if !commit && t.state == txnAbortableError {
+		need = txnAbortableError
+	}
+	if err := t.needs(call, need); err != nil {
+		return nil, err
+	}
+	t.pending = newOperation(call)
+	t.wind(commit)
+	return t.pending, nil
+}
+
+// wind brings the transaction on its way to its end. It stops taking records: open batches go at once,
+// or not at all.
+func (t *transaction) wind(commit bool) {
+	if t.commit = commit; commit {
+		t.enter(txnCommitting, nil)
+		t.s.acc.markFlush()
+		return
+	}
+	t.enter(txnAborting, nil)
+	t.toAdd = nil
+	t.failOffsets(&Error{Kind: ErrTransactionAborted, Partition: -1, Node: -1})
+}
+
+// abortable notes that the transaction can only be aborted, because of err.
+func (t *transaction) abortable(err *Error) {
+	if !t.state.mayBecome(txnAbortableError) || t.state == txnAbortableError {
+		return // already being aborted, or beyond help
+	}
+	if !err.Abortable() {
+		own := *err
+		own.Class = ErrAbortable
+		err = &own
+	}
+	t.s.logger.Warn("transaction has to be aborted", "transactional_id", t.id, "err", err)
+	t.enter(txnAbortableError, err)
+	t.toAdd = nil
+	t.failOffsets(err)
+	t.pending.end(t.unlessOver(err))
+}
+
+// ruined notes that the sender can't go on, for whatever reason.
+func (t *transaction) ruined(err *Error) {
+	if t.state == txnFatalError {
+		return
+	}
+	t.state, t.err, t.woken = txnFatalError, err, true
+	t.letIn()
+	t.stop(err)
+	t.toAdd, t.request, t.finding = nil, nil, nil
+}
+
+// unlessOver is err, unless the transaction had ended before and only its successor fails: then the
+// next call is told.
+func (t *transaction) unlessOver(err *Error) *Error {
+	if t.concluded {
+		return nil
+	}
+	return err
+}
+
+// sends notes that a request is about to leave.
+func (t *transaction) sends(r *produceRequest) {
+	r.transactionalID, r.version2 = &t.id, t.version2
+	t.started = t.started || t.version2 // it adds its partitions itself
+}
+
+// told notes the fate of a batch. If it failed it will not be in the log, or not for sure. What is
+// dropped while the transaction fails anyway changes nothing.
+func (t *transaction) told(b *batch, err error) {
+	t.woken = true
+	if err == nil {
+		return
+	}
+	if !t.version2 && b.attempts > 0 {
+		t.bump = true // its sequences are a gap, or it may still arrive
+	}
+	if failed, ok := errors.AsType[*Error](err); ok && t.state.gathering() {
+		t.abortable(failed)
+	}
+}
+
+// mayForget reports whether topics may be forgotten, with their sequences: only if the next transaction
+// has another epoch.
+func (t *transaction) mayForget() bool { return t.version2 && t.state == txnReady }
+
+// sendFailed notes that a record did not even get into a batch.
+func (t *transaction) sendFailed(err *Error) {
+	if t.state == txnInTransaction {
+		t.abortable(err)
+	}
+}
+
+// dropUnsent gives up the batches that have not left: the transaction fails. Those that did leave and
+// wait to be sent again are settled first where they could arrive late (version 1); with version 2 the
+// next epoch keeps them out.
+func (t *transaction) dropUnsent(now time.Time) {
+	for _, b := range t.s.acc.unfinished() {
+		if b.onWire || b.decided || b.sequenced && !t.version2 {
+			continue
+		}
+		base := &Error{Kind: ErrTransactionAborted, Class: ErrAbortable}
+		if t.err != nil {
+			base.Cause = t.err
+		}
+		t.s.giveUp(b, t.s.describe(b, base, now), now)
+	}
+}
+
+// mayDrain reports whether a batch may leave now. If not, either the partition is being added, or the
+// batch is about to be dropped.
+func (t *transaction) mayDrain(q *partitionQueue, b *batch) bool {
+	if t.state.failing() && !b.sequenced {
+		return false
+	}
+	return t.version2 || t.joined(q)
+}
+
+// joined reports whether the partition belongs to the transaction; if not, it is about to.
+func (t *transaction) joined(q *partitionQueue) bool {
+	if t.version2 || q.out.joined == t.number {
+		return true
+	}
+	if q.out.joining != t.number && t.state.gathering() {
+		q.out.joining, t.woken = t.number, true
+		t.toAdd = append(t.toAdd, q)
+	}
+	return false
+}
+
+// over is called when the transaction has ended, or there was nothing to end.
+func (t *transaction) over(now time.Time) {
+	t.concluded = true
+	if t.lostEnd && !t.version2 && !t.canBump {
+		t.s.fatal(&Error{Op: "end the transaction", Kind: ErrUnsupportedVersion, Class: ErrFatal, Partition: -1, Node: -1,
+			Reason: "it has ended, but a copy of the request may still arrive, and this cluster is too old to protect the next transaction from it (KIP-360)"})
+		return
+	}
+	if t.s.idem.state != idReady {
+		t.bump = true
+	}
+	if t.bump && !t.canBump && t.s.idem.state == idReady {
+		t.bump = false
+		if !t.mend() {
+			t.s.fatal(&Error{Op: "end the transaction", Kind: ErrUnsupportedVersion, Class: ErrFatal, Partition: -1, Node: -1,
+				Reason: "it has ended, but records that were given up may still be written, and this cluster is too old to keep them out of the next transaction (KIP-360)"})
+			return
+		}
+	}
+	if t.bump {
+		t.enter(txnInitializing, nil)
+		return
+	}
+	t.rest(false)
+}
+
+// mend makes the sequences of the transaction's partitions whole again under the same epoch. That is
+// possible if all that is missing was refused for sure.
+func (t *transaction) mend() bool {
+	ok := true
+	for _, q := range t.members {
+		ok = q.out.seq.mend() && ok
+	}
+	return ok
+}
+
+// rest is the state between transactions. fresh says that the epoch is new, and not by EndTxn: only
+// then a producer may change over to version 2.
+func (t *transaction) rest(fresh bool) {
+	t.bump, t.lostEnd, t.concluded, t.started = false, false, false, false
+	t.members, t.toAdd = nil, nil
+	t.version2 = t.speaks2() && (fresh || t.version2)
+	t.enter(txnReady, nil)
+	t.pending.end(nil)
+}
+
+// closing aborts what is open when the producer is closed, and reports whether nothing is left to wait
+// for. An abort that can't be told to the coordinator in delivery.timeout.ms is left to its time-out.
+func (t *transaction) closing(now time.Time) bool {
+	if t.closeBy.IsZero() {
+		t.closeBy = now.Add(t.s.cfg.deliveryTimeout)
+	}
+	switch t.state {
+	case txnInTransaction, txnAbortableError:
+		t.s.logger.Info("transaction aborted, the producer is closed", "transactional_id", t.id)
+		t.wind(false)
+		return false
+	case txnCommitting, txnAborting:
+		return !t.closeBy.After(now)
+	}
+	return true
+}
+
+// stop ends what is pending: nothing more will come of it.
+func (t *transaction) stop(err *Error) {
+	t.failOffsets(err)
+	if t.pending != nil {
+		t.pending.maybe = t.inDoubt()
+		t.pending.end(t.unlessOver(err))
+	}
+}

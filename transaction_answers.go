@@ -1,0 +1,253 @@
+package quill
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/quill-kafka/quill/internal/message"
+	"github.com/quill-kafka/quill/network"
+	"github.com/quill-kafka/quill/protocol"
+)
+
+// What becomes of requests to coordinators: finish takes in the answer or the lack of one, a verdict says
+// what it means, conclude does that.
+
+// finish takes in what became of a request.
+func (t *transaction) finish(r *txnRequest, req *network.Request, now time.Time) {
+	t.out, t.woken = nil, true
+	if t.state == txnFatalError {
+		return
+	}
+	if req.Err != nil {
+		t.lost(r, req, now)
+		return
+	}
+	switch resp := req.Exchange.(*network.Message).Response.(type) {
+	case *message.FindCoordinatorResponse:
+		t.found(r, resp, req.Node, now)
+	case *message.InitProducerIDResponse:
+		t.initialized(r, resp, req.Node, now)
+	case *message.AddPartitionsToTxnResponse:
+		t.partitionsAdded(r, resp, now)
+	case *message.AddOffsetsToTxnResponse:
+		if t.conclude(r, decideAddOffsets(resp.ErrorCode), resp.ErrorCode, now) {
+			t.started, r.offsets.added = true, true
+		}
+	case *message.TxnOffsetCommitResponse:
+		t.offsetsCommitted(r, resp, now)
+	case *message.EndTxnResponse:
+		t.ended(r, resp, now)
+	}
+}
+
+// lost handles a request without an answer.
+func (t *transaction) lost(r *txnRequest, req *network.Request, now time.Time) {
+	if errors.Is(req.Err, network.ErrUnsupportedVersion) {
+		t.s.fatal(&Error{Op: r.kind.String(), Kind: ErrUnsupportedVersion, Class: ErrFatal, Partition: -1, Node: req.Node, Cause: req.Err})
+		return
+	}
+	if req.MaybeSent {
+		r.lost = true
+		t.lostEnd = t.lostEnd || r.kind == askEnd
+		t.bump = t.bump || r.kind != askFind && r.kind != askInit && !t.version2 && t.canBump
+	}
+	if r.kind != askFind {
+		t.forget(r)
+	}
+	t.s.logger.Debug("no answer from a coordinator", "request", r.kind.String(), "node", req.Node, "err", req.Err)
+	t.pause(r, now, t.s.retry.Next(r.attempts-1, t.s.random))
+}
+
+func (t *transaction) pause(r *txnRequest, now time.Time, d time.Duration) { r.retryAt = now.Add(d) }
+
+// concurrentPause is how long a request waits while the transaction before is being ended. Kafka:
+// ADD_PARTITIONS_RETRY_BACKOFF_MS.
+const concurrentPause = 20 * time.Millisecond
+
+// conclude does what the verdict says, but for what each request does itself when it worked: then it is
+// true.
+func (t *transaction) conclude(r *txnRequest, v txnVerdict, code protocol.ErrorCode, now time.Time) bool {
+	if v == txnAbortBump {
+		if t.bump = t.bump || !t.version2; t.canBump || t.version2 {
+			v = txnAbort
+		} else {
+			v = txnFatal
+		}
+	}
+	if v == txnAbort && (t.state == txnInitializing && t.concluded || r.kind == askFind && t.inDoubt()) {
+		v = txnRetry // there is nothing to abort, or maybe nothing any more
+	}
+	err := &Error{Op: r.kind.String(), Code: code, Partition: -1, Node: -1, Reason: r.onBehalfOf()}
+	switch v {
+	case txnRetry, txnRetrySoon, txnFind:
+		if v == txnFind {
+			t.forget(r)
+		}
+		r.lost = r.lost || r.kind.leavesOpen(code)
+		d := t.s.retry.Next(r.attempts-1, t.s.random)
+		if code == protocol.ConcurrentTransactions {
+			d = t.s.retry.Next(0, t.s.random)
+		}
+		if v == txnRetrySoon {
+			d = min(d, concurrentPause)
+		}
+		t.s.logger.Debug("coordinator to be asked again", "request", r.kind.String(), "attempt", r.attempts, "err", code)
+		t.pause(r, now, d)
+		return false
+	}
+	t.finding = nil
+	switch v {
+	case txnDone:
+		t.request = nil
+		return true
+	case txnAbort:
+		t.request = nil // also what a coordinator was looked for
+		err.Class = ErrAbortable
+		t.fail(r, err)
+	case txnDenied:
+		t.request = nil
+		err.Class = ErrRetriable
+		t.deny(err)
+	case txnFenced:
+		err.Kind, err.Code, err.Class = ErrProducerFenced, protocol.ProducerFenced, ErrFatal
+		err.Reason = fmt.Sprintf("transactional id %s, producer id %d, epoch %d", quote(t.id), t.s.idem.id, t.s.idem.epoch)
+		if t.started {
+			err.Reason += fmt.Sprintf("; a transaction that is open for longer than %v (transaction.timeout.ms) is fenced, too", t.s.cfg.transactionTimeout)
+		}
+		t.s.fatal(err)
+	default:
+		err.Class = ErrFatal
+		t.s.fatal(err)
+	}
+	return false
+}
+
+// inDoubt: the end of the transaction was asked for, and may have been carried out.
+func (t *transaction) inDoubt() bool {
+	return t.request != nil && t.request.kind == askEnd && (t.request.lost || t.out == t.request)
+}
+
+// onBehalfOf names the consumer group that r is about, if it is about one.
+func (r *txnRequest) onBehalfOf() string {
+	group := r.group
+	if r.offsets != nil {
+		group = r.offsets.group.GroupID
+	}
+	if group == "" {
+		return ""
+	}
+	return "consumer group " + quote(group)
+}
+
+// fail makes the transaction abortable.
+func (t *transaction) fail(r *txnRequest, err *Error) {
+	if r.offsets != nil {
+		t.endOffsets(r.offsets, err)
+	}
+	t.abortable(err)
+}
+
+// deny is for a producer that may not have its id: it may be allowed to later, and asks anew then.
+func (t *transaction) deny(err *Error) {
+	t.s.logger.Warn("producer id denied", "transactional_id", t.id, "err", err)
+	t.abortable(err)
+	t.enter(txnUninitialized, nil)
+	t.concluded, t.bump = false, false
+}
+
+// found takes in the answer to FindCoordinator.
+func (t *transaction) found(f *txnRequest, resp *message.FindCoordinatorResponse, node int32, now time.Time) {
+	got := message.Coordinator{NodeID: resp.NodeID, ErrorCode: resp.ErrorCode, ErrorMessage: resp.ErrorMessage}
+	if len(resp.Coordinators) > 0 {
+		got = resp.Coordinators[0]
+	}
+	code := got.ErrorCode
+	if code == protocol.None && got.NodeID < 0 || len(resp.Coordinators) > 1 {
+		code = protocol.CoordinatorNotAvailable
+	}
+	v := decideFind(code)
+	if v == txnDone {
+		if f.group == "" {
+			t.coordinator = got.NodeID
+		} else {
+			t.group, t.groupNode = f.group, got.NodeID
+		}
+		t.s.logger.Info("coordinator found", "group", f.group, "transactional_id", t.id, "node", got.NodeID)
+		t.finding, t.trouble = nil, t.s.client.LastError(got.NodeID)
+		return
+	}
+	t.conclude(f, v, code, now)
+}
+
+// initialized takes in the answer to InitProducerId.
+func (t *transaction) initialized(r *txnRequest, resp *message.InitProducerIDResponse, node int32, now time.Time) {
+	code := resp.ErrorCode
+	if code == protocol.None && (resp.ProducerID < 0 || resp.ProducerEpoch < 0) {
+		code = protocol.UnknownServerError
+	}
+	if !t.conclude(r, decideInit(code), code, now) {
+		return
+	}
+	t.adopt(resp.ProducerID, resp.ProducerEpoch)
+	t.s.logger.Info("producer id", "transactional_id", t.id, "producer_id", resp.ProducerID, "producer_epoch", resp.ProducerEpoch, "node", node)
+	t.rest(true)
+}
+
+// adopt takes over an id and epoch from the coordinator. Nothing is in flight then.
+func (t *transaction) adopt(id int64, epoch int16) {
+	i := &t.s.idem
+	i.state, i.id, i.epoch, i.attempts, i.err = idReady, id, epoch, 0, nil
+}
+
+// partitionsAdded takes in the answer to AddPartitionsToTxn. It is one decision for all its partitions:
+// either each was added, or none.
+func (t *transaction) partitionsAdded(r *txnRequest, resp *message.AddPartitionsToTxnResponse, now time.Time) {
+	worst, code, topic := txnDone, protocol.None, ""
+	answered := 0
+	for _, results := range resp.ResultsByTopicV3AndBelow {
+		for _, p := range results.ResultsByPartition {
+			answered++
+			v := decideAddPartition(p.PartitionErrorCode, len(t.members) == 0)
+			if p.PartitionErrorCode == protocol.OperationNotAttempted && worst != txnDone {
+				continue // because of others
+			}
+			if v > worst || code == protocol.OperationNotAttempted && v != txnDone {
+				worst, code, topic = v, p.PartitionErrorCode, results.Name
+			}
+		}
+	}
+	if worst == txnDone && answered < len(r.partitions) {
+		worst, code = txnRetry, protocol.UnknownServerError
+	}
+	if worst == txnAbort && r == t.request {
+		t.request = nil
+		err := &Error{Op: r.kind.String(), Topic: topic, Code: code, Class: ErrAbortable, Partition: -1, Node: -1}
+		t.abortable(err)
+		return
+	}
+	if !t.conclude(r, worst, code, now) {
+		return
+	}
+	t.started = true
+	t.members = append(t.members, r.partitions...)
+	for _, q := range r.partitions {
+		q.out.joined = t.number
+		t.s.look(q, now)
+	}
+}
+
+// ended takes in the answer to EndTxn.
+func (t *transaction) ended(r *txnRequest, resp *message.EndTxnResponse, now time.Time) {
+	v := decideEnd(resp.ErrorCode, r.commit)
+	if t.inDoubt() && (v == txnAbort || v == txnAbortBump) {
+		v = txnFatal // an attempt before may have worked: nobody knows the outcome
+	}
+	if !t.conclude(r, v, resp.ErrorCode, now) {
+		return
+	}
+	if t.version2 && resp.ProducerID >= 0 && resp.ProducerEpoch >= 0 {
+		t.adopt(resp.ProducerID, resp.ProducerEpoch)
+	}
+	t.over(now)
+}

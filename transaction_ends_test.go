@@ -1,0 +1,296 @@
+package quill_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/quill-kafka/quill"
+	"github.com/quill-kafka/quill/internal/message"
+	"github.com/quill-kafka/quill/protocol"
+	"github.com/quill-kafka/quill/quilltest"
+	"github.com/stretchr/testify/require"
+)
+
+// How transactions end: aborts, closes, lost answers, old clusters, crowds.
+
+// KIP-654: an abort needs no flush.
+func TestAbortDropsWhatHasNotLeft(t *testing.T) {
+	inTransactions(t, func(cfg *quill.Config) { cfg.Linger, cfg.DeliveryTimeout = time.Hour, 2*time.Hour }, func(x *txnLab) {
+		x.begin()
+		left := x.send(0, "v")
+		x.abort()
+		_, err := left.Wait(x.Context())
+		require.ErrorIs(x, err, quill.ErrTransactionAborted)
+		require.ErrorIs(x, err, quill.ErrAbortable)
+		require.Zero(x, x.requests(protocol.Produce))
+		x.requireGoesOn()
+	})
+}
+
+// What is in flight is waited for: nothing is written after the abort.
+func TestAbortWaitsForWhatIsInFlight(t *testing.T) {
+	inTransactions(t, nil, func(x *txnLab) {
+		x.begin()
+		_, err := x.p.SendSync(x.Context(), to(0, "first"))
+		require.NoError(x, err)
+		x.c.Inject(quilltest.Fault{APIs: []protocol.APIKey{protocol.Produce}, Delay: 3 * time.Second})
+		f := x.send(0, "v")
+		time.Sleep(time.Second)
+		within(x.T, 2*time.Second, 3*time.Second, x.abort)
+		_, err = f.Wait(x.Context())
+		require.NoError(x, err, "it was written, and aborted")
+		x.requireGoesOn()
+		x.requireCommitted("on")
+	})
+}
+
+// A batch that expires on the wire may be written until its request is back.
+func TestNothingIsWrittenAfterTheEnd(t *testing.T) {
+	inTransactions(t, func(cfg *quill.Config) { cfg.RequestTimeout, cfg.DeliveryTimeout = 4*time.Second, 5*time.Second }, func(x *txnLab) {
+		var order []protocol.APIKey
+		x.c.Inject(quilltest.Fault{APIs: []protocol.APIKey{protocol.Produce, protocol.EndTxn}, Times: -1, Do: func(r *quilltest.Request) { order = append(order, r.API) }})
+		x.begin()
+		_, err := x.p.SendSync(x.Context(), to(0, "first"))
+		require.NoError(x, err)
+		x.c.Inject(quilltest.Fault{APIs: []protocol.APIKey{protocol.Produce}, Delay: 3900 * time.Millisecond, Err: protocol.NotEnoughReplicas, Times: 3})
+		_, err = x.send(0, "v").Wait(x.Context())
+		require.ErrorIs(x, err, quill.ErrDeliveryTimeout)
+		x.abort()
+		require.Equal(x, protocol.EndTxn, order[len(order)-1])
+		time.Sleep(10 * time.Second)
+		require.Equal(x, protocol.EndTxn, order[len(order)-1])
+		x.requireGoesOn()
+		x.requireCommitted("on")
+	})
+}
+
+// While the markers of the transaction before are written, the next one waits with short pauses.
+func TestTheNextTransactionWaitsForTheMarkers(t *testing.T) {
+	for _, release := range []string{"4.4", "3.9", "2.1"} {
+		inRelease(t, quilltest.Options{Release: release, MarkerDelay: 50 * time.Millisecond}, nil, func(x *txnLab) {
+			require.NoError(x, x.p.InitTransactions(x.Context()))
+			within(x.T, 0, 2*time.Second, func() {
+				for i := range 10 {
+					x.begin()
+					x.send(int32(i%3), fmt.Sprint(i))
+					x.commit()
+				}
+			})
+			time.Sleep(time.Second)
+			x.requireCommitted("0", "3", "6", "9", "1", "4", "7", "2", "5", "8")
+		})
+	}
+}
+
+func TestCloseInEachState(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		reach func(x *txnLab)
+		want  quilltest.TransactionState
+	}{
+		{"uninitialized", func(*txnLab) {}, quilltest.TransactionEmpty},
+		{"initializing", func(x *txnLab) {
+			x.c.Inject(quilltest.Fault{APIs: []protocol.APIKey{protocol.InitProducerID}, Err: protocol.CoordinatorLoadInProgress, Times: -1})
+			require.ErrorIs(x, x.p.InitTransactions(after(x.T, time.Second)), context.DeadlineExceeded)
+		}, quilltest.TransactionEmpty},
+		{"ready", func(x *txnLab) { require.NoError(x, x.p.InitTransactions(x.Context())) }, quilltest.TransactionEmpty},
+		{"in transaction", func(x *txnLab) { x.written() }, quilltest.TransactionAborted},
+		{"abortable", func(x *txnLab) {
+			x.written()
+			_, err := x.send(9, "v").Wait(x.Context())
+			require.Error(x, err)
+		}, quilltest.TransactionAborted},
+		{"committing", func(x *txnLab) {
+			x.written()
+			x.c.Inject(quilltest.Fault{APIs: []protocol.APIKey{protocol.EndTxn}, Delay: 3 * time.Second})
+			require.ErrorIs(x, x.p.CommitTransaction(after(x.T, time.Second)), context.DeadlineExceeded)
+		}, quilltest.TransactionCommitted},
+		{"aborting", func(x *txnLab) {
+			x.written()
+			x.c.Inject(quilltest.Fault{APIs: []protocol.APIKey{protocol.EndTxn}, Delay: 3 * time.Second})
+			require.ErrorIs(x, x.p.AbortTransaction(after(x.T, time.Second)), context.DeadlineExceeded)
+		}, quilltest.TransactionAborted},
+		{"fatal", func(x *txnLab) {
+			x.written()
+			x.c.Inject(quilltest.Fault{APIs: []protocol.APIKey{protocol.EndTxn}, Err: protocol.InvalidTxnState, AfterAppend: true})
+			require.ErrorIs(x, x.p.AbortTransaction(x.Context()), quill.ErrFatal)
+		}, quilltest.TransactionAborted},
+	} {
+		for _, release := range []string{"4.4", "3.9"} {
+			t.Run(c.name+" "+release, func(t *testing.T) {
+				inRelease(t, quilltest.Options{Release: release}, nil, func(x *txnLab) {
+					c.reach(x)
+					within(x.T, 0, 5*time.Second, func() { closeProducer(x.T, x.p) })
+					txn, _ := x.c.Transaction(txnID)
+					require.Equal(x, c.want, txn.State)
+				})
+			})
+		}
+	}
+}
+
+// written begins a transaction that the coordinator knows of.
+func (x *txnLab) written() {
+	x.Helper()
+	require.NoError(x, x.p.InitTransactions(x.Context()))
+	x.begin()
+	_, err := x.p.SendSync(x.Context(), to(0, "v"))
+	require.NoError(x, err)
+}
+
+func TestCloseGivesUpWithItsContext(t *testing.T) {
+	inTransactions(t, nil, func(x *txnLab) {
+		x.begin()
+		_, err := x.p.SendSync(x.Context(), to(0, "v"))
+		require.NoError(x, err)
+		pauseAll(x.T, x.c)
+		waiting := make(chan error)
+		go func() { waiting <- x.p.CommitTransaction(x.Context()) }()
+		time.Sleep(time.Second)
+		within(x.T, 2*time.Second, 2200*time.Millisecond, func() {
+			require.ErrorIs(x, x.p.Close(after(x.T, 2*time.Second)), quill.ErrForceClosed)
+		})
+		require.ErrorIs(x, <-waiting, quill.ErrForceClosed)
+		resumeAll(x.T, x.c)
+		time.Sleep(2 * time.Minute) // the coordinator aborts, or has committed
+	})
+}
+
+// Records sent by many goroutines while another one commits are in one transaction or refused, and
+// nothing is in between.
+func TestSendsBesideCommitsAreInOneTransaction(t *testing.T) {
+	inTransactions(t, func(cfg *quill.Config) { cfg.BatchSize = 300 }, func(x *txnLab) {
+		var mu sync.Mutex
+		taken := map[string]bool{}
+		stop := make(chan struct{})
+		var wg sync.WaitGroup
+		for g := range 4 {
+			wg.Go(func() {
+				for i := 0; ; i++ {
+					select {
+					case <-stop:
+						return
+					default:
+					}
+					value := fmt.Sprint(g, "/", i)
+					f := x.send(int32(i%3), value)
+					if _, err := f.Wait(x.Context()); err == nil {
+						mu.Lock()
+						taken[value] = true
+						mu.Unlock()
+					} else {
+						require.ErrorIs(x, err, quill.ErrInvalidTxnState)
+						time.Sleep(time.Millisecond)
+					}
+				}
+			})
+		}
+		for range 30 {
+			x.begin()
+			time.Sleep(time.Duration(rand.IntN(4000)) * time.Microsecond)
+			x.commit()
+		}
+		close(stop)
+		wg.Wait()
+		records, err := x.c.AllCommittedRecords("t")
+		require.NoError(x, err)
+		require.Len(x, records, len(taken))
+		for _, r := range records {
+			require.True(x, taken[string(r.Value)])
+		}
+	})
+}
+
+// A commit whose answer got lost, and then a new producer: nobody knows, and the error says so.
+func TestACommitInDoubtIsCalledThat(t *testing.T) {
+	inTransactions(t, nil, func(x *txnLab) {
+		for _, lost := range []bool{false, true} {
+			p := open(x.T, x.cfg)
+			require.NoError(x, p.InitTransactions(x.Context()))
+			require.NoError(x, p.BeginTransaction())
+			_, err := p.SendSync(x.Context(), to(0, "v"))
+			require.NoError(x, err)
+			if lost {
+				x.c.Inject(quilltest.Fault{APIs: []protocol.APIKey{protocol.EndTxn}, DisconnectAfter: true})
+			}
+			x.c.Inject(quilltest.Fault{APIs: []protocol.APIKey{protocol.EndTxn}, Err: protocol.ProducerFenced, Skip: map[bool]int{true: 1}[lost]})
+			err = p.CommitTransaction(x.Context())
+			require.ErrorIs(x, err, quill.ErrProducerFenced)
+			e, ok := errors.AsType[*quill.Error](err)
+			require.True(x, ok)
+			require.Equal(x, lost, e.Outcome() == quill.MaybeWritten)
+			closeProducer(x.T, p)
+			time.Sleep(2 * time.Minute)
+		}
+		x.requireCommitted("v")
+	})
+}
+
+// Before 2.5 the epoch can't be raised. A failed batch leaves a gap that is mended; an end whose answer
+// got lost makes the producer useless, for its copy could end the next transaction.
+func TestOldClusters(t *testing.T) {
+	for _, release := range []string{"0.11", "2.1", "2.4"} {
+		t.Run("failed batch "+release, func(t *testing.T) {
+			inRelease(t, quilltest.Options{Release: release}, func(cfg *quill.Config) { cfg.Linger, cfg.BatchSize = -1, -1 }, func(x *txnLab) {
+				require.NoError(x, x.p.InitTransactions(x.Context()))
+				x.begin()
+				_, err := x.p.SendSync(x.Context(), to(0, "first"))
+				require.NoError(x, err)
+				x.c.Inject(quilltest.Fault{APIs: []protocol.APIKey{protocol.Produce}, Err: protocol.InvalidTimestamp, Delay: time.Second})
+				for i := range 4 {
+					x.send(0, fmt.Sprint(i))
+				}
+				require.ErrorIs(x, x.p.CommitTransaction(x.Context()), quill.ErrAbortable)
+				x.abort()
+				for i := range 3 {
+					x.begin()
+					x.send(0, fmt.Sprint("good ", i))
+					x.commit()
+				}
+				x.requireCommitted("good 0", "good 1", "good 2")
+			})
+		})
+		t.Run("lost end "+release, func(t *testing.T) {
+			inRelease(t, quilltest.Options{Release: release}, nil, func(x *txnLab) {
+				x.written()
+				x.c.Inject(quilltest.Fault{APIs: []protocol.APIKey{protocol.EndTxn}, DisconnectAfter: true})
+				x.commit()
+				x.requireCommitted("v")
+				err := x.p.BeginTransaction()
+				require.ErrorIs(x, err, quill.ErrFatal)
+				require.ErrorIs(x, err, quill.ErrUnsupportedVersion)
+			})
+		})
+	}
+}
+
+// A cluster that switches to version 2 while the producer runs: it follows, under a new epoch, once a
+// connection tells.
+func TestTheProducerFollowsToVersion2(t *testing.T) {
+	inRelease(t, quilltest.Options{Release: "4.0"}, func(cfg *quill.Config) { cfg.ReconnectBackoff = time.Millisecond }, func(x *txnLab) {
+		before := x.c.Inject(quilltest.Fault{APIs: []protocol.APIKey{protocol.APIVersions}, Times: -1, Edit: func(_ *quilltest.Request, response any) {
+			features := response.(*message.APIVersionsResponse).FinalizedFeatures
+			for i := range features {
+				features[i].MaxVersionLevel = 1
+			}
+		}})
+		x.written()
+		x.commit()
+		require.Equal(x, 1, x.requests(protocol.AddPartitionsToTxn))
+		before.Remove()
+		x.c.Inject(quilltest.Fault{APIs: []protocol.APIKey{protocol.AddPartitionsToTxn}, DisconnectBefore: true})
+		x.requireGoesOn()
+		added, inits := x.requests(protocol.AddPartitionsToTxn), x.requests(protocol.InitProducerID)
+		require.Equal(x, 2, inits, "a new epoch for the new version")
+		for range 2 {
+			x.requireGoesOn()
+		}
+		require.Equal(x, added, x.requests(protocol.AddPartitionsToTxn), "Produce does it")
+		require.Equal(x, inits, x.requests(protocol.InitProducerID), "and EndTxn raises the epoch")
+	})
+}

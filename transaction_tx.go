@@ -1,0 +1,186 @@
+package quill
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+
+	"github.com/quill-kafka/quill/internal/backoff"
+	"github.com/quill-kafka/quill/protocol"
+)
+
+// Tx is the transaction that a function given to InTransaction works in. It may be used by many
+// goroutines, until that function returns.
+type Tx[K, V any] struct {
+	p      *Producer[K, V]
+	over   atomic.Bool
+	failed atomic.Pointer[Error] // the first record or offsets that were not taken
+}
+
+// Send is Producer.Send for this transaction. A record that is not taken, for whatever reason, makes the
+// transaction fail; so does, as always, one that is not delivered. So its future need not be looked at.
+func (tx *Tx[K, V]) Send(ctx context.Context, r Record[K, V]) Future {
+	out := outgoing{appendInput: appendInput{shared: true}, mayWait: true}
+	if err := tx.send(ctx, &r, &out); err != nil {
+		return failedFuture(out.metadata(), err)
+	}
+	return Future{out.at.res, out.at.index}
+}
+
+// SendFunc is Producer.SendFunc for this transaction; see Send.
+func (tx *Tx[K, V]) SendFunc(ctx context.Context, r Record[K, V], fn Callback) {
+	out := outgoing{appendInput: appendInput{callback: fn}, mayWait: true}
+	if err := tx.send(ctx, &r, &out); err != nil {
+		tx.p.e.dispatch.call(fn, out.metadata(), err)
+	}
+}
+
+// SendOffsets is Producer.SendOffsetsToTransaction for this transaction. If it fails, so does the
+// transaction, whatever is made of its error.
+func (tx *Tx[K, V]) SendOffsets(ctx context.Context, offsets map[TopicPartition]OffsetAndMetadata, group GroupMetadata) error {
+	if tx.over.Load() {
+		return errTxOver(callSendOffsets)
+	}
+	err := tx.p.SendOffsetsToTransaction(ctx, offsets, group)
+	if err != nil {
+		tx.fail(err)
+	}
+	return err
+}
+
+func (tx *Tx[K, V]) send(ctx context.Context, r *Record[K, V], out *outgoing) *Error {
+	if tx.over.Load() {
+		err := errTxOver("send")
+		err.Topic = r.Topic
+		return err
+	}
+	err := tx.p.send(ctx, r, out)
+	if err != nil {
+		tx.fail(err)
+	}
+	return err
+}
+
+func (tx *Tx[K, V]) fail(err error) {
+	if e, ok := errors.AsType[*Error](err); ok {
+		tx.failed.CompareAndSwap(nil, e)
+	}
+}
+
+func errTxOver(op string) *Error {
+	return &Error{Op: op, Kind: ErrInvalidTxnState, Partition: -1, Node: -1, Reason: "the function that this transaction was for has returned"}
+}
+
+// InTransaction runs fn in a transaction: it begins one, calls fn, and commits; if fn returns an error or
+// panics, it aborts. It is nil only if the transaction is committed. InitTransactions has to be called
+// before.
+//
+// A transaction that failed by itself is aborted, and fn is called again, after a pause that grows from
+// retry.backoff.ms, for as long as ctx is not over. That is so for what may be better next time: nodes or
+// coordinators that did not answer in time, a transaction that timed out or was aborted by its coordinator
+// (TRANSACTION_ABORTABLE), sequences that a broker has lost. It is not so for a record that is refused,
+// for missing rights, for a consumer group that has moved on, and for errors of fn's own (but an error
+// that wraps one of these failures counts as it). Nor is anything tried again after a Fatal error. So fn
+// may run more than once; what it does besides sending is its own matter.
+//
+// It blocks as long as fn does, and then until ctx is over: a commit without an answer is asked for again
+// and again, since nobody knows its outcome. If ctx ends first that is still so: the error Is ctx's, and
+// CommitTransaction tells more. An abort that is due when ctx is over still gets up to max.block.ms. Give
+// ctx a deadline. Only one transaction can be open at a time.
+func (p *Producer[K, V]) InTransaction(ctx context.Context, fn func(tx *Tx[K, V]) error) error {
+	if p.e.dispatch.inside() {
+		return &Error{Op: "InTransaction", Kind: ErrInCallback, Partition: -1, Node: -1}
+	}
+	pause := backoff.New(p.e.cfg.retryBackoff, p.e.cfg.retryBackoffMax)
+	for attempt := 0; ; attempt++ {
+		if err := p.BeginTransaction(); err != nil {
+			return err
+		}
+		open, err := p.attempt(ctx, fn)
+		if err == nil || open {
+			return err
+		}
+		if errors.Is(err, ErrFatal) {
+			return err
+		}
+		if failed := p.abortUntilDone(ctx); failed != nil {
+			return errors.Join(err, failed)
+		}
+		if !mayWorkNextTime(err) || !sleep(ctx, pause.Next(attempt, rand.Float64)) {
+			return err
+		}
+	}
+}
+
+// attempt runs fn once and commits. open says that the outcome of the commit is not known.
+func (p *Producer[K, V]) attempt(ctx context.Context, fn func(tx *Tx[K, V]) error) (open bool, err error) {
+	tx := &Tx[K, V]{p: p}
+	returned := false
+	defer func() {
+		tx.over.Store(true)
+		if !returned { // it panicked, or ended its goroutine; that goes on after the abort
+			_ = p.abortUntilDone(ctx)
+		}
+	}()
+	err = fn(tx)
+	returned = true
+	tx.over.Store(true)
+	if failed := tx.failed.Load(); err == nil && failed != nil {
+		err = failed
+	}
+	if err != nil {
+		return false, err
+	}
+	for {
+		err = p.CommitTransaction(ctx)
+		if open = stillOpen(err); !open || ctx.Err() != nil {
+			return open, err
+		}
+	}
+}
+
+// abortUntilDone aborts, and is not put off by the end of ctx before it was asked for once.
+func (p *Producer[K, V]) abortUntilDone(ctx context.Context) error {
+	for {
+		err := p.AbortTransaction(context.WithoutCancel(ctx))
+		if !stillOpen(err) || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+// stillOpen reports whether err says that a call gave up waiting.
+func stillOpen(err error) bool {
+	e, ok := err.(*Error)
+	return ok && e.open
+}
+
+// mayWorkNextTime reports whether the failure of a transaction is one that may not come back.
+func mayWorkNextTime(err error) bool {
+	if !errors.Is(err, ErrAbortable) {
+		return false
+	}
+	if code, ok := errors.AsType[protocol.ErrorCode](err); ok {
+		switch code {
+		case protocol.TransactionAbortable, protocol.InvalidProducerEpoch, protocol.InvalidTxnState,
+			protocol.OutOfOrderSequenceNumber, protocol.UnknownProducerID, protocol.UnknownServerError:
+			return true
+		}
+		return code.Retriable()
+	}
+	return errors.Is(err, ErrTimeout)
+}
+
+// sleep waits, unless ctx ends first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

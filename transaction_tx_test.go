@@ -1,0 +1,203 @@
+package quill_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/quill-kafka/quill"
+	"github.com/quill-kafka/quill/protocol"
+	"github.com/quill-kafka/quill/quilltest"
+	"github.com/stretchr/testify/require"
+)
+
+// InTransaction: what is committed, aborted, tried again, given up.
+
+type stringTx = quill.Tx[string, string]
+
+func to(partition int32, value string) quill.Record[string, string] {
+	return quill.Record[string, string]{Topic: "t", Partition: quill.Partition(partition), Value: value}
+}
+
+func TestInTransactionCommits(t *testing.T) {
+	inTransactions(t, nil, func(x *txnLab) {
+		for i := range 3 {
+			require.NoError(x, x.p.InTransaction(x.Context(), func(tx *stringTx) error {
+				tx.Send(x.Context(), to(0, fmt.Sprint(i)))
+				tx.SendFunc(x.Context(), to(1, fmt.Sprint(i)), nil)
+				return tx.SendOffsets(x.Context(), testOffsets, quill.GroupMetadata{GroupID: "g"})
+			}))
+		}
+		x.requireCommitted("0", "1", "2", "0", "1", "2")
+		require.Len(x, x.c.GroupOffsets("g"), 1)
+	})
+}
+
+func TestInTransactionAbortsOnErrorAndPanic(t *testing.T) {
+	inTransactions(t, nil, func(x *txnLab) {
+		calls, sorry := 0, errors.New("sorry")
+		err := x.p.InTransaction(x.Context(), func(tx *stringTx) error {
+			calls++
+			tx.Send(x.Context(), to(0, "v"))
+			return sorry
+		})
+		require.Equal(x, sorry, err, "the caller's own error comes back as it is")
+		require.Equal(x, 1, calls, "and is not tried again")
+		require.PanicsWithValue(x, "help", func() {
+			_ = x.p.InTransaction(x.Context(), func(tx *stringTx) error {
+				tx.Send(x.Context(), to(0, "v"))
+				panic("help")
+			})
+		})
+		x.requireNothingOpen()
+		x.requireGoesOn()
+		x.requireCommitted("on")
+	})
+}
+
+func TestInTransactionTriesAgainWhatMayWork(t *testing.T) {
+	for _, c := range []struct {
+		api   protocol.APIKey
+		code  protocol.ErrorCode
+		again bool
+	}{
+		{protocol.Produce, protocol.TransactionAbortable, true},
+		{protocol.Produce, protocol.OutOfOrderSequenceNumber, true},
+		{protocol.Produce, protocol.InvalidRecord, false},
+		{protocol.Produce, protocol.TopicAuthorizationFailed, false},
+		{protocol.Produce, protocol.ProducerFenced, false},
+		{protocol.TxnOffsetCommit, protocol.IllegalGeneration, false},
+		{protocol.EndTxn, protocol.TransactionAbortable, true},
+	} {
+		t.Run(c.code.Name(), func(t *testing.T) {
+			inTransactions(t, nil, func(x *txnLab) {
+				x.c.Inject(quilltest.Fault{APIs: []protocol.APIKey{c.api}, Err: c.code})
+				calls := 0
+				err := x.p.InTransaction(x.Context(), func(tx *stringTx) error {
+					calls++
+					tx.Send(x.Context(), to(0, fmt.Sprint("try ", calls)))
+					return tx.SendOffsets(x.Context(), testOffsets, quill.GroupMetadata{GroupID: "g"})
+				})
+				if !c.again {
+					require.ErrorIs(x, err, c.code)
+					require.Equal(x, 1, calls)
+					x.requireCommitted()
+					if errors.Is(err, quill.ErrFatal) {
+						x.over()
+					}
+					return
+				}
+				require.NoError(x, err)
+				x.requireCommitted("try 2")
+			})
+		})
+	}
+}
+
+func TestInTransactionEndsWithItsContext(t *testing.T) {
+	inTransactions(t, func(cfg *quill.Config) { cfg.RequestTimeout = time.Second }, func(x *txnLab) {
+		x.c.Inject(quilltest.Fault{APIs: []protocol.APIKey{protocol.Produce}, Err: protocol.TransactionAbortable, Times: -1})
+		calls := 0
+		err := x.p.InTransaction(after(x.T, 10*time.Second), func(tx *stringTx) error {
+			calls++
+			tx.Send(x.Context(), to(0, "v"))
+			return nil
+		})
+		require.ErrorIs(x, err, protocol.TransactionAbortable)
+		require.Greater(x, calls, 5)
+		require.Less(x, calls, 30, "with pauses")
+		x.requireNothingOpen()
+
+		commit := x.c.Inject(quilltest.Fault{APIs: []protocol.APIKey{protocol.EndTxn}, DisconnectBefore: true, Times: -1})
+		err = x.p.InTransaction(after(x.T, 10*time.Second), func(*stringTx) error { return x.sendOffsets() })
+		require.ErrorIs(x, err, context.DeadlineExceeded)
+		require.Greater(x, commit.Hits(), int64(5))
+		require.ErrorContains(x, x.p.InTransaction(x.Context(), nil), "CommitTransaction", "its outcome comes first")
+		commit.Remove()
+		x.commit()
+		require.Len(x, x.c.GroupOffsets("g"), 1)
+	})
+}
+
+// A record that was not even taken is not silently left out of the transaction.
+func TestInTransactionFailsWithEachSend(t *testing.T) {
+	inTransactions(t, nil, func(x *txnLab) {
+		err := x.p.InTransaction(x.Context(), func(tx *stringTx) error {
+			tx.Send(x.Context(), to(0, "good"))
+			tx.Send(ended(context.Canceled), rec("unknown", "", "v"))
+			return nil
+		})
+		require.ErrorIs(x, err, context.Canceled)
+		var late *stringTx
+		require.NoError(x, x.p.InTransaction(x.Context(), func(tx *stringTx) error { late = tx; return nil }))
+		x.begin()
+		_, err = late.Send(x.Context(), to(0, "late")).Wait(x.Context())
+		require.ErrorIs(x, err, quill.ErrInvalidTxnState, "not into the next one")
+		require.ErrorIs(x, late.SendOffsets(x.Context(), testOffsets, quill.GroupMetadata{GroupID: "g"}), quill.ErrInvalidTxnState)
+		x.commit()
+		x.requireCommitted()
+	})
+}
+
+func TestCallsInACallbackDontWait(t *testing.T) {
+	inTransactions(t, nil, func(x *txnLab) {
+		x.begin()
+		var wg sync.WaitGroup
+		wg.Add(1)
+		x.p.SendFunc(x.Context(), to(0, "v"), func(quill.RecordMetadata, error) {
+			defer wg.Done()
+			for _, err := range []error{
+				x.p.CommitTransaction(x.Context()), x.p.AbortTransaction(x.Context()), x.p.InitTransactions(x.Context()), x.sendOffsets(),
+				x.p.InTransaction(x.Context(), func(*stringTx) error { return nil }),
+			} {
+				require.ErrorIs(x, err, quill.ErrInCallback)
+			}
+		})
+		wg.Wait()
+		x.commit()
+		x.requireCommitted("v")
+	})
+}
+
+// As with Java, all callbacks have run when it returns.
+func TestCommitReturnsAfterTheCallbacks(t *testing.T) {
+	inTransactions(t, nil, func(x *txnLab) {
+		for _, end := range []func(){x.commit, x.abort} {
+			x.begin()
+			called := false
+			x.p.SendFunc(x.Context(), to(0, "v"), func(quill.RecordMetadata, error) {
+				time.Sleep(time.Second)
+				called = true
+			})
+			end()
+			require.True(x, called)
+		}
+	})
+}
+
+func TestTransactionCallsNeedAnID(t *testing.T) {
+	bubble(t, quilltest.Options{}, func(t *testing.T, c *quilltest.Cluster) {
+		p := open(t, config(c))
+		for _, err := range []error{
+			p.InitTransactions(t.Context()), p.BeginTransaction(), p.CommitTransaction(t.Context()), p.AbortTransaction(t.Context()),
+			p.SendOffsetsToTransaction(t.Context(), testOffsets, quill.GroupMetadata{GroupID: "g"}),
+			p.InTransaction(t.Context(), func(*stringTx) error { return nil }),
+		} {
+			require.ErrorIs(t, err, quill.ErrInvalidTxnState)
+			require.ErrorContains(t, err, "transactional.id")
+		}
+		closeProducer(t, p)
+	})
+}
+
+func TestTwoPhaseCommitIsRefused(t *testing.T) {
+	bubble(t, quilltest.Options{}, func(t *testing.T, c *quilltest.Cluster) {
+		cfg := config(c)
+		cfg.TransactionalID, cfg.TransactionTwoPhaseCommit = txnID, true
+		_, err := quill.New(cfg, quill.String, quill.String)
+		require.ErrorIs(t, err, errors.ErrUnsupported)
+	})
+}
