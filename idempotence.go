@@ -253,7 +253,8 @@ func (p *sequences) settle(b *batch, v verdict, offset int64) {
 	case v.gap && !v.newEpoch && len(later) == 0 && p.next == protocol.IncrementSequence(b.lastSequence(), 1) && !p.gap:
 		p.next = b.baseSequence // nothing came after it: its numbers are free again
 	case v.gap:
-		if p.gap = true; v.unknown {
+		p.gap = true
+		if v.unknown {
 			p.startOver()
 		}
 		p.inFlight = append(p.inFlight[:at], p.afterGap(later)...)
