@@ -3,6 +3,7 @@ package quill
 import (
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/quill-kafka/quill/internal/message"
@@ -158,12 +159,16 @@ func (t *transaction) deny(err *Error) {
 
 // found takes in the answer to FindCoordinator.
 func (t *transaction) found(f *txnRequest, resp *message.FindCoordinatorResponse, node int32, now time.Time) {
-	got := message.Coordinator{NodeID: resp.NodeID, ErrorCode: resp.ErrorCode, ErrorMessage: resp.ErrorMessage}
+	key := f.group
+	if key == "" {
+		key = t.id
+	}
+	got := message.Coordinator{Key: key, NodeID: resp.NodeID, ErrorCode: resp.ErrorCode, ErrorMessage: resp.ErrorMessage}
 	if len(resp.Coordinators) > 0 {
 		got = resp.Coordinators[0]
 	}
 	code := got.ErrorCode
-	if code == protocol.None && got.NodeID < 0 || len(resp.Coordinators) > 1 {
+	if code == protocol.None && got.NodeID < 0 || len(resp.Coordinators) > 1 || got.Key != key {
 		code = protocol.CoordinatorNotAvailable
 	}
 	v := decideFind(code)
@@ -201,13 +206,20 @@ func (t *transaction) adopt(id int64, epoch int16) {
 }
 
 // partitionsAdded takes in the answer to AddPartitionsToTxn. It is one decision for all its partitions:
-// either each was added, or none.
+// either each was added, or none. What is said of others counts for nothing.
 func (t *transaction) partitionsAdded(r *txnRequest, resp *message.AddPartitionsToTxnResponse, now time.Time) {
 	worst, code, topic := txnDone, protocol.None, ""
-	answered := 0
+	missing := make(map[TopicPartition]bool, len(r.partitions))
+	for _, q := range r.partitions {
+		missing[TopicPartition{q.topic.name, q.index}] = true
+	}
 	for _, results := range resp.ResultsByTopicV3AndBelow {
 		for _, p := range results.ResultsByPartition {
-			answered++
+			tp := TopicPartition{results.Name, p.PartitionIndex}
+			if !missing[tp] {
+				continue
+			}
+			delete(missing, tp)
 			v := decideAddPartition(p.PartitionErrorCode, len(t.members) == 0)
 			if p.PartitionErrorCode == protocol.OperationNotAttempted && worst != txnDone {
 				continue // because of others
@@ -217,7 +229,7 @@ func (t *transaction) partitionsAdded(r *txnRequest, resp *message.AddPartitions
 			}
 		}
 	}
-	if worst == txnDone && answered < len(r.partitions) {
+	if worst == txnDone && len(missing) > 0 {
 		worst, code = txnRetry, protocol.UnknownServerError
 	}
 	if worst == txnAbort && r == t.request {
@@ -246,8 +258,23 @@ func (t *transaction) ended(r *txnRequest, resp *message.EndTxnResponse, now tim
 	if !t.conclude(r, v, resp.ErrorCode, now) {
 		return
 	}
-	if t.version2 && resp.ProducerID >= 0 && resp.ProducerEpoch >= 0 {
+	switch id, epoch := t.s.idem.id, t.s.idem.epoch; {
+	case !t.version2:
+	case follows(id, epoch, resp.ProducerID, resp.ProducerEpoch):
 		t.adopt(resp.ProducerID, resp.ProducerEpoch)
+	default:
+		t.s.logger.Warn("impossible producer id at the end of a transaction", "transactional_id", t.id, "producer_id", id, "producer_epoch", epoch,
+			"next_producer_id", resp.ProducerID, "next_producer_epoch", resp.ProducerEpoch)
+		t.bump = true // ask for it
 	}
 	t.over(now)
+}
+
+// follows reports whether an id and epoch can be those of the next transaction (KIP-890): the same id
+// with a higher epoch, or another one when the epochs are used up.
+func follows(id int64, epoch int16, nextID int64, nextEpoch int16) bool {
+	if nextID == id {
+		return nextEpoch > epoch
+	}
+	return nextID >= 0 && nextEpoch >= 0 && epoch >= math.MaxInt16-1
 }

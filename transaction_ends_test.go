@@ -87,6 +87,7 @@ func TestTheNextTransactionWaitsForTheMarkers(t *testing.T) {
 	}
 }
 
+// C9: nothing is left open, and what was asked for is carried out.
 func TestCloseInEachState(t *testing.T) {
 	for _, c := range []struct {
 		name  string

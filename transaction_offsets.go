@@ -148,6 +148,9 @@ func (t *transaction) offsetsCommitted(r *txnRequest, resp *message.TxnOffsetCom
 		name := r.nameOf(&resp.Topics[i])
 		for _, p := range resp.Topics[i].Partitions {
 			tp := TopicPartition{Topic: name, Partition: p.PartitionIndex}
+			if _, asked := r.offsets.left[tp]; !asked {
+				continue
+			}
 			v := decideOffset(p.ErrorCode)
 			if v == txnDone {
 				delete(r.offsets.left, tp)

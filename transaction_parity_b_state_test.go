@@ -144,6 +144,7 @@ func TestABatchLingersUntilTheTransactionCompletes(t *testing.T) {
 func TestVersion2AdoptsANewIDWhenTheEpochsAreUsedUp(t *testing.T) {
 	withOpenTransaction(t, func(t *testing.T, r *rig, x *transaction) {
 		x.version2 = true
+		r.s.idem.epoch = math.MaxInt16 - 1
 		r.append(0, "", "a")
 		time.Sleep(r.cfg.linger)
 		require.EqualValues(t, 7, r.drainOne(0).producerID)

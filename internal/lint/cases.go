@@ -20,10 +20,6 @@ var caseRanges = []caseRange{{"H", 75}, {"C", 18}, {"M", 12}}
 
 // laterCases are those that can't be tests yet, with what they wait for.
 var laterCases = map[string]string{
-	"C9":  "transactions: Close in each of their states",
-	"H63": "transactions: nobody asks for a coordinator yet",
-	"H64": "transactions: nobody adds partitions to one yet",
-	"H65": "transactions: nobody ends one yet",
 	"H68": "security: SASL mechanisms",
 	"H69": "security: SASL handshake",
 	"H70": "security: texts of SaslAuthenticate",
