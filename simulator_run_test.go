@@ -445,6 +445,9 @@ func (x *simulation) probe() {
 			blocked[simTopicPartition{simTopicName(r.topic), r.partition}] = true
 		}
 	}
+	if x.cfg.Acks == 0 { // nodes refuse by hanging up: those in line cost a connection each, with its back-off
+		x.until(x.now.Add(time.Duration(len(x.waits))*2*time.Second), func() bool { return len(x.waits) == 0 })
+	}
 	begun := len(x.records)
 	for range 40 {
 		first := len(x.records)
