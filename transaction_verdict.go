@@ -45,6 +45,17 @@ func decideCommon(code protocol.ErrorCode) (v txnVerdict, ok bool) {
 	return txnUnexpected, false
 }
 
+// decideInside is decideCommon for the requests that take an open transaction further.
+func decideInside(code protocol.ErrorCode) (v txnVerdict, ok bool) {
+	switch code {
+	case protocol.InvalidTxnState, protocol.InvalidProducerIDMapping:
+		return txnFatal, true
+	case protocol.UnknownProducerID:
+		return txnAbortBump, true
+	}
+	return decideCommon(code)
+}
+
 // decideFind is for FindCoordinator.
 func decideFind(code protocol.ErrorCode) txnVerdict {
 	switch {
@@ -77,17 +88,10 @@ func decideInit(code protocol.ErrorCode) txnVerdict {
 // decideAddPartition is for one partition in the answer to AddPartitionsToTxn. first says that the
 // transaction has none yet: then the one before is just being ended.
 func decideAddPartition(code protocol.ErrorCode, first bool) txnVerdict {
-	switch code {
-	case protocol.ConcurrentTransactions:
-		if first {
-			return txnRetrySoon
-		}
-	case protocol.InvalidTxnState, protocol.InvalidProducerIDMapping:
-		return txnFatal
-	case protocol.UnknownProducerID:
-		return txnAbortBump
+	if code == protocol.ConcurrentTransactions && first {
+		return txnRetrySoon
 	}
-	if v, ok := decideCommon(code); ok {
+	if v, ok := decideInside(code); ok {
 		return v
 	}
 	return txnAbort
@@ -95,15 +99,10 @@ func decideAddPartition(code protocol.ErrorCode, first bool) txnVerdict {
 
 // decideAddOffsets is for AddOffsetsToTxn.
 func decideAddOffsets(code protocol.ErrorCode) txnVerdict {
-	switch code {
-	case protocol.InvalidTxnState, protocol.InvalidProducerIDMapping:
-		return txnFatal
-	case protocol.UnknownProducerID:
-		return txnAbortBump
-	case protocol.GroupAuthorizationFailed, protocol.TransactionAbortable:
+	if code == protocol.GroupAuthorizationFailed || code == protocol.TransactionAbortable {
 		return txnAbort
 	}
-	v, _ := decideCommon(code)
+	v, _ := decideInside(code)
 	return v
 }
 
@@ -125,17 +124,12 @@ func decideOffset(code protocol.ErrorCode) txnVerdict {
 
 // decideEnd is for EndTxn.
 func decideEnd(code protocol.ErrorCode, commit bool) txnVerdict {
-	switch code {
-	case protocol.InvalidTxnState, protocol.InvalidProducerIDMapping:
-		return txnFatal
-	case protocol.UnknownProducerID:
-		return txnAbortBump
-	case protocol.TransactionAbortable:
+	if code == protocol.TransactionAbortable {
 		if commit {
 			return txnAbort
 		}
 		return txnFatal
 	}
-	v, _ := decideCommon(code)
+	v, _ := decideInside(code)
 	return v
 }
