@@ -159,10 +159,7 @@ func (t *transaction) deny(err *Error) {
 
 // found takes in the answer to FindCoordinator.
 func (t *transaction) found(f *txnRequest, resp *message.FindCoordinatorResponse, node int32, now time.Time) {
-	key := f.group
-	if key == "" {
-		key = t.id
-	}
+	_, key := t.wanted(f)
 	got := message.Coordinator{Key: key, NodeID: resp.NodeID, ErrorCode: resp.ErrorCode, ErrorMessage: resp.ErrorMessage}
 	if len(resp.Coordinators) > 0 {
 		got = resp.Coordinators[0]

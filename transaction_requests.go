@@ -290,10 +290,7 @@ func (t *transaction) exchange(r *txnRequest, node int32) *network.Message {
 	}
 	req := &message.FindCoordinatorRequest{}
 	req.Reset()
-	req.KeyType, req.Key = findTransaction, t.id
-	if r.group != "" {
-		req.KeyType, req.Key = findGroup, r.group
-	}
+	req.KeyType, req.Key = t.wanted(r)
 	x := &network.Message{Request: req, Response: &message.FindCoordinatorResponse{}}
 	if _, highest, ok := t.s.client.Versions(node, protocol.FindCoordinator); ok && highest >= findBatched {
 		req.CoordinatorKeys, req.Key = []string{req.Key}, ""
@@ -301,6 +298,14 @@ func (t *transaction) exchange(r *txnRequest, node int32) *network.Message {
 		x.Highest = findBatched - 1
 	}
 	return x
+}
+
+// wanted is whose coordinator a FindCoordinator asks for.
+func (t *transaction) wanted(find *txnRequest) (keyType int8, key string) {
+	if find.group != "" {
+		return findGroup, find.group
+	}
+	return findTransaction, t.id
 }
 
 const (
