@@ -363,8 +363,9 @@ func (s *sender) conclude(b *batch, out fate) {
 		s.txn.told(b, out.err)
 	}
 	onWire, line := b.onWire, &b.queue.out.line
-	if !b.inLine { // it never left: everything before it has been told
-		s.tell(b)
+	if !b.inLine { // it never left, and comes after all that did
+		b.inLine = true
+		line.PushBack(b)
 	}
 	// A fate that is known before that of an earlier batch (answers of two leaders, a batch refused
 	// while another is sent again) waits for it: callbacks run in the order of the sends.

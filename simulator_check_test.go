@@ -20,6 +20,7 @@ import (
 //	I7  a record whose error says NotSent or Rejected is in no log; one that is NotSent never left
 //	I8  batches arrive as they were sealed, for their topic (checked as they arrive)
 //	I9  no more requests in flight than allowed, none too large; a batch is sent again as it was
+//	I11 transactions are whole                              (simulator_atomic_test.go)
 //	I12 nothing panics
 //	I13 a well cluster gets everything soon
 
@@ -52,6 +53,7 @@ func (x *simulation) check() {
 		}
 	}
 	copies := x.readLogs()
+	x.checkTransactions(copies)
 	all := !x.forgotten && !x.cfg.Wrap
 	for _, r := range x.records {
 		x.checkRecord(r, copies[r])
@@ -202,7 +204,7 @@ func (x *simulation) checkFailed(r *simRecord, copies []simCopy) {
 		x.violate("P10", "record %d: %v", r.index, r.err)
 	}
 	ended := !x.fatalAt.IsZero() && !r.doneAt.Before(x.fatalAt) // nothing is sent again
-	if errors.Is(r.err, ErrBatchRejected) && e.Outcome() == Rejected && x.cfg.Retries == 0 && e.Elapsed < x.ms(x.cfg.Delivery) && !ended {
+	if errors.Is(r.err, ErrBatchRejected) && x.cfg.Txn == nil && e.Outcome() == Rejected && x.cfg.Retries == 0 && e.Elapsed < x.ms(x.cfg.Delivery) && !ended {
 		x.violate("P11", "record %d should have been sent again without its company: %v", r.index, r.err)
 	}
 	if e.Code == protocol.DuplicateSequenceNumber {

@@ -26,7 +26,8 @@ type simCluster struct {
 	faults []*simActiveFault
 	ids    int64 // topic ids so far
 	pids   int64
-	flying int // requests that are written and have not arrived
+	txn    *simCoordinator // nil: nobody is transactional
+	flying int             // requests that are written and have not arrived
 
 	forbiddenUntil time.Time // Produce and InitProducerId of anybody
 	seen           map[simSequence]*simSeen
@@ -69,6 +70,7 @@ type simPartition struct {
 	forgotten int64 // producers of batches before it are not known any more
 	producers map[int64]*simProducer
 	usedAt    time.Time // of the last append, duplicate or not
+	attempts  map[int64]simAttempt
 }
 
 type simLeader struct {
@@ -85,9 +87,27 @@ type simBatch struct {
 	time    int64     // log append time, -1: none
 	settled bool      // handled, or lost
 	named   bool      // a copy of it was called a duplicate
+	marker  simMarker // then it has no records of ours
 }
 
-func (b *simBatch) last() int64 { return b.base + int64(len(b.records)) - 1 }
+// simMarker says whether a batch is the end of a transaction.
+type simMarker uint8
+
+const (
+	simNoMarker simMarker = iota
+	simCommitMarker
+	simAbortMarker
+)
+
+// size is how many offsets it takes.
+func (b *simBatch) size() int64 {
+	if b.marker != simNoMarker {
+		return 1
+	}
+	return int64(len(b.records))
+}
+
+func (b *simBatch) last() int64 { return b.base + b.size() - 1 }
 
 // simProducer is what a partition knows of a producer id (ProducerStateManager): its epoch and last
 // five batches.
@@ -160,7 +180,7 @@ func (c *simCluster) anyUp(from int) int32 {
 }
 
 func (p *simPartition) lead(node int32, now time.Time) {
-	p.leader = node
+	p.leader, p.attempts = node, nil
 	p.epoch++
 	p.past = append(p.past, simLeader{now, node, p.epoch})
 }
@@ -205,6 +225,11 @@ type simAnswer struct {
 
 // handle handles a request at a node.
 func (c *simCluster) handle(n *simNode, f *simFrame) simAnswer {
+	if c.txn != nil {
+		if res := c.txn.handle(n, f); res != nil {
+			return simAnswer{message: res}
+		}
+	}
 	switch req := f.body.(type) {
 	case *message.MetadataRequest:
 		return simAnswer{message: c.metadata(n, req, f)}

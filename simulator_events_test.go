@@ -22,6 +22,7 @@ type simRecord struct {
 	key, value []byte
 	poison     bool
 	nested     bool
+	txn        *simTxn // that it is part of
 	silent     bool
 	future     bool
 
@@ -61,7 +62,7 @@ type simFlushing struct {
 // event makes an event happen. What the application does waits while the process does not run.
 func (x *simulation) event(e simEvent) {
 	switch e.Kind {
-	case simSend, simFlush, simClose, simHog, simDoze:
+	case simSend, simFlush, simClose, simHog, simDoze, simTxnInit, simTxnBegin, simTxnOffsets, simTxnCommit, simTxnAbort:
 		if x.haltedUntil.After(x.now) {
 			x.at(x.haltedUntil, func() { x.event(e) })
 			return
@@ -76,7 +77,14 @@ func (x *simulation) event(e simEvent) {
 
 func (x *simulation) applicationEvent(kind simKind, a [6]int) {
 	switch kind {
+	case simTxnInit, simTxnBegin, simTxnOffsets, simTxnCommit, simTxnAbort:
+		x.enqueue(kind, a)
 	case simSend:
+		if a[4]&sendInTurn != 0 && x.cfg.Txn != nil {
+			a[4] &^= sendInTurn
+			x.enqueue(kind, a)
+			return
+		}
 		for range a[5] {
 			x.send(a)
 		}
@@ -294,6 +302,7 @@ func (x *simulation) sent(w *simWait, at position) {
 	r := w.record
 	r.in, r.at, r.order, r.since, r.partition = true, at, x.appended, x.now, w.out.chosen
 	x.appended++
+	x.joins(r)
 	x.say("send: record %d is appended to %s-%d", r.index, w.rec.Topic, r.partition)
 	if r.future = w.out.shared; r.future {
 		x.open = append(x.open, r)
@@ -303,6 +312,7 @@ func (x *simulation) sent(w *simWait, at position) {
 // failed notes that a record failed in its Send.
 func (x *simulation) failed(w *simWait, err *Error) {
 	x.say("send: record %d: %v", w.record.index, err)
+	err = x.dooms(err)
 	x.complete(w.record, w.out.metadata(), err)
 	if err.Outcome() != NotSent {
 		x.violate("I7", "record %d failed in Send, and its error says %v", w.record.index, err.Outcome())

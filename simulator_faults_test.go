@@ -14,11 +14,13 @@ func (x *simulation) clusterEvent(kind simKind, a [6]int) {
 	c := x.cluster
 	switch kind {
 	case simFault, simDelay:
-		c.faults = append(c.faults, &simActiveFault{a[0], simFaultKind(a[1]), a[2], a[3], a[4], a[5]})
+		c.faults = append(c.faults, &simActiveFault{a[0], simFaultKind(a[1]), a[2], a[3], a[4], a[5], 0})
 		switch simFaultKind(a[1]) {
 		case faultInit:
 			x.fatal = x.fatal || simInitErrors[a[2]] == protocol.ClusterAuthorizationFailed
 		}
+	case simTxnFault, simTxnMove, simTxnFence, simTxnUpgrade:
+		x.txnEvent(kind, a)
 	case simHalt:
 		x.haltedUntil = maxTime(x.haltedUntil, x.now.Add(x.ms(a[0])))
 		x.excused += x.ms(a[0])
@@ -143,6 +145,9 @@ func (c *simCluster) forget(p *simPartition, records bool) {
 			}
 		}
 	}
+	if c.txn != nil && slices.Contains(c.txn.members, simTopicPartition{p.topic.name, p.index}) {
+		return
+	}
 	if c.x.net.inFlight > 0 || c.flying > 0 || c.x.now.Sub(p.usedAt) < remembered+c.x.ms(c.x.cfg.Request) {
 		return
 	}
@@ -169,6 +174,7 @@ type simActiveFault struct {
 	times     int
 	skip      int
 	partition int // 0: any, else its number + 1
+	api       int // 0: any, else in simTxnAPIs, from 1
 }
 
 // claim takes the faults that hit a request.
@@ -192,6 +198,11 @@ func (f *simFrame) hit(fault *simActiveFault) bool {
 	switch fault.kind {
 	case faultStall, faultTorn:
 		return false // the writer's
+	}
+	if fault.api > 0 {
+		return f.key == simTxnAPIs[fault.api-1]
+	}
+	switch fault.kind {
 	case faultMetadata:
 		return f.key == protocol.Metadata
 	case faultInit:

@@ -49,6 +49,7 @@ type simTarget struct {
 	throttledTo time.Time
 	calls       []*simCall // in flight
 	err         error
+	level       int16 // transaction.version, as the node told when it was connected to
 }
 
 // simPost is what a connection has to tell; network.Event just says that there is one.
@@ -78,6 +79,7 @@ type simCall struct {
 	written  bool
 	decoded  error
 	answered bool
+	over     bool // the sender has it back
 }
 
 func simHost(id int32) string { return fmt.Sprintf("node-%d", id) }
@@ -176,13 +178,21 @@ func (n *simNet) Connected(id int32) bool {
 	return t != nil && t.ready && !t.closing && !t.draining
 }
 
-// Versions implements connections: nodes serve whatever is asked for.
-func (n *simNet) Versions(id int32, _ protocol.APIKey) (lowest, highest int16, ok bool) {
+// Versions implements connections: without transactions, nodes serve whatever is asked for.
+func (n *simNet) Versions(id int32, key protocol.APIKey) (lowest, highest int16, ok bool) {
+	if n.x.cfg.Txn != nil {
+		return 0, n.x.highest(key), n.Connected(id)
+	}
 	return 0, math.MaxInt16, n.Connected(id)
 }
 
 // Features implements connections.
-func (n *simNet) Features(id int32, _ string) (level int16, ok bool) { return 0, false }
+func (n *simNet) Features(id int32, _ string) (level int16, ok bool) {
+	if t := n.targets[id]; t != nil && n.x.cfg.Txn != nil {
+		return t.level, true
+	}
+	return 0, false
+}
 
 // InFlight implements connections.
 func (n *simNet) InFlight(id int32) int {
@@ -362,6 +372,7 @@ func (n *simNet) Handle(_ network.Event, now time.Time, done []*network.Request)
 
 func (n *simNet) finish(c *simCall, err error, now time.Time) *network.Request {
 	n.inFlight--
+	c.over = true
 	c.r.DoneAt, c.r.Err = now, err
 	return c.r
 }

@@ -83,10 +83,13 @@ func (c *simCluster) produceTo(n *simNode, t *simTopic, missing protocol.ErrorCo
 		return fail(missing)
 	}
 	p := t.partitions[index]
-	if code := c.refuses(n, p, acks, part, &pr, f.version, res); code != protocol.None {
+	if code := c.refuses(n, p, acks, part, &pr, f, res); code != protocol.None {
 		return fail(code)
 	}
 	pr.LogStartOffset = p.start
+	if c.txn != nil && b.header.BaseSequence > part.latest {
+		return fail(protocol.OutOfOrderSequenceNumber)
+	}
 	if b.header.ProducerID >= 0 {
 		duplicate, code := c.sequence(n, p, b)
 		switch {
@@ -123,7 +126,7 @@ func (c *simCluster) produceTo(n *simNode, t *simTopic, missing protocol.ErrorCo
 }
 
 // refuses is why the batch can't be taken whatever its sequence: None if it can.
-func (c *simCluster) refuses(n *simNode, p *simPartition, acks int16, part *simPart, pr *message.PartitionProduceResponse, version int16,
+func (c *simCluster) refuses(n *simNode, p *simPartition, acks int16, part *simPart, pr *message.PartitionProduceResponse, f *simFrame,
 	res *message.ProduceResponse) protocol.ErrorCode {
 	t := p.topic
 	switch {
@@ -132,11 +135,19 @@ func (c *simCluster) refuses(n *simNode, p *simPartition, acks int16, part *simP
 	case t.forbiddenUntil.After(c.x.now):
 		return protocol.TopicAuthorizationFailed
 	case p.leader != n.id:
-		if p.leader != -1 && version >= 10 { // KIP-951
+		if p.leader != -1 && f.version >= 10 { // KIP-951
 			pr.CurrentLeader = message.LeaderIDAndEpoch{LeaderID: p.leader, LeaderEpoch: p.epoch}
 			res.NodeEndpoints = append(res.NodeEndpoints, message.NodeEndpoint{NodeID: p.leader, Host: simHost(p.leader), Port: 9092})
 		}
 		return protocol.NotLeaderOrFollower
+	}
+	if c.txn != nil { // before the batch itself is looked at
+		part.latest = p.latestStart(part.batch, f)
+		if code := c.txn.join(p, part.batch, f); code != protocol.None {
+			return code
+		}
+	}
+	switch {
 	case acks == -1 && t.shrunkUntil.After(c.x.now):
 		return protocol.NotEnoughReplicas
 	case t.maxBytes > 0 && part.size > t.maxBytes:
@@ -178,12 +189,15 @@ func (c *simCluster) sequence(n *simNode, p *simPartition, b *simBatch) (duplica
 			return old, protocol.None
 		}
 	}
-	last := recent[len(recent)-1]
-	expected := int32((int64(last.header.BaseSequence) + int64(last.header.Count)) & 0x7fffffff)
+	expected := int32(0) // after the marker of a new epoch
+	if len(recent) > 0 {
+		last := recent[len(recent)-1]
+		expected = int32((int64(last.header.BaseSequence) + int64(last.header.Count)) & 0x7fffffff)
+	}
 	switch {
 	case h.BaseSequence == expected:
 		return nil, protocol.None
-	case c.x.cfg.NameDuplicates && precedes(h.BaseSequence, recent[0].header.BaseSequence):
+	case c.x.cfg.NameDuplicates && len(recent) > 0 && precedes(h.BaseSequence, recent[0].header.BaseSequence):
 		p.name(b)
 		return nil, protocol.DuplicateSequenceNumber
 	}
@@ -209,11 +223,11 @@ func (n *simNode) known(recent []*simBatch) []*simBatch {
 
 func (p *simPartition) append(b *simBatch, x *simulation) {
 	b.base, b.time, b.at = p.end, -1, x.now
-	if p.topic.appendTime {
+	if p.topic.appendTime && b.marker == simNoMarker {
 		b.time = x.now.UnixMilli()
 		b.header.MaxTimestamp = b.time
 	}
-	p.end += int64(len(b.records))
+	p.end += b.size()
 	p.batches = append(p.batches, b)
 	p.note(b)
 }
@@ -233,6 +247,9 @@ func (p *simPartition) note(b *simBatch) {
 	}
 	if s.epoch != b.header.ProducerEpoch {
 		s.epoch, s.recent = b.header.ProducerEpoch, nil
+	}
+	if b.marker != simNoMarker {
+		return
 	}
 	s.recent = append(s.recent, b)
 	if len(s.recent) > simRemembered {
@@ -282,6 +299,9 @@ func (c *simCluster) arrive(f *simFrame) bool {
 	if !ok {
 		return true
 	}
+	if own := req.TransactionalID; (own != nil && *own == simTransactionalID) != (c.x.cfg.Txn != nil) {
+		c.x.violate("I8", "a Produce request with the wrong transactional id")
+	}
 	sum := 0
 	for _, td := range req.TopicData {
 		name := td.Name
@@ -320,6 +340,9 @@ func (c *simCluster) arrivePart(topic string, index int32, raw []byte) simPart {
 	h := &b.header
 	if idempotent := h.ProducerID >= 0; idempotent != c.x.cfg.Idempotent {
 		c.x.violate("I8", "a batch for %s-%d has producer id %d", topic, index, h.ProducerID)
+	}
+	if h.Transactional() != (c.x.cfg.Txn != nil) {
+		c.x.violate("I8", "a batch for %s-%d has attributes %x", topic, index, h.Attributes)
 	}
 	if h.ProducerID < 0 {
 		return part

@@ -33,8 +33,18 @@ type simulation struct {
 	draws      uint64
 	drawFrom   uint64 // seed and time, mixed
 
-	wakeAt      time.Time // the sender's next turn
-	dispatchAt  time.Time // the dispatcher's; zero: none
+	wakeAt     time.Time    // the sender's next turn
+	dispatchAt time.Time    // the dispatcher's; zero: none
+	app        []simTxnCall // calls about transactions to make
+	calling    *simTxnCall  // the one that is being waited for
+	again      simKind      // what has to be called again, having timed out; 0: nothing
+	txn        *simTxn      // the open one
+	txns       []*simTxn
+	ready      bool  // InitTransactions was
+	ghost      bool  // a request that was given up may have begun a transaction
+	offset     int64 // the latest that was sent
+	returned   int   // calls that have
+
 	haltedUntil time.Time // the process does not run
 	dozingUntil time.Time // callbacks don't
 	excused     time.Duration
@@ -117,6 +127,9 @@ func (x *simulation) micros(n int) time.Duration        { return time.Duration(n
 func (x *simulation) hop() time.Duration                { return x.micros(x.draw(x.cfg.Latency + 1)) }
 func (x *simulation) random() float64                   { return float64(x.draw(1<<30)) / (1 << 30) }
 func (x *simulation) highest(protocolKey protocol.APIKey) int16 {
+	if x.cfg.Txn != nil {
+		return simReleases[x.cfg.Txn.Release].highest(protocolKey)
+	}
 	return simVersions(x.cfg.Produce, protocolKey)
 }
 
@@ -247,6 +260,9 @@ func (x *simulation) build() {
 		cfg.Idempotence = Disabled
 		cfg.Acks = map[int16]Acks{-1: AcksAll, 0: AcksNone, 1: AcksLeader}[c.Acks]
 	}
+	if c.Txn != nil {
+		cfg.TransactionalID, cfg.TransactionTimeout = simTransactionalID, x.ms(c.Txn.Timeout)
+	}
 	e, err := assemble(cfg)
 	if err != nil {
 		panic(err)
@@ -258,6 +274,10 @@ func (x *simulation) build() {
 	e.random = func() uint32 { return uint32(x.draw(1<<31 - 1)) }
 	e.sender.random, e.sender.refresh.random = x.random, x.random
 	x.cluster, x.net = newSimCluster(x), newSimNet(x)
+	if c.Txn != nil {
+		x.cluster.txn = newSimCoordinator(x)
+		x.fatal = c.Txn.mayEnd()
+	}
 	e.sender.client = x.net
 	if x.p, err = newView[[]byte, []byte](e, Bytes, Bytes, nil); err != nil {
 		panic(err)
@@ -286,7 +306,11 @@ func (x *simulation) run(events []simEvent) {
 		x.settle()
 	}
 	if x.closedAt.IsZero() && x.e.fatal.Load() == nil && !x.doubtful() {
-		x.probe()
+		if x.cfg.Txn != nil {
+			x.probeTransaction()
+		} else {
+			x.probe()
+		}
 	}
 	if x.closedAt.IsZero() {
 		x.close()
@@ -309,6 +333,7 @@ func (x *simulation) until(limit time.Time, done func() bool) bool {
 		}
 		act()
 		x.wakeServed()
+		x.poll()
 	}
 	return true
 }
@@ -430,6 +455,10 @@ func (x *simulation) heal() {
 // settle flushes. With the cluster well that takes no longer than a few time-outs and back-offs.
 func (x *simulation) settle() {
 	limit := x.ms(x.cfg.Request)*4 + 30*time.Second
+	x.settleTransactions()
+	if !x.closedAt.IsZero() {
+		return
+	}
 	f := x.flush()
 	if !x.until(x.now.Add(limit), func() bool { return f.done || !x.closedAt.IsZero() }) && !x.doubtful() {
 		x.violate("I13", "a flush of the healthy cluster takes longer than %v", limit)
@@ -495,6 +524,7 @@ func (x *simulation) end() {
 		x.violate("hang", "the sender has not ended %v after close", limit)
 		return
 	}
+	x.checkEnded()
 	x.net.Close()
 	if !x.until(x.now.Add(time.Minute), x.net.ended) {
 		x.violate("hang", "connections have not ended")
@@ -502,8 +532,11 @@ func (x *simulation) end() {
 	}
 	s.box.take(&s.mail)
 	s.takeEvents(x.now)
+	if s.txn != nil {
+		s.txn.stop(s.closedError())
+	}
 	s.dispatch.kick()
-	x.until(x.now.Add(time.Minute), func() bool { return false })
+	x.until(x.now.Add(x.afterwards()), func() bool { return false })
 	x.e.clock.close()
 }
 

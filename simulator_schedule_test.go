@@ -54,6 +54,8 @@ type simConfig struct {
 	Latency  int `json:"latency"`  // of one hop at most, in microseconds
 	Turn     int `json:"turn"`     // from the bell to the sender's turn at most, in microseconds
 	Replicas int `json:"replicas"` // until acks=all is satisfied at most, in microseconds
+
+	Txn *simTxnConfig `json:"txn,omitempty"` // nil: not transactional
 }
 
 func (c *simConfig) patient() bool { return c.Delivery >= 60_000 && c.Retries == 0 }
@@ -62,30 +64,40 @@ func (c *simConfig) patient() bool { return c.Delivery >= 60_000 && c.Retries ==
 type simKind uint8
 
 const (
-	simSend     simKind = iota // topic, mode, key or partition, size, flags, count
-	simFlush                   //
-	simClose                   // 1: forced after that many ms (arg 1)
-	simFault                   // see simFaultKind: node, kind, number, times, skip, partition
-	simMove                    // topic, partition, node, 1: what is not acknowledged is cut off
-	simStop                    // node, ms
-	simFreeze                  // node, ms
-	simCut                     // node, ms
-	simHangUp                  // node, 1: what arrived is still handled
-	simRecreate                // topic, partitions, ms without it
-	simGrow                    // topic, partitions
-	simForget                  // topic, partition, 1: and its records
-	simForbid                  // topic (or -1: the cluster), ms
-	simShrink                  // topic, ms: too few replicas in sync
-	simLag                     // node, ms, ms: its metadata are old, for so long
-	simTighten                 // topic, percent: its largest batch gets smaller
-	simHalt                    // ms: the producer's process does not run
-	simDoze                    // ms: callbacks don't run
-	simHog                     // percent, ms: somebody else has the memory
-	simDelay                   // as simFault: Produce requests are late
+	simSend       simKind = iota // topic, mode, key or partition, size, flags, count
+	simFlush                     //
+	simClose                     // 1: forced after that many ms (arg 1)
+	simFault                     // see simFaultKind: node, kind, number, times, skip, partition
+	simMove                      // topic, partition, node, 1: what is not acknowledged is cut off
+	simStop                      // node, ms
+	simFreeze                    // node, ms
+	simCut                       // node, ms
+	simHangUp                    // node, 1: what arrived is still handled
+	simRecreate                  // topic, partitions, ms without it
+	simGrow                      // topic, partitions
+	simForget                    // topic, partition, 1: and its records
+	simForbid                    // topic (or -1: the cluster), ms
+	simShrink                    // topic, ms: too few replicas in sync
+	simLag                       // node, ms, ms: its metadata are old, for so long
+	simTighten                   // topic, percent: its largest batch gets smaller
+	simHalt                      // ms: the producer's process does not run
+	simDoze                      // ms: callbacks don't run
+	simHog                       // percent, ms: somebody else has the memory
+	simDelay                     // as simFault: Produce requests are late
+	simTxnInit                   // the calls about transactions
+	simTxnBegin                  //
+	simTxnOffsets                //
+	simTxnCommit                 //
+	simTxnAbort                  //
+	simTxnFault                  // as simFault, but the last is an API: see simTxnAPIs
+	simTxnMove                   // 1: the group's coordinator, node
+	simTxnFence                  // another producer takes the transactional id
+	simTxnUpgrade                // transaction.version becomes 2, where that is known
 )
 
 var simKindNames = [...]string{"send", "flush", "close", "fault", "move", "stop", "freeze", "cut", "hangup", "recreate", "grow", "forget",
-	"forbid", "shrink", "lag", "tighten", "halt", "doze", "hog", "delay"}
+	"forbid", "shrink", "lag", "tighten", "halt", "doze", "hog", "delay",
+	"init", "begin", "offsets", "commit", "abort", "txn-fault", "txn-move", "fence", "upgrade"}
 
 // simFaultKind is what goes wrong with a request.
 type simFaultKind int
@@ -108,8 +120,14 @@ const (
 	faultKinds
 )
 
+// Faults of what is asked of coordinators.
+const (
+	faultTxnError      = faultKinds + iota // refused, with an error
+	faultTxnErrorAfter                     // carried out, and then answered with an error
+)
+
 var simFaultNames = [...]string{"deaf", "mute", "cut-before", "cut-after", "delay", "answer-delay", "error", "error-after", "throttle", "stall", "torn",
-	"omit", "metadata", "init"}
+	"omit", "metadata", "init", "txn-error", "txn-error-after"}
 
 // Errors that brokers answer without having appended, whatever is in the batch.
 var simErrors = []protocol.ErrorCode{protocol.NotLeaderOrFollower, protocol.NotEnoughReplicas, protocol.UnknownTopicOrPartition, protocol.KafkaStorageError,
@@ -141,12 +159,16 @@ const (
 	sendNested              // its callback sends another record
 	sendOldTime             // an hour ago
 	sendNewTime             // in half an hour
+	sendInTurn              // by the goroutine that makes the calls about transactions, after what was called before
 )
 
 func (e simEvent) String() string {
 	args := strings.Trim(fmt.Sprint(e.Args), "[]")
 	if e.Kind == simFault || e.Kind == simDelay {
 		args = fmt.Sprintf("node %d %s %d, %d times after %d, partition %d", e.Args[0], simFaultNames[e.Args[1]], e.Args[2], e.Args[3], e.Args[4], e.Args[5]-1)
+	}
+	if e.Kind == simTxnFault {
+		args = fmt.Sprintf("node %d %s %d, %d times after %d, %v", e.Args[0], simFaultNames[e.Args[1]], e.Args[2], e.Args[3], e.Args[4], simTxnAPIs[e.Args[5]-1])
 	}
 	return fmt.Sprintf("%s %s", simKindNames[e.Kind], args)
 }

@@ -43,7 +43,11 @@ func TestSimulator(t *testing.T) {
 		simulateLoudly(t, drawSchedule(uint64(simNumber(t, one, 0))))
 		return
 	}
-	first, n := simNumber(t, os.Getenv("QUILL_SIM_FIRST"), 1), simNumber(t, os.Getenv("QUILL_SIM_SEEDS"), simDefaultSeeds)
+	simulateAll(t, drawSchedule, simNumber(t, os.Getenv("QUILL_SIM_FIRST"), 1), simNumber(t, os.Getenv("QUILL_SIM_SEEDS"), simDefaultSeeds))
+}
+
+// simulateAll runs the schedules of n seeds, until one fails.
+func simulateAll(t *testing.T, draw func(seed uint64) *simSchedule, first, n int) {
 	var next atomic.Int64
 	var failed atomic.Int64
 	next.Store(int64(first))
@@ -57,7 +61,7 @@ func TestSimulator(t *testing.T) {
 					if seed >= int64(first+n) {
 						return
 					}
-					s := drawSchedule(uint64(seed))
+					s := draw(uint64(seed))
 					if faults := simulate(t, s, false).faults; len(faults) > 0 && failed.CompareAndSwap(0, seed) {
 						t.Errorf("seed %d, after %d schedules: %s", seed, seed-int64(first)+1, faults[0])
 						if os.Getenv("QUILL_SIM_BRIEF") == "" {

@@ -49,6 +49,7 @@ type simBytes struct {
 type simFrame struct {
 	conn        *simConn
 	call        int
+	sent        *simCall
 	bytes       []byte
 	key         protocol.APIKey
 	version     int16
@@ -60,11 +61,12 @@ type simFrame struct {
 
 // simPart is the batch for one partition in a Produce request.
 type simPart struct {
-	topic string
-	index int32
-	size  int
-	batch *simBatch // nil: it could not be read
-	seen  *simSeen  // nil: not idempotent, or handled
+	topic  string
+	index  int32
+	size   int
+	batch  *simBatch // nil: it could not be read
+	seen   *simSeen  // nil: not idempotent, or handled
+	latest int32     // the highest sequence with which its producer may begin
 }
 
 func (p *simPart) settle() {
@@ -115,6 +117,9 @@ func (c *simConn) dial(limit time.Time) {
 	default:
 		c.node.conns = append(c.node.conns, c)
 		c.x.say("connection %d to node %d is open", c.number, c.node.id)
+		if c.x.cluster.txn != nil {
+			c.target.level = c.x.cluster.txn.level
+		}
 		c.x.net.post(simPost{kind: postOpened, conn: c})
 	}
 }
@@ -227,7 +232,7 @@ func appendWire(dst []byte, vectors [][]byte, from, to int) []byte {
 
 // wrote sends the bytes on, and lets the request go once the writer has come back.
 func (c *simConn) wrote(call *simCall, wire []byte) {
-	f := &simFrame{conn: c, call: call.number, bytes: wire}
+	f := &simFrame{conn: c, call: call.number, sent: call, bytes: wire}
 	at := maxTime(c.x.now.Add(c.x.hop()), c.arriveAt)
 	c.arriveAt = at
 	c.x.cluster.flying++
@@ -425,7 +430,7 @@ type simHandled struct {
 func (h simHandled) String() string {
 	res, ok := h.answer.message.(*message.ProduceResponse)
 	if !ok {
-		return fmt.Sprintf("request %d, %v, handled", h.f.call, h.f.key)
+		return fmt.Sprintf("request %d, %v, handled%s", h.f.call, h.f.key, describeTxnAnswer(h.f, h.answer.message))
 	}
 	var parts []string
 	for _, t := range res.Responses {

@@ -223,18 +223,28 @@ func (e *engine) awaitCallbacks(ctx context.Context) bool {
 }
 
 // sendFailed tells the sender of a record that did not get into a batch, if the transaction can't do
-// without it, and returns the error to tell: by then no more records are taken. What is a matter between the caller and Send changes
-// nothing: a state that takes no records, an end of ctx, a value that can't be serialized.
+// without it, and returns the error to tell: by then no more records are taken.
 func (e *engine) sendFailed(err *Error) *Error {
+	own := e.dooms(err)
+	if own == nil {
+		return err
+	}
+	_ = e.instruct("send", func(t *transaction) *Error { t.sendFailed(own); return nil }) // or it is closed
+	return own
+}
+
+// dooms is err as the failure of a transaction that can't do without the record; nil if it can. What is a
+// matter between the caller and Send changes nothing: a state that takes no records, an end of ctx, a value
+// that can't be serialized.
+func (e *engine) dooms(err *Error) *Error {
 	switch {
 	case errors.Is(err, ErrInvalidTxnState), errors.Is(err, ErrWouldBlock), errors.Is(err, ErrInCallback), errors.Is(err, ErrClosed),
 		errors.Is(err, ErrSerialization), errors.Is(err, ErrPartitioner), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded),
 		e.fatal.Load() != nil:
-		return err
+		return nil
 	}
 	own := *err // not retriable, whatever it was: the record is part of the transaction (KAFKA-19176)
 	own.Class = ErrAbortable
-	_ = e.instruct("send", func(t *transaction) *Error { t.sendFailed(&own); return nil }) // or it is closed
 	return &own
 }
 

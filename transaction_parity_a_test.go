@@ -339,9 +339,9 @@ func TestAnAddedPartitionSettlesWhatHasLeftAfterAnAbortableError(t *testing.T) {
 		first, behind := x.retrying()
 		w := x.watch()
 		x.spoil()
+		time.Sleep(2 * time.Second) // it is told after those before it
 		_, err := outcomeAt(x, behind)
 		require.ErrorIs(x, err, quill.ErrTransactionAborted)
-		time.Sleep(2 * time.Second)
 		_, err = outcomeAt(x, first)
 		if x.version2 {
 			require.ErrorIs(x, err, quill.ErrTransactionAborted)

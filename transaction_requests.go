@@ -175,12 +175,13 @@ func (t *transaction) send(r *txnRequest, now time.Time) time.Time {
 	return time.Time{}
 }
 
-// leavesOpen reports whether an answer says only that the coordinator does not know what becomes of an
-// end: it wrote it to its log, and then lost that to another node, or too few replicas had it.
+// leavesOpen reports whether an answer says only that the coordinator does not know what becomes of the
+// request: it wrote it to its log, and then lost that to another node, or too few replicas had it.
 func (k txnRequestKind) leavesOpen(code protocol.ErrorCode) bool {
 	switch code {
-	case protocol.NotCoordinator, protocol.CoordinatorNotAvailable, protocol.RequestTimedOut, protocol.NetworkException,
-		protocol.ConcurrentTransactions:
+	case protocol.NotCoordinator, protocol.CoordinatorNotAvailable, protocol.RequestTimedOut, protocol.NetworkException:
+		return k == askEnd || k.joins()
+	case protocol.ConcurrentTransactions:
 		return k == askEnd
 	}
 	return false

@@ -6,9 +6,50 @@ type mutation struct {
 	file     string // from the module's root
 	old, new string
 	breaks   string // what goes wrong
+	txn      bool   // in transactions
 }
 
 var mutations = []mutation{
+	{
+		name: "end-does-not-wait-for-the-wire", file: "transaction_requests.go", txn: true,
+		old: "return t.s.onWire == 0 && t.s.acc.count() == 0 }", new: "return t.s.acc.count() == 0 }",
+		breaks: "EndTxn leaves while a batch that was given up is on the wire",
+	},
+	{
+		name: "same-epoch-after-a-lost-end", file: "transaction_answers.go", txn: true,
+		old: "		t.bump = t.bump || r.kind != askFind && r.kind != askInit && !t.version2 && t.canBump\n", new: "",
+		breaks: "in version 1 a late EndTxn ends the next transaction (KAFKA-17754)",
+	},
+	{
+		name: "partitions-not-added", file: "transaction.go", txn: true,
+		old: "		t.toAdd = append(t.toAdd, q)\n	}\n	return false\n", new: "		q.out.joined = t.number\n	}\n	return q.out.joined == t.number\n",
+		breaks: "in version 1 partitions are not added to the transaction",
+	},
+	{
+		name: "sends-after-the-commit", file: "transaction.go", txn: true,
+		old: "	if t.state == txnInTransaction || t.state == txnFatalError {", new: "	if t.state == txnInTransaction || t.state == txnCommitting || t.state == txnFatalError {",
+		breaks: "records are taken into a transaction that is being committed",
+	},
+	{
+		name: "doubtful-commit-can-be-aborted", file: "transaction_answers.go", txn: true,
+		old: "		r.lost = true\n		t.lostEnd", new: "		r.lost = r.kind != askEnd\n		t.lostEnd",
+		breaks: "a commit whose answer got lost passes for one that was not asked for",
+	},
+	{
+		name: "dropped-records-out-of-turn", file: "inflight.go", txn: true,
+		old: "		b.inLine = true\n		line.PushBack(b)\n", new: "		s.tell(b)\n",
+		breaks: "records that an abort drops are told before those on the wire",
+	},
+	{
+		name: "joined-or-not", file: "transaction_requests.go", txn: true,
+		old: "		return k == askEnd || k.joins()\n", new: "		return k == askEnd\n",
+		breaks: "what a coordinator added although it said that it is none stays open",
+	},
+	{
+		name: "lost-commit-is-an-abort", file: "transaction_answers.go", txn: true,
+		old: "	if req.MaybeSent {\n", new: "	if r.kind == askEnd && r.commit && req.MaybeSent {\n		t.pending.end(&Error{Op: r.kind.String(), Class: ErrAbortable, Partition: -1, Node: -1})\n	}\n	if req.MaybeSent {\n",
+		breaks: "a commit whose answer got lost is told to have failed",
+	},
 	{
 		name: "no-unmute", file: "inflight.go",
 		old: "	q.out.muted = false\n", new: "",
@@ -61,7 +102,7 @@ var mutations = []mutation{
 	},
 	{
 		name: "no-new-epoch-after-a-gap", file: "idempotence.go",
-		old: "		p.gap = true\n", new: "",
+		old: "		if p.gap = true; v.unknown {\n", new: "		if v.unknown {\n",
 		breaks: "sequences that will never be written are not followed by a new epoch",
 	},
 	{

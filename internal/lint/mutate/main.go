@@ -103,9 +103,13 @@ func try(root string, m *mutation, first, seeds int) (verdict string, caught boo
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", false, fmt.Errorf("%w\n%s", err, out)
 	}
-	sim := exec.Command(binary, "-test.run", "^TestSimulator$", "-test.timeout", "15m")
+	test, variable := "^TestSimulator$", "QUILL_SIM"
+	if m.txn {
+		test, variable = "^TestSimulatorTransactions$", "QUILL_SIM_TX"
+	}
+	sim := exec.Command(binary, "-test.run", test, "-test.timeout", "15m")
 	sim.Dir = root
-	sim.Env = append(os.Environ(), "QUILL_SIM_BRIEF=1", fmt.Sprint("QUILL_SIM_FIRST=", first), fmt.Sprint("QUILL_SIM_SEEDS=", seeds))
+	sim.Env = append(os.Environ(), "QUILL_SIM_BRIEF=1", fmt.Sprint(variable, "_FIRST=", first), fmt.Sprint(variable, "_SEEDS=", seeds))
 	out, err := sim.CombinedOutput()
 	if err == nil {
 		return fmt.Sprintf("SURVIVES %d schedules", seeds), false, nil
