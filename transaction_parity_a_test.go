@@ -294,6 +294,9 @@ func outcomeAt(x *txnLab, f quill.Future) (quill.RecordMetadata, error) {
 // Java: TransactionManagerTest.testIsSendToPartitionAllowedWithInFlightPartitionAddAfterFatalError
 func TestAFatalErrorStopsPartitionsThatAreBeingAdded(t *testing.T) {
 	inVersion1(t, nil, func(x *txnLab) {
+		// The bad news must not queue up behind the answer that stalls.
+		coordinator := x.c.Coordinator(quilltest.TransactionCoordinator, txnID)
+		require.NoError(x, x.c.MoveLeader("t", 2, coordinator%3+1))
 		x.begin()
 		_, err := x.p.SendSync(x.Context(), to(2, "v"))
 		require.NoError(x, err)
