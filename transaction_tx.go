@@ -22,6 +22,9 @@ type Tx[K, V any] struct {
 // Send is Producer.Send for this transaction. A record that is not taken, for whatever reason, makes the
 // transaction fail; so does, as always, one that is not delivered. So its future need not be looked at.
 func (tx *Tx[K, V]) Send(ctx context.Context, r Record[K, V]) Future {
+	if at, ok := tx.short(&r, nil, true); ok {
+		return Future(at)
+	}
 	out := outgoing{appendInput: appendInput{shared: true}, mayWait: true}
 	if err := tx.send(ctx, &r, &out); err != nil {
 		return failedFuture(out.metadata(), err)
@@ -31,6 +34,9 @@ func (tx *Tx[K, V]) Send(ctx context.Context, r Record[K, V]) Future {
 
 // SendFunc is Producer.SendFunc for this transaction; see Send.
 func (tx *Tx[K, V]) SendFunc(ctx context.Context, r Record[K, V], fn Callback) {
+	if _, ok := tx.short(&r, fn, false); ok {
+		return
+	}
 	out := outgoing{appendInput: appendInput{callback: fn}, mayWait: true}
 	if err := tx.send(ctx, &r, &out); err != nil {
 		tx.p.e.dispatch.call(fn, out.metadata(), err)
@@ -48,6 +54,14 @@ func (tx *Tx[K, V]) SendOffsets(ctx context.Context, offsets map[TopicPartition]
 		tx.fail(err)
 	}
 	return err
+}
+
+// short is Producer.short: what goes that way is taken, and so can't fail the transaction here.
+func (tx *Tx[K, V]) short(r *Record[K, V], fn Callback, shared bool) (at position, ok bool) {
+	if tx.over.Load() {
+		return at, false
+	}
+	return tx.p.short(r, fn, shared)
 }
 
 func (tx *Tx[K, V]) send(ctx context.Context, r *Record[K, V], out *outgoing) *Error {
