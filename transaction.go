@@ -281,10 +281,18 @@ func (t *transaction) wind(commit bool) {
 	t.failOffsets(&Error{Kind: ErrTransactionAborted, Partition: -1, Node: -1})
 }
 
-// abortable notes that the transaction can only be aborted, because of err.
+// abortable notes that the transaction can only be aborted, because of err, and tells who waits.
 func (t *transaction) abortable(err *Error) {
+	if own := t.spoil(err); own != nil {
+		t.pending.end(t.unlessOver(own))
+	}
+}
+
+// spoil makes the transaction abortable and returns the error to tell; nil if it is being aborted
+// already, or beyond help.
+func (t *transaction) spoil(err *Error) *Error {
 	if !t.state.mayBecome(txnAbortableError) || t.state == txnAbortableError {
-		return // already being aborted, or beyond help
+		return nil
 	}
 	if !err.Abortable() {
 		own := *err
@@ -295,7 +303,7 @@ func (t *transaction) abortable(err *Error) {
 	t.enter(txnAbortableError, err)
 	t.toAdd = nil
 	t.failOffsets(err)
-	t.pending.end(t.unlessOver(err))
+	return err
 }
 
 // ruined notes that the sender can't go on, for whatever reason.

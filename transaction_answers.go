@@ -152,9 +152,14 @@ func (t *transaction) fail(r *txnRequest, err *Error) {
 // deny is for a producer that may not have its id: it may be allowed to later, and asks anew then.
 func (t *transaction) deny(err *Error) {
 	t.s.logger.Warn("producer id denied", "transactional_id", t.id, "err", err)
-	t.abortable(err)
+	own := t.spoil(err)
+	if own == nil {
+		return
+	}
+	own = t.unlessOver(own)
 	t.enter(txnUninitialized, nil)
 	t.concluded, t.bump = false, false
+	t.pending.end(own) // not before: whoever waits goes on from that state
 }
 
 // found takes in the answer to FindCoordinator.
