@@ -44,6 +44,9 @@ func (c *Config) complete(brokers, mode, acks string) error {
 	if !slices.Contains(Codecs, c.Compression) {
 		return fmt.Errorf("compression %q", c.Compression)
 	}
+	if c.Group < 0 || c.Group > 0 && (c.Goroutines != 1 || c.Parallel > 0) || c.Transaction && c.Group == 0 {
+		return fmt.Errorf("group %d: groups are of one goroutine in async mode, transactions of groups", c.Group)
+	}
 	for name, v := range map[string]int{"records": c.Records, "size": c.Size, "keys": c.Keys, "batch": c.Batch, "goroutines": c.Goroutines,
 		"bufbytes": c.BufBytes, "bufrecords": c.BufRecords, "inflight": c.InFlight, "chunk": c.Chunk, "parts": c.Partitions} {
 		if v < 1 {

@@ -31,6 +31,13 @@ type Client interface {
 	Close() error
 }
 
+// Transactor is a Client that can send in transactions. One goroutine calls it.
+type Transactor interface {
+	Begin() error
+	// Commit ends the transaction when everything sent in it is delivered.
+	Commit() error
+}
+
 // Open makes a client. It must tell m of every delivery.
 type Open func(c Config, m *Meter) (Client, error)
 
@@ -60,6 +67,9 @@ func Run(name string, c Config, open Open) (Result, error) {
 	client, err := open(c, m)
 	if err != nil {
 		return Result{}, err
+	}
+	if _, can := client.(Transactor); c.Transaction && !can {
+		return Result{}, errors.Join(fmt.Errorf("%s: no transactions", name), client.Close())
 	}
 	ctx, cancel := context.WithTimeoutCause(context.Background(), c.Timeout, fmt.Errorf("not done after %v", c.Timeout))
 	defer cancel()
@@ -121,14 +131,16 @@ type Config struct {
 	AcksAll     bool // else the leader alone
 	Idempotent  bool // where the client can
 	Linger      time.Duration
-	Batch       int // bytes of one partition's batch
-	Goroutines  int // that call Send
-	Parallel    int // goroutines that call SendSync; if zero, Send is used
-	Rate        int // records per second in all; if zero, as fast as possible
-	BufBytes    int // cap on what is buffered, where the client has one
-	BufRecords  int // the same in records
-	InFlight    int // requests per node
-	Chunk       int // records per call, for clients with a call for many
+	Batch       int  // bytes of one partition's batch
+	Goroutines  int  // that call Send
+	Parallel    int  // goroutines that call SendSync; if zero, Send is used
+	Rate        int  // records per second in all; if zero, as fast as possible
+	Group       int  // records after which async mode waits until all is delivered; if zero, only at the end
+	Transaction bool // each group is a transaction
+	BufBytes    int  // cap on what is buffered, where the client has one
+	BufRecords  int  // the same in records
+	InFlight    int  // requests per node
+	Chunk       int  // records per call, for clients with a call for many
 	Timeout     time.Duration
 	CPUProfile  string
 	MemProfile  string
@@ -154,6 +166,8 @@ func parse(name string, args []string, out io.Writer) (Config, error) {
 	fs.IntVar(&c.Batch, "batch", 16384, "bytes of a batch")
 	fs.IntVar(&c.Goroutines, "goroutines", 1, "goroutines that send in async mode")
 	fs.IntVar(&c.Rate, "rate", 0, "records per second in async mode; 0 is as fast as possible")
+	fs.IntVar(&c.Group, "group", 0, "records after which async mode waits until all is delivered; 0 is only at the end")
+	fs.BoolVar(&c.Transaction, "transaction", false, "each group is a transaction, where the client can")
 	fs.IntVar(&c.BufBytes, "bufbytes", 64<<20, "buffered bytes at most, where the client has such a cap")
 	fs.IntVar(&c.BufRecords, "bufrecords", 500_000, "buffered records at most")
 	fs.IntVar(&c.InFlight, "inflight", 5, "requests in flight per node")

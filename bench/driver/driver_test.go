@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -108,11 +109,40 @@ func TestEveryDeliveryIsWaitedFor(t *testing.T) {
 }
 
 func TestPaceIsKept(t *testing.T) {
-	f := &fake{}
-	r, err := Run("fake", config(t, "-records=500", "-warmup=0", "-rate=5000", "-goroutines=2"), f.open)
-	require.NoError(t, err)
-	require.InDelta(t, 0.1, r.Wall, 0.05)
+	synctest.Test(t, func(t *testing.T) {
+		f := &fake{}
+		r, err := Run("fake", config(t, "-records=500", "-warmup=0", "-rate=5000", "-goroutines=2"), f.open)
+		require.NoError(t, err)
+		require.InDelta(t, 0.1, r.Wall, 0.01)
+	})
 }
+
+func TestGroupsAreWaitedFor(t *testing.T) {
+	f := &fake{}
+	_, err := Run("fake", config(t, "-group=300"), f.open)
+	require.NoError(t, err)
+	require.EqualValues(t, 1+4, f.flushes.Load(), "one of the warm-up, and 300, 300, 300, 100")
+	_, err = Run("fake", config(t, "-group=300", "-transaction"), (&fake{}).open)
+	require.ErrorContains(t, err, "no transactions")
+	in := &transacting{}
+	_, err = Run("fake", config(t, "-group=300", "-transaction"), in.open)
+	require.NoError(t, err)
+	require.Equal(t, []string{"begin", "commit", "begin", "commit", "begin", "commit", "begin", "commit", "begin", "commit"}, in.calls)
+}
+
+// transacting is a fake that has transactions.
+type transacting struct {
+	fake
+	calls []string
+}
+
+func (f *transacting) open(_ Config, m *Meter) (Client, error) {
+	f.m = m
+	return f, nil
+}
+
+func (f *transacting) Begin() error  { f.calls = append(f.calls, "begin"); return nil }
+func (f *transacting) Commit() error { f.calls = append(f.calls, "commit"); return nil }
 
 func TestLostDeliveryEndsTheRunInTime(t *testing.T) {
 	f := &fake{lose: 500}
@@ -159,7 +189,7 @@ func TestProfilesAreWritten(t *testing.T) {
 }
 
 func TestNonsenseIsRefused(t *testing.T) {
-	for _, arg := range []string{"-mode=quick", "-mode=parallel:0", "-acks=2", "-compression=rar", "-records=0", "-brokers=example.org:9092", "-brokers=127.0.0.1", "-keys=0"} {
+	for _, arg := range []string{"-mode=quick", "-mode=parallel:0", "-acks=2", "-compression=rar", "-records=0", "-brokers=example.org:9092", "-brokers=127.0.0.1", "-keys=0", "-group=-1", "-transaction"} {
 		_, err := parse("peer", []string{arg}, io.Discard)
 		require.Error(t, err, arg)
 	}

@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -69,16 +70,17 @@ var (
 // sendAll sends n records from several goroutines, each its share of them.
 func sendAll(c Config, l *load, m *Meter, client Client, n, senders int) error {
 	var wg sync.WaitGroup
+	errs := make([]error, senders)
 	for i := range senders {
 		s := sender{c: c, l: l, m: m, client: client, first: n * i / senders, end: n * (i + 1) / senders}
 		if c.Rate > 0 {
 			s.interval = time.Duration(senders) * time.Second / time.Duration(c.Rate)
 		}
-		wg.Go(s.run)
+		wg.Go(func() { errs[i] = s.run() })
 	}
 	wg.Wait()
-	if c.Parallel > 0 {
-		return nil
+	if err := errors.Join(errs...); err != nil || c.Parallel > 0 {
+		return err
 	}
 	return client.Flush()
 }
@@ -96,11 +98,17 @@ type sender struct {
 // paceEvery is after how many records a paced sender looks at the clock.
 const paceEvery = 16
 
-func (s sender) run() {
+// run sends the share. An error is one of a group's end.
+func (s sender) run() error {
 	random := uint64(s.first)*2654435761 + 88172645463325252
 	v := s.first % len(s.l.values)
 	begun := time.Now()
 	for i := range s.end - s.first {
+		if s.c.Group > 0 && i%s.c.Group == 0 {
+			if err := s.turn(i > 0); err != nil {
+				return err
+			}
+		}
 		var key []byte
 		if s.l.keys != nil { // xorshift: cheap, and the same for every peer
 			random ^= random << 13
@@ -128,4 +136,24 @@ func (s sender) run() {
 		}
 		s.client.Send(key, value, sample)
 	}
+	if s.c.Transaction {
+		return s.client.(Transactor).Commit()
+	}
+	return nil
+}
+
+// turn ends a group, if there is one, and begins the next.
+func (s sender) turn(end bool) error {
+	tx, _ := s.client.(Transactor) // Run has seen that it is one
+	switch {
+	case !s.c.Transaction && end:
+		return s.client.Flush()
+	case !s.c.Transaction:
+		return nil
+	case end:
+		if err := tx.Commit(); err != nil {
+			return err
+		}
+	}
+	return tx.Begin()
 }

@@ -42,6 +42,7 @@ type Cluster struct {
 
 	badRequests   atomic.Int64 // not understood, or for a partition that is not here
 	otherRequests atomic.Int64
+	transactions  atomic.Int64 // that were ended
 	accepted      atomic.Int64
 
 	wg sync.WaitGroup // accepting and serving goroutines

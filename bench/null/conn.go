@@ -12,10 +12,12 @@ import (
 
 // API keys that the cluster answers.
 const (
-	keyProduce        = 0
-	keyMetadata       = 3
-	keyAPIVersions    = 18
-	keyInitProducerID = 22
+	keyProduce            = 0
+	keyMetadata           = 3
+	keyAPIVersions        = 18
+	keyInitProducerID     = 22
+	keyAddPartitionsToTxn = 24
+	keyEndTxn             = 26
 )
 
 // conn serves one connection: a goroutine that reads, counts and answers, and, once answers are to

@@ -9,8 +9,15 @@ import (
 // FindCoordinator: so they are listed, and never asked for by a producer.
 var versions = []struct{ key, min, max int16 }{
 	{keyProduce, 0, 13}, {1, 4, 17}, {2, 1, 10}, {keyMetadata, 0, 13}, {10, 0, 6},
-	{keyAPIVersions, 0, 4}, {keyInitProducerID, 0, 5},
+	{keyAPIVersions, 0, 4}, {keyInitProducerID, 0, 5}, {keyAddPartitionsToTxn, 0, 3}, {keyEndTxn, 0, 5},
 }
+
+// The feature that lets transactions add their partitions by Produce, and raise the epoch as they
+// end (KIP-890). A client that sees it late asks for AddPartitionsToTxn at first.
+const (
+	transactionVersion      = "transaction.version"
+	transactionVersionLevel = 2
+)
 
 // Kafka's error codes that the cluster answers with.
 const (
@@ -54,6 +61,15 @@ func (k *conn) other(key, version int16) kmsg.Response {
 		r := q.ResponseKind().(*kmsg.InitProducerIDResponse)
 		r.ProducerID, r.ProducerEpoch = 1000+k.c.producerID.Add(1), 0
 		return r
+	case *kmsg.FindCoordinatorRequest:
+		return k.c.findCoordinator(q)
+	case *kmsg.AddPartitionsToTxnRequest:
+		return addPartitions(q)
+	case *kmsg.EndTxnRequest:
+		r := q.ResponseKind().(*kmsg.EndTxnResponse)
+		r.ProducerID, r.ProducerEpoch = q.ProducerID, q.ProducerEpoch+1
+		k.c.transactions.Add(1)
+		return r
 	}
 	k.in.fail(errBadRequest)
 	return nil
@@ -66,6 +82,39 @@ func apiVersions(version int16) *kmsg.ApiVersionsResponse {
 		a := kmsg.NewApiVersionsResponseApiKey()
 		a.ApiKey, a.MinVersion, a.MaxVersion = v.key, v.min, v.max
 		r.ApiKeys = append(r.ApiKeys, a)
+	}
+	supported := kmsg.NewApiVersionsResponseSupportedFeature()
+	supported.Name, supported.MaxVersion = transactionVersion, transactionVersionLevel
+	finalized := kmsg.NewApiVersionsResponseFinalizedFeature()
+	finalized.Name, finalized.MinVersionLevel, finalized.MaxVersionLevel = transactionVersion, transactionVersionLevel, transactionVersionLevel
+	r.SupportedFeatures, r.FinalizedFeatures, r.FinalizedFeaturesEpoch = append(r.SupportedFeatures, supported), append(r.FinalizedFeatures, finalized), 0
+	return r
+}
+
+func addPartitions(q *kmsg.AddPartitionsToTxnRequest) *kmsg.AddPartitionsToTxnResponse {
+	r := q.ResponseKind().(*kmsg.AddPartitionsToTxnResponse)
+	for _, topic := range q.Topics {
+		added := kmsg.NewAddPartitionsToTxnResponseTopic()
+		added.Topic = topic.Topic
+		for _, partition := range topic.Partitions {
+			p := kmsg.NewAddPartitionsToTxnResponseTopicPartition()
+			p.Partition = partition
+			added.Partitions = append(added.Partitions, p)
+		}
+		r.Topics = append(r.Topics, added)
+	}
+	return r
+}
+
+// findCoordinator says that the first node coordinates everything.
+func (c *Cluster) findCoordinator(q *kmsg.FindCoordinatorRequest) *kmsg.FindCoordinatorResponse {
+	r := q.ResponseKind().(*kmsg.FindCoordinatorResponse)
+	n := c.nodes[0]
+	r.NodeID, r.Host, r.Port = n.id, "127.0.0.1", int32(n.port())
+	for _, key := range q.CoordinatorKeys {
+		found := kmsg.NewFindCoordinatorResponseCoordinator()
+		found.Key, found.NodeID, found.Host, found.Port = key, n.id, "127.0.0.1", int32(n.port())
+		r.Coordinators = append(r.Coordinators, found)
 	}
 	return r
 }

@@ -26,6 +26,7 @@ type Stats struct {
 	Topics        map[string]TopicStats `json:"topics,omitempty"`
 	BadRequests   int64                 `json:"errors"`
 	OtherRequests int64                 `json:"other_requests"`
+	Transactions  int64                 `json:"transactions"` // ended
 	Connections   int64                 `json:"conns"`
 }
 
@@ -38,7 +39,7 @@ var codecNames = [8]string{"none", "gzip", "snappy", "lz4", "zstd", "codec 5", "
 
 // Stats are the present counts. While producers run they are not those of one instant.
 func (c *Cluster) Stats() Stats {
-	s := Stats{BadRequests: c.badRequests.Load(), OtherRequests: c.otherRequests.Load(), Connections: c.accepted.Load(),
+	s := Stats{BadRequests: c.badRequests.Load(), OtherRequests: c.otherRequests.Load(), Transactions: c.transactions.Load(), Connections: c.accepted.Load(),
 		Topics: map[string]TopicStats{}}
 	s.Codecs = map[string]int64{}
 	for _, t := range c.topics {
@@ -56,6 +57,7 @@ func (c *Cluster) Stats() Stats {
 func (c *Cluster) Reset() {
 	c.badRequests.Store(0)
 	c.otherRequests.Store(0)
+	c.transactions.Store(0)
 	c.accepted.Store(0)
 	for _, t := range c.topics {
 		t.requests.Store(0)

@@ -41,7 +41,7 @@ type options struct {
 func main() {
 	var o options
 	flag.StringVar(&o.only, "only", "", "workloads, comma-separated; all if empty")
-	flag.StringVar(&o.peers, "peers", "quill,franz,sarama,kafkago", "peers in the order of play; any program in -bin can be one")
+	flag.StringVar(&o.peers, "peers", "quill,franz,sarama,kafkago", "peers in the order of play; any program in -bin can be one; with a flag of its own as in quill:transaction")
 	flag.StringVar(&o.base, "base", "franz", "the peer that ratios are taken to")
 	flag.IntVar(&o.rounds, "rounds", 5, "how often every peer plays every workload")
 	flag.Float64Var(&o.scale, "scale", 1, "multiplies the number of records")
@@ -100,7 +100,8 @@ func run(o options, out io.Writer) error {
 
 // build builds those peers that are part of this module; the others must be in bin already.
 func build(ctx context.Context, dir, bin string, peers []string) error {
-	for _, p := range peers {
+	for _, peer := range peers {
+		p, _ := variantOf(peer)
 		src := filepath.Join(dir, "peers", p)
 		if _, err := os.Stat(filepath.Join(src, "main.go")); err != nil {
 			if _, err := os.Stat(filepath.Join(bin, p)); err != nil {

@@ -118,6 +118,9 @@ func (p *player) one(ctx context.Context, cluster *null.Cluster, w workload, pee
 	s := cluster.Stats()
 	o.Null = &s
 	o.judge(w, warmup, err, s.Records, s.Faults())
+	if want := w.transactions(peer, warmup); o.OK && s.Transactions != want {
+		o.OK, o.Note = false, fmt.Sprintf("%d of %d transactions ended", s.Transactions, want)
+	}
 	return o
 }
 
@@ -138,8 +141,15 @@ func (o *outcome) judge(w workload, warmup int, err error, arrived, faults int64
 func (p *player) peer(ctx context.Context, w workload, peer string, warmup int, addrs []string, topic string) (driver.Result, error) {
 	args := []string{"-brokers=" + strings.Join(addrs, ","), "-topic=" + topic, "-records=" + strconv.Itoa(w.records),
 		"-warmup=" + strconv.Itoa(warmup), "-size=" + strconv.Itoa(w.size)}
+	if w.group > 0 {
+		args = append(args, "-group="+strconv.Itoa(w.group))
+	}
 	args = append(append(args, w.flags...), p.extra...)
-	c := exec.CommandContext(ctx, filepath.Join(p.bin, peer), args...)
+	program, variant := variantOf(peer)
+	if variant != "" {
+		args = append(args, "-"+variant)
+	}
+	c := exec.CommandContext(ctx, filepath.Join(p.bin, program), args...)
 	c.WaitDelay = 5 * time.Second
 	var stdout, stderr bytes.Buffer
 	c.Stdout, c.Stderr = &stdout, &stderr
@@ -153,6 +163,21 @@ func (p *player) peer(ctx context.Context, w workload, peer string, warmup int, 
 		err = fmt.Errorf("%w: %s", err, said[max(0, len(said)-300):])
 	}
 	return r, err
+}
+
+// variantOf splits the name of a peer that is a program with one more flag, as in quill:transaction.
+func variantOf(peer string) (program, flag string) {
+	program, flag, _ = strings.Cut(peer, ":")
+	return program, flag
+}
+
+// transactions is how many a peer makes.
+func (w workload) transactions(peer string, warmup int) int64 {
+	if _, flag := variantOf(peer); flag != "transaction" || w.group == 0 {
+		return 0
+	}
+	groups := func(n int) int64 { return int64((n + w.group - 1) / w.group) }
+	return groups(warmup) + groups(w.records)
 }
 
 // factors reads "java=20,other=3".

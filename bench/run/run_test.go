@@ -64,6 +64,24 @@ func TestWrongRunsDoNotCount(t *testing.T) {
 	require.Equal(t, 4, strings.Count(log.String(), "WRONG"))
 }
 
+func TestTransactionsAreCounted(t *testing.T) {
+	o := options{only: "W14", peers: "quill,quill:transaction,franz:transaction", base: "quill", rounds: 1, scale: 0.01, dir: "..",
+		out: filepath.Join(t.TempDir(), "results.jsonl"), verify: true, timeout: 20 * time.Second}
+	var out strings.Builder
+	require.NoError(t, run(o, &out))
+	f, err := os.Open(o.out)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, f.Close()) }()
+	all, err := readOutcomes(f)
+	require.NoError(t, err)
+	require.Len(t, all, 3)
+	for i, transactions := range []int64{0, 11, 11} {
+		require.True(t, all[i].OK, "%s: %s", all[i].Peer, all[i].Note)
+		require.Equal(t, transactions, all[i].Null.Transactions)
+	}
+	require.Contains(t, out.String(), "| quill:transaction |")
+}
+
 func TestPlayEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

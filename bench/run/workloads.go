@@ -17,6 +17,7 @@ type workload struct {
 	flags   []string // for the peer, besides the common ones
 	topic   string   // "" for real: made anew for each run
 	latency time.Duration
+	group   int  // records after which all is waited for; with -transaction each group is one
 	rounds  int  // at most; if zero, as many as asked for
 	real    bool // needs a real cluster
 }
@@ -51,6 +52,8 @@ var workloads = []workload{
 	{name: "W7r", what: "W7 against a real cluster", records: 15_000, warmup: 2_000, size: 100, flags: split("-mode=sync", noLinger), real: true},
 	{name: "W13a", what: "paced at 50,000 records/s, 100 B, no linger", records: 100_000, warmup: 50_000, size: 100, flags: split("-rate=50000", noLinger)},
 	{name: "W13b", what: "paced at 50,000 records/s, 100 B, 5 ms", records: 100_000, warmup: 50_000, size: 100, flags: split("-rate=50000", settingA)},
+	{name: "W14", what: "1 KiB in groups of 1,000 that are waited for; 16 KiB / 5 ms (a peer as quill:transaction makes each group a transaction)",
+		records: 1_000_000, warmup: 100_000, size: 1024, flags: split(settingA), group: 1000},
 }
 
 func split(flags ...string) []string { return strings.Fields(strings.Join(flags, " ")) }

@@ -27,6 +27,16 @@ func (c *client) SendSync(key, value []byte) error {
 	return c.cl.ProduceSync(context.Background(), &kgo.Record{Key: key, Value: value}).FirstErr()
 }
 
+func (c *client) Begin() error { return c.cl.BeginTransaction() }
+
+// Commit flushes first: EndTransaction does not.
+func (c *client) Commit() error {
+	if err := c.Flush(); err != nil {
+		return err
+	}
+	return c.cl.EndTransaction(context.Background(), kgo.TryCommit)
+}
+
 func (c *client) Flush() error { return c.cl.Flush(context.Background()) }
 
 func (c *client) Close() error {
@@ -45,6 +55,9 @@ func open(c driver.Config, m *driver.Meter) (driver.Client, error) {
 	}
 	if !c.Idempotent { // with idempotence it is 5 anyway
 		opts = append(opts, kgo.DisableIdempotentWrite(), kgo.MaxProduceRequestsInflightPerBroker(c.InFlight))
+	}
+	if c.Transaction {
+		opts = append(opts, kgo.TransactionalID("bench"))
 	}
 	cl, err := kgo.NewClient(opts...)
 	if err != nil {

@@ -32,6 +32,9 @@ func (c *client) SendSync(key, value []byte) error {
 	return err
 }
 
+func (c *client) Begin() error  { return c.p.BeginTransaction() }
+func (c *client) Commit() error { return c.p.CommitTransaction(context.Background()) }
+
 func (c *client) Flush() error { return c.p.Flush(context.Background()) }
 func (c *client) Close() error { return c.p.Close(context.Background()) }
 
@@ -52,9 +55,17 @@ func open(c driver.Config, m *driver.Meter) (driver.Client, error) {
 	if c.Batch > 100_000 {
 		cfg.MaxRequestSize = 8 << 20 // as for Java: its default of 1 MiB would send each large batch alone
 	}
+	if c.Transaction {
+		cfg.TransactionalID = "bench"
+	}
 	p, err := quill.New(cfg, quill.Bytes, quill.Bytes)
 	if err != nil {
 		return nil, err
+	}
+	if c.Transaction {
+		if err := p.InitTransactions(context.Background()); err != nil {
+			return nil, err
+		}
 	}
 	plain := func(_ quill.RecordMetadata, err error) { m.Done(driver.NoSample, err) }
 	return &client{p: p, topic: c.Topic, m: m, plain: plain}, nil
