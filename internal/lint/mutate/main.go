@@ -18,6 +18,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
+	"slices"
 	"strings"
 	"time"
 )
@@ -43,27 +45,48 @@ func moduleRoot() (string, error) {
 	return filepath.Dir(strings.TrimSpace(string(out))), err
 }
 
+// outcome is what became of one mutation.
+type outcome struct {
+	verdict string
+	caught  bool
+	took    time.Duration
+	err     error
+}
+
+// run tries as many mutations at a time as there are processors, and tells of them in the list's order.
 func run(root, only string, first, seeds int) error {
-	tried, survivors := 0, 0
-	for _, m := range mutations {
-		if !strings.Contains(m.name, only) {
-			continue
+	chosen := slices.DeleteFunc(slices.Clone(mutations), func(m mutation) bool { return !strings.Contains(m.name, only) })
+	outcomes := make([]chan outcome, len(chosen))
+	turns := make(chan struct{}, runtime.GOMAXPROCS(0))
+	for i := range chosen {
+		outcomes[i] = make(chan outcome, 1)
+	}
+	go func() { // whatever of it is left when run returns ends with the process
+		for i := range chosen {
+			turns <- struct{}{}
+			go func() {
+				began := time.Now()
+				verdict, caught, err := try(root, &chosen[i], first, seeds)
+				outcomes[i] <- outcome{verdict, caught, time.Since(began), err}
+				<-turns
+			}()
 		}
-		tried++
-		began := time.Now()
-		verdict, caught, err := try(root, &m, first, seeds)
-		if err != nil {
-			return fmt.Errorf("%s: %w", m.name, err)
+	}()
+	survivors := 0
+	for i, m := range chosen {
+		o := <-outcomes[i]
+		if o.err != nil {
+			return fmt.Errorf("%s: %w", m.name, o.err)
 		}
-		if !caught {
+		if !o.caught {
 			survivors++
 		}
-		fmt.Printf("%-40s %s, %.0f s\n", m.name, verdict, time.Since(began).Seconds())
+		fmt.Printf("%-40s %s, %.0f s\n", m.name, o.verdict, o.took.Seconds())
 	}
 	if survivors > 0 {
-		return fmt.Errorf("%d of %d mutations survive", survivors, tried)
+		return fmt.Errorf("%d of %d mutations survive", survivors, len(chosen))
 	}
-	fmt.Printf("%d mutations, all caught\n", tried)
+	fmt.Printf("%d mutations, all caught\n", len(chosen))
 	return nil
 }
 
