@@ -182,6 +182,7 @@ func precedes(a, b int32) bool { return protocol.DecrementSequence(a, b) >= math
 // may have forgotten us (producer.id.expiration.ms), and then does the same. It is false when b must not
 // leave now: what another log answered to batches before b counts for nothing, and these go first.
 func (p *sequences) leaves(b *batch, log protocol.UUID, now time.Time) bool {
+	b.elsewhere = b.elsewhere || b.maybeWritten && b.log != log
 	if b.log = log; log != p.log {
 		p.log = log
 		p.startOver()

@@ -470,7 +470,7 @@ func (s *sender) describe(b *batch, base *Error, now time.Time) *Error {
 	e.Op, e.Topic, e.Partition = "send", b.queue.topic.name, b.queue.index
 	e.Node, e.Attempts, e.Elapsed = b.nodeAtSend, b.attempts, now.Sub(b.createdAt)
 	switch {
-	case b.maybeWritten || b.onWire:
+	case b.maybeWritten || b.elsewhere || b.onWire:
 		e.Fate = MaybeWritten
 	case b.refused:
 		e.Fate = Rejected

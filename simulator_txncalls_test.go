@@ -328,7 +328,7 @@ func (x *simulation) probeTransaction() {
 			sends = append(sends, [6]int{r.topic, 2, int(r.partition), 20, sendFuture | sendUrgent, 1})
 		}
 	}
-	for range 5 {
+	for try := range 5 {
 		if !x.closedAt.IsZero() {
 			return
 		}
@@ -345,7 +345,7 @@ func (x *simulation) probeTransaction() {
 		if x.e.fatal.Load() != nil || len(x.txns) > before && x.txns[before].told == toldCommitted {
 			return
 		}
-		x.until(x.now.Add(300*time.Millisecond), func() bool { return false })
+		x.until(x.now.Add(300*time.Millisecond<<try), func() bool { return false }) // a node may want to be left alone
 	}
 	if !x.doubtful() && x.closedAt.IsZero() {
 		x.violate("I13", "no transaction can be committed any more")
