@@ -59,7 +59,7 @@ type transaction struct {
 
 	commit    bool // while completing: so, else abort
 	bump      bool // the epoch has to be raised before the next transaction
-	lostEnd   bool // an answer to EndTxn got lost
+	straggler bool // an answer got lost, and a copy of its request would do harm in the next transaction
 	concluded bool // the end of the transaction was acknowledged; only the epoch is missing
 
 	coordinator int32 // -1: to be found
@@ -398,9 +398,9 @@ func (t *transaction) joined(q *partitionQueue) bool {
 // over is called when the transaction has ended, or there was nothing to end.
 func (t *transaction) over(now time.Time) {
 	t.concluded = true
-	if t.lostEnd && !t.version2 && !t.canBump {
+	if t.straggler && !t.version2 && !t.canBump {
 		t.s.fatal(&Error{Op: "end the transaction", Kind: ErrUnsupportedVersion, Class: ErrFatal, Partition: -1, Node: -1,
-			Reason: "it has ended, but a copy of the request may still arrive, and this cluster is too old to protect the next transaction from it (KIP-360)"})
+			Reason: "it has ended, but a copy of a request may still arrive, and this cluster is too old to protect the next transaction from it (KIP-360)"})
 		return
 	}
 	if t.s.idem.state != idReady {
@@ -434,7 +434,7 @@ func (t *transaction) mend() bool {
 // rest is the state between transactions. fresh says that the epoch is new, and not by EndTxn: only
 // then a producer may change over to version 2.
 func (t *transaction) rest(fresh bool) {
-	t.bump, t.lostEnd, t.concluded, t.started = false, false, false, false
+	t.bump, t.straggler, t.concluded, t.started = false, false, false, false
 	t.members, t.toAdd = nil, nil
 	t.version2 = t.speaks2() && (fresh || t.version2)
 	t.enter(txnReady, nil)

@@ -50,7 +50,7 @@ func (t *transaction) lost(r *txnRequest, req *network.Request, now time.Time) {
 	}
 	if req.MaybeSent {
 		r.lost = true
-		t.lostEnd = t.lostEnd || r.kind == askEnd
+		t.straggler = t.straggler || r.kind == askEnd || r.kind == askCommitOffsets
 		t.bump = t.bump || r.kind != askFind && r.kind != askInit && !t.version2 && t.canBump
 	}
 	if r.kind != askFind {

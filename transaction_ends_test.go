@@ -270,6 +270,37 @@ func TestOldClusters(t *testing.T) {
 	}
 }
 
+// Offsets whose answer was lost are sent again; the first copy may arrive in the next transaction, behind
+// that one's own. With version 1 it would take the group back.
+func TestNoLateOffsetsReachTheNextTransaction(t *testing.T) {
+	for _, release := range []string{"2.4", "3.9", "4.4"} {
+		t.Run(release, func(t *testing.T) {
+			inRelease(t, quilltest.Options{Release: release}, func(cfg *quill.Config) { cfg.RequestTimeout, cfg.Linger = time.Second, -1 }, func(x *txnLab) {
+				require.NoError(x, x.p.InitTransactions(x.Context()))
+				offset := func(n int64) {
+					offsets := map[quill.TopicPartition]quill.OffsetAndMetadata{{Topic: "t", Partition: 1}: {Offset: n}}
+					require.NoError(x, x.p.SendOffsetsToTransaction(x.Context(), offsets, quill.GroupMetadata{GroupID: "g"}))
+				}
+				x.begin()
+				x.delay(protocol.TxnOffsetCommit, 3*time.Second)
+				offset(1)
+				x.commit()
+				err := x.p.BeginTransaction()
+				if release == "2.4" {
+					require.ErrorIs(x, err, quill.ErrFatal)
+					require.ErrorIs(x, err, quill.ErrUnsupportedVersion)
+					return
+				}
+				require.NoError(x, err)
+				offset(2)
+				time.Sleep(5 * time.Second) // the late one comes
+				x.commit()
+				require.EqualValues(x, 2, x.c.GroupOffsets("g")[quilltest.TopicPartition{Topic: "t", Partition: 1}].Offset)
+			})
+		})
+	}
+}
+
 // A cluster that switches to version 2 while the producer runs: it follows, under a new epoch, once a
 // connection tells.
 func TestTheProducerFollowsToVersion2(t *testing.T) {

@@ -32,7 +32,7 @@ var mutations = []mutation{
 	},
 	{
 		name: "doubtful-commit-can-be-aborted", file: "transaction_answers.go", txn: true,
-		old: "		r.lost = true\n		t.lostEnd", new: "		r.lost = r.kind != askEnd\n		t.lostEnd",
+		old: "		r.lost = true\n		t.straggler", new: "		r.lost = r.kind != askEnd\n		t.straggler",
 		breaks: "a commit whose answer got lost passes for one that was not asked for",
 	},
 	{
@@ -92,12 +92,12 @@ var mutations = []mutation{
 	},
 	{
 		name: "not-sent-for-maybe-written", file: "inflight.go",
-		old: "	case b.maybeWritten || b.onWire:\n", new: "	case b.onWire:\n",
+		old: "	case b.maybeWritten || b.elsewhere || b.onWire:\n", new: "	case b.onWire:\n",
 		breaks: "an error says NotSent for a batch whose answer was lost",
 	},
 	{
 		name: "no-doubt-on-the-wire", file: "inflight.go",
-		old: "	case b.maybeWritten || b.onWire:\n", new: "	case b.maybeWritten:\n",
+		old: "	case b.maybeWritten || b.elsewhere || b.onWire:\n", new: "	case b.maybeWritten:\n",
 		breaks: "an error says NotSent for a batch that expires in flight",
 	},
 	{
