@@ -67,9 +67,10 @@
 //     per processor instead of one.
 //   - A Send to a partition that does not exist fails after one fresh look at the metadata, not
 //     after max.block.ms.
-//   - The answer to a commit or an abort got lost: where each transaction does not have an epoch of its own
-//     (version 1 of the protocol), the next one begins under a new epoch, so that no late copy of the
-//     request can end it (KAFKA-17754). On clusters before 2.5, which can't do that, it is fatal.
+//   - The answer to a commit, an abort or offsets got lost: where each transaction does not have an epoch
+//     of its own (version 1 of the protocol), the next one begins under a new epoch, so that no late copy
+//     of the request can end it or take its offsets back (KAFKA-17754). On clusters before 2.5, which
+//     can't do that, it is fatal once the transaction has ended.
 //   - In a transaction every failed record is Abortable, and what has not left when the producer is closed
 //     fails, since the transaction is aborted. Java still sends it.
 //   - Every failure of a Send is told through its future and callback, never by a second way.

@@ -38,8 +38,8 @@ import (
 // guessed. That leaves copies that may arrive late, even in the next transaction (KAFKA-17754, found by
 // Jepsen). With version 2 the next transaction has another epoch, and the coordinator refuses them. With
 // version 1 it would have the same; so after a lost answer the epoch is raised before the next
-// transaction may begin. A cluster that can't do that (before 2.5) makes a lost EndTxn fatal: the
-// transaction that was ended is, but there can be no next one. A late copy of InitProducerId, at worst,
+// transaction may begin. A cluster that can't do that (before 2.5) makes a lost EndTxn or
+// TxnOffsetCommit fatal: the transaction ends, but there can be no next one. A late copy of InitProducerId, at worst,
 // fences the producer; it never ends a transaction otherwise than by aborting it.
 type transaction struct {
 	s  *sender // set by newTransaction, read-only after
