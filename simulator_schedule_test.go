@@ -60,6 +60,12 @@ type simConfig struct {
 
 func (c *simConfig) patient() bool { return c.Delivery >= 60_000 && c.Retries == 0 }
 
+// leavesTime reports whether delivery.timeout.ms leaves a record the time to join a transaction and be
+// written when nothing is wrong.
+func (c *simConfig) leavesTime() bool {
+	return c.Delivery*1000 >= c.Linger*1000+2*(4*(c.Latency+c.Turn)+c.Replicas)
+}
+
 // simKind is what an event does.
 type simKind uint8
 

@@ -347,7 +347,7 @@ func (x *simulation) probeTransaction() {
 		}
 		x.until(x.now.Add(300*time.Millisecond<<try), func() bool { return false }) // a node may want to be left alone
 	}
-	if !x.doubtful() && x.closedAt.IsZero() {
+	if !x.doubtful() && x.closedAt.IsZero() && x.cfg.leavesTime() {
 		x.violate("I13", "no transaction can be committed any more")
 	}
 }
