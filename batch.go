@@ -71,7 +71,7 @@ type batch struct {
 	shadowed     bool // a later one was given up that may be in the log, unless brokers refuse what is in it
 	refused      bool // a broker answered an attempt with an error
 	decided      bool // its records' fate is settled; only the wire may still hold it
-	inLine       bool // it left once, and waits in its partition's line to be told
+	inLine       bool // it left once, or has its fate, and waits in its partition's line to be told
 	isSplit      bool
 	epochAtSend  int32 // leader epoch of the last attempt, -1 none
 	nodeAtSend   int32

@@ -65,6 +65,7 @@ func known(t *testing.T, p *quill.Producer[string, string], topic string) {
 	t.Helper()
 	_, err := p.SendSync(t.Context(), rec(topic, "k", "first"))
 	require.NoError(t, err)
+	synctest.Wait() // its memory comes back after it is told
 }
 
 func pauseAll(t *testing.T, c *quilltest.Cluster) {

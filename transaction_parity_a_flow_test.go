@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/quill-kafka/quill"
@@ -359,6 +360,7 @@ func TestAnAbortOfNothingAsksNobody(t *testing.T) {
 		require.ErrorIs(x, err, quill.ErrTransactionAborted)
 		x.abort()
 		require.Equal(x, []string{"add secret-0"}, w.take())
+		synctest.Wait()
 		require.EqualValues(x, 32<<20, x.p.BufferAvailable())
 		x.begin()
 		_, err = x.p.SendSync(x.Context(), to(0, "v"))
@@ -395,6 +397,7 @@ func TestAnAbortDropsWhatWasAddedAndNotSent(t *testing.T) {
 		require.Equal(x, []string{"abort"}, w.take())
 		_, err := busy.Wait(x.Context())
 		require.NoError(x, err, "it was on its way")
+		synctest.Wait()
 		require.EqualValues(x, 32<<20, x.p.BufferAvailable())
 		x.requireGoesOn()
 		x.requireCommitted("on")
@@ -418,6 +421,7 @@ func TestWhatIsSentAgainIsSettledBeforeTheAbort(t *testing.T) {
 		require.NoError(x, err)
 		x.abort()
 		require.Equal(x, []string{"add secret-0", "produce t-0", "abort"}, slices.DeleteFunc(w.take(), func(s string) bool { return s == "init" }))
+		synctest.Wait()
 		require.EqualValues(x, 32<<20, x.p.BufferAvailable())
 		x.requireGoesOn()
 		x.requireCommitted("on")
