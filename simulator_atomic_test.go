@@ -29,12 +29,6 @@ func (x *simulation) checkEnded() {
 	}
 }
 
-// simSeenBy is what a read-committed reader makes of the records of one transaction.
-type simSeenBy struct {
-	in, visible int
-	excused     bool // its topic was made anew
-}
-
 func (x *simulation) checkTransactions(copies map[*simRecord][]simCopy) {
 	if x.cfg.Txn == nil {
 		return
