@@ -45,9 +45,11 @@ func TestEveryRecordArrives(t *testing.T) {
 		found := summaryForm.FindStringSubmatch(out)
 		require.NotNil(t, found, out)
 		require.Equal(t, args[1], found[1])
+		n := atoi(t, args[1])
+		require.NoError(t, c.WaitRecords(t.Context(), "orders", int64(n))) // with acks=0 they may still be on their way
 		records, err := c.AllRecords("orders")
 		require.NoError(t, err)
-		require.Len(t, records, atoi(t, args[1]))
+		require.Len(t, records, n)
 		keyed := map[string]bool{}
 		for _, r := range records {
 			require.Len(t, r.Value, 100)
