@@ -65,7 +65,7 @@ type batch struct {
 	renumber     bool // on the wire, but known to come after a gap: gets new sequences when it is back
 	onWire       bool // in a request that has not come back
 	maybeWritten bool // an attempt may have reached the log
-	elsewhere    bool // one may be in the log of a topic that was made anew since: nothing that this one's says tells of it
+	elsewhere    bool // one may be in the log of a topic that was made anew since: what this log says tells nothing of it
 	lost         bool // the answer to an attempt did not come: a copy may still arrive
 	parked       bool // out of order although it may be in the log: a later one's answer will tell. Not in the queue
 	shadowed     bool // a later one was given up that may be in the log, unless brokers refuse what is in it

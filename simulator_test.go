@@ -151,9 +151,13 @@ func shrinkSchedule(t *testing.T, s *simSchedule, faults []string) *simSchedule 
 	return &simSchedule{Config: s.Config, Events: events}
 }
 
-func TestSimulatorIsRepeatable(t *testing.T) {
+func TestSimulatorIsRepeatable(t *testing.T) { requireRepeatable(t, drawSchedule) }
+
+// requireRepeatable shows that the same seed gives the same run, word by word.
+func requireRepeatable(t *testing.T, draw func(seed uint64) *simSchedule) {
+	t.Helper()
 	for seed := range uint64(40) {
-		s := drawSchedule(1000 + seed)
+		s := draw(1000 + seed)
 		first := simulate(t, s, true)
 		require.NotEmpty(t, first.text)
 		require.Equal(t, first.text, simulate(t, s, true).text, "seed %d", 1000+seed)

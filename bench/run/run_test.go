@@ -13,16 +13,7 @@ import (
 
 // Builds two peers and plays every kind of workload with a handful of records.
 func TestRunnerPlaysAndReports(t *testing.T) {
-	dir := t.TempDir()
-	o := options{only: "W1a,W2b,W3b,W7,W8a,W9,W10,W12a", peers: "quill,franz", base: "franz", rounds: 2, scale: 0.001, dir: "..",
-		out: filepath.Join(dir, "results.jsonl"), verify: true, timeout: 20 * time.Second}
-	var out strings.Builder
-	require.NoError(t, run(o, &out))
-	f, err := os.Open(o.out)
-	require.NoError(t, err)
-	defer func() { require.NoError(t, f.Close()) }()
-	all, err := readOutcomes(f)
-	require.NoError(t, err)
+	all, out := runWhole(t, options{only: "W1a,W2b,W3b,W7,W8a,W9,W10,W12a", peers: "quill,franz", base: "franz", rounds: 2, scale: 0.001})
 	require.Len(t, all, 7*2*2, "W12a needs a real cluster and is left out")
 	for i, r := range all {
 		require.True(t, r.OK, "%s %s: %s", r.Workload, r.Peer, r.Note)
@@ -31,8 +22,21 @@ func TestRunnerPlaysAndReports(t *testing.T) {
 		require.Positive(t, r.Result.Records)
 		require.Positive(t, r.Null.Decoded)
 	}
-	require.Contains(t, out.String(), "| quill |")
-	require.NotContains(t, out.String(), "WRONG")
+	require.Contains(t, out, "| quill |")
+	require.NotContains(t, out, "WRONG")
+}
+
+// runWhole runs the whole program and returns its results file and what it printed.
+func runWhole(t *testing.T, o options) (all outcomes, printed string) {
+	o.dir, o.out, o.verify, o.timeout = "..", filepath.Join(t.TempDir(), "results.jsonl"), true, 20*time.Second
+	var out strings.Builder
+	require.NoError(t, run(o, &out))
+	f, err := os.Open(o.out)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, f.Close()) }()
+	all, err = readOutcomes(f)
+	require.NoError(t, err)
+	return all, out.String()
 }
 
 // script makes a peer that is a shell script.
@@ -65,21 +69,13 @@ func TestWrongRunsDoNotCount(t *testing.T) {
 }
 
 func TestTransactionsAreCounted(t *testing.T) {
-	o := options{only: "W14", peers: "quill,quill:transaction,franz:transaction", base: "quill", rounds: 1, scale: 0.01, dir: "..",
-		out: filepath.Join(t.TempDir(), "results.jsonl"), verify: true, timeout: 20 * time.Second}
-	var out strings.Builder
-	require.NoError(t, run(o, &out))
-	f, err := os.Open(o.out)
-	require.NoError(t, err)
-	defer func() { require.NoError(t, f.Close()) }()
-	all, err := readOutcomes(f)
-	require.NoError(t, err)
+	all, out := runWhole(t, options{only: "W14", peers: "quill,quill:transaction,franz:transaction", base: "quill", rounds: 1, scale: 0.01})
 	require.Len(t, all, 3)
 	for i, transactions := range []int64{0, 11, 11} {
 		require.True(t, all[i].OK, "%s: %s", all[i].Peer, all[i].Note)
 		require.Equal(t, transactions, all[i].Null.Transactions)
 	}
-	require.Contains(t, out.String(), "| quill:transaction |")
+	require.Contains(t, out, "| quill:transaction |")
 }
 
 func TestPlayEndsWithItsContext(t *testing.T) {
