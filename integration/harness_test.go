@@ -77,3 +77,18 @@ func TestHarnessSeesForeignAndLostRecords(t *testing.T) {
 	require.Len(t, records, 3)
 	require.Equal(t, "no such record", string(records[0].Value))
 }
+
+// TestHarnessWaitsForNodesThatLag asks about a topic before it is made: as with a node that has not heard of it yet, the answer waits.
+func TestHarnessWaitsForNodesThatLag(t *testing.T) {
+	c := threeNodes(t)
+	ctx := within(t, 2*time.Minute)
+	made := make(chan error, 1)
+	go func() {
+		time.Sleep(500 * time.Millisecond)
+		made <- c.CreateTopicUnready(ctx, "made-late", 3)
+	}()
+	partitions, err := c.Describe(ctx, "made-late")
+	require.NoError(t, err)
+	require.NoError(t, <-made)
+	require.Len(t, partitions, 3)
+}

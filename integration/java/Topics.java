@@ -7,6 +7,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Properties;
 import java.util.Set;
+import java.util.concurrent.ExecutionException;
 import java.util.stream.Collectors;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.AlterConfigOp;
@@ -118,10 +119,10 @@ final class Topics {
         return admin.describeMetadataQuorum().quorumInfo().get().leaderId();
     }
 
-    private void elect(Set<TopicPartition> partitions) throws Exception {
+    private void elect(Set<TopicPartition> partitions) throws ExecutionException, InterruptedException {
         for (Optional<Throwable> error : admin.electLeaders(ElectionType.PREFERRED, partitions).partitions().get().values()) {
             if (error.isPresent() && !(error.get() instanceof ElectionNotNeededException)) {
-                throw new IllegalStateException(error.get());
+                throw new ExecutionException(error.get());
             }
         }
     }

@@ -32,7 +32,7 @@ func (c *Cluster) Rows(ctx context.Context, topic string) (iter.Seq2[ledger.Row,
 // IsolatedRows is Rows of what a reader of that isolation sees.
 func (c *Cluster) IsolatedRows(ctx context.Context, topic string, isolation Isolation) (iter.Seq2[ledger.Row, error], error) {
 	file := filepath.Join(c.dir, fmt.Sprintf("rows-%s-%s", topic, isolation))
-	rows, err := c.helper.Call(ctx, "consume", c.bootstrapList(), string(isolation), topic, file)
+	rows, err := c.ask(ctx, "consume", c.bootstrapList(), string(isolation), topic, file)
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +91,7 @@ func (c *Cluster) Records(ctx context.Context, topic string) ([]Record, error) {
 
 // IsolatedRecords is Records of what a reader of that isolation sees.
 func (c *Cluster) IsolatedRecords(ctx context.Context, topic string, isolation Isolation) ([]Record, error) {
-	rows, err := c.helper.Call(ctx, "read", c.bootstrapList(), string(isolation), topic)
+	rows, err := c.ask(ctx, "read", c.bootstrapList(), string(isolation), topic)
 	if err != nil {
 		return nil, err
 	}

@@ -2,7 +2,6 @@ package kafkaharness
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -49,7 +48,7 @@ func (c *Cluster) AddPartitions(ctx context.Context, name string, total int) err
 
 // SetTopic changes one setting of a topic.
 func (c *Cluster) SetTopic(ctx context.Context, name, key, value string) error {
-	_, err := c.helper.Call(ctx, "configure", name, key, value)
+	_, err := c.ask(ctx, "configure", name, key, value)
 	return err
 }
 
@@ -62,7 +61,7 @@ func (c *Cluster) RestrictTopic(ctx context.Context, name, permission, operation
 
 // Describe returns a topic's partitions in order.
 func (c *Cluster) Describe(ctx context.Context, name string) ([]Partition, error) {
-	rows, err := c.helper.Call(ctx, "describe", name)
+	rows, err := c.ask(ctx, "describe", name)
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +108,7 @@ func (c *Cluster) WaitInSync(ctx context.Context, name string) error {
 
 // MoveLeader makes the node the leader of a partition, and waits for it.
 func (c *Cluster) MoveLeader(ctx context.Context, name string, partition, node int32) error {
-	if _, err := c.helper.Call(ctx, "move", name, fmt.Sprint(partition), fmt.Sprint(node)); err != nil {
+	if _, err := c.ask(ctx, "move", name, fmt.Sprint(partition), fmt.Sprint(node)); err != nil {
 		return err
 	}
 	return c.wait(ctx, name, func(p Partition) bool { return p.Index != partition || p.Leader == node })
@@ -117,13 +116,13 @@ func (c *Cluster) MoveLeader(ctx context.Context, name string, partition, node i
 
 // ElectPreferred gives every partition of the topic back to the first of its replicas.
 func (c *Cluster) ElectPreferred(ctx context.Context, name string) error {
-	_, err := c.helper.Call(ctx, "elect", name)
+	_, err := c.ask(ctx, "elect", name)
 	return err
 }
 
 // Controller returns the active controller.
 func (c *Cluster) Controller(ctx context.Context) (*Node, error) {
-	rows, err := c.helper.Call(ctx, "controller")
+	rows, err := c.ask(ctx, "controller")
 	if err != nil {
 		return nil, err
 	}
@@ -136,7 +135,7 @@ func (c *Cluster) Controller(ctx context.Context) (*Node, error) {
 
 // EndOffsets returns the end offset of each partition.
 func (c *Cluster) EndOffsets(ctx context.Context, name string) (map[int32]int64, error) {
-	rows, err := c.helper.Call(ctx, "ends", c.bootstrapList(), name)
+	rows, err := c.ask(ctx, "ends", c.bootstrapList(), name)
 	if err != nil {
 		return nil, err
 	}
@@ -153,15 +152,11 @@ func (c *Cluster) EndOffsets(ctx context.Context, name string) (map[int32]int64,
 	return ends, nil
 }
 
-// wait describes the topic until every partition is as wanted. A topic made a moment ago may be unknown at first.
+// wait describes the topic until every partition is as wanted.
 func (c *Cluster) wait(ctx context.Context, name string, want func(Partition) bool) error {
 	for {
 		partitions, err := c.Describe(ctx, name)
-		var helperErr *HelperError
-		switch {
-		case err == nil:
-		case errors.As(err, &helperErr) && helperErr.Class == "UnknownTopicOrPartitionException":
-		default:
+		if err != nil {
 			return err
 		}
 		good := len(partitions) > 0

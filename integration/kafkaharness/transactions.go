@@ -11,7 +11,7 @@ import (
 
 // GroupOffsets returns a consumer group's committed offsets in a topic, without those of open transactions.
 func (c *Cluster) GroupOffsets(ctx context.Context, group, topic string) (map[int32]int64, error) {
-	rows, err := c.helper.Call(ctx, "offsets", group)
+	rows, err := c.ask(ctx, "offsets", group)
 	if err != nil {
 		return nil, err
 	}
@@ -33,7 +33,7 @@ func (c *Cluster) GroupOffsets(ctx context.Context, group, topic string) (map[in
 
 // TransactionState returns Kafka's name for the state of a transactional id: Ongoing, PrepareCommit, CompleteCommit ...
 func (c *Cluster) TransactionState(ctx context.Context, id string) (string, error) {
-	rows, err := c.helper.Call(ctx, "transaction", id)
+	rows, err := c.ask(ctx, "transaction", id)
 	if err != nil {
 		return "", err
 	}
@@ -43,7 +43,7 @@ func (c *Cluster) TransactionState(ctx context.Context, id string) (string, erro
 // OpenTransactions tells, in words, of each transaction that has not ended: in the eyes of any coordinator, or of a leader
 // of one of the topics. The topics to which groups commit are always looked at.
 func (c *Cluster) OpenTransactions(ctx context.Context, topics ...string) ([]string, error) {
-	rows, err := c.helper.Call(ctx, "open", append(topics, "__consumer_offsets")...)
+	rows, err := c.ask(ctx, "open", append(topics, "__consumer_offsets")...)
 	if err != nil {
 		return nil, err
 	}
