@@ -33,6 +33,7 @@ type reuse struct {
 	p     *quill.Producer[string, string]
 	tap   *wireTap
 	start time.Time
+	chunk int            // see wireAudit
 	sent  map[string]int // records by topic and partition
 }
 
@@ -60,6 +61,7 @@ func newReuse(t *testing.T, pipes bool, change func(cfg *quill.Config)) *reuse {
 		cfg.DialContext = x.tap.pipe(c.DialContext)
 	}
 	change(&cfg)
+	x.chunk = min(cfg.BatchSize, 64<<10)
 	x.p = open(t, cfg)
 	return x
 }
@@ -123,7 +125,7 @@ func (x *reuse) end() (cut int) {
 	require.EqualValues(x, reuseMemory, x.p.BufferAvailable(), "all memory is back")
 	closeProducer(x.T, x.p)
 	x.tap.finish()
-	a := &wireAudit{t: x.T, start: x.start, topics: map[protocol.UUID]string{}}
+	a := &wireAudit{t: x.T, start: x.start, chunk: x.chunk, topics: map[protocol.UUID]string{}}
 	for _, topic := range []string{"victim", "other"} {
 		a.topics[x.c.TopicID(topic)] = topic
 		for p := range int32(2) {

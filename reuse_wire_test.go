@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -268,6 +269,7 @@ type wireAudit struct {
 	t      *testing.T
 	topics map[protocol.UUID]string
 	start  time.Time // record n of a partition has this timestamp plus n milliseconds
+	chunk  int       // batches are built, and compressed, in pieces of so many bytes, the header's place included; no record lies in two
 
 	whole, cut int // Produce requests
 	batches    int
@@ -360,11 +362,18 @@ func (a *wireAudit) encode(topic string, partition int32, header []byte) []byte 
 	first := int(h.BaseTimestamp - a.start.UnixMilli())
 	require.True(a.t, first >= 0 && first < 1<<20 && h.Count > 0 && h.Count < 1<<16, "header of a batch of %s-%d: %x", topic, partition, header[:protocol.BatchOverhead])
 	h.LastOffsetDelta, h.MaxTimestamp = h.Count-1, h.BaseTimestamp+int64(h.Count-1)
-	var section []byte
+	chunks := [][]byte{make([]byte, protocol.BatchOverhead)}
 	for i := range h.Count {
 		key, value := reuseRecord(topic, partition, first+int(i))
-		section = protocol.AppendRecord(section, i, int64(i), []byte(key), []byte(value), nil)
+		record := protocol.AppendRecord(nil, i, int64(i), []byte(key), []byte(value), nil)
+		last := len(chunks) - 1
+		if len(chunks[last])+len(record) > a.chunk {
+			chunks, last = append(chunks, nil), last+1
+		}
+		chunks[last] = append(chunks[last], record...)
 	}
+	chunks[0] = chunks[0][protocol.BatchOverhead:]
+	section := slices.Concat(chunks...)
 	if codec != compress.None {
 		c := a.codecs[codec]
 		if c == nil {
@@ -373,7 +382,7 @@ func (a *wireAudit) encode(topic string, partition int32, header []byte) []byte 
 			require.NoError(a.t, err)
 			a.codecs[codec] = c
 		}
-		packed, err := c.Compress(nil, section)
+		packed, err := c.Compress(nil, chunks...)
 		require.NoError(a.t, err)
 		section = packed
 	}

@@ -24,7 +24,10 @@ type sealer struct {
 	crew       sealCrew
 }
 
-type sealScratch struct{ in, out []byte }
+type sealScratch struct {
+	parts [][]byte // of the records section
+	out   []byte
+}
 
 func newSealer(codec compress.Codec, level int) (*sealer, error) {
 	s := &sealer{codec: codec}
@@ -44,21 +47,16 @@ func (s *sealer) compress(b *batch) error {
 	}
 	buf := s.scratch.Get().(*sealScratch)
 	defer s.scratch.Put(buf)
-	in := b.chunks[0][protocol.BatchOverhead:]
-	if len(b.chunks) > 1 {
-		buf.in = append(buf.in[:0], in...)
-		for _, c := range b.chunks[1:] {
-			buf.in = append(buf.in, c...)
-		}
-		in = buf.in
-	}
-	out, err := s.c.Compress(buf.out[:0], in)
+	buf.parts = append(buf.parts[:0], b.chunks...)
+	buf.parts[0] = buf.parts[0][protocol.BatchOverhead:]
+	out, err := s.c.Compress(buf.out[:0], buf.parts...)
+	clear(buf.parts)
 	if err != nil {
 		return err
 	}
 	buf.out = out
-	b.queue.topic.ratio.update(len(out), len(in))
-	if len(out) >= len(in) {
+	b.queue.topic.ratio.update(len(out), b.raw)
+	if len(out) >= b.raw {
 		return nil
 	}
 	b.replace(out)

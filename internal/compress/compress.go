@@ -29,6 +29,7 @@ package compress
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"math"
 	"sync"
 )
@@ -74,9 +75,24 @@ var ErrCorrupt = errors.New("corrupt input")
 // ErrTooLarge says that the input unpacks to more than the limit.
 var ErrTooLarge = errors.New("more output than the limit allows")
 
-// encoder packs one section at a time.
+// encoder packs one section at a time, which may come in parts.
 type encoder interface {
-	encode(dst, src []byte) ([]byte, error)
+	encode(dst []byte, src [][]byte) ([]byte, error)
+}
+
+// blocks cuts the parts into blocks of at most size bytes, none of which is empty.
+func blocks(parts [][]byte, size int) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		for _, part := range parts {
+			for len(part) > 0 {
+				block := part[:min(len(part), size)]
+				if !yield(block) {
+					return
+				}
+				part = part[len(block):]
+			}
+		}
+	}
 }
 
 // Compressor packs records sections with one codec at one level. It is safe for concurrent use.
@@ -142,12 +158,18 @@ func levels(codec Codec) (lowest, highest, standard int) {
 	}
 }
 
-// Compress appends the packed form of src to dst and returns it. src and the memory behind dst must
-// not overlap. The packed form may be larger than src; the caller decides what to do then. Memory is
-// allocated only if dst has no room for the result. With None, the packed form is src.
-func (c *Compressor) Compress(dst, src []byte) ([]byte, error) {
+// Compress appends the packed form of src, the parts of a section in order, to dst and returns it. src
+// and the memory behind dst must not overlap. The packed form may be larger than src; the caller
+// decides what to do then. Memory is allocated only if dst has no room for the result. With None, the
+// packed form is src.
+//
+// With snappy and lz4 no block reaches over the end of a part: many small ones cost speed and size.
+func (c *Compressor) Compress(dst []byte, src ...[]byte) ([]byte, error) {
 	if c.codec == None {
-		return append(dst, src...), nil
+		for _, part := range src {
+			dst = append(dst, part...)
+		}
+		return dst, nil
 	}
 	e := c.pool.Get().(encoder)
 	out, err := e.encode(dst, src)

@@ -165,6 +165,31 @@ func TestCompressorIsSafeForConcurrentUse(t *testing.T) {
 	}
 }
 
+// TestPartsPackAsOneSection cuts sections anywhere: what unpacks is the whole.
+func TestPartsPackAsOneSection(t *testing.T) {
+	in := vectorInput("text", 600_000)
+	for _, codec := range codecs {
+		c := newCompressor(t, codec, DefaultLevel)
+		whole, err := c.Compress(nil, in)
+		require.NoError(t, err)
+		for _, cuts := range [][]int{{0}, {len(in)}, {1}, {64<<10 - 61}, {300_000, 300_001, 300_001}} {
+			var parts [][]byte
+			from := 0
+			for _, to := range append(cuts, len(in)) {
+				parts = append(parts, in[from:to])
+				from = to
+			}
+			packed, err := c.Compress([]byte("abc"), parts...)
+			require.NoError(t, err)
+			require.Equal(t, "abc", string(packed[:3]))
+			require.Less(t, len(packed), len(whole)*101/100, "%s at %v", codec, cuts)
+			out, err := Decompress(codec, nil, packed[3:], len(in))
+			require.NoError(t, err)
+			require.True(t, bytes.Equal(in, out), "%s at %v", codec, cuts)
+		}
+	}
+}
+
 // TestBubblesDoNotShareChannels uses every codec in two bubbles and outside of them.
 func TestBubblesDoNotShareChannels(t *testing.T) {
 	round := func(t *testing.T) {

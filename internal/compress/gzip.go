@@ -30,13 +30,13 @@ func newGzipEncoder(level int) *gzipEncoder {
 	return &gzipEncoder{w: w}
 }
 
-func (e *gzipEncoder) encode(dst, src []byte) ([]byte, error) {
+func (e *gzipEncoder) encode(dst []byte, src [][]byte) ([]byte, error) {
 	e.out.b = dst
 	e.w.Reset(&e.out)
-	_, err := e.w.Write(src)
-	if err == nil {
-		err = e.w.Close()
+	for _, part := range src {
+		e.w.Write(part) // its error sticks
 	}
+	err := e.w.Close()
 	dst, e.out.b = e.out.b, nil
 	return dst, err
 }

@@ -67,11 +67,9 @@ func newLZ4Encoder(level int) *lz4Encoder {
 	}
 }
 
-func (e *lz4Encoder) encode(dst, src []byte) ([]byte, error) {
+func (e *lz4Encoder) encode(dst []byte, src [][]byte) ([]byte, error) {
 	dst = append(dst, lz4Header...)
-	for len(src) > 0 {
-		block := src[:min(len(src), lz4Block)]
-		src = src[len(block):]
+	for block := range blocks(src, lz4Block) {
 		dst = append(dst, 0, 0, 0, 0)
 		at := len(dst)
 		room := dst[at:cap(dst)]

@@ -38,11 +38,9 @@ const (
 // the worst case, so that dst grows by what is needed and not by what could be.
 type snappyEncoder struct{ scratch []byte }
 
-func (e *snappyEncoder) encode(dst, src []byte) ([]byte, error) {
+func (e *snappyEncoder) encode(dst []byte, src [][]byte) ([]byte, error) {
 	dst = append(dst, snappyHeader...)
-	for len(src) > 0 {
-		block := src[:min(len(src), snappyBlock)]
-		src = src[len(block):]
+	for block := range blocks(src, snappyBlock) {
 		dst = append(dst, 0, 0, 0, 0)
 		at := len(dst)
 		if cap(dst)-at >= s2.MaxEncodedLen(len(block)) {

@@ -19,8 +19,11 @@ const (
 	zstdMaxBlock = 128 << 10
 )
 
-// zstdEncoder writes one frame without a checksum: the batch has one.
-type zstdEncoder struct{ e *zstd.Encoder }
+// zstdEncoder writes one frame without a checksum: the batch has one. It can't take a section in parts.
+type zstdEncoder struct {
+	e     *zstd.Encoder
+	whole []byte // of one that came so
+}
 
 func newZstdEncoder(level int) *zstdEncoder {
 	speed := zstd.SpeedBestCompression
@@ -41,11 +44,18 @@ func newZstdEncoder(level int) *zstdEncoder {
 	if err != nil {
 		panic(err) // constant options
 	}
-	return &zstdEncoder{e}
+	return &zstdEncoder{e: e}
 }
 
-func (e *zstdEncoder) encode(dst, src []byte) ([]byte, error) {
-	return e.e.EncodeAll(src, dst), nil
+func (e *zstdEncoder) encode(dst []byte, src [][]byte) ([]byte, error) {
+	if len(src) == 1 {
+		return e.e.EncodeAll(src[0], dst), nil
+	}
+	e.whole = e.whole[:0]
+	for _, part := range src {
+		e.whole = append(e.whole, part...)
+	}
+	return e.e.EncodeAll(e.whole, dst), nil
 }
 
 // unzstd makes a decoder for each call and keeps none: a decoder contains a channel, and one that a
