@@ -38,7 +38,6 @@ type dispatcher struct {
 type place struct {
 	batch  int   // in batches
 	run    int   // in the batch's runs
-	first  int32 // the run's first record
 	record int32 // the next record
 }
 
@@ -106,11 +105,11 @@ func (d *dispatcher) deliver(b *batch) {
 	res := b.res
 	for ; d.at.run < len(res.runs); d.at.run++ {
 		run := &res.runs[d.at.run]
-		end := d.at.first + run.n
+		end := res.runEnd(d.at.run)
+		d.at.record = max(d.at.record, run.first)
 		for run.fn != nil && d.at.record < end {
 			d.callUntil(res, run.fn, end)
 		}
-		d.at.first, d.at.record = end, end
 	}
 	res.release()
 	b.drop(d.acc)

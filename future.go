@@ -65,6 +65,7 @@ func failedFuture(m RecordMetadata, err error) Future {
 type result struct {
 	meta    []recordMeta  // one per record
 	runs    []callbackRun // callbacks of the records, in order
+	last    Callback      // of the last record: next to meta, for a record should touch little memory
 	shared  bool          // a Future may look at this for ever: never used again for another batch
 	flushed bool          // so may a Flush; under the accumulator's lock
 
@@ -110,10 +111,11 @@ type recordMeta struct {
 	keySize, valueSize int32
 }
 
-// callbackRun is a callback shared by n records in a row (fn nil: they have none).
+// callbackRun is a callback shared by the records from first on, up to the next run's. Those before the
+// first run, and those of a run whose fn is nil, have none.
 type callbackRun struct {
-	fn Callback
-	n  int32
+	fn    Callback
+	first int32
 }
 
 // childResult says where the records of a split batch went: those from first on to res.
@@ -125,12 +127,19 @@ type childResult struct {
 // add notes one more record. The same func value for record after record (the usual case: one
 // callback for all) costs one entry in all.
 func (r *result) add(m recordMeta, fn Callback) {
-	r.meta = append(r.meta, m)
-	if last := len(r.runs) - 1; last >= 0 && sameFunc(r.runs[last].fn, fn) {
-		r.runs[last].n++
-		return
+	if !sameFunc(r.last, fn) {
+		r.last = fn
+		r.runs = append(r.runs, callbackRun{fn, int32(len(r.meta))})
 	}
-	r.runs = append(r.runs, callbackRun{fn, 1})
+	r.meta = append(r.meta, m)
+}
+
+// runEnd is the index after the last record of a run.
+func (r *result) runEnd(run int) int32 {
+	if run+1 < len(r.runs) {
+		return r.runs[run+1].first
+	}
+	return int32(len(r.meta))
 }
 
 // sameFunc reports whether a and b are the very same func value (code and captured variables). Go

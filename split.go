@@ -167,11 +167,10 @@ func (a *accumulator) newPart(b *batch, group []protocol.Record, size int, first
 
 // callback of record i.
 func (r *result) callback(i int32) Callback {
-	for _, run := range r.runs {
-		if i < run.n {
-			return run.fn
+	for run := len(r.runs) - 1; run >= 0 && i < int32(len(r.meta)); run-- {
+		if r.runs[run].first <= i {
+			return r.runs[run].fn
 		}
-		i -= run.n
 	}
 	return nil
 }
