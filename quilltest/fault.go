@@ -193,6 +193,9 @@ func (c *Cluster) plan(r *Request) plan {
 			hit = append(hit, f)
 		}
 	}
+	if len(hit) > 0 {
+		c.changed.fire() // for Injection.Wait
+	}
 	return hit
 }
 

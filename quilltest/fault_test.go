@@ -70,6 +70,20 @@ func TestFaultPicksItsRequests(t *testing.T) {
 	})
 }
 
+// TestWaitSeesAHitAtOnce, and not when next something happens in the cluster.
+func TestWaitSeesAHitAtOnce(t *testing.T) {
+	withTopic(t, Options{}, func(t *testing.T, c *Cluster, r *rawClient, batch []byte) {
+		hit := c.Inject(Fault{APIs: produceOnly, Delay: time.Hour, When: func(*Request) bool {
+			time.Sleep(time.Second) // so that the other goroutine looks before the hit counts
+			return true
+		}})
+		begin := time.Now()
+		r.send(produceRequest(c, "orders", -1, batch), latestProduce)
+		require.NoError(t, hit.Wait(t.Context(), 1))
+		require.Equal(t, time.Second, time.Since(begin))
+	})
+}
+
 func TestFaultHitsOnlyItsPartitions(t *testing.T) {
 	withTopic(t, Options{}, func(t *testing.T, c *Cluster, r *rawClient, batch []byte) {
 		c.Inject(Fault{APIs: produceOnly, Topic: "orders", Partitions: []int32{1}, Err: protocol.NotEnoughReplicas, ErrMessage: "two are away"})
