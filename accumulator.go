@@ -84,12 +84,13 @@ type topicState struct {
 type partitionQueue struct {
 	mu sync.Mutex // held only for memory work: no channel, no I/O, no callback inside
 	// +checklocks:mu
-	open *batch // the last one, as long as it takes records; nil: none does
+	open openBatch // the last one, as long as it takes records
 
 	topic *topicState // set by newQueue, read-only after
 	index int32
 
-	length atomic.Int32                // batches in the queue, for the adaptive partitioner
+	length atomic.Int32                // batches in the queue, for those without the lock
+	share  atomic.Pointer[memoryShare] // of the node that led the partition when it was last asked for
 	slow   atomic.Pointer[atomic.Bool] // the leader's node could not take data for too long; set by the sender
 
 	// +checklocks:mu
@@ -223,12 +224,17 @@ func (a *accumulator) append(ctx context.Context, q *partitionQueue, in *appendI
 		timestamp = a.clock.millis()
 	}
 	q.lockFor(lane)
-	if at, ok := a.addLocked(q, in, timestamp, lane); ok {
-		q.mu.Unlock()
+	at, ok := a.addLocked(q, in, timestamp, lane)
+	none := q.open.batch == nil
+	q.mu.Unlock()
+	if ok {
 		return at, nil
 	}
-	q.mu.Unlock()
-	return a.place(ctx, q, in, timestamp, lane, limit, a.share(q), nil)
+	share, chunk := a.share(q), []byte(nil)
+	if none { // place would find that out; if memory is short, it will
+		chunk, _ = share.tryAllocate(a.limits.firstSize(in.maxSize))
+	}
+	return a.place(ctx, q, in, timestamp, lane, limit, share, chunk)
 }
 
 // lockFor takes the queue's lock for a record; one with a lane counts whether somebody else had it.
@@ -250,15 +256,15 @@ func (q *partitionQueue) lockFor(lane *stickyLane) {
 //
 // +checklocks:q.mu
 func (a *accumulator) addLocked(q *partitionQueue, in *appendInput, timestamp int64, lane *stickyLane) (at position, ok bool) {
-	b := q.open
-	if b == nil || a.refused.Load() != nil || in.urgent && !b.urgent || lane != nil && lane.present() != q.index ||
-		cap(b.cur)-len(b.cur) < in.maxSize || !a.limits.room(b, in.maxSize) {
+	o := &q.open
+	if o.free() < in.maxSize || a.refused.Load() != nil || in.urgent && !o.batch.urgent || lane != nil && lane.present() != q.index ||
+		!a.limits.room(o.raw(), in.maxSize, &q.topic.ratio) {
 		return at, false
 	}
-	b.add(timestamp, in.key, in.value, in.headers, in.callback)
-	b.res.shared = b.res.shared || in.shared
-	b.sticky = b.sticky || lane != nil
-	return position{b.res, b.records - 1}, true
+	o.add(timestamp, in.key, in.value, in.headers, in.callback)
+	o.shared = o.shared || in.shared
+	o.sticky = o.sticky || lane != nil
+	return o.latest(), true
 }
 
 // place appends a record that needs more than that. chunk is memory of share at hand that no batch
@@ -329,8 +335,8 @@ func (a *accumulator) placeLocked(q *partitionQueue, in *appendInput, timestamp 
 			p.err = errMoved
 			return p
 		}
-		b := q.open
-		if b == nil {
+		o := &q.open
+		if o.batch == nil {
 			if p.need = a.limits.firstSize(in.maxSize); chunk == nil || cap(chunk) != p.need {
 				return p
 			}
@@ -342,43 +348,33 @@ func (a *accumulator) placeLocked(q *partitionQueue, in *appendInput, timestamp 
 			chunk, p.used = nil, true
 			continue
 		}
-		switch b.tryAppend(in, timestamp, &a.limits) {
+		switch o.tryAdd(in, timestamp, &a.limits, &q.topic.ratio) {
 		case appendDone:
-			a.appendedLocked(q, b, in)
-			b.sticky = b.sticky || lane != nil
-			p.at = position{b.res, b.records - 1}
-			if !a.limits.room(b, 1) { // full to the brim, or one record larger than batch.size: no linger
-				q.closeLocked(b, a.limits.size)
+			o.sticky = o.sticky || lane != nil
+			if in.urgent && !o.batch.urgent {
+				o.batch.urgent = true
+				q.hint = hintNow
+			}
+			p.at = o.latest()
+			if !a.limits.room(o.raw(), 1, &q.topic.ratio) { // full to the brim, or one record larger than batch.size: no linger
+				q.closeLocked(a.limits.size)
 				q.hint = hintNow
 				p.closedOne = true
 			}
 			return p
 		case appendNeedChunk:
-			if p.need = a.limits.nextChunk(b, in.maxSize); p.need != 0 {
-				if p.share = b.share; chunk == nil || cap(chunk) != p.need || share != b.share {
+			if p.need = a.limits.nextChunk(o.batch, in.maxSize); p.need != 0 {
+				if p.share = o.batch.share; chunk == nil || cap(chunk) != p.need || share != p.share {
 					return p
 				}
-				b.grow(chunk)
+				o.grow(chunk)
 				chunk, p.need, p.used = nil, 0, true
 				continue
 			}
 		}
-		q.closeLocked(b, a.limits.size)
+		q.closeLocked(a.limits.size)
 		q.hint = hintNow
 		p.closedOne = true
-	}
-}
-
-// appendedLocked notes what the record that was just appended to b asks for.
-//
-// +checklocks:q.mu
-func (a *accumulator) appendedLocked(q *partitionQueue, b *batch, in *appendInput) {
-	if in.shared {
-		b.res.shared = true
-	}
-	if in.urgent && !b.urgent {
-		b.urgent = true
-		q.hint = hintNow
 	}
 }
 
@@ -388,15 +384,14 @@ func (a *accumulator) appendedLocked(q *partitionQueue, b *batch, in *appendInpu
 // +checklocks:q.mu
 func (a *accumulator) openLocked(q *partitionQueue, share *memoryShare, chunk []byte, timestamp int64) bool {
 	now := time.Now()
-	b := a.newBatch()
-	b.begin(q, share, chunk, timestamp, now)
-	if !a.enlist(b) {
+	b := a.open(q, share, chunk, timestamp, now)
+	if b == nil {
 		return false
 	}
 	q.numbers += numberGap
 	b.number, b.width = q.numbers, numberGap
 	q.batches.PushBack(b)
-	q.open = b
+	q.open.begin(b)
 	q.length.Store(int32(q.batches.Len()))
 	if a.waiting.Load() || share.waiters.Load() > 0 {
 		q.hint = hintNow
@@ -405,21 +400,37 @@ func (a *accumulator) openLocked(q *partitionQueue, share *memoryShare, chunk []
 	return true
 }
 
-// closeLocked freezes an open batch. This is the border at which the sticky partitioner may move
+// closeLocked freezes the open batch. This is the border at which the sticky partitioner may move
 // on; it counts the batch as `worth` bytes (a full one as batch.size, whatever did not fit).
 //
 // +checklocks:q.mu
-func (q *partitionQueue) closeLocked(b *batch, worth int) {
-	if b.closed {
-		return
-	}
-	b.closeAppends()
-	q.open = nil
-	if b.sticky {
+func (q *partitionQueue) closeLocked(worth int) {
+	b, sticky := q.open.batch, q.open.sticky
+	q.open.close()
+	if sticky {
 		info := q.topic.info.Load()
 		q.topic.sticky.update(info, q.index, worth, true)
 		q.topic.sticky.judge(info, worth, b.records, q.crowded)
 		q.crowded = 0
+	}
+}
+
+// sizeLocked is the size of b, one of the queue's batches, as it would be sent now, at most.
+//
+// +checklocks:q.mu
+func (q *partitionQueue) sizeLocked(b *batch) int {
+	if q.open.batch == b {
+		return q.open.size()
+	}
+	return b.size()
+}
+
+// freezeLocked closes b, one of the queue's batches, if it is open.
+//
+// +checklocks:q.mu
+func (q *partitionQueue) freezeLocked(b *batch) {
+	if q.open.batch == b {
+		q.closeLocked(q.open.size())
 	}
 }
 
@@ -441,7 +452,7 @@ func (q *partitionQueue) insertLocked(b *batch) {
 func (q *partitionQueue) removeLocked(b *batch) bool {
 	for i := range q.batches.Len() {
 		if q.batches.At(i) == b {
-			q.closeLocked(b, b.size())
+			q.freezeLocked(b)
 			q.batches.Remove(i)
 			q.length.Store(int32(q.batches.Len()))
 			return true
@@ -502,6 +513,6 @@ func (a *accumulator) stillWaiting() bool {
 func (a *accumulator) hasRoom(q *partitionQueue, in *appendInput) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	b := q.open
-	return b != nil && (b.records == 0 || a.limits.room(b, in.maxSize))
+	o := &q.open
+	return o.batch != nil && (len(o.meta) == 0 || a.limits.room(o.raw(), in.maxSize, &q.topic.ratio))
 }

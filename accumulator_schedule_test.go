@@ -417,9 +417,10 @@ func (s *accSchedule) compare() {
 		s.holds(len(got) == len(want), "partition %d has %d batches, the model %d", p, len(got), len(want))
 		for i, b := range got {
 			w := want[i]
-			s.holds(int(b.records) == len(w.records) && b.size() == w.size() && b.held == w.held() && b.closed == w.closed && b.attempts == w.attempts && b.createdAt.Equal(w.created),
+			records, size := s.r.filled(b)
+			s.holds(records == len(w.records) && size == w.size() && b.held == w.held() && b.closed == w.closed && b.attempts == w.attempts && b.createdAt.Equal(w.created),
 				"batch %d of partition %d: %d records, %d bytes in %d, closed %v, attempts %d; the model: %d, %d in %d, %v, %d",
-				i, p, b.records, b.size(), b.held, b.closed, b.attempts, len(w.records), w.size(), w.held(), w.closed, w.attempts)
+				i, p, records, size, b.held, b.closed, b.attempts, len(w.records), w.size(), w.held(), w.closed, w.attempts)
 		}
 	}
 	s.r.ready()

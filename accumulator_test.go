@@ -370,13 +370,13 @@ func TestOnlyTheFirstRecordMayBeTooLargeForItsBatch(t *testing.T) {
 	lim := newBatchLimits(1024, 1<<20, false)
 	for _, codec := range []bool{false, true} {
 		lim.compress = codec
-		b, in := newTestBatch(8192), one("key", string(make([]byte, 4096)))
-		require.Equal(t, appendDone, b.tryAppend(in, 0, &lim))
-		require.EqualValues(t, 1, b.records)
-		require.Equal(t, appendFull, b.tryAppend(in, 0, &lim))
-		require.Equal(t, appendFull, b.tryAppend(one("key", string(make([]byte, 100))), 0, &lim))
-		require.False(t, lim.room(b, 1))
-		require.EqualValues(t, 1, b.records)
+		o, in, ratio := newTestBatch(8192), one("key", string(make([]byte, 4096))), new(ratioEstimate)
+		require.Equal(t, appendDone, o.tryAdd(in, 0, &lim, ratio))
+		require.Len(t, o.meta, 1)
+		require.Equal(t, appendFull, o.tryAdd(in, 0, &lim, ratio))
+		require.Equal(t, appendFull, o.tryAdd(one("key", string(make([]byte, 100))), 0, &lim, ratio))
+		require.False(t, lim.room(o.raw(), 1, ratio))
+		require.Len(t, o.meta, 1)
 	}
 }
 

@@ -20,7 +20,8 @@ import (
 //	| header, 61 bytes   | record | record | ... | | record | record |
 //	+--------------------+--------+--------+-----+ +--------+--------+------
 //
-// Who may touch it: while open, appenders under the queue's lock. Closed and in the queue: frozen.
+// Who may touch it: while open, appenders under the queue's lock, who write to its chunks and keep
+// account of that in the queue's openBatch; close puts it here. Closed and in the queue: frozen.
 // Drained: the sender; from Send to the connection until the request comes back, the connection's
 // writer may seal and read the chunks, a worker may seal them first (see sealCrew), and the sender
 // leaves them alone. The chunks go back to the
@@ -28,25 +29,23 @@ import (
 // the delivery side (outcome decided and callbacks run). That a buffer is reused while a stalled
 // socket still reads it (KAFKA-19012) is so impossible by construction.
 type batch struct {
-	// Building: under the queue's lock while open, frozen after. First what each record changes: with
-	// many open batches those 64 bytes are what a processor has to fetch.
-	cur      []byte // the last chunk with its present length
-	res      *result
-	raw      int // bytes of the records section as it is now, without header
-	baseTime int64
-	maxTime  int64
-	records  int32
-	sticky   bool // it has records of the sticky partitioner
-	urgent   bool // somebody waits for it: no linger
-	closed   bool
-
-	queue *partitionQueue // set by open, read-only after
-	share *memoryShare    // whose memory it is: its node's when it was opened; read-only after
-
-	chunks    [][]byte // all but the last are final
-	held      int64    // bytes taken from the pool: the sum of the chunks' capacities
-	plain     int      // once closed, bytes of the records section before compression
+	queue     *partitionQueue // set by begin, read-only after, as is what follows
+	share     *memoryShare    // whose memory it is: its node's when it was opened
+	baseTime  int64
 	createdAt time.Time
+
+	// Building: under the queue's lock while open.
+	res    *result
+	chunks [][]byte // all but the last are final
+	held   int64    // bytes taken from the pool: the sum of the chunks' capacities
+	urgent bool     // somebody waits for it: no linger
+	closed bool     // the four below are set, and all this is frozen
+
+	raw     int // bytes of the records section as it is now, without header
+	plain   int // those before compression
+	records int32
+	maxTime int64
+
 	number    int64 // place in the partition's order; re-enqueued batches go back to it
 	width     int64 // numbers up to number+width are this batch's, to be shared among its parts
 	flushMark int64 // flushes begun before it was opened; a later flush makes it ready
@@ -96,20 +95,10 @@ const (
 	numberGap = 1 << 32
 )
 
-// appended is what tryAppend reports.
-type appended uint8
-
-const (
-	appendDone      appended = iota // the record is in the batch
-	appendFull                      // no room: the batch is to be closed
-	appendNeedChunk                 // the batch may grow, by another chunk
-)
-
 // begin makes an empty batch out of b, its first chunk being chunk, of that share.
 func (b *batch) begin(q *partitionQueue, share *memoryShare, chunk []byte, timestamp int64, now time.Time) {
 	b.queue, b.share = q, share
 	b.chunks = append(b.chunks[:0], chunk)
-	b.cur = chunk[:protocol.BatchOverhead]
 	b.held = int64(cap(chunk))
 	b.baseTime, b.maxTime = timestamp, timestamp
 	b.createdAt = now
@@ -119,51 +108,8 @@ func (b *batch) begin(q *partitionQueue, share *memoryShare, chunk []byte, times
 	b.res.topic, b.res.partition = q.topic.name, q.index
 }
 
-// tryAppend adds the record if there is room. The first record always has: its chunk was made for it.
-func (b *batch) tryAppend(in *appendInput, timestamp int64, lim *batchLimits) appended {
-	delta := timestamp - b.baseTime
-	size := protocol.RecordSize(b.records, delta, in.key, in.value, in.headers)
-	if b.records > 0 && !lim.room(b, size) {
-		return appendFull
-	}
-	if cap(b.cur)-len(b.cur) < size {
-		if b.records == 0 || lim.nextChunk(b, size) == 0 {
-			return appendFull
-		}
-		return appendNeedChunk
-	}
-	b.add(timestamp, in.key, in.value, in.headers, in.callback)
-	return appendDone
-}
-
-// add writes the record, for which there must be room.
-func (b *batch) add(timestamp int64, key, value []byte, headers []Header, fn Callback) {
-	before := len(b.cur)
-	b.cur = protocol.AppendRecord(b.cur, b.records, timestamp-b.baseTime, key, value, headers)
-	b.raw += len(b.cur) - before
-	b.records++
-	b.maxTime = max(b.maxTime, timestamp)
-	b.res.add(recordMeta{timestamp, partSize(key), partSize(value)}, fn)
-}
-
-// grow attaches a further chunk.
-func (b *batch) grow(chunk []byte) {
-	b.chunks[len(b.chunks)-1] = b.cur
-	b.chunks = append(b.chunks, chunk)
-	b.cur = chunk[:0]
-	b.held += int64(cap(chunk))
-}
-
-// closeAppends freezes the batch.
-func (b *batch) closeAppends() {
-	if !b.closed {
-		b.closed, b.plain = true, b.raw
-		b.chunks[len(b.chunks)-1] = b.cur
-	}
-}
-
-// size is the batch's length in bytes as it would be sent now: exact once sealed, an upper bound
-// before (a batch that does not shrink is sent uncompressed).
+// size is the batch's length in bytes as it would be sent now, once closed: exact when sealed, an
+// upper bound before (a batch that does not shrink is sent uncompressed).
 func (b *batch) size() int { return protocol.BatchOverhead + b.raw }
 
 // setIdentity gives the batch its producer id, epoch and base sequence.
@@ -224,7 +170,7 @@ func (b *batch) drop(a *accumulator) {
 		b.share.release(c)
 		b.chunks[i] = nil
 	}
-	b.chunks, b.cur = b.chunks[:0], nil
+	b.chunks = b.chunks[:0]
 	a.recycle(b)
 }
 
@@ -266,16 +212,17 @@ func (l *batchLimits) sizes() []int {
 	return []int{l.small, l.large}
 }
 
-// room reports whether another record of size bytes keeps the batch within batch.size on the wire,
-// as estimated from the topic's recent compression ratio (MemoryRecordsBuilder.hasRoomFor).
-func (l *batchLimits) room(b *batch, size int) bool {
+// room reports whether another record of size bytes keeps a batch with raw bytes of records within
+// batch.size on the wire, as estimated from the topic's recent compression ratio
+// (MemoryRecordsBuilder.hasRoomFor).
+func (l *batchLimits) room(raw, size int, ratio *ratioEstimate) bool {
 	if !l.compress {
-		return protocol.BatchOverhead+b.raw+size <= l.size
+		return protocol.BatchOverhead+raw+size <= l.size
 	}
-	if b.raw+size > l.rawMax {
+	if raw+size > l.rawMax {
 		return false
 	}
-	return protocol.BatchOverhead+int(float64(b.raw)*b.queue.topic.ratio.get()*ratioMargin)+size <= l.size
+	return protocol.BatchOverhead+int(float64(raw)*ratio.get()*ratioMargin)+size <= l.size
 }
 
 // firstSize is the chunk to open a batch with for a first record of at most size bytes.

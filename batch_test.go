@@ -188,7 +188,7 @@ func TestNothingIsAppendedToAClosedBatch(t *testing.T) {
 		r.append(0, "", "c")
 		require.Len(t, r.queued(0), 1)
 		require.NotSame(t, given, r.queued(0)[0])
-		require.EqualValues(t, 1, r.queued(0)[0].records)
+		require.Len(t, r.open(0).meta, 1)
 	})
 }
 
@@ -240,13 +240,14 @@ func built(t *testing.T, codec compress.Codec, n int, id int64, epoch int16, seq
 	t.Helper()
 	s, err := newSealer(codec, compress.DefaultLevel)
 	require.NoError(t, err)
-	b := newTestBatch(1 << 16)
+	o := newTestBatch(1 << 16)
+	b := o.batch
 	lim := newBatchLimits(1<<16, 1<<20, codec != compress.None)
 	for i := range n {
 		in := one(fmt.Sprint("key", i), string(bytes.Repeat([]byte{byte(i)}, 30)))
-		require.Equal(t, appendDone, b.tryAppend(in, int64(i), &lim))
+		require.Equal(t, appendDone, o.tryAdd(in, int64(i), &lim, new(ratioEstimate)))
 	}
-	b.closeAppends()
+	o.close()
 	b.producerID, b.producerEpoch, b.baseSequence = id, epoch, sequence
 	require.NoError(t, b.seal(s))
 	h, records := read(t, wireBytes(b))
@@ -330,14 +331,15 @@ func TestTheSizeOfAnOpenBatchGrowsAndIsNeverTooSmall(t *testing.T) {
 	forCodecs(t, func(t *testing.T, codec compress.Codec) {
 		s, err := newSealer(codec, compress.DefaultLevel)
 		require.NoError(t, err)
-		b, lim := newTestBatch(4096), newBatchLimits(4096, 1<<20, false)
+		o, lim := newTestBatch(4096), newBatchLimits(4096, 1<<20, false)
+		b := o.batch
 		for i := range 10 {
-			before := b.size()
-			require.Equal(t, appendDone, b.tryAppend(one("", fmt.Sprint(i)), int64(i), &lim))
-			require.Greater(t, b.size(), before)
+			before := o.size()
+			require.Equal(t, appendDone, o.tryAdd(one("", fmt.Sprint(i)), int64(i), &lim, new(ratioEstimate)))
+			require.Greater(t, o.size(), before)
 		}
-		estimate := b.size()
-		b.closeAppends()
+		estimate := o.size()
+		o.close()
 		require.NoError(t, b.seal(s))
 		require.LessOrEqual(t, b.size(), estimate)
 		require.Len(t, wireBytes(b), b.size())
@@ -400,7 +402,7 @@ func TestABatchAtItsLimitIsClosedIntact(t *testing.T) {
 			}
 			next := int64(0)
 			for _, b := range r.queued(0) {
-				require.False(t, r.acc.limits.room(b, 20) && b.closed)
+				require.False(t, b.closed && r.acc.limits.room(b.raw, 20, &r.topic.ratio))
 				h, records := r.sealed(b)
 				require.LessOrEqual(t, h.Size(), 128)
 				for _, record := range records {
@@ -446,8 +448,8 @@ func TestNoBatchIsEmpty(t *testing.T) {
 		require.EqualValues(t, rigMemory, r.free())
 		r.append(0, "", "b") // the batch given up is used again, from its beginning
 		again := r.queued(0)[0]
-		require.EqualValues(t, 1, again.records)
 		_, records := r.sealed(again)
+		require.Len(t, records, 1)
 		require.Equal(t, "b", string(records[0].Value))
 	})
 }

@@ -65,7 +65,6 @@ func failedFuture(m RecordMetadata, err error) Future {
 type result struct {
 	meta    []recordMeta  // one per record
 	runs    []callbackRun // callbacks of the records, in order
-	last    Callback      // of the last record: next to meta, for a record should touch little memory
 	shared  bool          // a Future may look at this for ever: never used again for another batch
 	flushed bool          // so may a Flush; under the accumulator's lock
 
@@ -122,16 +121,6 @@ type callbackRun struct {
 type childResult struct {
 	first int32
 	res   *result
-}
-
-// add notes one more record. The same func value for record after record (the usual case: one
-// callback for all) costs one entry in all.
-func (r *result) add(m recordMeta, fn Callback) {
-	if !sameFunc(r.last, fn) {
-		r.last = fn
-		r.runs = append(r.runs, callbackRun{fn, int32(len(r.meta))})
-	}
-	r.meta = append(r.meta, m)
 }
 
 // runEnd is the index after the last record of a run.

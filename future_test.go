@@ -97,17 +97,20 @@ func TestAFutureFollowsItsRecordThroughSplits(t *testing.T) {
 }
 
 func TestOneCallbackForAllRecordsIsOneEntry(t *testing.T) {
-	var r result
+	o := newTestBatch(1024)
+	r := o.res
+	add := func(fn Callback) { o.add(0, nil, nil, nil, fn) }
 	calls := 0
 	fn := Callback(func(RecordMetadata, error) { calls++ })
 	for range 5 {
-		r.add(recordMeta{}, fn)
+		add(fn)
 	}
-	r.add(recordMeta{}, nil)
-	r.add(recordMeta{}, nil)
+	add(nil)
+	add(nil)
 	for i := range 3 { // each its own closure
-		r.add(recordMeta{}, func(RecordMetadata, error) { calls += i })
+		add(func(RecordMetadata, error) { calls += i })
 	}
+	o.close()
 	require.Len(t, r.runs, 5)
 	require.Nil(t, r.callback(5))
 	require.Nil(t, r.callback(6))

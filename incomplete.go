@@ -1,12 +1,34 @@
 package quill
 
+import "time"
+
 // The batches that have no fate yet, linked by age, and the batch objects that wait to be used
 // again. Flush lists them, expiry and a forced Close take the oldest, over and over.
+
+// open begins a batch and adds it to the list of those that have no outcome. It is nil after end, and
+// while appends are refused.
+func (a *accumulator) open(q *partitionQueue, share *memoryShare, chunk []byte, timestamp int64, now time.Time) *batch {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.ended || a.refused.Load() != nil {
+		return nil
+	}
+	b := a.newBatchLocked()
+	b.begin(q, share, chunk, timestamp, now) // before the sender may find it
+	b.flushMark = a.flushMark
+	a.linkLocked(b, a.last)
+	return b
+}
 
 // newBatch takes a batch from those that are done, or makes one.
 func (a *accumulator) newBatch() *batch {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	return a.newBatchLocked()
+}
+
+// +checklocks:a.mu
+func (a *accumulator) newBatchLocked() *batch {
 	if last := len(a.free) - 1; last >= 0 {
 		b := a.free[last]
 		a.free[last] = nil
@@ -37,19 +59,6 @@ const (
 	maxKeptBatches = 4096
 	maxKeptMeta    = 64 << 10
 )
-
-// enlist adds a new batch to the list of those that have no outcome. It is false after end, and while
-// appends are refused.
-func (a *accumulator) enlist(b *batch) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.ended || a.refused.Load() != nil {
-		return false
-	}
-	b.flushMark = a.flushMark
-	a.linkLocked(b, a.last)
-	return true
-}
 
 // end makes the list final if it is empty, and reports whether it is. An append that was let in just
 // before the producer closed may still come; it either is in the list before, or fails.

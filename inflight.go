@@ -125,7 +125,9 @@ func (s *sender) build(n *nodeOut, now time.Time) *produceRequest {
 		}
 		if b != nil {
 			r.add(b)
-			s.look(q, now) // there may be more: at the end of the ring, for the next request
+			if q.length.Load() > 0 { // there is more: at the end of the ring, for the next request
+				s.look(q, now)
+			}
 		}
 	}
 	if len(r.batches) == 0 {
@@ -160,12 +162,13 @@ func (s *sender) take(q *partitionQueue, n *nodeOut, size int, now time.Time) (b
 		q.out.seq.leaves(b, info.ID, now)
 	}
 	if s.txn != nil && !s.txn.mayDrain(q, b) || !s.idem.mayDrain(&q.out.seq, b) {
+		q.out.held = true
 		return nil, true
 	}
-	if size > 0 && size+b.size() > s.cfg.maxRequestSize {
+	if size > 0 && size+q.sizeLocked(b) > s.cfg.maxRequestSize {
 		return nil, false
 	}
-	q.closeLocked(b, b.size())
+	q.freezeLocked(b)
 	if !s.idem.number(&q.out.seq, b) {
 		return nil, false
 	}
@@ -230,7 +233,6 @@ func (s *sender) finishBatch(r *produceRequest, b *batch, now time.Time) {
 	b.onWire = false
 	s.onWire--
 	q.out.muted = false
-	s.touched = append(s.touched, q)
 
 	answer := (*message.PartitionProduceResponse)(nil)
 	f := facts{idempotent: s.idem.on, transactional: s.txn != nil, decided: b.decided, records: b.records, head: q.out.seq.isHead(b), passed: q.out.seq.passed(b),
@@ -264,6 +266,10 @@ func (s *sender) finishBatch(r *produceRequest, b *batch, now time.Time) {
 	b.lost = b.lost || r.Err != nil && r.MaybeSent
 	f.doubt = b.lost && q.out.seq.late
 	v := decide(f)
+	if q.out.held || v.act != actAccept {
+		q.out.held = false
+		s.touched = append(s.touched, q)
+	}
 	if v.refresh && !s.noteLeader(r, b, answer) {
 		s.needTopic(q.topic, now)
 	}
@@ -352,6 +358,7 @@ func (s *sender) reenqueue(b *batch, now time.Time) {
 	q.mu.Lock()
 	q.insertLocked(b)
 	q.mu.Unlock()
+	s.touched = append(s.touched, q)
 }
 
 // conclude writes the fate of a batch's records and has it told. If it is not on the wire, the wire's

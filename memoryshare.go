@@ -30,6 +30,7 @@ import (
 // A batch belongs to the share it was opened under, even if its partition moves to another node.
 type memoryShare struct {
 	pool *bufferPool
+	node int32
 
 	// under the pool's lock
 	limited bool // false: the pool's own share, for what belongs to no node
@@ -45,13 +46,13 @@ const shareFactor = 4
 // unknownNode is the number under which the partitions without a leader share.
 const unknownNode = -1
 
-// share is the share of a node.
+// share is the share of a node, which stays the same for ever.
 func (p *bufferPool) share(node int32) *memoryShare {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := p.shares[node]
 	if s == nil {
-		s = &memoryShare{pool: p, limited: true}
+		s = &memoryShare{pool: p, node: node, limited: true}
 		p.shares[node] = s
 		if node != unknownNode {
 			p.used++
@@ -321,5 +322,10 @@ func (a *accumulator) share(q *partitionQueue) *memoryShare {
 	if info := q.topic.info.Load(); info != nil && int(q.index) < len(info.Partitions) {
 		node = info.Partitions[q.index].Leader
 	}
-	return a.pool.share(node)
+	s := q.share.Load()
+	if s == nil || s.node != node {
+		s = a.pool.share(node)
+		q.share.Store(s)
+	}
+	return s
 }

@@ -123,13 +123,15 @@ func buildBatch(pool *bufferPool, q *partitionQueue, rnd *rand.Rand, n int) *bat
 	lim := batchLimits{size: 1 << 20, small: 2048, rawMax: 1 << 20}
 	b := &batch{res: newResult()}
 	b.begin(q, pool.memoryShare, pool.overdraw(2048), 1_000_000, time.Now())
+	var o openBatch
+	o.begin(b)
 	for i := range n {
 		in := one(fmt.Sprint("key", i), string(make([]byte, rnd.IntN(100))), Header{Key: "h", Value: []byte{byte(i)}})
-		for b.tryAppend(in, int64(1_000_000+rnd.IntN(1000)), &lim) == appendNeedChunk {
-			b.grow(pool.overdraw(2048))
+		for o.tryAdd(in, int64(1_000_000+rnd.IntN(1000)), &lim, &q.topic.ratio) == appendNeedChunk {
+			o.grow(pool.overdraw(2048))
 		}
 	}
-	b.closeAppends()
+	o.close()
 	return b
 }
 

@@ -303,7 +303,9 @@ func read(t *testing.T, wire []byte) (protocol.BatchHeader, []protocol.Record) {
 // sealed seals the batch and decodes it.
 func (r *rig) sealed(b *batch) (protocol.BatchHeader, []protocol.Record) {
 	r.t.Helper()
-	b.closeAppends()
+	b.queue.mu.Lock()
+	b.queue.freezeLocked(b)
+	b.queue.mu.Unlock()
 	require.NoError(r.t, b.seal(r.s.sealer))
 	return read(r.t, wireBytes(b))
 }
@@ -341,9 +343,27 @@ func numbers(rnd *rand.Rand, n int) string {
 	return s[:n]
 }
 
+// open is the partition's open batch as it is now.
+func (r *rig) open(partition int32) openBatch {
+	q := r.topic.queue(partition)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.open
+}
+
+// filled is how many records a batch has, and its size, be it open or not.
+func (r *rig) filled(b *batch) (records, size int) {
+	if o := r.open(b.queue.index); o.batch == b {
+		return len(o.meta), o.size()
+	}
+	return int(b.records), b.size()
+}
+
 // newTestBatch is an open batch with one chunk of the given size, which belongs to no pool.
-func newTestBatch(size int) *batch {
+func newTestBatch(size int) *openBatch {
 	b := &batch{res: newResult()}
 	b.begin(&partitionQueue{topic: &topicState{name: "test"}}, newBufferPool(int64(size)).memoryShare, make([]byte, 0, size), 0, time.Now())
-	return b
+	o := new(openBatch)
+	o.begin(b)
+	return o
 }

@@ -87,7 +87,6 @@ func (b *batch) replace(records []byte) {
 		b.chunks[i] = nil
 	}
 	b.chunks = b.chunks[:kept]
-	b.cur = b.chunks[kept-1]
 }
 
 // ratioEstimate is a topic's recent compression ratio, compressed/raw, by which appenders judge how

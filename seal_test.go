@@ -47,10 +47,11 @@ func TestWhatDoesNotShrinkIsSentPlain(t *testing.T) {
 	for _, codec := range codecs[1:] {
 		s, err := newSealer(codec, compress.DefaultLevel)
 		require.NoError(t, err)
-		b := newTestBatch(2048)
+		o := newTestBatch(2048)
+		b := o.batch
 		lim := newBatchLimits(2048, 1<<20, true)
-		require.Equal(t, appendDone, b.tryAppend(one("", noise(rand.New(rand.NewPCG(1, 2)), 1000)), 5, &lim))
-		b.closeAppends()
+		require.Equal(t, appendDone, o.tryAdd(one("", noise(rand.New(rand.NewPCG(1, 2)), 1000)), 5, &lim, new(ratioEstimate)))
+		o.close()
 		before := slices.Clone(b.chunks[0][protocol.BatchOverhead:])
 		require.NoError(t, b.seal(s))
 		h, records := read(t, wireBytes(b))

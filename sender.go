@@ -92,6 +92,7 @@ type partitionOut struct {
 	forced      bool     // in the ring with something that does not wait for company
 	leaderless  bool     // in the sender's list of those
 	muted       bool     // order is kept by one batch in flight, and it is
+	held        bool     // a batch could not leave until something in flight comes back
 	timerNumber int64    // the batch and time of its latest timer
 	timerAt     time.Time
 	seq         sequences
@@ -354,6 +355,7 @@ func (s *sender) look(q *partitionQueue, now time.Time) {
 	urgent := b.urgent
 	q.mu.Unlock()
 	if q.out.muted || s.txn != nil && !s.txn.joined(q) {
+		q.out.held = true
 		return
 	}
 	due := b.createdAt.Add(s.acc.linger)
@@ -442,6 +444,7 @@ func (s *sender) needTopic(t *topicState, now time.Time) {
 // expire gives up the batches that are delivery.timeout.ms old.
 func (s *sender) expire(now time.Time) {
 	for b := s.acc.oldest(); b != nil && !b.createdAt.Add(s.acc.deliveryTimeout).After(now); b = s.acc.oldest() {
+		s.withdraw(b)
 		s.giveUp(b, s.expired(b, now), now)
 	}
 }
@@ -460,14 +463,23 @@ func (s *sender) abortAll(now time.Time) {
 	}
 }
 
+// withdraw takes a batch that has not left out of its queue, so that it takes no more records.
+func (s *sender) withdraw(b *batch) {
+	if b.onWire {
+		return
+	}
+	q := b.queue
+	q.mu.Lock()
+	q.removeLocked(b)
+	q.mu.Unlock()
+}
+
 // giveUp fails a batch wherever it is. One that is on the wire keeps its memory and its sequence
 // until its request comes back.
 func (s *sender) giveUp(b *batch, err *Error, now time.Time) {
+	s.withdraw(b)
 	if !b.onWire {
 		q := b.queue
-		q.mu.Lock()
-		q.removeLocked(b)
-		q.mu.Unlock()
 		if b.sequenced {
 			q.out.seq.settle(b, verdict{gap: !b.maybeWritten, unsure: b.maybeWritten}, -1)
 			s.unpark(q, false, now)

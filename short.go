@@ -47,15 +47,15 @@ func (e *engine) short(r *Record[[]byte, []byte], fn Callback, shared bool) (at 
 	}
 	q := t.queue(p)
 	q.lockFor(lane)
-	b := q.open
-	if b == nil || cap(b.cur)-len(b.cur) < size || e.acc.refused.Load() != nil || lane != nil && lane.present() != p || !e.acc.limits.room(b, size) {
+	o := &q.open
+	if o.free() < size || e.acc.refused.Load() != nil || lane != nil && lane.present() != p || !e.acc.limits.room(o.raw(), size, &t.ratio) {
 		q.mu.Unlock()
 		return at, false
 	}
-	b.add(timestamp, r.Key, r.Value, r.Headers, fn)
-	b.sticky = b.sticky || lane != nil
-	b.res.shared = b.res.shared || shared
-	at = position{b.res, b.records - 1}
+	o.add(timestamp, r.Key, r.Value, r.Headers, fn)
+	o.sticky = o.sticky || lane != nil
+	o.shared = o.shared || shared
+	at = o.latest()
 	q.mu.Unlock()
 	return at, true
 }

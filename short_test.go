@@ -18,12 +18,6 @@ func shortRig(t *testing.T, change func(*settings), test func(t *testing.T, r *r
 	})
 }
 
-func openBatch(q *partitionQueue) *batch {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.open
-}
-
 type plainRecord = Record[[]byte, []byte]
 
 // The short way is for records that need nothing but to be written down; all others are left as they
@@ -62,19 +56,18 @@ func TestTheShortWayIsForOrdinaryRecords(t *testing.T) {
 				if c.before != nil {
 					c.before(r, e)
 				}
-				q := r.topic.queue(0)
-				b := openBatch(q)
-				before := b.records
+				before := r.open(0)
 				at, ok := e.short(&c.record, nil, true)
 				require.Equal(t, c.ok, ok)
-				require.Same(t, b, openBatch(q)) // and so the queue is not left locked
+				after := r.open(0) // and so the queue is not left locked
+				require.Same(t, before.batch, after.batch)
 				if !ok {
-					require.Equal(t, before, b.records)
+					require.Equal(t, before, after)
 					return
 				}
-				require.Equal(t, before+1, b.records)
-				require.Equal(t, position{b.res, before}, at)
-				require.True(t, b.res.shared)
+				require.Len(t, after.meta, len(before.meta)+1)
+				require.Equal(t, position{before.res, int32(len(before.meta))}, at)
+				require.True(t, after.shared)
 			})
 		})
 	}
@@ -101,8 +94,8 @@ func TestBothWaysWriteTheSame(t *testing.T) {
 				in.key, in.value, in.timestamp = rec.Key, rec.Value, timestampMillis(rec.Timestamp)
 				r.appendInput(0, in)
 			}
-			b := openBatch(r.topic.queue(0))
-			wrote[way], told[way] = b.cur[protocol.BatchOverhead:], b.res.meta
+			o := r.open(0)
+			wrote[way], told[way] = o.chunk[protocol.BatchOverhead:o.used], o.meta
 		})
 	}
 	require.Equal(t, wrote[1], wrote[0])

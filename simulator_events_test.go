@@ -210,7 +210,7 @@ func (x *simulation) joinLine(w *simWait) {
 func (x *simulation) wanted(q *partitionQueue, size int) (*memoryShare, int) {
 	a := x.e.acc
 	q.mu.Lock()
-	b := q.open
+	b := q.open.batch
 	q.mu.Unlock()
 	if b != nil {
 		return b.share, a.limits.nextChunk(b, size)

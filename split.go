@@ -151,17 +151,12 @@ func (a *accumulator) newPart(b *batch, group []protocol.Record, size int, first
 	part.epochAtSend, part.nodeAtSend, part.lastError = b.epochAtSend, b.nodeAtSend, b.lastError
 	part.refused, part.maybeWritten, part.elsewhere = b.refused, b.maybeWritten, b.elsewhere
 	part.res.shared = b.res.shared
+	var o openBatch
+	o.begin(part)
 	for i, r := range group {
-		timestamp := b.baseTime + r.TimestampDelta
-		at := first + int32(i)
-		part.cur = protocol.AppendRecord(part.cur, part.records, timestamp-part.baseTime, r.Key, r.Value, r.Headers)
-		part.records++
-		part.maxTime = max(part.maxTime, timestamp)
-		part.res.add(b.res.meta[at], b.res.callback(at))
+		o.add(b.baseTime+r.TimestampDelta, r.Key, r.Value, r.Headers, b.res.callback(first+int32(i)))
 	}
-	part.raw = len(part.cur) - protocol.BatchOverhead
-	part.plain = part.raw
-	part.closeAppends()
+	o.close()
 	return part
 }
 

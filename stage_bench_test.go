@@ -133,7 +133,7 @@ func BenchmarkChoose(b *testing.B) {
 	}
 }
 
-// BenchmarkBatchAppend is tryAppend alone: 100-byte records into batches of 16 KiB.
+// BenchmarkBatchAppend is tryAdd alone: 100-byte records into batches of 16 KiB.
 func BenchmarkBatchAppend(b *testing.B) {
 	lim := newBatchLimits(16<<10, 32<<20, false)
 	batch, chunk := &batch{res: newResult()}, make([]byte, 0, 16<<10)
@@ -142,12 +142,15 @@ func BenchmarkBatchAppend(b *testing.B) {
 	now := time.Now()
 	in := &appendInput{value: stageValue(), callback: func(RecordMetadata, error) {}}
 	batch.begin(q, share, chunk, 1, now)
+	q.open.begin(batch)
 	b.ReportAllocs()
 	for b.Loop() {
-		if batch.tryAppend(in, 1, &lim) != appendDone {
+		if q.open.tryAdd(in, 1, &lim, &q.topic.ratio) != appendDone {
+			q.open.close()
 			batch.res.reset()
 			batch.reset(batch.res)
 			batch.begin(q, share, chunk, 1, now)
+			q.open.begin(batch)
 		}
 	}
 }
@@ -265,17 +268,19 @@ func benchSeal(b *testing.B, codec compress.Codec, size int) {
 	pool := newBufferPool(64<<20, lim.sizes()...)
 	batch, rnd := &batch{res: newResult()}, rand.New(rand.NewPCG(1, 1))
 	batch.begin(&partitionQueue{topic: &topicState{name: "t"}}, pool.memoryShare, pool.overdraw(lim.small), 1, time.Now())
+	var o openBatch
+	o.begin(batch)
 	for {
 		in := one("", stageText(rnd))
-		result := batch.tryAppend(in, 1, &lim)
+		result := o.tryAdd(in, 1, &lim, nil)
 		if result == appendFull {
 			break
 		}
 		if result == appendNeedChunk {
-			batch.grow(pool.overdraw(lim.nextChunk(batch, in.maxSize)))
+			o.grow(pool.overdraw(lim.nextChunk(batch, in.maxSize)))
 		}
 	}
-	batch.closeAppends()
+	o.close()
 	plain, raw := make([][]byte, len(batch.chunks)), batch.raw
 	chunks := append([][]byte(nil), batch.chunks...)
 	for i, c := range batch.chunks {

@@ -160,10 +160,13 @@ func TestTheGravestRefusalIsTold(t *testing.T) {
 	require.Same(t, fatal, a.refused.Load())
 	b := &accumulator{}
 	b.refuse(refusedByTransaction, txn)
-	require.False(t, b.enlist(&batch{}), "no batch is opened while one holds")
+	open := func() *batch {
+		return b.open(&partitionQueue{topic: &topicState{}}, nil, make([]byte, 0, protocol.BatchOverhead), 0, time.Now())
+	}
+	require.Nil(t, open(), "no batch is opened while one holds")
 	b.refuse(refusedByTransaction, nil)
 	require.Nil(t, b.refused.Load())
-	require.True(t, b.enlist(&batch{}))
+	require.NotNil(t, open())
 }
 
 func TestRequestsAreDueInOrder(t *testing.T) {

@@ -103,17 +103,22 @@ func headersSize(headers []Header) int {
 // The caller keeps the whole record under 2 GiB.
 //
 // This is the hottest code of the library. The usual record has no headers, a
-// short key and small deltas: everything up to its key then fits into eight bytes,
-// which are put together in a register and stored at once. The rest of such a
-// record overwrites what was stored too much; a value of two bytes or more makes
-// sure that it reaches that far. All other records take the plain way.
+// short key and small deltas: everything before the key's length then fits into
+// eight bytes, which are put together in a register and stored at once. The rest of
+// such a record overwrites what was stored too much; a value of two bytes or more
+// makes sure that it reaches that far. All other records take the plain way.
 func AppendRecord(dst []byte, offsetDelta int32, timestampDelta int64, key, value []byte, headers []Header) []byte {
 	offset, timestamp := uint64(zigzag32(offsetDelta)), zigzag64(timestampDelta)
-	if (offset|timestamp)>>14 != 0 || uint(len(key)) > 63 || uint(len(value)-2) > 8000 || len(headers) != 0 ||
+	if offset>>21|timestamp>>14 != 0 || uint(len(key)) > 63 || uint(len(value)-2) > 8000 || len(headers) != 0 ||
 		cap(dst)-len(dst) < len(key)+len(value)+smallOverhead {
 		return appendAnyRecord(dst, offset, timestamp, key, value, headers)
 	}
-	offset, offsetSize := smallVarint(offset)
+	var offsetSize uint
+	if offset < 1<<14 {
+		offset, offsetSize = smallVarint(offset)
+	} else { // a batch of 1 MB has more than 8,192 records of 100 bytes
+		offset, offsetSize = offset&0x7f|offset>>7&0x7f<<8|offset>>14<<16|0x8080, 3
+	}
 	timestamp, timestampSize := smallVarint(timestamp)
 	valueLen, valueLenSize := smallVarint(uint64(len(value)) << 1)
 	body := uint(len(key)) + uint(len(value)) + offsetSize + timestampSize + valueLenSize + 3
@@ -125,14 +130,14 @@ func AppendRecord(dst []byte, offsetDelta int32, timestampDelta int64, key, valu
 	word |= timestamp << (shift & 63)
 	shift += 8 * timestampSize
 	word |= offset << (shift & 63)
-	shift += 8 * offsetSize
-	keyLen := uint64(len(key)) << 1
+	binary.LittleEndian.PutUint64(b, word)
+	i := shift/8 + offsetSize
+	keyLen := byte(len(key) << 1)
 	if key == nil {
 		keyLen = 1 // -1 in zigzag form
 	}
-	binary.LittleEndian.PutUint64(b, word|keyLen<<(shift&63))
-
-	i := shift/8 + 1
+	b[i] = keyLen
+	i++
 	if len(key) != 0 {
 		i += uint(copy(b[i:], key))
 	}
@@ -143,9 +148,9 @@ func AppendRecord(dst []byte, offsetDelta int32, timestampDelta int64, key, valu
 }
 
 // smallOverhead is what a record of AppendRecord's quick path takes besides key
-// and value, at most: the eight bytes up to the key, two of the value's length, one
-// header count.
-const smallOverhead = 11
+// and value, at most: eight bytes and the key's length, two of the value's length,
+// one header count.
+const smallOverhead = 12
 
 // smallVarint returns the varint form of v < 2^14, lowest byte first, and its size.
 func smallVarint(v uint64) (uint64, uint) {

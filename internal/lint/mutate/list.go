@@ -213,7 +213,7 @@ var mutations = []mutation{
 	},
 	{
 		name: "request-too-large", file: "inflight.go",
-		old: "	if size > 0 && size+b.size() > s.cfg.maxRequestSize {\n", new: "	if size > 0 && size > s.cfg.maxRequestSize {\n",
+		old: "	if size > 0 && size+q.sizeLocked(b) > s.cfg.maxRequestSize {\n", new: "	if size > 0 && size > s.cfg.maxRequestSize {\n",
 		breaks: "requests exceed max.request.size",
 	},
 }
