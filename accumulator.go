@@ -53,7 +53,7 @@ type accumulator struct {
 	// +checklocks:mu
 	incomplete int
 	// +checklocks:mu
-	telling *batch // those decided whose callbacks may not have run, in no order: Flush waits for them too
+	lastTold *batch // the last one that went to the dispatcher, until it is through with it: Flush waits for it too
 	// +checklocks:mu
 	ended bool // the sender is gone: nothing may be opened
 	// +checklocks:mu

@@ -52,8 +52,6 @@ type batch struct {
 
 	// The list of incomplete batches, by age: under the accumulator's lock.
 	prev, next *batch
-	listed     bool
-	told       bool // in the other list, of those whose outcome is on its way to the dispatcher
 
 	// Delivery: the sender's alone.
 	attempts     int       // requests it was in

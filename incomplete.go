@@ -42,7 +42,9 @@ func (a *accumulator) newBatchLocked() *batch {
 func (a *accumulator) recycle(b *batch) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.untellLocked(b)
+	if a.lastTold == b {
+		a.lastTold = nil
+	}
 	res := b.res
 	if res.shared || res.flushed || cap(res.meta) > maxKeptMeta {
 		res = newResult()
@@ -85,7 +87,7 @@ func (a *accumulator) linkLocked(b, prev *batch) {
 	} else {
 		a.last = b
 	}
-	b.prev, b.next, b.listed = prev, next, true
+	b.prev, b.next = prev, next
 	a.incomplete++
 }
 
@@ -105,10 +107,10 @@ func (a *accumulator) delist(b *batch, parts ...*batch) {
 	} else {
 		a.last = b.prev
 	}
-	b.prev, b.next, b.listed = nil, nil, false
+	b.prev, b.next = nil, nil
 	a.incomplete--
 	if len(parts) == 0 {
-		a.tellLocked(b)
+		a.lastTold = b
 	}
 	for _, part := range parts {
 		part.flushMark, part.res.flushed = b.flushMark, b.res.flushed
@@ -117,47 +119,22 @@ func (a *accumulator) delist(b *batch, parts ...*batch) {
 	}
 }
 
-// tellLocked notes that b goes to the dispatcher.
-//
-// +checklocks:a.mu
-func (a *accumulator) tellLocked(b *batch) {
-	b.next, b.told = a.telling, true
-	if b.next != nil {
-		b.next.prev = b
-	}
-	a.telling = b
-}
-
-// untellLocked notes that the dispatcher is through with b, if it ever had it.
-//
-// +checklocks:a.mu
-func (a *accumulator) untellLocked(b *batch) {
-	if !b.told {
-		return
-	}
-	if b.prev != nil {
-		b.prev.next = b.next
-	} else {
-		a.telling = b.next
-	}
-	if b.next != nil {
-		b.next.prev = b.prev
-	}
-	b.prev, b.next, b.told = nil, nil, false
-}
-
 // beginFlush makes every batch that is now incomplete ready, and returns the results to wait for:
-// theirs, and those whose callbacks may not have run yet.
+// theirs, and that of the batch whose callbacks are the last ones to run of those that have a fate.
 func (a *accumulator) beginFlush() []*result {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.flushMark++
-	results := make([]*result, 0, a.incomplete)
-	for _, list := range [...]*batch{a.telling, a.first} {
-		for b := list; b != nil; b = b.next {
-			b.res.flushed = true // under the lock that recycle takes before the result could be used again
-			results = append(results, b.res)
-		}
+	results := make([]*result, 0, a.incomplete+1)
+	wanted := func(b *batch) {
+		b.res.flushed = true // under the lock that recycle takes before the result could be used again
+		results = append(results, b.res)
+	}
+	if a.lastTold != nil {
+		wanted(a.lastTold)
+	}
+	for b := a.first; b != nil; b = b.next {
+		wanted(b)
 	}
 	return results
 }

@@ -14,7 +14,7 @@ const (
 // refuse has returned no batch is opened until all are taken back; batches that are open may still get
 // records, until they are closed.
 func (a *accumulator) refuse(why refusal, err *Error) {
-	a.mu.Lock() // as enlist: whoever opens a batch has listed it by now, or sees the reason
+	a.mu.Lock() // as open: whoever opens a batch has listed it by now, or sees the reason
 	defer a.mu.Unlock()
 	a.reasons[why] = err
 	var gravest *Error

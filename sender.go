@@ -46,7 +46,7 @@ type sender struct {
 	onWire        int          // batches in requests that have not come back
 	nodes         map[int32]*nodeOut
 	active        []*nodeOut // those with something in their rings
-	timers        timerHeap
+	timers        timers
 	leaderless    []*partitionQueue // with something to send and nowhere to send it
 	mark          int64             // flushes begun, as far as the sender knows
 	crowds        int64             // lines for memory begun, as far as it knows

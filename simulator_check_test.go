@@ -40,7 +40,7 @@ func (x *simulation) check() {
 	}
 	a := x.e.acc
 	a.mu.Lock()
-	if a.first != nil || a.incomplete != 0 || a.telling != nil {
+	if a.first != nil || a.incomplete != 0 || a.lastTold != nil {
 		x.violate("I6", "%d batches are still listed", a.incomplete)
 	}
 	a.mu.Unlock()

@@ -21,22 +21,39 @@ type timer struct {
 	number int64 // the batch it was set for
 }
 
-// timerHeap is a binary heap of timers, the earliest first. A timer whose batch is gone by then just
-// costs one look.
-type timerHeap struct {
+// timers hands out timers, the earliest first. Lingers are all of the same length and so come in order:
+// each goes to the end of a line. What is up before the last one in line goes into a binary heap. A timer
+// whose batch is gone by then just costs one look.
+type timers struct {
+	line  deque.Deque[timer]
 	heap  []timer
 	spare []timer
 }
 
-// next is when the earliest timer is up; zero if there is none.
-func (h *timerHeap) next() time.Time {
-	if len(h.heap) == 0 {
-		return time.Time{}
-	}
-	return h.heap[0].at
+func (h *timers) len() int { return h.line.Len() + len(h.heap) }
+
+// inLine reports whether the earliest timer, of which there must be one, is in the line.
+func (h *timers) inLine() bool {
+	return len(h.heap) == 0 || h.line.Len() > 0 && !h.heap[0].at.Before(h.line.Front().at)
 }
 
-func (h *timerHeap) push(t timer) {
+// next is when the earliest timer is up; zero if there is none.
+func (h *timers) next() time.Time {
+	switch {
+	case h.len() == 0:
+		return time.Time{}
+	case h.inLine():
+		return h.line.Front().at
+	default:
+		return h.heap[0].at
+	}
+}
+
+func (h *timers) push(t timer) {
+	if h.line.Len() == 0 || !t.at.Before(h.line.Back().at) {
+		h.line.PushBack(t)
+		return
+	}
 	h.heap = append(h.heap, t)
 	for i := len(h.heap) - 1; i > 0; {
 		parent := (i - 1) / 2
@@ -49,10 +66,23 @@ func (h *timerHeap) push(t timer) {
 }
 
 // pop returns the partition of a timer that is up, nil if none is.
-func (h *timerHeap) pop(now time.Time) *partitionQueue {
-	if len(h.heap) == 0 || h.heap[0].at.After(now) {
+func (h *timers) pop(now time.Time) *partitionQueue {
+	if h.len() == 0 || h.next().After(now) {
 		return nil
 	}
+	var t timer
+	if h.inLine() {
+		t = h.line.PopFront()
+	} else {
+		t = h.popHeap()
+	}
+	if t.queue.out.timerNumber == t.number {
+		t.queue.out.timerNumber = 0
+	}
+	return t.queue
+}
+
+func (h *timers) popHeap() timer {
 	top := h.heap[0]
 	last := len(h.heap) - 1
 	h.heap[0], h.heap[last] = h.heap[last], timer{}
@@ -70,15 +100,15 @@ func (h *timerHeap) pop(now time.Time) *partitionQueue {
 		h.heap[i], h.heap[least] = h.heap[least], h.heap[i]
 		i = least
 	}
-	if top.queue.out.timerNumber == top.number {
-		top.queue.out.timerNumber = 0
-	}
-	return top.queue
+	return top
 }
 
-// takeAll empties the heap. The slice is good until the next takeAll.
-func (h *timerHeap) takeAll() []timer {
+// takeAll empties h. The slice is good until the next takeAll.
+func (h *timers) takeAll() []timer {
 	clear(h.spare)
 	h.spare, h.heap = h.heap, h.spare[:0]
+	for h.line.Len() > 0 {
+		h.spare = append(h.spare, h.line.PopFront())
+	}
 	return h.spare
 }

@@ -13,7 +13,7 @@ func TestTimersComeInTheirOrder(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 1))
 	base := time.Now()
 	for range 100 {
-		var h timerHeap
+		var h timers
 		require.True(t, h.next().IsZero())
 		var due []time.Duration
 		for i := range rnd.IntN(60) {
@@ -37,22 +37,22 @@ func TestATimerIsSetOnce(t *testing.T) {
 		q, at := r.topic.queue(0), time.Now().Add(time.Second)
 		r.s.setTimer(q, 1, at)
 		r.s.setTimer(q, 1, at)
-		require.Len(t, r.s.timers.heap, 1)
+		require.Equal(t, 1, r.s.timers.len())
 		r.s.setTimer(q, 1, at.Add(1)) // another time
 		r.s.setTimer(q, 2, at.Add(1)) // another batch
-		require.Len(t, r.s.timers.heap, 3)
+		require.Equal(t, 3, r.s.timers.len())
 		require.Same(t, q, r.s.timers.pop(at))
 		require.EqualValues(t, 2, q.out.timerNumber, "the timer of an older batch takes nothing away")
 		r.s.timers.pop(at.Add(1))
 		require.Same(t, q, r.s.timers.pop(at.Add(1)))
 		require.Zero(t, q.out.timerNumber)
 		r.s.setTimer(q, 2, at.Add(1))
-		require.Len(t, r.s.timers.heap, 1)
+		require.Equal(t, 1, r.s.timers.len())
 	})
 }
 
-func TestTakeAllLeavesTheHeapUsable(t *testing.T) {
-	var h timerHeap
+func TestTakeAllLeavesTheTimersUsable(t *testing.T) {
+	var h timers
 	base := time.Now()
 	for i := range 10 {
 		h.push(timer{at: base.Add(time.Duration(i)), queue: &partitionQueue{}})
