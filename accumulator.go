@@ -98,7 +98,9 @@ type partitionQueue struct {
 	// +checklocks:mu
 	shut bool // the topic was forgotten: nothing may be appended
 	// +checklocks:mu
-	told bool // in the inbox, or about to be
+	told bool // the sender was told to look, and has not
+	// +checklocks:mu
+	toldBy int64 // by this instant
 	// +checklocks:mu
 	hint int64 // when the sender should look, for an event not told yet; noHint: none
 	// +checklocks:mu
@@ -274,8 +276,14 @@ func (a *accumulator) place(ctx context.Context, q *partitionQueue, in *appendIn
 		q.mu.Lock()
 		p := a.placeLocked(q, in, timestamp, lane, share, chunk)
 		hint := q.hint
-		push := hint != noHint && !q.told
-		q.told = q.told || push
+		push := hint != noHint && (!q.told || hint < q.toldBy)
+		note := notice{queue: q, by: hint}
+		if push {
+			q.told, q.toldBy = true, hint
+			if b := q.open.batch; b != nil {
+				note.mark = b.flushMark
+			}
+		}
 		q.hint = noHint
 		q.mu.Unlock()
 
@@ -283,7 +291,7 @@ func (a *accumulator) place(ctx context.Context, q *partitionQueue, in *appendIn
 			chunk = nil
 		}
 		if hint != noHint {
-			a.inbox.tell(q, push, hint)
+			a.inbox.tell(note, push)
 		}
 		if p.closedOne && lane != nil {
 			a.balance(q.topic)

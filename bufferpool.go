@@ -47,7 +47,8 @@ type bufferPool struct {
 	// +checklocks:mu
 	closed bool
 
-	crowds atomic.Int64 // how often a share's line began
+	crowds   atomic.Int64 // how often a share's line began
+	standing atomic.Int32 // lines there are
 }
 
 // poolWaiter is one blocked allocate. granted and chunk belong to the pool's lock until ready is sent.

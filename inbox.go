@@ -29,11 +29,18 @@ type inbox struct {
 
 // mail is what lies in the inbox.
 type mail struct {
-	queues []*partitionQueue // look at these
+	queues []notice          // look at these
 	events []network.Event   // answers, connections opened and closed
 	topics []*topicState     // senders wait for these topics' metadata
 	orders []order           // close and the like
 	sealed []*produceRequest // were back while a worker was busy with them, and are now
+}
+
+// notice asks the sender to look at a queue.
+type notice struct {
+	queue *partitionQueue
+	by    int64 // an instant; hintNow: at once
+	mark  int64 // the flushes that its open batch knows of
 }
 
 // order is something that the sender is to do, apart from queues and events.
@@ -54,14 +61,17 @@ func newInbox() *inbox {
 // instant is t as the inbox counts time.
 func (x *inbox) instant(t time.Time) int64 { return max(hintNow, int64(t.Sub(x.start))) }
 
-// tell asks the sender to look at q (push: it is not in the inbox yet) by instant `by`.
-func (x *inbox) tell(q *partitionQueue, push bool, by int64) {
+// time is the reverse of instant.
+func (x *inbox) time(instant int64) time.Time { return x.start.Add(time.Duration(instant)) }
+
+// tell asks the sender to look at a queue (push: it does not know of that time, or an earlier one, yet).
+func (x *inbox) tell(n notice, push bool) {
 	if push {
 		x.mu.Lock()
-		x.in.queues = append(x.in.queues, q)
+		x.in.queues = append(x.in.queues, n)
 		x.mu.Unlock()
 	}
-	x.ring(by)
+	x.ring(n.by)
 }
 
 // post brings an event of a connection. It never blocks.

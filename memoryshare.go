@@ -238,6 +238,7 @@ func (p *bufferPool) standLocked(s *memoryShare, w *poolWaiter) {
 	s.waiters.Store(int32(s.line.Len()))
 	if s.line.Len() == 1 {
 		p.lines = append(p.lines, s)
+		p.standing.Add(1)
 		p.crowds.Add(1)
 	}
 }
@@ -275,6 +276,7 @@ func (p *bufferPool) shortenedLocked(s *memoryShare) {
 			p.lines[i] = p.lines[last]
 			p.lines[last] = nil
 			p.lines = p.lines[:last]
+			p.standing.Add(-1)
 			return
 		}
 	}

@@ -88,6 +88,7 @@ type connections interface {
 
 // partitionOut is what the sender knows of a partition beyond its batches.
 type partitionOut struct {
+	node        *nodeOut // it was last ready for
 	ring        *nodeOut // the ring it is in; nil: none
 	forced      bool     // in the ring with something that does not wait for company
 	leaderless  bool     // in the sender's list of those
@@ -284,16 +285,22 @@ func (s *sender) finishOther(r *network.Request, now time.Time) {
 }
 
 // lookAll looks at the partitions that the inbox names, that a timer is up for, and, when lingers
-// don't count any more, at all with a timer.
+// don't count any more, at all with a timer. A batch that was just opened and may linger is not looked
+// at: with many partitions that would be half of what the sender does.
 func (s *sender) lookAll(now time.Time) {
-	for _, q := range s.mail.queues {
-		s.look(q, now)
-	}
-	was, mark := s.hurry, s.acc.mark()
+	was, mark, crowds := s.hurry, s.acc.mark(), s.acc.pool.crowds.Load()
 	s.hurry = s.closing || s.acc.stillWaiting()
-	crowds := s.acc.pool.crowds.Load()
-	if s.hurry && !was || mark != s.mark || crowds != s.crowds {
-		s.mark, s.crowds = mark, crowds
+	again := s.hurry && !was || mark != s.mark || crowds != s.crowds
+	s.mark, s.crowds = mark, crowds
+	lingers, instant := !s.hurry && s.txn == nil && s.acc.pool.standing.Load() == 0, s.box.instant(now)
+	for _, n := range s.mail.queues {
+		if lingers && n.by > instant && n.mark >= mark {
+			s.timers.push(timer{at: s.box.time(n.by), queue: n.queue})
+		} else {
+			s.look(n.queue, now)
+		}
+	}
+	if again {
 		s.lookAgain(now)
 	}
 	for {
@@ -402,15 +409,18 @@ func (s *sender) enter(q *partitionQueue, forced bool, now time.Time) {
 		s.needTopic(q.topic, now)
 		return
 	}
-	n := s.nodes[id]
-	if n == nil {
-		n = &nodeOut{id: id}
-		s.nodes[id] = n
+	n := q.out.node
+	if n == nil || n.id != id {
+		if n = s.nodes[id]; n == nil {
+			n = &nodeOut{id: id}
+			s.nodes[id] = n
+		}
+		q.out.node = n
+		q.slow.Store(&n.slow)
 	}
 	if q.out.ring != n {
 		s.leave(q)
 		q.out.ring = n
-		q.slow.Store(&n.slow)
 		n.ring.PushBack(q)
 		if !n.active {
 			n.active = true

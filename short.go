@@ -35,12 +35,11 @@ func (e *engine) short(r *Record[[]byte, []byte], fn Callback, shared bool) (at 
 	if !inRange(p, info) || size > e.largest {
 		return at, false
 	}
-	timestamp := timestampMillis(r.Timestamp)
-	if timestamp < 0 {
-		if !r.Timestamp.IsZero() {
-			return at, false
-		}
+	var timestamp int64
+	if r.Timestamp.IsZero() {
 		timestamp = e.clock.millis()
+	} else if timestamp = r.Timestamp.UnixMilli(); timestamp < 0 {
+		return at, false
 	}
 	if !t.used.Load() {
 		t.used.Store(true)

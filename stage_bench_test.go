@@ -70,8 +70,9 @@ func newStage(b *testing.B, cfg Config) *stage {
 }
 
 // discard takes the full batches of queues away.
-func (s *stage) discard(queues []*partitionQueue) {
-	for _, q := range queues {
+func (s *stage) discard(notices []notice) {
+	for _, n := range notices {
+		q := n.queue
 		q.mu.Lock()
 		q.told = false
 		for q.batches.Len() > 0 && q.batches.Front().closed {
@@ -244,7 +245,7 @@ func BenchmarkInbox(b *testing.B) {
 	n := 0
 	b.ReportAllocs()
 	for b.Loop() {
-		box.tell(q, true, hintNow)
+		box.tell(notice{queue: q}, true)
 		if n++; n%100 == 0 {
 			box.take(&to)
 		}
