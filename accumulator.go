@@ -9,7 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/quill-kafka/quill/internal/deque"
 	"github.com/quill-kafka/quill/metadata"
 )
 
@@ -78,37 +77,6 @@ type topicState struct {
 	// the sender's alone
 	lastUsed  time.Time
 	forgotten bool // see forgetIdle
-}
-
-// partitionQueue is one partition's batches. See accumulator.
-type partitionQueue struct {
-	mu sync.Mutex // held only for memory work: no channel, no I/O, no callback inside
-	// +checklocks:mu
-	open openBatch // the last one, as long as it takes records
-
-	topic *topicState // set by newQueue, read-only after
-	index int32
-
-	length atomic.Int32                // batches in the queue, for those without the lock
-	share  atomic.Pointer[memoryShare] // of the node that led the partition when it was last asked for
-	slow   atomic.Pointer[atomic.Bool] // the leader's node could not take data for too long; set by the sender
-
-	// +checklocks:mu
-	batches deque.Deque[*batch] // oldest first
-	// +checklocks:mu
-	shut bool // the topic was forgotten: nothing may be appended
-	// +checklocks:mu
-	told bool // the sender was told to look, and has not
-	// +checklocks:mu
-	toldBy int64 // by this instant
-	// +checklocks:mu
-	hint int64 // when the sender should look, for an event not told yet; noHint: none
-	// +checklocks:mu
-	numbers int64 // last batch number given
-	// +checklocks:mu
-	crowded int32 // sticky records that found the lock taken, since the last batch was closed
-
-	out partitionOut // the sender's alone
 }
 
 // appendInput is one record on its way into a batch.
@@ -237,20 +205,6 @@ func (a *accumulator) append(ctx context.Context, q *partitionQueue, in *appendI
 		chunk, _ = share.tryAllocate(a.limits.firstSize(in.maxSize))
 	}
 	return a.place(ctx, q, in, timestamp, lane, limit, share, chunk)
-}
-
-// lockFor takes the queue's lock for a record; one with a lane counts whether somebody else had it.
-//
-// +checklocksacquire:q.mu
-// +checklocksignore
-func (q *partitionQueue) lockFor(lane *stickyLane) {
-	if lane == nil {
-		q.mu.Lock()
-	} else if !q.mu.TryLock() {
-		q.topic.sticky.miss()
-		q.mu.Lock()
-		q.crowded++
-	}
 }
 
 // addLocked is the short way that nearly all records take: there is an open batch with room to
@@ -406,67 +360,6 @@ func (a *accumulator) openLocked(q *partitionQueue, share *memoryShare, chunk []
 	}
 	q.hint = min(q.hint, a.inbox.instant(now.Add(a.linger)))
 	return true
-}
-
-// closeLocked freezes the open batch. This is the border at which the sticky partitioner may move
-// on; it counts the batch as `worth` bytes (a full one as batch.size, whatever did not fit).
-//
-// +checklocks:q.mu
-func (q *partitionQueue) closeLocked(worth int) {
-	b, sticky := q.open.batch, q.open.sticky
-	q.open.close()
-	if sticky {
-		info := q.topic.info.Load()
-		q.topic.sticky.update(info, q.index, worth, true)
-		q.topic.sticky.judge(info, worth, b.records, q.crowded)
-		q.crowded = 0
-	}
-}
-
-// sizeLocked is the size of b, one of the queue's batches, as it would be sent now, at most.
-//
-// +checklocks:q.mu
-func (q *partitionQueue) sizeLocked(b *batch) int {
-	if q.open.batch == b {
-		return q.open.size()
-	}
-	return b.size()
-}
-
-// freezeLocked closes b, one of the queue's batches, if it is open.
-//
-// +checklocks:q.mu
-func (q *partitionQueue) freezeLocked(b *batch) {
-	if q.open.batch == b {
-		q.closeLocked(q.open.size())
-	}
-}
-
-// insertLocked puts a batch back to its place in the partition's order.
-//
-// +checklocks:q.mu
-func (q *partitionQueue) insertLocked(b *batch) {
-	at := 0
-	for at < q.batches.Len() && q.batches.At(at).number < b.number {
-		at++
-	}
-	q.batches.Insert(at, b)
-	q.length.Store(int32(q.batches.Len()))
-}
-
-// removeLocked takes b out of the queue, wherever it is; false if it is not in it.
-//
-// +checklocks:q.mu
-func (q *partitionQueue) removeLocked(b *batch) bool {
-	for i := range q.batches.Len() {
-		if q.batches.At(i) == b {
-			q.freezeLocked(b)
-			q.batches.Remove(i)
-			q.length.Store(int32(q.batches.Len()))
-			return true
-		}
-	}
-	return false
 }
 
 // balance tells the topic's sticky partitioner how long the queues are, at most every few

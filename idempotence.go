@@ -279,7 +279,7 @@ func (p *sequences) afterGap(later []*batch) []*batch {
 		if l.renumber = l.onWire; l.onWire {
 			onWire = append(onWire, l)
 		} else {
-			l.forgetIdentity()
+			p.release(l)
 		}
 	}
 	return onWire
@@ -324,6 +324,14 @@ func (p *sequences) unnumber(b *batch) {
 			break
 		}
 	}
+	p.release(b)
+}
+
+// release takes the sequence of a batch behind a gap. A copy whose answer got lost can still arrive. It is
+// refused as long as the gap is there, and by a new epoch; but not once the same epoch gives the missing
+// numbers to others (mend).
+func (p *sequences) release(b *batch) {
+	p.unsure = p.unsure || b.lost
 	b.forgetIdentity()
 }
 

@@ -76,7 +76,7 @@ var mutations = []mutation{
 		breaks: "records of a batch that was sent again complete twice",
 	},
 	{
-		name: "retries-go-to-the-end", file: "accumulator.go",
+		name: "retries-go-to-the-end", file: "queue.go",
 		old: "	for at < q.batches.Len() && q.batches.At(at).number < b.number {\n", new: "	for at < q.batches.Len() {\n",
 		breaks: "a batch that is sent again goes behind those that came after it",
 	},

@@ -1,0 +1,118 @@
+package quill
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/quill-kafka/quill/internal/deque"
+)
+
+// partitionQueue is one partition's batches. See accumulator.
+//
+// What happens in it the sender learns by notices: "look at this queue by then". One is enough until the
+// sender looked, unless something can't wait so long. A queue that it was told of has its notice in the
+// inbox, or a timer that is up in time; so a batch that may linger costs no look when it is opened.
+type partitionQueue struct {
+	mu sync.Mutex // held only for memory work: no channel, no I/O, no callback inside
+	// +checklocks:mu
+	open openBatch // the last one, as long as it takes records
+
+	topic *topicState // set by newQueue, read-only after
+	index int32
+
+	length atomic.Int32                // batches in the queue, for those without the lock
+	share  atomic.Pointer[memoryShare] // of the node that led the partition when it was last asked for
+	slow   atomic.Pointer[atomic.Bool] // the leader's node could not take data for too long; set by the sender
+
+	// +checklocks:mu
+	batches deque.Deque[*batch] // oldest first
+	// +checklocks:mu
+	shut bool // the topic was forgotten: nothing may be appended
+	// +checklocks:mu
+	told bool // the sender was told to look by toldBy, and has not
+	// +checklocks:mu
+	toldBy int64
+	// +checklocks:mu
+	hint int64 // when the sender should look, for an event not told yet; noHint: none
+	// +checklocks:mu
+	numbers int64 // last batch number given
+	// +checklocks:mu
+	crowded int32 // sticky records that found the lock taken, since the last batch was closed
+
+	out partitionOut // the sender's alone
+}
+
+// lockFor takes the queue's lock for a record; one with a lane counts whether somebody else had it.
+//
+// +checklocksacquire:q.mu
+// +checklocksignore
+func (q *partitionQueue) lockFor(lane *stickyLane) {
+	if lane == nil {
+		q.mu.Lock()
+	} else if !q.mu.TryLock() {
+		q.topic.sticky.miss()
+		q.mu.Lock()
+		q.crowded++
+	}
+}
+
+// closeLocked freezes the open batch. This is the border at which the sticky partitioner may move
+// on; it counts the batch as `worth` bytes (a full one as batch.size, whatever did not fit).
+//
+// +checklocks:q.mu
+func (q *partitionQueue) closeLocked(worth int) {
+	b, sticky := q.open.batch, q.open.sticky
+	q.open.close()
+	if sticky {
+		info := q.topic.info.Load()
+		q.topic.sticky.update(info, q.index, worth, true)
+		q.topic.sticky.judge(info, worth, b.records, q.crowded)
+		q.crowded = 0
+	}
+}
+
+// sizeLocked is the size of b, one of the queue's batches, as it would be sent now, at most.
+//
+// +checklocks:q.mu
+func (q *partitionQueue) sizeLocked(b *batch) int {
+	if q.open.batch == b {
+		return q.open.size()
+	}
+	return b.size()
+}
+
+// freezeLocked closes b, one of the queue's batches, if it is open.
+//
+// +checklocks:q.mu
+func (q *partitionQueue) freezeLocked(b *batch) {
+	if q.open.batch == b {
+		q.closeLocked(q.open.size())
+	}
+}
+
+// insertLocked puts a batch back to its place in the partition's order.
+//
+// +checklocks:q.mu
+func (q *partitionQueue) insertLocked(b *batch) {
+	at := 0
+	for at < q.batches.Len() && q.batches.At(at).number < b.number {
+		at++
+	}
+	q.batches.Insert(at, b)
+	q.length.Store(int32(q.batches.Len()))
+}
+
+// removeLocked takes b out of the queue, wherever it is; false if it is not in it.
+//
+// +checklocks:q.mu
+func (q *partitionQueue) removeLocked(b *batch) bool {
+	for i := range q.batches.Len() {
+		if q.batches.At(i) == b {
+			q.freezeLocked(b)
+			q.batches.Remove(i)
+			q.length.Store(int32(q.batches.Len()))
+			return true
+		}
+	}
+	return false
+}
