@@ -292,6 +292,42 @@ func TestFlushMakesLingeringBatchesReady(t *testing.T) {
 	})
 }
 
+// Of the batches that have their fate and are not told yet, a flush holds on to the last: callbacks run
+// in order.
+func TestFlushWaitsForCallbacks(t *testing.T) {
+	withRig(t, nil, func(t *testing.T, r *rig) {
+		told := 0
+		in := one("", "v")
+		in.shared, in.callback = false, func(RecordMetadata, error) { told++ }
+		for p := range int32(3) {
+			r.appendInput(p, in)
+		}
+		time.Sleep(r.cfg.linger)
+		r.drain(0)
+		r.drain(1)
+		r.answer(0, accepted(0))
+		r.answer(1, accepted(0))
+		require.Zero(t, r.acc.count(), "all have their fate")
+
+		flushed := false
+		go func() {
+			for _, res := range r.acc.beginFlush() {
+				if err := awaitResult(context.Background(), res); err != nil {
+					t.Error(err)
+				}
+			}
+			require.Equal(t, 3, told)
+			flushed = true
+		}()
+		synctest.Wait()
+		require.False(t, flushed)
+		r.dispatch()
+		synctest.Wait()
+		require.True(t, flushed)
+		require.Empty(t, r.acc.beginFlush(), "nothing is left to wait for")
+	})
+}
+
 // A flush that gives up leaves nothing behind that would have to be counted down: batches opened
 // later linger as ever.
 //
