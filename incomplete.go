@@ -126,15 +126,11 @@ func (a *accumulator) beginFlush() []*result {
 	defer a.mu.Unlock()
 	a.flushMark++
 	results := make([]*result, 0, a.incomplete+1)
-	wanted := func(b *batch) {
-		b.res.flushed = true // under the lock that recycle takes before the result could be used again
-		results = append(results, b.res)
-	}
-	if a.lastTold != nil {
-		wanted(a.lastTold)
-	}
-	for b := a.first; b != nil; b = b.next {
-		wanted(b)
+	for _, list := range [...]*batch{a.lastTold, a.first} { // the first is alone in its
+		for b := list; b != nil; b = b.next {
+			b.res.flushed = true // under the lock that recycle takes before the result could be used again
+			results = append(results, b.res)
+		}
 	}
 	return results
 }
