@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/quill-kafka/quill/network"
 	"github.com/quill-kafka/quill/protocol"
 	"github.com/stretchr/testify/require"
 )
@@ -380,5 +381,24 @@ func TestGivingUpWhatHasNotLeftSparesWhatHas(t *testing.T) {
 		require.Positive(t, failed)
 		require.Equal(t, n, failed+sent)
 		require.Zero(t, r.acc.count())
+	})
+}
+
+// A busy process may learn of both at once: the batch is too old, and its request came back without an
+// answer. It is delivery.timeout.ms that ends it, and the error names the other, too.
+func TestABatchThatIsLostWhenItsTimeIsOverExpired(t *testing.T) {
+	withRig(t, nil, func(t *testing.T, r *rig) {
+		var told error
+		in := one("", "v")
+		in.callback = func(_ RecordMetadata, err error) { told = err }
+		r.appendInput(0, in)
+		time.Sleep(r.cfg.linger)
+		r.drainOne(0)
+		time.Sleep(r.cfg.deliveryTimeout)
+		r.lose(0)
+		r.dispatch()
+		require.ErrorIs(t, told, ErrDeliveryTimeout)
+		require.ErrorIs(t, told, network.ErrDisconnected)
+		require.ErrorContains(t, told, "maybe written")
 	})
 }

@@ -410,7 +410,7 @@ func (s *sender) failBatch(b *batch, f facts, v verdict, answer *message.Partiti
 func (s *sender) refusal(b *batch, f facts, answer *message.PartitionProduceResponse, now time.Time) *Error {
 	cause := &Error{Op: "send", Code: f.code}
 	if f.code == protocol.None { // lost, and out of retries or time
-		cause.Kind, cause.Cause = ErrTimeout, b.lastError
+		cause.Kind, cause.Cause = ErrDeliveryTimeout, b.lastError
 		if now.Before(b.createdAt.Add(s.acc.deliveryTimeout)) {
 			cause.Kind, cause.Class, cause.Reason = nil, ErrRetriable, "no retries are left"
 		}
