@@ -309,21 +309,21 @@ func TestFlushWaitsForCallbacks(t *testing.T) {
 		r.answer(1, accepted(0))
 		require.Zero(t, r.acc.count(), "all have their fate")
 
-		flushed := false
+		flushed, toldBefore := false, 0
 		go func() {
 			for _, res := range r.acc.beginFlush() {
 				if err := awaitResult(context.Background(), res); err != nil {
 					t.Error(err)
 				}
 			}
-			require.Equal(t, 3, told)
-			flushed = true
+			flushed, toldBefore = true, told
 		}()
 		synctest.Wait()
 		require.False(t, flushed)
 		r.dispatch()
 		synctest.Wait()
 		require.True(t, flushed)
+		require.Equal(t, 3, toldBefore)
 		require.Empty(t, r.acc.beginFlush(), "nothing is left to wait for")
 	})
 }

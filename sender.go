@@ -286,7 +286,7 @@ func (s *sender) finishOther(r *network.Request, now time.Time) {
 
 // lookAll looks at the partitions that the inbox names, that a timer is up for, and, when lingers
 // don't count any more, at all with a timer. A batch that was just opened and may linger is not looked
-// at: with many partitions that would be half of what the sender does.
+// at: with many partitions that was every second look, each at memory that a caller is about to write.
 func (s *sender) lookAll(now time.Time) {
 	was, mark, crowds := s.hurry, s.acc.mark(), s.acc.pool.crowds.Load()
 	s.hurry = s.closing || s.acc.stillWaiting()
