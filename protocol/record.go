@@ -113,52 +113,55 @@ func AppendRecord(dst []byte, offsetDelta int32, timestampDelta int64, key, valu
 		cap(dst)-len(dst) < len(key)+len(value)+smallOverhead {
 		return appendAnyRecord(dst, offset, timestamp, key, value, headers)
 	}
-	var offsetSize uint
-	if offset < 1<<14 {
-		offset, offsetSize = smallVarint(offset)
-	} else { // a batch of 1 MB has more than 8,192 records of 100 bytes
-		offset, offsetSize = offset&0x7f|offset>>7&0x7f<<8|offset>>14<<16|0x8080, 3
+	// From the back, so that everything moves by constants.
+	word, n := offset, uint(1)
+	switch {
+	case offset >= 1<<14: // a batch of 1 MB has more than 8,192 records of 100 bytes
+		word, n = offset&0x7f|offset>>7&0x7f<<8|offset>>14<<16|0x8080, 3
+	case offset >= 1<<7:
+		word, n = twoBytes(offset), 2
 	}
-	timestamp, timestampSize := smallVarint(timestamp)
-	valueLen, valueLenSize := smallVarint(uint64(len(value)) << 1)
-	body := uint(len(key)) + uint(len(value)) + offsetSize + timestampSize + valueLenSize + 3
-	word, shift := smallVarint(uint64(body) << 1)
-	end := uint(len(dst)) + shift + body
+	if timestamp < 1<<7 {
+		word, n = word<<8|timestamp, n+1
+	} else {
+		word, n = word<<16|twoBytes(timestamp), n+2
+	}
+	valueLen, valueLenSize := uint64(len(value))<<1, uint(1)
+	if valueLen >= 1<<7 {
+		valueLen, valueLenSize = twoBytes(valueLen), 2
+	}
+	body := n + uint(len(key)) + uint(len(value)) + valueLenSize + 3
+	if body < 1<<6 {
+		word, n = word<<16|uint64(body)<<1, n+2 // a byte of attributes between: none are in use
+	} else {
+		word, n = word<<24|twoBytes(uint64(body)<<1), n+3
+	}
+	size := n + 2 + uint(len(key)) + uint(len(value)) + valueLenSize
+	end := uint(len(dst)) + size
 	b := dst[len(dst):end]
-
-	shift = 8 * (shift + 1) // attributes: none are in use
-	word |= timestamp << (shift & 63)
-	shift += 8 * timestampSize
-	word |= offset << (shift & 63)
 	binary.LittleEndian.PutUint64(b, word)
-	i := shift/8 + offsetSize
 	keyLen := byte(len(key) << 1)
 	if key == nil {
 		keyLen = 1 // -1 in zigzag form
 	}
-	b[i] = keyLen
-	i++
+	b[n] = keyLen
+	n++
 	if len(key) != 0 {
-		i += uint(copy(b[i:], key))
+		n += uint(copy(b[n:], key))
 	}
-	binary.LittleEndian.PutUint16(b[i:], uint16(valueLen))
-	copy(b[i+valueLenSize:], value)
+	binary.LittleEndian.PutUint16(b[n:], uint16(valueLen))
+	copy(b[n+valueLenSize:], value)
 	b[len(b)-1] = 0 // no headers
 	return dst[:end]
 }
+
+// twoBytes is the varint form of 2^7 <= v < 2^14, lowest byte first.
+func twoBytes(v uint64) uint64 { return v&0x7f | 0x80 | v>>7<<8 }
 
 // smallOverhead is what a record of AppendRecord's quick path takes besides key
 // and value, at most: eight bytes and the key's length, two of the value's length,
 // one header count.
 const smallOverhead = 12
-
-// smallVarint returns the varint form of v < 2^14, lowest byte first, and its size.
-func smallVarint(v uint64) (uint64, uint) {
-	if v < 0x80 {
-		return v, 1
-	}
-	return v&0x7f | 0x80 | v>>7<<8, 2
-}
 
 // appendAnyRecord is AppendRecord for every record; the deltas are in zigzag form.
 func appendAnyRecord(dst []byte, offset, timestamp uint64, key, value []byte, headers []Header) []byte {
