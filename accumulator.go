@@ -68,6 +68,7 @@ type topicState struct {
 	name   string
 	info   atomic.Pointer[metadata.Topic]    // nil: not (or no longer) known
 	queues atomic.Pointer[[]*partitionQueue] // index = partition; only grows
+	usable atomic.Pointer[[]*partitionQueue] // those of them that records may go to now; nil while info is of no use
 	sticky *stickyPartitioner
 	ratio  ratioEstimate
 	looks  atomic.Int64 // metadata answers that covered the topic
@@ -81,13 +82,12 @@ type topicState struct {
 
 // appendInput is one record on its way into a batch.
 type appendInput struct {
-	timestamp  int64 // milliseconds; -1: now
-	key, value []byte
-	headers    []Header
-	callback   Callback
-	shared     bool // a Future will look at the result
-	urgent     bool // don't linger
-	maxSize    int  // upper bound of the encoded record
+	bytesRecord
+	timestamp int64 // milliseconds; -1: now
+	callback  Callback
+	shared    bool // a Future will look at the result
+	urgent    bool // don't linger
+	maxSize   int  // upper bound of the encoded record
 }
 
 // position is where a record was appended.
@@ -155,19 +155,29 @@ func (a *accumulator) ensureTopic(name string, newTopic func(name string) *topic
 
 // setInfo takes over new metadata of the topic: queues for new partitions. The sender's alone.
 func (t *topicState) setInfo(info *metadata.Topic) {
-	if info != nil {
-		old := t.queues.Load()
-		if n := len(info.Partitions); old == nil || n > len(*old) {
-			queues := make([]*partitionQueue, n)
-			have := 0
-			if old != nil {
-				have = copy(queues, *old)
-			}
-			for i := have; i < n; i++ {
-				queues[i] = &partitionQueue{topic: t, index: int32(i), hint: noHint, out: newPartitionOut()}
-			}
-			t.queues.Store(&queues)
+	if info == nil {
+		t.usable.Store(nil)
+		t.info.Store(nil)
+		return
+	}
+	n := len(info.Partitions)
+	queues := t.queues.Load()
+	if queues == nil || n > len(*queues) {
+		more := make([]*partitionQueue, n)
+		have := 0
+		if queues != nil {
+			have = copy(more, *queues)
 		}
+		for i := have; i < n; i++ {
+			more[i] = &partitionQueue{topic: t, index: int32(i), hint: noHint, out: newPartitionOut()}
+		}
+		queues = &more
+		t.queues.Store(queues)
+	}
+	if info.Err == nil {
+		t.usable.Store(new((*queues)[:n]))
+	} else {
+		t.usable.Store(nil)
 	}
 	t.info.Store(info)
 }
@@ -217,7 +227,7 @@ func (a *accumulator) addLocked(q *partitionQueue, in *appendInput, timestamp in
 		!a.limits.room(o.raw(), in.maxSize, &q.topic.ratio) {
 		return at, false
 	}
-	o.add(timestamp, in.key, in.value, in.headers, in.callback)
+	o.add(timestamp, &in.bytesRecord, in.callback)
 	o.shared = o.shared || in.shared
 	o.sticky = o.sticky || lane != nil
 	return o.latest(), true

@@ -139,7 +139,7 @@ func (m *accModel) appendTo(r accRecord, sticky bool, now time.Time, moved func(
 	}
 	q := &m.queues[r.partition]
 	if b := q.open(); b != nil {
-		size := protocol.RecordSize(int32(len(b.records)), r.in.timestamp-b.base, r.in.key, r.in.value, r.in.headers)
+		size := protocol.RecordSize(int32(len(b.records)), r.in.timestamp-b.base, r.in.Key, r.in.Value, r.in.Headers)
 		fits := b.size()+size <= m.batchSize
 		if grow := m.nextChunk(b, r.in.maxSize); fits && b.left < size && grow == 0 {
 			fits = false
@@ -182,7 +182,7 @@ func (m *accModel) begin(r accRecord, sticky bool, chunk int, now time.Time) {
 }
 
 func (m *accModel) add(b *accBatch, r accRecord, sticky bool) {
-	size := protocol.RecordSize(int32(len(b.records)), r.in.timestamp-b.base, r.in.key, r.in.value, r.in.headers)
+	size := protocol.RecordSize(int32(len(b.records)), r.in.timestamp-b.base, r.in.Key, r.in.Value, r.in.Headers)
 	b.records = append(b.records, r)
 	b.raw += size
 	b.left -= size

@@ -152,7 +152,7 @@ func (s *accSchedule) append(r accRecord) {
 	_, err := s.r.acc.append(s.Context(), s.r.topic.queue(r.partition), r.in, nil, nil)
 	want := s.m.appendTo(r, false, time.Now(), s.moved)
 	s.m.fill(r.partition, s.moved)
-	s.note("append %d of %d bytes to %d: %v", r.number, len(r.in.value), r.partition, err)
+	s.note("append %d of %d bytes to %d: %v", r.number, len(r.in.Value), r.partition, err)
 	s.holds(errors.Is(err, want), "append: %v, the model says %v", err, want)
 }
 
@@ -173,7 +173,7 @@ func (s *accSchedule) appendSticky(o op) {
 			return r.partition
 		})
 		s.m.fill(r.partition, s.moved)
-		s.note("append %d of %d bytes, sticky, to %d: %v", r.number, len(r.in.value), r.partition, err)
+		s.note("append %d of %d bytes, sticky, to %d: %v", r.number, len(r.in.Value), r.partition, err)
 		s.holds(errors.Is(err, want), "append: %v, the model says %v", err, want)
 		if err != errMoved {
 			return
@@ -196,7 +196,7 @@ func (s *accSchedule) block(r accRecord) {
 	b.look()
 	want := s.m.appendTo(r, false, time.Now(), s.moved)
 	s.m.fill(r.partition, s.moved)
-	s.note("append %d of %d bytes to %d, waits: %v", r.number, len(r.in.value), r.partition, !b.done)
+	s.note("append %d of %d bytes to %d, waits: %v", r.number, len(r.in.Value), r.partition, !b.done)
 	if want == ErrWouldBlock {
 		s.m.waiter, s.blocked = &r, b
 		s.holds(!b.done, "append did not wait: %v", b.err)
@@ -286,7 +286,7 @@ func (s *accSchedule) contents(b *batch, want *accBatch) {
 		len(records), h.Size(), b.attempts, len(want.records), want.size(), want.attempts)
 	for i, record := range records {
 		in := want.records[i].in
-		s.holds(string(record.Value) == string(in.value) && h.BaseTimestamp+record.TimestampDelta == in.timestamp, "record %d of a batch is not %d", i, want.records[i].number)
+		s.holds(string(record.Value) == string(in.Value) && h.BaseTimestamp+record.TimestampDelta == in.timestamp, "record %d of a batch is not %d", i, want.records[i].number)
 	}
 }
 

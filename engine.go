@@ -233,8 +233,8 @@ const (
 // If the record asks for a partition that is not among the known ones, one fresh look is taken
 // before that is an error.
 func (e *engine) topicFor(ctx context.Context, r *outgoing) (*topicState, *metadata.Topic, *Error) {
-	if t := e.acc.topic(r.topic); t != nil {
-		if info := t.info.Load(); info != nil && info.Err == nil && (!r.partition.set || inRange(r.partition.id, info)) && e.refuses(r.lookOnly) == nil {
+	if t := e.acc.topic(r.Topic); t != nil {
+		if info := t.info.Load(); info != nil && info.Err == nil && (!r.Partition.set || inRange(r.Partition.id, info)) && e.refuses(r.lookOnly) == nil {
 			if !t.used.Load() {
 				t.used.Store(true)
 			}
@@ -247,18 +247,18 @@ func (e *engine) topicFor(ctx context.Context, r *outgoing) (*topicState, *metad
 // findTopic is topicFor for a topic or partition that is not known yet.
 func (e *engine) findTopic(ctx context.Context, r *outgoing) (*topicState, *metadata.Topic, *Error) {
 	if err := e.refuses(r.lookOnly); err != nil {
-		return nil, nil, e.refusal(err, r.topic, r.partitionOr(-1))
+		return nil, nil, e.refusal(err, r.Topic, r.partitionOr(-1))
 	}
-	if err := checkTopicName(r.topic); err != nil {
+	if err := checkTopicName(r.Topic); err != nil {
 		return nil, nil, err
 	}
-	if r.partition.set && r.partition.id < 0 {
-		return nil, nil, &Error{Op: "send", Kind: ErrInvalidPartition, Topic: r.topic, Partition: r.partition.id, Node: -1, Reason: "a partition is never negative"}
+	if r.Partition.set && r.Partition.id < 0 {
+		return nil, nil, &Error{Op: "send", Kind: ErrInvalidPartition, Topic: r.Topic, Partition: r.Partition.id, Node: -1, Reason: "a partition is never negative"}
 	}
-	t := e.acc.ensureTopic(r.topic, e.newTopic)
+	t := e.acc.ensureTopic(r.Topic, e.newTopic)
 	if !r.mayWait {
 		e.box.want(t)
-		return nil, nil, &Error{Op: "send", Kind: ErrWouldBlock, Topic: r.topic, Partition: -1, Node: -1, Reason: "the topic's metadata are not here yet"}
+		return nil, nil, &Error{Op: "send", Kind: ErrWouldBlock, Topic: r.Topic, Partition: -1, Node: -1, Reason: "the topic's metadata are not here yet"}
 	}
 	return e.awaitTopic(ctx, r, t, e.waitLimit(r))
 }
@@ -273,7 +273,7 @@ func inRange(p int32, info *metadata.Topic) bool { return p >= 0 && int(p) < len
 
 // awaitTopic waits until the topic of r is known (and a partition asked for, after a fresh look).
 func (e *engine) awaitTopic(ctx context.Context, r *outgoing, t *topicState, limit *blockLimit) (*topicState, *metadata.Topic, *Error) {
-	partition := r.partition
+	partition := r.Partition
 	if e.dispatch.inside() {
 		return nil, nil, &Error{Op: "send", Kind: ErrInCallback, Topic: t.name, Partition: -1, Node: -1, Reason: "the topic's metadata are not here yet"}
 	}
@@ -355,23 +355,21 @@ const maxTopicName = 249
 // outgoing is one record on its way through Send, and where it ended up.
 type outgoing struct {
 	appendInput
-	topic     string
-	partition PartitionID
-	mayWait   bool
-	lookOnly  bool // no record: somebody wants the topic's metadata
-	limit     blockLimit
-	chosen    int32 // its partition as far as it is known, -1
-	at        position
+	mayWait  bool
+	lookOnly bool // no record: somebody wants the topic's metadata
+	limit    blockLimit
+	chosen   int32 // its partition as far as it is known, -1
+	at       position
 }
 
 // metadata is what is known of a record that was not appended.
 func (r *outgoing) metadata() RecordMetadata {
-	return RecordMetadata{Topic: r.topic, Partition: r.chosen, Offset: -1, KeySize: partSize(r.key), ValueSize: partSize(r.value)}
+	return RecordMetadata{Topic: r.Topic, Partition: r.chosen, Offset: -1, KeySize: partSize(r.Key), ValueSize: partSize(r.Value)}
 }
 
 // send partitions and appends a record.
 func (e *engine) send(ctx context.Context, r *outgoing, t *topicState, info *metadata.Topic) *Error {
-	r.maxSize = protocol.MaxRecordSize(r.key, r.value, r.headers)
+	r.maxSize = protocol.MaxRecordSize(r.Key, r.Value, r.Headers)
 	if size := r.maxSize + protocol.BatchOverhead; size > e.cfg.maxRequestSize || int64(size) > e.cfg.bufferMemory {
 		if p, _, err := e.choose(r, t, info); err == nil {
 			r.chosen = p // for the error to tell
@@ -385,7 +383,7 @@ func (e *engine) send(ctx context.Context, r *outgoing, t *topicState, info *met
 	previous := int32(-1)
 	for {
 		p, lane, err := e.choose(r, t, info)
-		if err == nil && e.cfg.partitioner != nil && !r.partition.set {
+		if err == nil && e.cfg.partitioner != nil && !r.Partition.set {
 			p, err = e.onNewBatch(r, t, info, p, &previous)
 		}
 		if err != nil {
@@ -423,7 +421,7 @@ func (e *engine) sendError(err error, topic string, partition int32) *Error {
 	return &Error{Op: "send", Topic: topic, Partition: partition, Node: -1, Cause: err}
 }
 
-func (r *outgoing) partitionOr(other int32) int32 { return r.partition.or(other) }
+func (r *outgoing) partitionOr(other int32) int32 { return r.Partition.or(other) }
 
 // tooLarge is the failure of a record that no request or no buffer can hold.
 func (e *engine) tooLarge(r *outgoing, size int) *Error {
@@ -431,20 +429,20 @@ func (e *engine) tooLarge(r *outgoing, size int) *Error {
 	if size > e.cfg.maxRequestSize {
 		reason = fmt.Sprintf("the record is up to %d bytes when serialized, max.request.size is %d", size, e.cfg.maxRequestSize)
 	}
-	return &Error{Op: "send", Kind: ErrRecordTooLarge, Topic: r.topic, Partition: r.chosen, Node: -1, Reason: reason}
+	return &Error{Op: "send", Kind: ErrRecordTooLarge, Topic: r.Topic, Partition: r.chosen, Node: -1, Reason: reason}
 }
 
 // choose finds the partition: the record's own, the custom partitioner's, the key's, or that of a
 // lane of the sticky partitioner.
 func (e *engine) choose(r *outgoing, t *topicState, info *metadata.Topic) (p int32, lane *stickyLane, err *Error) {
 	switch {
-	case r.partition.set:
-		return r.partition.id, nil, nil
+	case r.Partition.set:
+		return r.Partition.id, nil, nil
 	case e.cfg.partitioner != nil:
 		p, err = e.custom(r, t, info)
 		return p, nil, err
-	case r.key != nil && !e.cfg.ignoreKeys:
-		return KeyPartition(r.key, len(info.Partitions)), nil, nil
+	case r.Key != nil && !e.cfg.ignoreKeys:
+		return KeyPartition(r.Key, len(info.Partitions)), nil, nil
 	default:
 		lane = t.sticky.lane()
 		return t.sticky.peek(lane, info), lane, nil
@@ -453,7 +451,7 @@ func (e *engine) choose(r *outgoing, t *topicState, info *metadata.Topic) (p int
 
 // custom asks the user's partitioner.
 func (e *engine) custom(r *outgoing, t *topicState, info *metadata.Topic) (p int32, err *Error) {
-	p, failed := choosePartition(e.cfg.partitioner, PartitionInput{Topic: info, Cluster: e.board.look().snapshot, Key: r.key, Value: r.value, Headers: r.headers})
+	p, failed := choosePartition(e.cfg.partitioner, PartitionInput{Topic: info, Cluster: e.board.look().snapshot, Key: r.Key, Value: r.Value, Headers: r.Headers})
 	if failed != nil {
 		return -1, e.sendError(failed, t.name, -1)
 	}

@@ -99,7 +99,7 @@ func TestAFutureFollowsItsRecordThroughSplits(t *testing.T) {
 func TestOneCallbackForAllRecordsIsOneEntry(t *testing.T) {
 	o := newTestBatch(1024)
 	r := o.res
-	add := func(fn Callback) { o.add(0, nil, nil, nil, fn) }
+	add := func(fn Callback) { o.add(0, new(bytesRecord), fn) }
 	calls := 0
 	fn := Callback(func(RecordMetadata, error) { calls++ })
 	for range 5 {

@@ -49,7 +49,7 @@ func (o *openBatch) latest() position { return position{o.res, int32(len(o.meta)
 // tryAdd adds the record if there is room. The first record always has: its chunk was made for it.
 func (o *openBatch) tryAdd(in *appendInput, timestamp int64, lim *batchLimits, ratio *ratioEstimate) appended {
 	records := len(o.meta)
-	size := protocol.RecordSize(int32(records), timestamp-o.baseTime, in.key, in.value, in.headers)
+	size := protocol.RecordSize(int32(records), timestamp-o.baseTime, in.Key, in.Value, in.Headers)
 	if records > 0 && !lim.room(o.raw(), size, ratio) {
 		return appendFull
 	}
@@ -59,7 +59,7 @@ func (o *openBatch) tryAdd(in *appendInput, timestamp int64, lim *batchLimits, r
 		}
 		return appendNeedChunk
 	}
-	o.add(timestamp, in.key, in.value, in.headers, in.callback)
+	o.add(timestamp, &in.bytesRecord, in.callback)
 	o.shared = o.shared || in.shared
 	return appendDone
 }
@@ -75,16 +75,16 @@ const (
 
 // add writes the record, for which there must be room. The same func value for record after record (the
 // usual case: one callback for all) costs one entry in all.
-func (o *openBatch) add(timestamp int64, key, value []byte, headers []Header, fn Callback) {
+func (o *openBatch) add(timestamp int64, r *bytesRecord, fn Callback) {
 	records := int32(len(o.meta))
-	o.used = len(protocol.AppendRecord(o.chunk[:o.used], records, timestamp-o.baseTime, key, value, headers))
+	o.used = len(protocol.AppendRecord(o.chunk[:o.used], records, timestamp-o.baseTime, r.Key, r.Value, r.Headers))
 	invariant.Check(o.used <= cap(o.chunk), "a record went beyond its chunk")
 	o.maxTime = max(o.maxTime, timestamp)
 	if !sameFunc(o.last, fn) {
 		o.last = fn
 		o.res.runs = append(o.res.runs, callbackRun{fn, records})
 	}
-	o.meta = append(o.meta, recordMeta{timestamp, partSize(key), partSize(value)})
+	o.meta = append(o.meta, recordMeta{timestamp, partSize(r.Key), partSize(r.Value)})
 }
 
 // grow attaches a further chunk.

@@ -90,8 +90,10 @@ func (p *Producer[K, V]) Send(ctx context.Context, r Record[K, V]) Future {
 // SendFunc is Send with a callback instead of a future. fn may be nil; it is called exactly
 // once (see Callback). Passing the same func value for every record is the cheapest way to send.
 func (p *Producer[K, V]) SendFunc(ctx context.Context, r Record[K, V], fn Callback) {
-	if _, ok := p.short(&r, fn, false); ok {
-		return
+	if p.direct && !p.closed.Load() { // what short does: a call less for each record
+		if _, ok := p.e.short(any(&r).(*bytesRecord), fn, false); ok {
+			return
+		}
 	}
 	p.sendLong(ctx, r, fn)
 }
@@ -186,7 +188,8 @@ func (p *Producer[K, V]) PartitionsFor(ctx context.Context, topic string) ([]met
 	if p.closed.Load() {
 		return nil, p.e.refusal(p.e.closedReason(), topic, -1)
 	}
-	out := outgoing{topic: topic, mayWait: true, lookOnly: true}
+	out := outgoing{mayWait: true, lookOnly: true}
+	out.Topic = topic
 	_, info, err := p.e.topicFor(ctx, &out)
 	if err != nil {
 		return nil, err
@@ -221,7 +224,7 @@ func (p *Producer[K, V]) short(r *Record[K, V], fn Callback, shared bool) (at po
 	if !p.direct || p.closed.Load() {
 		return at, false
 	}
-	return p.e.short(any(r).(*Record[[]byte, []byte]), fn, shared)
+	return p.e.short(any(r).(*bytesRecord), fn, shared)
 }
 
 // send is all of them. An error means that the record was not appended; the interceptors know.
@@ -229,11 +232,11 @@ func (p *Producer[K, V]) send(ctx context.Context, r *Record[K, V], out *outgoin
 	if p.chain != nil {
 		*r = p.chain.onSend(ctx, *r)
 	}
-	out.topic, out.partition, out.headers = r.Topic, r.Partition, r.Headers
+	out.Topic, out.Partition, out.Timestamp, out.Headers = r.Topic, r.Partition, r.Timestamp, r.Headers
 	out.chosen = out.partitionOr(-1)
 	var err *Error
 	if p.closed.Load() {
-		err = p.e.refusal(p.e.closedReason(), out.topic, out.chosen)
+		err = p.e.refusal(p.e.closedReason(), out.Topic, out.chosen)
 	} else {
 		err = p.sendRecord(ctx, r, out)
 	}
@@ -241,7 +244,7 @@ func (p *Producer[K, V]) send(ctx context.Context, r *Record[K, V], out *outgoin
 		err = p.e.sendFailed(err)
 	}
 	if err != nil && p.chain != nil {
-		p.chain.onSendError(out.topic, out.chosen, out.headers, err)
+		p.chain.onSendError(out.Topic, out.chosen, out.Headers, err)
 	}
 	return err
 }
@@ -259,7 +262,7 @@ func (p *Producer[K, V]) sendRecord(ctx context.Context, r *Record[K, V], out *o
 		return p.sendAcknowledged(ctx, r, out, t, info)
 	}
 	if p.plain { // the serializers are Bytes
-		out.key, out.value = *any(&r.Key).(*[]byte), *any(&r.Value).(*[]byte)
+		out.Key, out.Value = *any(&r.Key).(*[]byte), *any(&r.Value).(*[]byte)
 		return p.e.send(ctx, out, t, info)
 	}
 	return p.sendSerialized(ctx, r, out, t, info)
@@ -272,14 +275,13 @@ func (p *Producer[K, V]) sendSerialized(ctx context.Context, r *Record[K, V], ou
 	if err := p.serialize(r, out, lent); err != nil {
 		return err
 	}
-	return p.sendBytes(ctx, r, out, t, info)
+	return p.sendBytes(ctx, out, t, info)
 }
 
-// sendBytes sends what the serializers made of r, the short way if it can go it.
-func (p *Producer[K, V]) sendBytes(ctx context.Context, r *Record[K, V], out *outgoing, t *topicState, info *metadata.Topic) *Error {
+// sendBytes sends what the serializers made of the record, the short way if it can go it.
+func (p *Producer[K, V]) sendBytes(ctx context.Context, out *outgoing, t *topicState, info *metadata.Topic) *Error {
 	if !out.urgent {
-		plain := Record[[]byte, []byte]{Topic: r.Topic, Partition: r.Partition, Timestamp: r.Timestamp, Key: out.key, Value: out.value, Headers: out.headers}
-		if at, ok := p.e.short(&plain, out.callback, out.shared); ok {
+		if at, ok := p.e.short(&out.bytesRecord, out.callback, out.shared); ok {
 			out.at = at
 			return nil
 		}
@@ -295,8 +297,8 @@ func (p *Producer[K, V]) sendAcknowledged(ctx context.Context, r *Record[K, V], 
 		return err
 	}
 	fn := out.callback
-	out.callback = p.acknowledging(fn, out.headers)
-	err := p.sendBytes(ctx, r, out, t, info)
+	out.callback = p.acknowledging(fn, out.Headers)
+	err := p.sendBytes(ctx, out, t, info)
 	if err != nil {
 		out.callback = fn
 	}
@@ -324,13 +326,13 @@ const maxScratch = 64 << 10
 // serialize turns key and value into bytes.
 func (p *Producer[K, V]) serialize(r *Record[K, V], out *outgoing, lent *scratch) *Error {
 	var err error
-	if out.key, out.headers, err = p.key.serialize(lent.key, r.Topic, out.headers, r.Key); err == nil {
-		out.value, out.headers, err = p.value.serialize(lent.value, r.Topic, out.headers, r.Value)
+	if out.Key, out.Headers, err = p.key.serialize(lent.key, r.Topic, out.Headers, r.Key); err == nil {
+		out.Value, out.Headers, err = p.value.serialize(lent.value, r.Topic, out.Headers, r.Value)
 	}
 	if err != nil {
 		return p.e.sendError(err, r.Topic, out.chosen)
 	}
-	if grown := cap(out.value); grown > cap(lent.value) && grown <= maxScratch {
+	if grown := cap(out.Value); grown > cap(lent.value) && grown <= maxScratch {
 		lent.value = make([]byte, 0, grown) // for the next; a serializer's own slice is not ours to keep
 	}
 	return nil

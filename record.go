@@ -31,6 +31,9 @@ type Record[K, V any] struct {
 	Headers Headers
 }
 
+// bytesRecord is a record as the engine takes it: what the serializers made of the user's.
+type bytesRecord = Record[[]byte, []byte]
+
 // PartitionID is a partition that a record asks for, or nothing: its zero value lets the
 // partitioner choose. Make one with Partition.
 type PartitionID struct {

@@ -99,11 +99,11 @@ func (r *rig) setLeaders(leaders []int32, epoch int32) {
 
 // one is a record as Send passes it on.
 func one(key, value string, headers ...Header) *appendInput {
-	in := &appendInput{timestamp: 0, value: []byte(value), headers: headers, shared: true}
+	in := &appendInput{bytesRecord: bytesRecord{Value: []byte(value), Headers: headers}, shared: true}
 	if key != "" {
-		in.key = []byte(key)
+		in.Key = []byte(key)
 	}
-	in.maxSize = protocol.MaxRecordSize(in.key, in.value, in.headers)
+	in.maxSize = protocol.MaxRecordSize(in.Key, in.Value, in.Headers)
 	return in
 }
 

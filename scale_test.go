@@ -57,11 +57,11 @@ func workFor(t *testing.T, known knownCluster) map[string]int {
 	}
 
 	delivered := 0
-	in := appendInput{timestamp: -1, value: stageValue(), callback: func(_ RecordMetadata, err error) {
+	in := appendInput{bytesRecord: bytesRecord{Value: stageValue()}, timestamp: -1, callback: func(_ RecordMetadata, err error) {
 		require.NoError(t, err)
 		delivered++
 	}}
-	in.maxSize = protocol.MaxRecordSize(nil, in.value, nil)
+	in.maxSize = protocol.MaxRecordSize(nil, in.Value, nil)
 	sent := 0
 	send := func(records int) {
 		for i := range records {

@@ -8,13 +8,13 @@ import "github.com/quill-kafka/quill/protocol"
 //
 // ok is false when anything is out of the ordinary. Nothing was done then, and the long way has to
 // find out what it is.
-func (e *engine) short(r *Record[[]byte, []byte], fn Callback, shared bool) (at position, ok bool) {
+func (e *engine) short(r *bytesRecord, fn Callback, shared bool) (at position, ok bool) {
 	t := e.acc.topic(r.Topic)
 	if t == nil || e.cfg.partitioner != nil {
 		return at, false
 	}
-	info := t.info.Load()
-	if info == nil || info.Err != nil {
+	queues := t.usable.Load()
+	if queues == nil {
 		return at, false
 	}
 	var p int32
@@ -23,7 +23,7 @@ func (e *engine) short(r *Record[[]byte, []byte], fn Callback, shared bool) (at 
 	case r.Partition.set:
 		p = r.Partition.id
 	case r.Key != nil && !e.cfg.ignoreKeys:
-		p = KeyPartition(r.Key, len(info.Partitions))
+		p = KeyPartition(r.Key, len(*queues))
 	default:
 		lane = t.sticky.lane()
 		p = lane.present()
@@ -32,7 +32,7 @@ func (e *engine) short(r *Record[[]byte, []byte], fn Callback, shared bool) (at 
 	if len(r.Headers) > 0 {
 		size = protocol.MaxRecordSize(r.Key, r.Value, r.Headers)
 	}
-	if !inRange(p, info) || size > e.largest {
+	if p < 0 || int(p) >= len(*queues) || size > e.largest {
 		return at, false
 	}
 	var timestamp int64
@@ -44,14 +44,14 @@ func (e *engine) short(r *Record[[]byte, []byte], fn Callback, shared bool) (at 
 	if !t.used.Load() {
 		t.used.Store(true)
 	}
-	q := t.queue(p)
+	q := (*queues)[p]
 	q.lockFor(lane)
 	o := &q.open
 	if o.free() < size || e.acc.refused.Load() != nil || lane != nil && lane.present() != p || !e.acc.limits.room(o.raw(), size, &t.ratio) {
 		q.mu.Unlock()
 		return at, false
 	}
-	o.add(timestamp, r.Key, r.Value, r.Headers, fn)
+	o.add(timestamp, r, fn)
 	o.sticky = o.sticky || lane != nil
 	o.shared = o.shared || shared
 	at = o.latest()

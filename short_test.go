@@ -91,7 +91,7 @@ func TestBothWaysWriteTheSame(t *testing.T) {
 					continue
 				}
 				in := one("", "", rec.Headers...)
-				in.key, in.value, in.timestamp = rec.Key, rec.Value, timestampMillis(rec.Timestamp)
+				in.Key, in.Value, in.timestamp = rec.Key, rec.Value, timestampMillis(rec.Timestamp)
 				r.appendInput(0, in)
 			}
 			o := r.open(0)

@@ -154,7 +154,7 @@ func (a *accumulator) newPart(b *batch, group []protocol.Record, size int, first
 	var o openBatch
 	o.begin(part)
 	for i, r := range group {
-		o.add(b.baseTime+r.TimestampDelta, r.Key, r.Value, r.Headers, b.res.callback(first+int32(i)))
+		o.add(b.baseTime+r.TimestampDelta, &bytesRecord{Key: r.Key, Value: r.Value, Headers: r.Headers}, b.res.callback(first+int32(i)))
 	}
 	o.close()
 	return part

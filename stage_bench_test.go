@@ -107,7 +107,8 @@ func stageValues(n int) [][]byte {
 // BenchmarkTopic finds the topic of a record.
 func BenchmarkTopic(b *testing.B) {
 	s := newStage(b, Config{})
-	r := &outgoing{topic: "t", mayWait: true}
+	r := &outgoing{mayWait: true}
+	r.Topic = "t"
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, _, err := s.e.topicFor(context.Background(), r); err != nil {
@@ -123,7 +124,7 @@ func BenchmarkChoose(b *testing.B) {
 			s := newStage(b, Config{})
 			t := s.e.acc.topic("t")
 			info := t.info.Load()
-			r := &outgoing{topic: "t", appendInput: *one(key, "")}
+			r := &outgoing{appendInput: *one(key, "")}
 			b.ReportAllocs()
 			for b.Loop() {
 				if _, _, err := s.e.choose(r, t, info); err != nil {
@@ -141,7 +142,7 @@ func BenchmarkBatchAppend(b *testing.B) {
 	share := newBufferPool(1 << 20).memoryShare
 	q := &partitionQueue{topic: &topicState{name: "t"}}
 	now := time.Now()
-	in := &appendInput{value: stageValue(), callback: func(RecordMetadata, error) {}}
+	in := &appendInput{bytesRecord: bytesRecord{Value: stageValue()}, callback: func(RecordMetadata, error) {}}
 	batch.begin(q, share, chunk, 1, now)
 	q.open.begin(batch)
 	b.ReportAllocs()
@@ -164,7 +165,7 @@ func BenchmarkAppend(b *testing.B) {
 			q := s.e.acc.topic("t").queue(3)
 			value, fn := stageValue(), Callback(func(RecordMetadata, error) {})
 			atOnce(b, goroutines, func() error {
-				in := appendInput{timestamp: -1, value: value, callback: fn, maxSize: protocol.MaxRecordSize(nil, value, nil)}
+				in := appendInput{bytesRecord: bytesRecord{Value: value}, timestamp: -1, callback: fn, maxSize: protocol.MaxRecordSize(nil, value, nil)}
 				_, err := s.e.acc.append(context.Background(), q, &in, nil, &blockLimit{max: time.Minute})
 				return err
 			})
