@@ -155,40 +155,36 @@ func (a *accumulator) ensureTopic(name string, newTopic func(name string) *topic
 
 // setInfo takes over new metadata of the topic: queues for new partitions. The sender's alone.
 func (t *topicState) setInfo(info *metadata.Topic) {
-	if info == nil {
-		t.usable.Store(nil)
-		t.info.Store(nil)
-		return
-	}
-	n := len(info.Partitions)
-	queues := t.queues.Load()
-	if queues == nil || n > len(*queues) {
-		more := make([]*partitionQueue, n)
-		have := 0
-		if queues != nil {
-			have = copy(more, *queues)
+	var usable *[]*partitionQueue
+	if info != nil {
+		n := len(info.Partitions)
+		queues := t.all()
+		if have := len(queues); have < n {
+			queues = append(make([]*partitionQueue, 0, n), queues...)
+			for i := have; i < n; i++ {
+				queues = append(queues, &partitionQueue{topic: t, index: int32(i), hint: noHint, out: newPartitionOut()})
+			}
+			t.queues.Store(&queues)
 		}
-		for i := have; i < n; i++ {
-			more[i] = &partitionQueue{topic: t, index: int32(i), hint: noHint, out: newPartitionOut()}
+		if info.Err == nil {
+			usable = new(queues[:n])
 		}
-		queues = &more
-		t.queues.Store(queues)
-	}
-	if info.Err == nil {
-		t.usable.Store(new((*queues)[:n]))
-	} else {
-		t.usable.Store(nil)
 	}
 	t.info.Store(info)
+	t.usable.Store(usable)
+}
+
+// all are the topic's queues.
+func (t *topicState) all() []*partitionQueue {
+	if queues := t.queues.Load(); queues != nil {
+		return *queues
+	}
+	return nil
 }
 
 // busy reports whether batches wait in the topic's queues.
 func (t *topicState) busy() bool {
-	queues := t.queues.Load()
-	if queues == nil {
-		return false
-	}
-	return slices.ContainsFunc(*queues, func(q *partitionQueue) bool { return q.length.Load() > 0 })
+	return slices.ContainsFunc(t.all(), func(q *partitionQueue) bool { return q.length.Load() > 0 })
 }
 
 // queue of partition p, which must be in range.
@@ -239,24 +235,13 @@ func (a *accumulator) place(ctx context.Context, q *partitionQueue, in *appendIn
 	for {
 		q.mu.Lock()
 		p := a.placeLocked(q, in, timestamp, lane, share, chunk)
-		hint := q.hint
-		push := hint != noHint && (!q.told || hint < q.toldBy)
-		note := notice{queue: q, by: hint}
-		if push {
-			q.told, q.toldBy = true, hint
-			if b := q.open.batch; b != nil {
-				note.mark = b.flushMark
-			}
-		}
-		q.hint = noHint
+		news, push := q.newsLocked()
 		q.mu.Unlock()
 
 		if p.used {
 			chunk = nil
 		}
-		if hint != noHint {
-			a.inbox.tell(note, push)
-		}
+		a.inbox.tell(news, push)
 		if p.closedOne && lane != nil {
 			a.balance(q.topic)
 		}

@@ -42,14 +42,6 @@ func (s *sender) forgetIdle() {
 	}
 }
 
-// all are the topic's queues.
-func (t *topicState) all() []*partitionQueue {
-	if queues := t.queues.Load(); queues != nil {
-		return *queues
-	}
-	return nil
-}
-
 // shut shuts the topic's queues, unless one of them is in use. The sender's alone.
 func (t *topicState) shut() bool {
 	queues := t.all()

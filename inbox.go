@@ -65,6 +65,7 @@ func (x *inbox) instant(t time.Time) int64 { return max(hintNow, int64(t.Sub(x.s
 func (x *inbox) time(instant int64) time.Time { return x.start.Add(time.Duration(instant)) }
 
 // tell asks the sender to look at a queue (push: it does not know of that time, or an earlier one, yet).
+// One by noHint asks for nothing.
 func (x *inbox) tell(n notice, push bool) {
 	if push {
 		x.mu.Lock()

@@ -71,6 +71,23 @@ func (q *partitionQueue) closeLocked(worth int) {
 	}
 }
 
+// newsLocked is what the sender is to be told of what happened in the queue since the last time; push
+// says that it does not know yet that it should look by then.
+//
+// +checklocks:q.mu
+func (q *partitionQueue) newsLocked() (n notice, push bool) {
+	n = notice{queue: q, by: q.hint}
+	q.hint = noHint
+	if n.by == noHint || q.told && q.toldBy <= n.by {
+		return n, false
+	}
+	q.told, q.toldBy = true, n.by
+	if b := q.open.batch; b != nil {
+		n.mark = b.flushMark
+	}
+	return n, true
+}
+
 // sizeLocked is the size of b, one of the queue's batches, as it would be sent now, at most.
 //
 // +checklocks:q.mu
