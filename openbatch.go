@@ -2,6 +2,7 @@ package quill
 
 import (
 	"github.com/quill-kafka/quill/internal/invariant"
+	"github.com/quill-kafka/quill/internal/prefetch"
 	"github.com/quill-kafka/quill/protocol"
 )
 
@@ -86,6 +87,17 @@ func (o *openBatch) add(timestamp int64, r *bytesRecord, fn Callback) {
 	}
 	o.meta = append(o.meta, recordMeta{timestamp, partSize(r.Key), partSize(r.Value)})
 }
+
+// expect has the memory fetched that the next record will be written to.
+func (o *openBatch) expect() {
+	prefetch.Following(&o.chunk[:o.used][o.used-1])
+	if n := len(o.meta); n%metaLine == 0 && n < cap(o.meta) {
+		prefetch.Word(&o.meta[:n+1][n].timestamp)
+	}
+}
+
+// metaLine is how many recordMeta a cache line holds.
+const metaLine = 4
 
 // grow attaches a further chunk.
 func (o *openBatch) grow(chunk []byte) {

@@ -55,6 +55,9 @@ func (e *engine) short(r *bytesRecord, fn Callback, shared bool) (at position, o
 	o.sticky = o.sticky || lane != nil
 	o.shared = o.shared || shared
 	at = o.latest()
+	if lane == nil { // the next record may be another partition's, and this one's be met cold when its turn comes
+		o.expect()
+	}
 	q.mu.Unlock()
 	return at, true
 }

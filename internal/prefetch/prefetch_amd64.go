@@ -1,0 +1,13 @@
+//go:build !purego
+
+package prefetch
+
+// Following asks for the two cache lines after the one that p is in.
+//
+//go:noescape
+func Following(p *byte)
+
+// Word asks for the cache line that p is in.
+//
+//go:noescape
+func Word(p *int64)
