@@ -157,7 +157,11 @@ func TestNoForeignByteReachesAStalledSocket(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("%v/after %d/resume %v", c.codec, c.after, c.resume), func(t *testing.T) {
 			t.Parallel()
-			x := newReuse(t, false, func(cfg *quill.Config) { cfg.Compression = c.codec })
+			x := newReuse(t, false, func(cfg *quill.Config) {
+				cfg.Compression = c.codec
+				cfg.Linger = 200 * time.Millisecond // a request of one record may be too short to be stopped
+				cfg.DeliveryTimeout = cfg.RequestTimeout + cfg.Linger + 20*time.Millisecond
+			})
 			x.deliver("victim", 1)
 			x.tap.stall(x.c.NodeAddr(1), c.after)
 			victims := x.sendAll("victim", 20)
