@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/quill-kafka/quill/metadata"
 	"github.com/quill-kafka/quill/protocol"
 	"github.com/stretchr/testify/require"
 )
@@ -18,38 +19,43 @@ func shortRig(t *testing.T, change func(*settings), test func(t *testing.T, r *r
 	})
 }
 
-type plainRecord = Record[[]byte, []byte]
-
 // The short way is for records that need nothing but to be written down; all others are left as they
 // are, for the long way.
 func TestTheShortWayIsForOrdinaryRecords(t *testing.T) {
-	at := func(r plainRecord) plainRecord { r.Partition = Partition(0); return r }
+	at := func(r bytesRecord) bytesRecord { r.Partition = Partition(0); return r }
 	for _, c := range []struct {
 		name   string
-		record plainRecord
+		record bytesRecord
 		change func(*settings)
 		before func(r *rig, e *engine)
 		ok     bool
 	}{
-		{name: "a value", record: at(plainRecord{Topic: "test", Value: []byte("v")}), ok: true},
-		{name: "nothing at all", record: at(plainRecord{Topic: "test"}), ok: true},
+		{name: "a value", record: at(bytesRecord{Topic: "test", Value: []byte("v")}), ok: true},
+		{name: "nothing at all", record: at(bytesRecord{Topic: "test"}), ok: true},
 		{name: "key, headers and time", ok: true,
-			record: at(plainRecord{Topic: "test", Key: []byte("k"), Headers: Headers{{Key: "h", Value: []byte("x")}}, Timestamp: time.UnixMilli(1)})},
-		{name: "unknown topic", record: at(plainRecord{Topic: "other"})},
-		{name: "partition out of range", record: plainRecord{Topic: "test", Partition: Partition(4)}},
-		{name: "negative partition", record: plainRecord{Topic: "test", Partition: Partition(-1)}},
-		{name: "no batch is open", record: plainRecord{Topic: "test", Partition: Partition(1)}},
-		{name: "no sticky partition yet", record: plainRecord{Topic: "test"}},
-		{name: "before 1970", record: at(plainRecord{Topic: "test", Timestamp: time.UnixMilli(-5)})},
-		{name: "no room in the batch", record: at(plainRecord{Topic: "test", Value: make([]byte, 880)}), before: func(r *rig, _ *engine) { r.append(0, "", strings.Repeat("x", 200)) }},
-		{name: "larger than a limit", record: at(plainRecord{Topic: "test", Value: make([]byte, 870)})},
-		{name: "headers larger than a limit", record: at(plainRecord{Topic: "test", Headers: Headers{{Key: "h", Value: make([]byte, 890)}}})},
-		{name: "a partitioner of the user's", record: plainRecord{Topic: "test", Value: []byte("v")},
+			record: at(bytesRecord{Topic: "test", Key: []byte("k"), Headers: Headers{{Key: "h", Value: []byte("x")}}, Timestamp: time.UnixMilli(1)})},
+		{name: "unknown topic", record: at(bytesRecord{Topic: "other"})},
+		{name: "partition out of range", record: bytesRecord{Topic: "test", Partition: Partition(4)}},
+		{name: "negative partition", record: bytesRecord{Topic: "test", Partition: Partition(-1)}},
+		{name: "no batch is open", record: bytesRecord{Topic: "test", Partition: Partition(1)}},
+		{name: "no sticky partition yet", record: bytesRecord{Topic: "test"}},
+		{name: "before 1970", record: at(bytesRecord{Topic: "test", Timestamp: time.UnixMilli(-5)})},
+		{name: "no room in the batch", record: at(bytesRecord{Topic: "test", Value: make([]byte, 880)}), before: func(r *rig, _ *engine) { r.append(0, "", strings.Repeat("x", 200)) }},
+		{name: "larger than a limit", record: at(bytesRecord{Topic: "test", Value: make([]byte, 870)})},
+		{name: "headers larger than a limit", record: at(bytesRecord{Topic: "test", Headers: Headers{{Key: "h", Value: make([]byte, 890)}}})},
+		{name: "a partitioner of the user's", record: bytesRecord{Topic: "test", Value: []byte("v")},
 			change: func(s *settings) {
 				s.partitioner = PartitionerFunc(func(PartitionInput) (int32, error) { return 0, nil })
 			}},
-		{name: "nothing is taken any more", record: at(plainRecord{Topic: "test"}), before: func(r *rig, _ *engine) { r.acc.refused.Store(errClosedSend) }},
-		{name: "the topic was deleted", record: at(plainRecord{Topic: "test"}), before: func(r *rig, _ *engine) { r.topic.setInfo(nil) }},
+		{name: "nothing is taken any more", record: at(bytesRecord{Topic: "test"}), before: func(r *rig, _ *engine) { r.acc.refused.Store(errClosedSend) }},
+		{name: "the topic was deleted", record: at(bytesRecord{Topic: "test"}), before: func(r *rig, _ *engine) { r.topic.setInfo(nil) }},
+		{name: "the topic may not be written to", record: at(bytesRecord{Topic: "test"}), before: func(r *rig, _ *engine) {
+			r.topic.setInfo(&metadata.Topic{Name: "test", Partitions: r.topic.info.Load().Partitions, Err: protocol.TopicAuthorizationFailed})
+		}},
+		{name: "the topic was made anew with fewer partitions", record: bytesRecord{Topic: "test", Partition: Partition(3)}, before: func(r *rig, _ *engine) {
+			r.append(3, "", "first")
+			r.topic.setInfo(&metadata.Topic{Name: "test", Partitions: r.topic.info.Load().Partitions[:3]})
+		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			shortRig(t, c.change, func(t *testing.T, r *rig, e *engine) {
@@ -75,7 +81,7 @@ func TestTheShortWayIsForOrdinaryRecords(t *testing.T) {
 
 // A record writes the same bytes and is told the same, whichever way it goes.
 func TestBothWaysWriteTheSame(t *testing.T) {
-	records := []plainRecord{
+	records := []bytesRecord{
 		{}, {Key: []byte{}}, {Value: []byte{}}, {Key: []byte("key"), Value: []byte("value")}, {Value: []byte(strings.Repeat("v", 300))},
 		{Key: []byte("k"), Headers: Headers{{Key: "h"}, {Key: "", Value: []byte("x")}}, Timestamp: time.UnixMilli(946684800123)},
 	}
