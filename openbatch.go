@@ -17,8 +17,7 @@ type openBatch struct {
 	batch *batch // nil: none is open
 	res   *result
 
-	chunk  []byte // the last chunk, whole
-	used   int    // so much of it is written
+	chunk  []byte // the last chunk, as far as it is written
 	before int    // bytes of records in the chunks before it, less what the first one keeps for the header
 
 	meta     []recordMeta // one per record
@@ -31,18 +30,18 @@ type openBatch struct {
 
 // begin takes over a batch without records.
 func (o *openBatch) begin(b *batch) {
-	*o = openBatch{batch: b, res: b.res, chunk: b.chunks[0], used: protocol.BatchOverhead, before: -protocol.BatchOverhead,
+	*o = openBatch{batch: b, res: b.res, chunk: b.chunks[0][:protocol.BatchOverhead], before: -protocol.BatchOverhead,
 		meta: b.res.meta, baseTime: b.baseTime, maxTime: b.maxTime, shared: b.res.shared}
 }
 
 // raw is the length of the records section.
-func (o *openBatch) raw() int { return o.before + o.used }
+func (o *openBatch) raw() int { return o.before + len(o.chunk) }
 
 // size is that of the batch as it would be sent now, at most.
 func (o *openBatch) size() int { return protocol.BatchOverhead + o.raw() }
 
 // free is the room in the last chunk.
-func (o *openBatch) free() int { return cap(o.chunk) - o.used }
+func (o *openBatch) free() int { return cap(o.chunk) - len(o.chunk) }
 
 // latest is where the last record is.
 func (o *openBatch) latest() position { return position{o.res, int32(len(o.meta)) - 1} }
@@ -78,8 +77,9 @@ const (
 // usual case: one callback for all) costs one entry in all.
 func (o *openBatch) add(timestamp int64, r *bytesRecord, fn Callback) {
 	records := int32(len(o.meta))
-	o.used = len(protocol.AppendRecord(o.chunk[:o.used], records, timestamp-o.baseTime, r.Key, r.Value, r.Headers))
-	invariant.Check(o.used <= cap(o.chunk), "a record went beyond its chunk")
+	whole := cap(o.chunk)
+	protocol.WriteRecord(&o.chunk, records, timestamp-o.baseTime, r.Key, r.Value, r.Headers)
+	invariant.Check(cap(o.chunk) == whole, "a record went beyond its chunk")
 	o.maxTime = max(o.maxTime, timestamp)
 	if !sameFunc(o.last, fn) {
 		o.last = fn
@@ -90,7 +90,7 @@ func (o *openBatch) add(timestamp int64, r *bytesRecord, fn Callback) {
 
 // expect has the memory fetched that the next record will be written to.
 func (o *openBatch) expect() {
-	prefetch.Following(&o.chunk[:o.used][o.used-1])
+	prefetch.Following(&o.chunk[len(o.chunk)-1])
 	if n := len(o.meta); n%metaLine == 0 && n < cap(o.meta) {
 		prefetch.Word(&o.meta[:n+1][n].timestamp)
 	}
@@ -102,18 +102,18 @@ const metaLine = 4
 // grow attaches a further chunk.
 func (o *openBatch) grow(chunk []byte) {
 	b := o.batch
-	b.chunks[len(b.chunks)-1] = o.chunk[:o.used]
+	b.chunks[len(b.chunks)-1] = o.chunk
 	b.chunks = append(b.chunks, chunk)
 	b.held += int64(cap(chunk))
-	o.before += o.used
-	o.chunk, o.used = chunk, 0
+	o.before += len(o.chunk)
+	o.chunk = chunk[:0]
 }
 
 // close freezes the batch: from here on what was appended stands in it.
 func (o *openBatch) close() {
 	b := o.batch
 	b.closed = true
-	b.chunks[len(b.chunks)-1] = o.chunk[:o.used]
+	b.chunks[len(b.chunks)-1] = o.chunk
 	b.raw, b.plain, b.records, b.maxTime = o.raw(), o.raw(), int32(len(o.meta)), o.maxTime
 	b.res.meta, b.res.shared = o.meta, o.shared
 	*o = openBatch{}

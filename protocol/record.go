@@ -101,17 +101,25 @@ func headersSize(headers []Header) int {
 // AppendRecord appends one encoded record to dst and returns it. A nil key or
 // value is null. dst grows at most once, and not at all if its capacity suffices.
 // The caller keeps the whole record under 2 GiB.
+func AppendRecord(dst []byte, offsetDelta int32, timestampDelta int64, key, value []byte, headers []Header) []byte {
+	WriteRecord(&dst, offsetDelta, timestampDelta, key, value, headers)
+	return dst
+}
+
+// WriteRecord is AppendRecord at the end of *dst. What is said of the usual record then fits into
+// registers.
 //
 // This is the hottest code of the library. The usual record has no headers, a
 // short key and small deltas: everything before the key's length then fits into
 // eight bytes, which are put together in a register and stored at once. The rest of
 // such a record overwrites what was stored too much; a value of two bytes or more
 // makes sure that it reaches that far. All other records take the plain way.
-func AppendRecord(dst []byte, offsetDelta int32, timestampDelta int64, key, value []byte, headers []Header) []byte {
+func WriteRecord(dst *[]byte, offsetDelta int32, timestampDelta int64, key, value []byte, headers []Header) {
 	offset, timestamp := uint64(zigzag32(offsetDelta)), zigzag64(timestampDelta)
 	if offset>>21|timestamp>>14 != 0 || uint(len(key)) > 63 || uint(len(value)-2) > 8000 || len(headers) != 0 ||
-		cap(dst)-len(dst) < len(key)+len(value)+smallOverhead {
-		return appendAnyRecord(dst, offset, timestamp, key, value, headers)
+		cap(*dst)-len(*dst) < len(key)+len(value)+smallOverhead {
+		*dst = appendAnyRecord(*dst, offset, timestamp, key, value, headers)
+		return
 	}
 	// From the back, so that everything moves by constants.
 	word, n := offset, uint(1)
@@ -137,8 +145,9 @@ func AppendRecord(dst []byte, offsetDelta int32, timestampDelta int64, key, valu
 		word, n = word<<24|twoBytes(uint64(body)<<1), n+3
 	}
 	size := n + 2 + uint(len(key)) + uint(len(value)) + valueLenSize
-	end := uint(len(dst)) + size
-	b := dst[len(dst):end]
+	start := uint(len(*dst))
+	*dst = (*dst)[:start+size]
+	b := (*dst)[start:]
 	binary.LittleEndian.PutUint64(b, word)
 	keyLen := byte(len(key) << 1)
 	if key == nil {
@@ -152,7 +161,6 @@ func AppendRecord(dst []byte, offsetDelta int32, timestampDelta int64, key, valu
 	binary.LittleEndian.PutUint16(b[n:], uint16(valueLen))
 	copy(b[n+valueLenSize:], value)
 	b[len(b)-1] = 0 // no headers
-	return dst[:end]
 }
 
 // twoBytes is the varint form of 2^7 <= v < 2^14, lowest byte first.
