@@ -83,7 +83,7 @@ type topicState struct {
 // appendInput is one record on its way into a batch.
 type appendInput struct {
 	bytesRecord
-	timestamp int64 // milliseconds; -1: now
+	timestamp int64 // the record's Timestamp in milliseconds; -1: now
 	callback  Callback
 	shared    bool // a Future will look at the result
 	urgent    bool // don't linger
