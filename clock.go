@@ -13,8 +13,7 @@ import (
 // without a reader; an idle or slow producer has none. The price is a timestamp that may be a
 // scheduling delay late, never one from before the producer's own previous reading of that burst.
 type coarseClock struct {
-	ms      atomic.Int64 // the ticker's time; 0: no ticker runs, read the real clock
-	used    atomic.Bool  // somebody read since the last tick
+	ms      atomic.Int64 // the ticker's time; negated until somebody reads it; 0: no ticker runs, read the real clock
 	second  atomic.Int64 // the millisecond that reads counts
 	reads   atomic.Int32
 	closing atomic.Bool
@@ -35,16 +34,21 @@ func newCoarseClock() *coarseClock {
 
 // millis is the present time; at most a few milliseconds old while the ticker runs.
 func (c *coarseClock) millis() int64 {
-	if ms := c.ms.Load(); ms != 0 {
-		if !c.used.Load() {
-			c.used.Store(true)
-		}
-		return ms
+	ms := c.ms.Load()
+	if ms <= 0 {
+		ms = c.read()
 	}
-	return c.read()
+	return ms
 }
 
+// read is millis for the first reader after a tick, and for all while no ticker runs.
 func (c *coarseClock) read() int64 {
+	if ms := c.ms.Load(); ms < 0 {
+		c.ms.CompareAndSwap(ms, -ms)
+		return -ms
+	} else if ms > 0 {
+		return ms
+	}
 	ms := time.Now().UnixMilli()
 	if c.second.Load() != ms {
 		c.second.Store(ms)
@@ -52,7 +56,6 @@ func (c *coarseClock) read() int64 {
 	} else if c.reads.Add(1) == tickAfter && !c.closing.Load() {
 		select {
 		case <-c.stopped: // the token: no other ticker runs
-			c.used.Store(true)
 			c.ms.Store(ms)
 			go c.tick()
 		default:
@@ -72,8 +75,7 @@ func (c *coarseClock) tick() {
 	for idle := 0; idle < idleTicks; idle++ {
 		select {
 		case now := <-t.C:
-			c.ms.Store(now.UnixMilli())
-			if c.used.Swap(false) {
+			if c.ms.Swap(-now.UnixMilli()) > 0 {
 				idle = 0
 			}
 		case <-c.stop:

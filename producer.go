@@ -24,7 +24,7 @@ type Producer[K, V any] struct {
 	value  partSerializer[V]
 	chain  *interceptorChain[K, V] // nil: none
 	plain  bool                    // both serializers are Bytes
-	direct bool                    // and there are no interceptors
+	direct atomic.Bool             // and there are no interceptors, and the view is not closed
 
 	view      bool        // made by Share: does not own the engine
 	closed    atomic.Bool // the view, not the engine
@@ -90,12 +90,9 @@ func (p *Producer[K, V]) Send(ctx context.Context, r Record[K, V]) Future {
 // SendFunc is Send with a callback instead of a future. fn may be nil; it is called exactly
 // once (see Callback). Passing the same func value for every record is the cheapest way to send.
 func (p *Producer[K, V]) SendFunc(ctx context.Context, r Record[K, V], fn Callback) {
-	if p.direct && !p.closed.Load() { // what short does: a call less for each record
-		if _, ok := p.e.short(any(&r).(*bytesRecord), fn, false); ok {
-			return
-		}
+	if _, ok := p.short(&r, fn, false); !ok {
+		p.sendLong(ctx, r, fn)
 	}
-	p.sendLong(ctx, r, fn)
 }
 
 // sendLong is SendFunc for a record that can't go the short way.
@@ -209,6 +206,7 @@ func (p *Producer[K, V]) Close(ctx context.Context) error {
 	var err error
 	if p.view {
 		p.closed.Store(true)
+		p.direct.Store(false)
 		if err = p.e.flush(ctx); errors.Is(err, ErrClosed) {
 			err = nil // the producer's own Close does, or did, the work
 		}
@@ -219,12 +217,12 @@ func (p *Producer[K, V]) Close(ctx context.Context) error {
 	return errors.Join(err, p.closeErr)
 }
 
-// short sends a record the short way if it can go it.
+// short sends a record the short way if it can go it. It is written so that the compiler can inline it.
 func (p *Producer[K, V]) short(r *Record[K, V], fn Callback, shared bool) (at position, ok bool) {
-	if !p.direct || p.closed.Load() {
-		return at, false
+	if p.direct.Load() {
+		at, ok = p.e.short(any(r).(*bytesRecord), fn, shared)
 	}
-	return p.e.short(any(r).(*bytesRecord), fn, shared)
+	return
 }
 
 // send is all of them. An error means that the record was not appended; the interceptors know.
@@ -369,7 +367,7 @@ func newView[K, V any](e *engine, key Serializer[K], value Serializer[V], interc
 	_, plainKey := any(key).(bytesSerializer)
 	_, plainValue := any(value).(bytesSerializer)
 	p.plain = plainKey && plainValue
-	p.direct = p.plain && p.chain == nil
+	p.direct.Store(p.plain && p.chain == nil)
 	return p, nil
 }
 

@@ -50,10 +50,17 @@ func (q *partitionQueue) lockFor(lane *stickyLane) {
 	if lane == nil {
 		q.mu.Lock()
 	} else if !q.mu.TryLock() {
-		q.topic.sticky.miss()
-		q.mu.Lock()
-		q.crowded++
+		q.lockCrowded()
 	}
+}
+
+// lockCrowded waits for the lock, for a record of the sticky partitioner that found it taken.
+//
+// +checklocksacquire:q.mu
+func (q *partitionQueue) lockCrowded() {
+	q.topic.sticky.miss()
+	q.mu.Lock()
+	q.crowded++
 }
 
 // closeLocked freezes the open batch. This is the border at which the sticky partitioner may move

@@ -4,12 +4,17 @@ import "github.com/quill-kafka/quill/protocol"
 
 // short is the way that nearly all records take: the topic is known, the partition's open batch has
 // room to spare, nobody has to wait and nobody to be told. It is topicFor, choose and append in one
-// piece, for passing a record on from one to the next takes longer than what they do with it.
+// piece, for passing a record on from one to the next takes longer than what they do with it. For the
+// same reason the usual case of topic and lockFor stands here, and lane and millis are small enough to
+// be inlined: around a call all that is in registers has to be put away.
 //
 // ok is false when anything is out of the ordinary. Nothing was done then, and the long way has to
 // find out what it is.
 func (e *engine) short(r *bytesRecord, fn Callback, shared bool) (at position, ok bool) {
-	t := e.acc.topic(r.Topic)
+	t := e.acc.recent.Load()
+	if t == nil || t.name != r.Topic {
+		t = e.acc.topic(r.Topic)
+	}
 	if t == nil || e.cfg.partitioner != nil {
 		return at, false
 	}
@@ -45,8 +50,12 @@ func (e *engine) short(r *bytesRecord, fn Callback, shared bool) (at position, o
 		t.used.Store(true)
 	}
 	q := (*queues)[p]
-	q.lockFor(lane)
-	o := &q.open
+	if lane == nil {
+		q.mu.Lock()
+	} else if !q.mu.TryLock() {
+		q.lockCrowded()
+	}
+	o := &q.open // +checklocksforce: the checker does not know TryLock
 	if o.free() < size || e.acc.refused.Load() != nil || lane != nil && lane.present() != p || !e.acc.limits.room(o.raw(), size, &t.ratio) {
 		q.mu.Unlock()
 		return at, false

@@ -401,10 +401,10 @@ func (x *simulation) wrap(r *network.Request) {
 	}
 	for i := range x.cfg.Partitions {
 		t := x.e.acc.topic(simTopicName(i))
-		if t == nil || t.queues.Load() == nil {
+		if t == nil {
 			continue
 		}
-		for _, q := range *t.queues.Load() {
+		for _, q := range t.all() {
 			if len(q.out.seq.inFlight) == 0 {
 				q.out.seq = noSequences()
 				q.out.seq.id, q.out.seq.epoch, q.out.seq.next = res.ProducerID, res.ProducerEpoch, math.MaxInt32-int32(x.draw(6))

@@ -136,10 +136,10 @@ func (x *simulation) topicEvent(kind simKind, t *simTopic, a [6]int) {
 // Brokers don't forget a producer that is at work: nothing of it may be on its way.
 func (c *simCluster) forget(p *simPartition, records bool) {
 	for _, t := range c.x.e.sender.refresh.topics {
-		if t.name != p.topic.name || t.queues.Load() == nil {
+		if t.name != p.topic.name {
 			continue
 		}
-		for _, q := range *t.queues.Load() {
+		for _, q := range t.all() {
 			if q.index == p.index && q.out.line.Len() > 0 {
 				return
 			}

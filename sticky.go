@@ -115,6 +115,11 @@ func (s *stickyPartitioner) lane() *stickyLane {
 	if !s.spread.Load() {
 		return &s.lanes[0]
 	}
+	return s.ownLane()
+}
+
+// ownLane is the lane of the caller's processor.
+func (s *stickyPartitioner) ownLane() *stickyLane {
 	at := s.seats.Get().(*seat)
 	lane := at.lane
 	s.seats.Put(at)

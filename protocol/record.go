@@ -139,12 +139,12 @@ func WriteRecord(dst *[]byte, offsetDelta int32, timestampDelta int64, key, valu
 		valueLen, valueLenSize = twoBytes(valueLen), 2
 	}
 	body := n + uint(len(key)) + uint(len(value)) + valueLenSize + 3
+	size := body + 1
 	if body < 1<<6 {
 		word, n = word<<16|uint64(body)<<1, n+2 // a byte of attributes between: none are in use
 	} else {
-		word, n = word<<24|twoBytes(uint64(body)<<1), n+3
+		word, n, size = word<<24|twoBytes(uint64(body)<<1), n+3, body+2
 	}
-	size := n + 2 + uint(len(key)) + uint(len(value)) + valueLenSize
 	start := uint(len(*dst))
 	*dst = (*dst)[:start+size]
 	b := (*dst)[start:]
