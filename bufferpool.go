@@ -35,7 +35,9 @@ type bufferPool struct {
 	// +checklocks:mu
 	shares map[int32]*memoryShare // by node
 	// +checklocks:mu
-	fair bool // the cluster has more than one node
+	nodes int // in the cluster
+	// +checklocks:mu
+	beyond int64 // what all shares hold beyond their parts
 	// +checklocks:mu
 	used int // nodes that have a share
 	// +checklocks:mu

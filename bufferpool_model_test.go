@@ -37,7 +37,7 @@ type poolModel struct {
 	sizes                 []int
 	kept                  []int // chunks kept, by size
 	closed                bool
-	fair                  bool // what a node holds is bounded
+	nodes                 int64 // in the cluster; with more than one, what a node holds is bounded
 	held                  [poolShares]int64
 	line                  []poolCall // those that wait, in order
 	outcomes              map[int]string
@@ -94,13 +94,20 @@ func (m *poolModel) available() int64 {
 	return n
 }
 
-// allows reports whether the caller's node may hold so much more: four times what is then free, of which
-// a large piece counts as one of the largest that are kept; and four fifths of all. One that holds
-// nothing may.
+// allows reports whether the caller's node may hold so much more: its part, less what others hold beyond
+// theirs; or four times what is then free, of which a large piece counts as one of the largest that are
+// kept, and four fifths of all. One that holds nothing may.
 func (m *poolModel) allows(caller, size int) bool {
 	share := shareOf(caller)
 	held := m.held[share]
-	if share == poolShares-1 || !m.fair || held == 0 {
+	if share == poolShares-1 || m.nodes < 2 || held == 0 {
+		return true
+	}
+	beyond := m.held[poolShares-1]
+	for _, held := range m.held[:poolShares-1] {
+		beyond += max(0, held-m.capacity/m.nodes)
+	}
+	if held+int64(size) <= m.capacity/m.nodes-beyond {
 		return true
 	}
 	n := int64(min(size, m.sizes[len(m.sizes)-1]))
@@ -213,7 +220,7 @@ func (m *poolModel) do(s poolStep) {
 		m.line = nil
 	case stepNodes:
 		m.outcomes[s.caller] = gotNothing
-		m.fair = s.size > 1
+		m.nodes = int64(s.size)
 		m.serve()
 	}
 }

@@ -49,14 +49,13 @@ func newPoolRun(x *schedule) *poolRun {
 	setup, _ := x.next()
 	capacity := choose[int64](setup.kind, 64, 40, 13, 100)
 	sizes := choose(setup.a, []int{8}, []int{8, 24}, []int{1}, []int{5, 8, 40})
-	x.note("%d bytes, keeps %v, shared %v", capacity, sizes, setup.b%2 == 0)
+	nodes := 1 + int(setup.b)%3
+	x.note("%d bytes, keeps %v, %d nodes", capacity, sizes, nodes)
 	r := &poolRun{schedule: x, p: newBufferPool(capacity, sizes...),
-		m: &poolModel{capacity: capacity, unallocated: capacity, sizes: sizes, kept: make([]int, len(sizes))}}
+		m: &poolModel{capacity: capacity, unallocated: capacity, nodes: int64(nodes), sizes: sizes, kept: make([]int, len(sizes))}}
 	r.all = []*poolModel{r.m}
 	r.shares = [...]*memoryShare{r.p.share(1), r.p.share(2), r.p.memoryShare}
-	if r.m.fair = setup.b%2 == 0; r.m.fair {
-		r.p.setNodes(2)
-	}
+	r.p.setNodes(nodes)
 	r.p.onWait = func() {
 		r.p.mu.Lock() // called without it
 		r.told++
@@ -117,7 +116,7 @@ func (r *poolRun) start(o op) {
 		s.kind = stepClose
 		r.call(caller, func() ([]byte, error) { r.p.close(); return nil, nil })
 	case o.kind == 6+8*30:
-		s.kind, s.size = stepNodes, 1+int(o.b)%2
+		s.kind, s.size = stepNodes, 1+int(o.b)%3
 		r.call(caller, func() ([]byte, error) { r.p.setNodes(s.size); return nil, nil })
 	case len(r.held[caller]) > 0:
 		s.kind = stepRelease

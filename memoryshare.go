@@ -20,8 +20,11 @@ import (
 // If one node takes nothing its share grows up to four fifths of the buffer, and the last fifth goes
 // round among the others; if two take nothing they get four ninths each. It is the rule by which
 // switches share their packet memory among ports ("dynamic thresholds"): nobody has to tell which
-// node is slow, and when all are, nearly all of the buffer is used. A node that holds nothing may
-// always take a chunk.
+// node is slow. A node that holds nothing may always take a chunk.
+//
+// The rule alone would leave a thirteenth of the buffer unused by three nodes that all take records. So
+// each may fill its part, one third of the buffer with three nodes in the cluster, less what others
+// hold beyond theirs: as long as nobody does, all of the buffer is used.
 //
 // Who asks for memory beyond the share of a node waits in that node's line; the others pass by. A
 // keyless record does not wait there but goes to a partition of another node. All lines together
@@ -33,8 +36,8 @@ type memoryShare struct {
 	node int32
 
 	// under the pool's lock
-	limited bool // false: the pool's own share, for what belongs to no node
-	held    int64
+	limited bool  // false: the pool's own share, for what belongs to no node
+	held    int64 // changed by addLocked
 	line    deque.Deque[*poolWaiter]
 
 	waiters atomic.Int32 // the length of line, for those without the lock: lingers of the node are cut
@@ -65,8 +68,38 @@ func (p *bufferPool) share(node int32) *memoryShare {
 func (p *bufferPool) setNodes(n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.fair = n > 1
+	if n == p.nodes {
+		return
+	}
+	p.nodes, p.beyond = n, p.beyondLocked(p.memoryShare)
+	for _, s := range p.shares {
+		p.beyond += p.beyondLocked(s)
+	}
 	p.serveLocked()
+}
+
+// partLocked is what the share may fill as long as nobody holds more than that.
+//
+// +checklocks:p.mu
+func (p *bufferPool) partLocked(s *memoryShare) int64 {
+	if !s.limited || s.node == unknownNode || p.nodes == 0 {
+		return 0
+	}
+	return p.capacity / int64(p.nodes)
+}
+
+// beyondLocked is what the share holds beyond its part.
+//
+// +checklocks:p.mu
+func (p *bufferPool) beyondLocked(s *memoryShare) int64 { return max(0, s.held-p.partLocked(s)) }
+
+// addLocked notes that the share holds n bytes more, or less.
+//
+// +checklocks:p.mu
+func (p *bufferPool) addLocked(s *memoryShare, n int64) {
+	before := p.beyondLocked(s)
+	s.held += n
+	p.beyond += p.beyondLocked(s) - before
 }
 
 // tryAllocate returns a chunk of exactly size bytes (capacity; length 0) if that needs no waiting.
@@ -175,7 +208,7 @@ func (s *memoryShare) giveBack(n int64, chunk []byte) {
 	p := s.pool
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s.held -= n
+	p.addLocked(s, -n)
 	if i := p.class(int(n)); i >= 0 && chunk != nil {
 		p.free[i] = append(p.free[i], chunk)
 	} else {
@@ -207,13 +240,13 @@ func (p *bufferPool) readyLocked(s *memoryShare, size int) bool {
 	return s.line.Len() == 0 && int64(size) <= p.availableLocked() && p.allowedLocked(s, size) && p.nextLocked() == nil
 }
 
-// allowedLocked reports whether the share may grow by size bytes, be they there or not. A record
-// larger than the pooled chunks counts as one of them against what is free now, or those who need
+// allowedLocked reports whether the share may grow by size bytes, be they there or not. Beyond its
+// part, a record larger than the pooled chunks counts as one of them against what is free now, or those who need
 // less would for ever pass it by; but it must be able to fit one day.
 //
 // +checklocks:p.mu
 func (p *bufferPool) allowedLocked(s *memoryShare, size int) bool {
-	if !s.limited || !p.fair || p.used < 2 || s.held == 0 {
+	if !s.limited || p.nodes < 2 || p.used < 2 || s.held == 0 || s.held+int64(size) <= p.partLocked(s)-p.beyond {
 		return true
 	}
 	n := int64(min(size, p.sizes[len(p.sizes)-1]))
@@ -224,7 +257,7 @@ func (p *bufferPool) allowedLocked(s *memoryShare, size int) bool {
 //
 // +checklocks:p.mu
 func (p *bufferPool) takeLocked(s *memoryShare, size int) []byte {
-	s.held += int64(size)
+	p.addLocked(s, int64(size))
 	return p.drawLocked(size)
 }
 

@@ -41,6 +41,49 @@ func TestANodeHoldsAtMostFourTimesWhatIsFree(t *testing.T) {
 	require.Empty(t, fillUp(t, one))
 }
 
+func TestNodesThatFillTheirPartsUseAllOfTheBuffer(t *testing.T) {
+	p, one, two := sharedPool(99)
+	third := p.share(3)
+	var ofThird [][]byte
+	for range 33 {
+		for _, s := range []*memoryShare{one, two} {
+			_, err := s.tryAllocate(1024)
+			require.NoError(t, err)
+		}
+		chunk, err := third.tryAllocate(1024)
+		require.NoError(t, err)
+		ofThird = append(ofThird, chunk)
+	}
+	requirePool(t, p, 0, 0)
+
+	for _, chunk := range ofThird {
+		third.release(chunk)
+	}
+	require.Len(t, fillUp(t, one), 19, "52 are at most four times the 14 that stay free")
+	require.Len(t, fillUp(t, two), 4, "37 are at most four times 10")
+	require.Len(t, fillUp(t, third), 10, "its part is 33, and the others hold 23 beyond theirs")
+	requirePool(t, p, 0, 0)
+}
+
+func TestWhatBelongsToNoNodeIsTakenOffTheParts(t *testing.T) {
+	p, one, two := sharedPool(99)
+	for range 10 {
+		_, err := p.tryAllocate(1024)
+		require.NoError(t, err)
+	}
+	require.Len(t, fillUp(t, p.share(unknownNode)), 71, "it has no part")
+	require.Len(t, fillUp(t, one), 14)
+	require.Len(t, fillUp(t, two), 3)
+}
+
+func TestPartsFollowTheNumberOfNodes(t *testing.T) {
+	p, one, two := sharedPool(100)
+	require.Len(t, fillUp(t, one), 80)
+	p.setNodes(2)
+	require.Len(t, fillUp(t, two), 20, "80 are 30 beyond one half")
+	requirePool(t, p, 0, 0)
+}
+
 func TestWhereThereIsNobodyToShareWithANodeMayHoldAll(t *testing.T) {
 	p, one, _ := sharedPool(100)
 	p.setNodes(1)

@@ -58,11 +58,7 @@ func (p *player) play(ctx context.Context, ws []workload, results io.Writer) err
 			continue
 		}
 		w = w.scaled(p.scale)
-		rounds := p.rounds
-		if w.rounds > 0 {
-			rounds = min(rounds, w.rounds)
-		}
-		for round := range rounds {
+		for round := range p.rounds {
 			for _, peer := range p.peers {
 				if ctx.Err() != nil {
 					return errors.Join(ctx.Err(), cluster.Close())

@@ -18,7 +18,6 @@ type workload struct {
 	topic   string   // "" for real: made anew for each run
 	latency time.Duration
 	group   int  // records after which all is waited for; with -transaction each group is one
-	rounds  int  // at most; if zero, as many as asked for
 	real    bool // needs a real cluster
 }
 
@@ -46,7 +45,7 @@ var workloads = []workload{
 	{name: "W10", what: "async, 100 B, keyed, 1,000 partitions, no codec; 16 KiB / 5 ms", records: 1_000_000, warmup: 200_000, size: 100,
 		flags: split("-keyed -parts=1000", settingA), topic: "t1000"},
 	{name: "W11", what: "memory: answers after 200 ms, 32 MiB buffer, 1 KiB; 1 MB / 10 ms", records: 300_000, warmup: 10_000, size: 1024,
-		flags: split("-bufbytes=33554432", settingB), latency: 200 * time.Millisecond, rounds: 3},
+		flags: split("-bufbytes=33554432", settingB), latency: 200 * time.Millisecond},
 	{name: "W12a", what: "W1b against a real cluster", records: 4_000_000, warmup: 500_000, size: 100, flags: split(settingB), real: true},
 	{name: "W12b", what: "W2b against a real cluster", records: 1_000_000, warmup: 200_000, size: 1024, flags: split(settingB), real: true},
 	{name: "W7r", what: "W7 against a real cluster", records: 15_000, warmup: 2_000, size: 100, flags: split("-mode=sync", noLinger), real: true},
