@@ -104,10 +104,11 @@ func (m *poolModel) allows(caller, size int) bool {
 		return true
 	}
 	beyond := m.held[poolShares-1]
-	for _, held := range m.held[:poolShares-1] {
-		beyond += max(0, held-m.capacity/m.nodes)
+	part := m.capacity / m.nodes
+	for _, n := range m.held[:poolShares-1] {
+		beyond += max(0, n-part)
 	}
-	if held+int64(size) <= m.capacity/m.nodes-beyond {
+	if held+int64(size) <= part-beyond {
 		return true
 	}
 	n := int64(min(size, m.sizes[len(m.sizes)-1]))

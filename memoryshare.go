@@ -24,7 +24,8 @@ import (
 //
 // The rule alone would leave a thirteenth of the buffer unused by three nodes that all take records. So
 // each may fill its part, one third of the buffer with three nodes in the cluster, less what others
-// hold beyond theirs: as long as nobody does, all of the buffer is used.
+// hold beyond theirs: as long as nobody does, all of the buffer is used. A node that takes nothing may
+// do so too, for nobody knows; what it leaves to each of the others is their part.
 //
 // Who asks for memory beyond the share of a node waits in that node's line; the others pass by. A
 // keyless record does not wait there but goes to a partition of another node. All lines together
