@@ -75,6 +75,8 @@
 //     fails, since the transaction is aborted. Java still sends it.
 //   - Every failure of a Send is told through its future and callback, never by a second way.
 //   - SendSync does not wait out linger.ms.
+//   - A key that is left out is no key: String serializes the empty string as a null key, and so do the
+//     other serializers whose zero value says "nothing" (the table is at String). KeepZero has it Java's way.
 //
 // # Testing
 //

@@ -7,6 +7,7 @@ import (
 
 	"github.com/quill-kafka/quill"
 	"github.com/quill-kafka/quill/metadata"
+	"github.com/quill-kafka/quill/quilltest/quillmock"
 )
 
 func ExampleHeaders() {
@@ -133,4 +134,18 @@ func ExampleInterceptor() {
 	// Output:
 	// trace=4711
 	// true
+}
+
+// With KeepZero an empty key is a key, of size 0; without it there is none, and the size is -1.
+func ExampleKeepZero() {
+	p := quillmock.New(quill.KeepZero(quill.String), quill.String, quillmock.Options{})
+	m, err := p.SendSync(context.Background(), quill.Record[string, string]{Topic: "orders", Value: "tea"})
+	fmt.Println(m.KeySize, err)
+
+	p = quillmock.New(quill.String, quill.String, quillmock.Options{})
+	m, err = p.SendSync(context.Background(), quill.Record[string, string]{Topic: "orders", Value: "tea"})
+	fmt.Println(m.KeySize, err)
+	// Output:
+	// 0 <nil>
+	// -1 <nil>
 }

@@ -23,7 +23,8 @@ type Record[K, V any] struct {
 	// With the topic's message.timestamp.type=LogAppendTime the broker replaces it.
 	Timestamp time.Time
 	// Key decides the partition (murmur2, as in Java) unless Partition is set. A serializer that
-	// answers nil makes it null: such a record goes to the sticky partition.
+	// returns nil makes it null: such a record goes to the sticky partition. The built-in serializers
+	// do so for a key that is left out, where its zero value says "nothing"; see String.
 	Key K
 	// Value of the record. A serializer that answers nil makes it null (a tombstone).
 	Value V

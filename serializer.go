@@ -15,9 +15,11 @@ import (
 // result; or it returns a slice of its own. The producer has copied the result when Send returns
 // and does not change it. nil means null: a record without a key, or a tombstone; a result that is
 // empty and not nil is an empty part. headers is the record's, and may be read and changed.
+// A serializer of keys should return nil for what means that there is no key; see KeySerializer.
 //
 // Serialize is called by many goroutines at the same time. An error or a panic fails the record
-// with ErrSerialization. A serializer may also be a SerializerConfigurer and an io.Closer.
+// with ErrSerialization. A serializer may also be a SerializerConfigurer, a KeySerializer and an
+// io.Closer.
 type Serializer[T any] interface {
 	Serialize(dst []byte, topic string, headers *Headers, v T) ([]byte, error)
 }
@@ -36,12 +38,42 @@ func (f SerializerFunc[T]) Serialize(dst []byte, topic string, headers *Headers,
 	return f(dst, topic, headers, v)
 }
 
-// The built-in serializers. What they write is what the Java serializers of the same types write.
-// They do not allocate if dst has room, and cannot fail.
+// The built-in serializers. What they write is what the Java serializers of the same types write,
+// but for keys that are left out. They do not allocate if dst has room, and cannot fail.
+//
+// Go has no null for most types, so a Record whose Key is not set has a key all the same: its type's
+// zero value. Where that value says "nothing", the record has no key, and the partitioner is free to
+// choose; with a key in its place all such records would go to the one partition of its hash. Numbers
+// have no such value: 0 is a key like any other.
+//
+//	serializer                      zero value         as a key           as a value
+//	Void                            struct{}{}         no key             null
+//	Bytes                           nil                no key             null
+//	Bytes                           []byte{}           empty key          empty
+//	String                          ""                 no key             empty
+//	UUIDSerializer                  the nil UUID       no key             its 36 characters
+//	Int16, Int32, Int64             0                  a key: zero bytes  zero bytes
+//	Float32, Float64, Bool          0, false           a key: zero bytes  zero bytes
+//	JSON of a pointer or interface  nil                no key             null
+//	JSON of a slice or map          nil                no key             the text null
+//	JSON of a string                ""                 no key             the text ""
+//	JSON of anything else           {}, 0, false       a key: its text    its text
+//	TextMarshaler, BinaryMarshaler  a nil pointer      no key             null
+//	TextMarshaler, BinaryMarshaler  becomes no bytes   no key             empty
+//	TextMarshaler, BinaryMarshaler  becomes some       a key              these bytes
+//	Nullable of any                 nil                no key             null
+//	Nullable of any                 points to one      as it is           as it is
+//	KeepZero of any                 any                as a value is      as a value is
+//	NullIfZero of any               any                no key             null
+//	one of your own                 any                what it returns    what it returns
+//
+// To ask for the other: KeepZero(String) makes the empty string a key, NullIfZero(Int64) makes 0 no
+// key; Nullable has both, nil and a pointer to the zero value. Producers that never send a key have Void.
 var (
 	// Bytes passes the slice itself on, without a copy. A nil slice is null.
 	Bytes Serializer[[]byte] = bytesSerializer{}
-	// String writes the string's bytes. It is never null; see Nullable. Kafka: StringSerializer.
+	// String writes the string's bytes. The empty string is an empty value, but no key; see KeepZero and
+	// Nullable. Kafka: StringSerializer, for which an empty string is a key.
 	String Serializer[string] = stringSerializer{}
 	// Bool writes one byte, 1 or 0. Kafka: BooleanSerializer.
 	Bool Serializer[bool] = builtin[bool](appendBool)
@@ -59,8 +91,9 @@ var (
 	Float64 Serializer[float64] = builtin[float64](func(dst []byte, v float64) []byte {
 		return binary.BigEndian.AppendUint64(dst, math.Float64bits(v))
 	})
-	// UUIDSerializer writes the 36 characters of the canonical form. Kafka: UUIDSerializer.
-	UUIDSerializer Serializer[[16]byte] = builtin[[16]byte](appendUUID)
+	// UUIDSerializer writes the 36 characters of the canonical form. The nil UUID is no key. Kafka:
+	// UUIDSerializer.
+	UUIDSerializer Serializer[[16]byte] = uuidSerializer{appendUUID}
 	// Void is always null: for producers whose records have no key. Kafka: VoidSerializer.
 	Void Serializer[struct{}] = voidSerializer{}
 )
@@ -87,6 +120,8 @@ func (stringSerializer) trusted() bool { return true }
 func (stringSerializer) Serialize(dst []byte, _ string, _ *Headers, v string) ([]byte, error) {
 	return notNull(append(dst, v...)), nil
 }
+
+func (stringSerializer) ForKeys() Serializer[string] { return stringKey{} }
 
 type voidSerializer struct{}
 
@@ -129,7 +164,8 @@ func appendUUID(dst []byte, v [16]byte) []byte {
 }
 
 // Nullable serializes what the pointer points to with s, and nil as null: tombstones for types that
-// have no null of their own, as in Nullable(String). It passes Configure and Close on to s.
+// have no null of their own, as in Nullable(String). A key is null if the pointer is, and only then.
+// It passes Configure and Close on to s.
 func Nullable[T any](s Serializer[T]) Serializer[*T] { return nullable[T]{s} }
 
 type nullable[T any] struct{ s Serializer[T] }
@@ -150,54 +186,66 @@ func (n nullable[T]) Configure(info ClientInfo, isKey bool) error {
 func (n nullable[T]) Close() error { return closePlugin(n.s) }
 
 // JSON serializes with encoding/json, as json.Marshal does. A nil pointer is null, not the JSON
-// text "null"; nil maps and slices are that text.
-func JSON[T any]() Serializer[T] { return jsonSerializer[T]{canBeNil[T]()} }
+// text "null"; nil maps and slices are that text, except as keys: there they, and empty strings, are
+// null too.
+func JSON[T any]() Serializer[T] { return jsonSerializer[T]{canBeNil: canBeNil[T]()} }
 
-type jsonSerializer[T any] struct{ canBeNil bool }
+type jsonSerializer[T any] struct {
+	canBeNil bool
+	isKey    bool
+}
 
 func (j jsonSerializer[T]) Serialize(dst []byte, _ string, _ *Headers, v T) ([]byte, error) {
-	if j.canBeNil && isNil(v) {
+	if j.canBeNil && isNil(v) || j.isKey && isAbsent(v) {
 		return nil, nil
 	}
 	return appendJSON(dst, v)
 }
 
+func (j jsonSerializer[T]) ForKeys() Serializer[T] { return jsonSerializer[T]{j.canBeNil, true} }
+
 // BinaryMarshaler serializes by MarshalBinary, or by AppendBinary where there is one. A nil pointer
-// is null.
+// is null; so is a key that becomes no bytes.
 func BinaryMarshaler[T encoding.BinaryMarshaler]() Serializer[T] {
-	null := canBeNil[T]()
-	return SerializerFunc[T](func(dst []byte, _ string, _ *Headers, v T) ([]byte, error) {
-		if null && isNil(v) {
-			return nil, nil
-		}
+	return marshaler[T]{canBeNil: canBeNil[T](), marshal: func(dst []byte, v T) ([]byte, error) {
 		if a, ok := any(v).(encoding.BinaryAppender); ok {
-			return marshaled(a.AppendBinary(dst))
+			return a.AppendBinary(dst)
 		}
-		return marshaled(v.MarshalBinary())
-	})
+		return v.MarshalBinary()
+	}}
 }
 
 // TextMarshaler serializes by MarshalText, or by AppendText where there is one. A nil pointer is
-// null.
+// null; so is a key that becomes no bytes, as the zero netip.Addr does.
 func TextMarshaler[T encoding.TextMarshaler]() Serializer[T] {
-	null := canBeNil[T]()
-	return SerializerFunc[T](func(dst []byte, _ string, _ *Headers, v T) ([]byte, error) {
-		if null && isNil(v) {
-			return nil, nil
-		}
+	return marshaler[T]{canBeNil: canBeNil[T](), marshal: func(dst []byte, v T) ([]byte, error) {
 		if a, ok := any(v).(encoding.TextAppender); ok {
-			return marshaled(a.AppendText(dst))
+			return a.AppendText(dst)
 		}
-		return marshaled(v.MarshalText())
-	})
+		return v.MarshalText()
+	}}
 }
 
-// marshaled keeps a marshaler that returns nothing from writing a null.
-func marshaled(p []byte, err error) ([]byte, error) {
-	if err != nil {
+// marshaler serializes by a method of the value's.
+type marshaler[T any] struct {
+	marshal  func(dst []byte, v T) ([]byte, error)
+	canBeNil bool
+	isKey    bool
+}
+
+func (m marshaler[T]) Serialize(dst []byte, _ string, _ *Headers, v T) ([]byte, error) {
+	if m.canBeNil && isNil(v) {
+		return nil, nil
+	}
+	part, err := m.marshal(dst, v)
+	if err != nil || m.isKey && len(part) == 0 {
 		return nil, err
 	}
-	return notNull(p), nil
+	return notNull(part), nil // a marshaler that returns nothing wrote no null
+}
+
+func (m marshaler[T]) ForKeys() Serializer[T] {
+	return marshaler[T]{m.marshal, m.canBeNil, true}
 }
 
 // canBeNil reports whether a T may be a nil pointer or an interface without a value.
@@ -220,11 +268,12 @@ type partSerializer[T any] struct {
 
 // newPartSerializer prepares s, configuring it if it wants to. If it fails, s need not be closed.
 func newPartSerializer[T any](s Serializer[T], info ClientInfo, isKey bool) (partSerializer[T], error) {
-	p := partSerializer[T]{s: s, op: "serialize value", trusted: isTrusted(s)}
+	p := partSerializer[T]{s: s, op: "serialize value"}
 	if isKey {
-		p.op = "serialize key"
+		p.s, p.op = forKeys(s), "serialize key"
 	}
-	return p, configureSerializer(s, info, isKey)
+	p.trusted = isTrusted(p.s)
+	return p, configureSerializer(p.s, info, isKey)
 }
 
 func configureSerializer(s any, info ClientInfo, isKey bool) error {

@@ -137,6 +137,8 @@ func TestSerializersDoNotAllocateWhenThereIsRoom(t *testing.T) {
 		b, _     = newPartSerializer(Bytes, ClientInfo{}, true)
 		u, _     = newPartSerializer(UUIDSerializer, ClientInfo{}, true)
 		n, _     = newPartSerializer(Nullable(String), ClientInfo{}, true)
+		k, _     = newPartSerializer(KeepZero(String), ClientInfo{}, true)
+		z, _     = newPartSerializer(NullIfZero(Int64), ClientInfo{}, true)
 		scratch  = make([]byte, 0, 64)
 		value    = []byte("value")
 		text     = strings.Repeat("x", 20)
@@ -149,6 +151,8 @@ func TestSerializersDoNotAllocateWhenThereIsRoom(t *testing.T) {
 				func() ([]byte, Headers, error) { return b.serialize(scratch, "t", headers, value) },
 				func() ([]byte, Headers, error) { return u.serialize(scratch, "t", headers, [16]byte{}) },
 				func() ([]byte, Headers, error) { return n.serialize(scratch, "t", headers, &text) },
+				func() ([]byte, Headers, error) { return k.serialize(scratch, "t", headers, text) },
+				func() ([]byte, Headers, error) { return z.serialize(scratch, "t", headers, 5) },
 			} {
 				part, _, _ := serialize()
 				parts += len(part)
@@ -212,7 +216,7 @@ func TestSerializerMayChangeHeaders(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	require.Equal(t, Headers{{Key: "first"}}, shared)
+	require.Equal(t, Headers{{Key: "first"}, {}}, shared[:2], "nor is what lies behind them changed")
 }
 
 // configured is a serializer with everything a serializer may have.
@@ -237,6 +241,14 @@ func (c *configured) Close() error {
 	return errPlugin
 }
 
+// forKeysOnly is a serializer whose form for keys is another one.
+type forKeysOnly struct {
+	*configured
+	keys Serializer[string]
+}
+
+func (f forKeysOnly) ForKeys() Serializer[string] { return f.keys }
+
 func TestSerializerIsConfiguredAndClosed(t *testing.T) {
 	info := ClientInfo{ClientID: "producer-7", Logger: slog.New(slog.DiscardHandler)}
 	s := new(configured)
@@ -249,6 +261,21 @@ func TestSerializerIsConfiguredAndClosed(t *testing.T) {
 		func() error {
 			p, err := newPartSerializer(Nullable[string](s), info, true)
 			require.NoError(t, err)
+			return p.close()
+		},
+		func() error {
+			p, err := newPartSerializer(KeepZero[string](s), info, true)
+			require.NoError(t, err)
+			return p.close()
+		},
+		func() error {
+			p, err := newPartSerializer(NullIfZero[string](s), info, true)
+			require.NoError(t, err)
+			return p.close()
+		},
+		func() error {
+			p, err := newPartSerializer(Serializer[string](forKeysOnly{configured: &configured{configErr: errPlugin}, keys: s}), info, true)
+			require.NoError(t, err, "only the form for keys is configured")
 			return p.close()
 		},
 	} {

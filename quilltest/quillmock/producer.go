@@ -121,6 +121,9 @@ func New[K, V any](key quill.Serializer[K], value quill.Serializer[V], opts Opti
 	if opts.Partitions == 0 {
 		opts.Partitions = 1
 	}
+	if k, ok := key.(quill.KeySerializer[K]); ok {
+		key = k.ForKeys()
+	}
 	return &Producer[K, V]{key: key, value: value, opts: opts, offsets: make(map[topicPartition]int64), turns: make(map[string]int32)}
 }
 

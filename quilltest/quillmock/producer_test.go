@@ -63,7 +63,7 @@ func TestRecordsCompleteAtOnce(t *testing.T) {
 		require.True(t, f.Done())
 		m, err := f.Wait(t.Context())
 		require.NoError(t, err)
-		require.Equal(t, quill.RecordMetadata{Topic: "orders", Partition: 1, Offset: i, Timestamp: at, KeySize: 0, ValueSize: 1}, m)
+		require.Equal(t, quill.RecordMetadata{Topic: "orders", Partition: 1, Offset: i, Timestamp: at, KeySize: -1, ValueSize: 1}, m)
 	}
 	m, err := p.SendSync(t.Context(), record{Topic: "orders", Partition: quill.Partition(0)})
 	require.NoError(t, err)
@@ -126,10 +126,15 @@ func TestPartitioning(t *testing.T) {
 		return m.Partition
 	}
 	require.Equal(t, quill.KeyPartition([]byte("ada"), 6), partition(record{Key: "ada"}))
-	require.Equal(t, quill.KeyPartition([]byte(""), 6), partition(record{}), "an empty key is a key")
+	require.Equal(t, []int32{0, 1, 2}, []int32{partition(record{}), partition(record{}), partition(record{})}, "a key left out is none")
 	require.Equal(t, int32(5), partition(record{Key: "ada", Partition: quill.Partition(5)}))
 	_, err := p.SendSync(t.Context(), record{Topic: "orders", Partition: quill.Partition(6)})
 	require.ErrorIs(t, err, quill.ErrInvalidPartition)
+
+	keeps := quillmock.New(quill.KeepZero(quill.String), quill.String, quillmock.Options{Partitions: 6})
+	m, err := keeps.SendSync(t.Context(), record{Topic: "orders"})
+	require.NoError(t, err)
+	require.Equal(t, quill.KeyPartition([]byte(""), 6), m.Partition, "an empty key is a key if asked for")
 
 	keyless := quillmock.New(quill.Void, quill.String, quillmock.Options{Partitions: 3})
 	var turn []int32
@@ -154,7 +159,7 @@ func TestPartitioning(t *testing.T) {
 		}
 		return 2, nil
 	})})
-	m, err := custom.SendSync(t.Context(), record{Topic: "orders", Key: "ada"})
+	m, err = custom.SendSync(t.Context(), record{Topic: "orders", Key: "ada"})
 	require.NoError(t, err)
 	require.Equal(t, int32(2), m.Partition)
 	_, err = custom.SendSync(t.Context(), record{Topic: "orders", Value: "bad"})
