@@ -18,8 +18,9 @@ import (
 type dispatcher struct {
 	acc     *accumulator
 	logger  *slog.Logger
-	id      atomic.Int64 // the goroutine's number, 0 before it runs
-	calling atomic.Bool  // a callback may be running
+	id      atomic.Int64                   // the goroutine's number, 0 before it runs
+	calling atomic.Pointer[partitionQueue] // whose callbacks may be running, nil: none
+	watch   watchdog
 	done    chan struct{}
 
 	// The goroutine's own, here because another one goes on with it if a callback ends the first.
@@ -108,7 +109,7 @@ func (d *dispatcher) deliver(b *batch) {
 		end := res.runEnd(d.at.run)
 		d.at.record = max(d.at.record, run.first)
 		for run.fn != nil && d.at.record < end {
-			d.callUntil(res, run.fn, end)
+			d.callUntil(b.queue, res, run.fn, end)
 		}
 	}
 	res.release()
@@ -118,10 +119,13 @@ func (d *dispatcher) deliver(b *batch) {
 
 // callUntil runs the callback of the records from d.at to end. A panic in it is logged and ends the
 // series early.
-func (d *dispatcher) callUntil(res *result, fn Callback, end int32) {
-	d.calling.Store(true)
-	defer d.calling.Store(false)
+func (d *dispatcher) callUntil(q *partitionQueue, res *result, fn Callback, end int32) {
+	d.calling.Store(q)
+	defer d.calling.Store(nil)
 	defer d.recovered(res)
+	if !d.watch.on.Load() {
+		d.startWatch()
+	}
 	if res.err == nil {
 		d.callAcknowledged(res, fn, end)
 		return
@@ -131,6 +135,7 @@ func (d *dispatcher) callUntil(res *result, fn Callback, end int32) {
 		d.at.record++
 		m, err := res.outcome(at)
 		fn(m, err)
+		d.watch.returned()
 	}
 }
 
@@ -148,6 +153,7 @@ func (d *dispatcher) callAcknowledged(res *result, fn Callback, end int32) {
 			m.Timestamp = millis(last)
 		}
 		fn(m, nil)
+		d.watch.returned()
 	}
 }
 
@@ -177,7 +183,7 @@ func (d *dispatcher) logPanic(m RecordMetadata, p any) {
 
 // inside reports whether the caller runs on the dispatcher, that is, in a callback. It is asked before
 // something that would wait for the dispatcher itself, and costs little as long as no callback runs.
-func (d *dispatcher) inside() bool { return d.calling.Load() && d.id.Load() == goroutineID() }
+func (d *dispatcher) inside() bool { return d.calling.Load() != nil && d.id.Load() == goroutineID() }
 
 var stackTexts = sync.Pool{New: func() any { return new([64]byte) }}
 

@@ -80,7 +80,7 @@ func TestAPanicInACallbackIsLoggedAndNoMore(t *testing.T) {
 		synctest.Wait()
 		require.Equal(t, 4, calls)
 		require.True(t, f.Done())
-		require.False(t, r.s.dispatch.calling.Load())
+		require.Nil(t, r.s.dispatch.calling.Load())
 		stop()
 		require.Equal(t, 2, strings.Count(log.String(), "panic=odd"))
 		require.Contains(t, log.String(), "offset=11")

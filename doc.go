@@ -56,8 +56,9 @@
 //   - A batch that was lost behind another one that was given up unsettled is never sent under new
 //     sequences; it is asked for under its old ones until it expires. Java renumbers and can write twice.
 //   - A Send that waits for memory makes lingering batches go at once. Java sits the linger out.
-//   - Flush, Close and Send in a callback never deadlock: they return an error instead of waiting
-//     for themselves. Close returns by its deadline even if a callback blocks.
+//   - Whatever would wait for itself in a callback (Flush, Close, Send, SendAll, Future.Wait, the calls
+//     about transactions) returns an error instead. Close returns by its deadline even if a callback
+//     blocks, and a callback that blocks for ten seconds is logged.
 //   - buffer.memory is a hard bound, compressed copies and batches in flight included. In a cluster of
 //     several nodes, one may hold at most four times what is free of it, so that a node that takes
 //     nothing leaves a fifth for the records to the others. Keyless records go round such a node.

@@ -19,12 +19,15 @@ type Future struct {
 // nil or an *Error. The callback of the record, if any, has run when Wait returns its outcome.
 //
 // Without a deadline on ctx, Wait ends at the latest delivery.timeout.ms after the Send, unless a
-// callback blocks. Waiting inside a callback for a record not done yet is refused with
-// ErrInCallback by Producer methods, but cannot be noticed here: do not.
+// callback blocks. In a callback of the same producer, where a record that is not done yet can't be
+// waited for, the error is ErrInCallback.
 func (f Future) Wait(ctx context.Context) (RecordMetadata, error) {
 	r, i := f.res, f.index
 	for {
 		if ch := r.wait(); ch != nil {
+			if r.inCallback != nil && r.inCallback() {
+				return unknownMetadata(r.topic, r.partition), pendingInCallback(r.topic, r.partition)
+			}
 			select {
 			case <-ch:
 			case <-ctx.Done():
@@ -36,6 +39,12 @@ func (f Future) Wait(ctx context.Context) (RecordMetadata, error) {
 		}
 		r, i = r.child(i)
 	}
+}
+
+// pendingInCallback is the error of a wait in a callback.
+func pendingInCallback(topic string, partition int32) *Error {
+	return &Error{Op: "send", Kind: ErrInCallback, Topic: topic, Partition: partition, Node: -1, Fate: MaybeWritten,
+		Reason: "the record is on its way, but can't be waited for here"}
 }
 
 // Done reports whether the outcome is known; Wait then returns at once.
@@ -68,8 +77,9 @@ type result struct {
 	shared  bool          // a Future may look at this for ever: never used again for another batch
 	flushed bool          // so may a Flush; under the accumulator's lock
 
-	topic     string
-	partition int32
+	topic      string
+	partition  int32
+	inCallback func() bool // whether the caller runs in a callback, which comes before the release; nil: never
 
 	fate
 	children []childResult // set instead of a fate when the batch was split
@@ -84,8 +94,8 @@ type result struct {
 	runs0 [2]callbackRun
 }
 
-func newResult() *result {
-	r := &result{fate: noFate}
+func newResult(inCallback func() bool) *result {
+	r := &result{fate: noFate, inCallback: inCallback}
 	r.meta, r.runs = r.meta0[:0], r.runs0[:0]
 	return r
 }
@@ -207,7 +217,7 @@ func (r *result) child(i int32) (*result, int32) {
 // reset makes r ready for another batch; only when nobody else can hold it.
 func (r *result) reset() {
 	clear(r.runs)
-	*r = result{meta: r.meta[:0], runs: r.runs[:0], fate: noFate}
+	*r = result{meta: r.meta[:0], runs: r.runs[:0], fate: noFate, inCallback: r.inCallback}
 }
 
 func timestampMillis(t time.Time) int64 {

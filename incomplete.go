@@ -35,7 +35,7 @@ func (a *accumulator) newBatchLocked() *batch {
 		a.free = a.free[:last]
 		return b
 	}
-	return &batch{res: newResult()}
+	return &batch{res: newResult(a.inCallback)}
 }
 
 // recycle keeps a finished batch, and its result if nobody else can see that, for the next one.
@@ -47,7 +47,7 @@ func (a *accumulator) recycle(b *batch) {
 	}
 	res := b.res
 	if res.shared || res.flushed || cap(res.meta) > maxKeptMeta {
-		res = newResult()
+		res = newResult(a.inCallback)
 	} else {
 		res.reset()
 	}

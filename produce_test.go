@@ -121,7 +121,7 @@ func produceFixture(t *testing.T, codec compress.Codec, ids bool) (*produceReque
 // buildBatch makes a closed batch of n records, with a new chunk whenever one is full.
 func buildBatch(pool *bufferPool, q *partitionQueue, rnd *rand.Rand, n int) *batch {
 	lim := batchLimits{size: 1 << 20, small: 2048, rawMax: 1 << 20}
-	b := &batch{res: newResult()}
+	b := &batch{res: newResult(nil)}
 	b.begin(q, pool.memoryShare, pool.overdraw(2048), 1_000_000, time.Now())
 	var o openBatch
 	o.begin(b)

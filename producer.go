@@ -113,8 +113,7 @@ func (p *Producer[K, V]) SendSync(ctx context.Context, r Record[K, V]) (RecordMe
 	}
 	f := Future{out.at.res, out.at.index}
 	if !f.Done() && p.e.dispatch.inside() {
-		return out.metadata(), &Error{Op: "send", Kind: ErrInCallback, Topic: r.Topic, Partition: out.chosen, Node: -1, Fate: MaybeWritten,
-			Reason: "the record is on its way, but can't be waited for here"}
+		return out.metadata(), pendingInCallback(r.Topic, out.chosen)
 	}
 	return f.Wait(ctx)
 }
@@ -140,9 +139,15 @@ const sendAllWindow = 8192
 
 // SendAll sends the records of seq and yields their outcomes, in the order of seq. It sends ahead, so
 // batches fill, but not without bound. The last batches don't wait out linger.ms. If the loop over
-// the results ends early, seq is not read further; what was sent is delivered all the same.
+// the results ends early, seq is not read further; what was sent is delivered all the same. In a
+// callback, where the results could not be waited for, nothing is sent: each record's error is
+// ErrInCallback.
 func (p *Producer[K, V]) SendAll(ctx context.Context, seq iter.Seq[Record[K, V]]) iter.Seq2[RecordMetadata, error] {
 	return func(yield func(RecordMetadata, error) bool) {
+		if p.e.dispatch.inside() {
+			refuseAll(seq, yield)
+			return
+		}
 		ahead := make([]Future, 0, 64)
 		first := 0 // ahead[first:] are not yielded yet
 		for r := range seq {
@@ -164,6 +169,17 @@ func (p *Producer[K, V]) SendAll(ctx context.Context, seq iter.Seq[Record[K, V]]
 			if !yield(f.Wait(ctx)) {
 				return
 			}
+		}
+	}
+}
+
+// refuseAll tells of each record of seq that it can't be sent in a callback.
+func refuseAll[K, V any](seq iter.Seq[Record[K, V]], yield func(RecordMetadata, error) bool) {
+	for r := range seq {
+		partition := r.Partition.or(-1)
+		err := &Error{Op: "send", Kind: ErrInCallback, Topic: r.Topic, Partition: partition, Node: -1, Reason: "SendAll waits for outcomes"}
+		if !yield(unknownMetadata(r.Topic, partition), err) {
+			return
 		}
 	}
 }

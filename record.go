@@ -86,9 +86,10 @@ func unknownMetadata(topic string, partition int32) RecordMetadata {
 //
 // Callbacks run on the producer's dispatcher goroutine, those of one partition in the order of
 // their Sends, each exactly once and before the record's Future is released; those of a record that
-// never reached a batch run in Send itself. A callback may call Send (which will not block there),
-// but while it runs no other callback does: hand long work to a goroutine of your own. A panic in
-// a callback is logged and changes nothing else.
+// never reached a batch run in Send itself. A callback may call Send, which does not block there: what
+// would have to wait fails with ErrInCallback. While it runs no other callback does, no future is
+// released and no memory comes back: hand long work to a goroutine of your own. A callback that has
+// not returned after ten seconds is logged. A panic in a callback is logged and changes nothing else.
 type Callback func(m RecordMetadata, err error)
 
 func partSize(p []byte) int32 {

@@ -361,7 +361,7 @@ func (r *rig) filled(b *batch) (records, size int) {
 
 // newTestBatch is an open batch with one chunk of the given size, which belongs to no pool.
 func newTestBatch(size int) *openBatch {
-	b := &batch{res: newResult()}
+	b := &batch{res: newResult(nil)}
 	b.begin(&partitionQueue{topic: &topicState{name: "test"}}, newBufferPool(int64(size)).memoryShare, make([]byte, 0, size), 0, time.Now())
 	o := new(openBatch)
 	o.begin(b)

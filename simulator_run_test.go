@@ -414,6 +414,7 @@ func (x *simulation) dispatch() {
 	x.doubtful()
 	d := x.e.dispatch
 	d.id.Store(x.goroutine)
+	d.watch.on.Store(true) // as if it looked: no timers of the machine's here
 	for {
 		d.mu.Lock()
 		queue := d.queue

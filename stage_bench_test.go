@@ -138,7 +138,7 @@ func BenchmarkChoose(b *testing.B) {
 // BenchmarkBatchAppend is tryAdd alone: 100-byte records into batches of 16 KiB.
 func BenchmarkBatchAppend(b *testing.B) {
 	lim := newBatchLimits(16<<10, 32<<20, false)
-	batch, chunk := &batch{res: newResult()}, make([]byte, 0, 16<<10)
+	batch, chunk := &batch{res: newResult(nil)}, make([]byte, 0, 16<<10)
 	share := newBufferPool(1 << 20).memoryShare
 	q := &partitionQueue{topic: &topicState{name: "t"}}
 	now := time.Now()
@@ -268,7 +268,7 @@ func benchSeal(b *testing.B, codec compress.Codec, size int) {
 	require.NoError(b, err)
 	lim := newBatchLimits(size, 64<<20, false)
 	pool := newBufferPool(64<<20, lim.sizes()...)
-	batch, rnd := &batch{res: newResult()}, rand.New(rand.NewPCG(1, 1))
+	batch, rnd := &batch{res: newResult(nil)}, rand.New(rand.NewPCG(1, 1))
 	batch.begin(&partitionQueue{topic: &topicState{name: "t"}}, pool.memoryShare, pool.overdraw(lim.small), 1, time.Now())
 	var o openBatch
 	o.begin(batch)

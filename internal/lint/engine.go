@@ -25,13 +25,15 @@ var budgets = []budget{
 		kind: "starts a goroutine",
 		at:   startsGoroutine,
 		known: map[string]int{
-			"engine.go newEngine":                 2, // dispatcher and sender, which engine.close waits for
-			"sealing.go sealCrew.offer":           1, // workers, for which sealCrew.end waits
-			"closing.go engine.close":             1, // what is left of a Close in a callback
-			"dispatcher.go dispatcher.run":        1, // its successor, if a callback ends it
-			"clock.go coarseClock.read":           1, // the ticker while sends are many
-			"network/lifecycle.go Client.connect": 1, // a connection, whose end it posts
-			"network/conn.go conn.run":            1, // its reader
+			"engine.go newEngine":                   2, // dispatcher and sender, which engine.close waits for
+			"sealing.go sealCrew.offer":             1, // workers, for which sealCrew.end waits
+			"closing.go engine.close":               1, // what is left of a Close in a callback
+			"dispatcher.go dispatcher.run":          1, // its successor, if a callback ends it
+			"watchdog.go dispatcher.startWatch":     1, // a timer, while callbacks run
+			"watchdog.go dispatcher.watchCallbacks": 1, // the next one
+			"clock.go coarseClock.read":             1, // the ticker while sends are many
+			"network/lifecycle.go Client.connect":   1, // a connection, whose end it posts
+			"network/conn.go conn.run":              1, // its reader
 		},
 	},
 	{
@@ -62,6 +64,8 @@ var budgets = []budget{
 			"bufferpool.go bufferPool.waiterLocked": 1, // a Send that waits
 			"engine.go engine.awaitTopic":           1,
 			"closing.go awaitClosed":                1, // a Close whose time is over
+			"watchdog.go dispatcher.startWatch":     1, // a look at callbacks that do not return
+			"watchdog.go dispatcher.watchCallbacks": 1,
 			"transaction_tx.go sleep":               1, // InTransaction between its attempts
 		},
 	},
