@@ -197,8 +197,9 @@ func (e *engine) closedReason() *Error {
 // blockLimit bounds how long one Send may wait: max.block.ms, which its waits for metadata and for
 // memory share. The clock is first read when there is something to wait for.
 type blockLimit struct {
-	max time.Duration
-	at  time.Time
+	max   time.Duration
+	at    time.Time
+	again bool // it has been extended
 }
 
 func (l *blockLimit) until() time.Time {
@@ -206,6 +207,17 @@ func (l *blockLimit) until() time.Time {
 		l.at = time.Now().Add(l.max)
 	}
 	return l.at
+}
+
+// extend starts the timer of the wait once more, for a moment, if it went off much later than it was set:
+// the process stood still, and what is waited for may have come meanwhile.
+func (l *blockLimit) extend(timer *time.Timer) bool {
+	if l.again || time.Since(l.at) <= lateTurn {
+		return false
+	}
+	l.again = true
+	timer.Reset(catchUpTime)
+	return true
 }
 
 // waited is the time spent so far.
@@ -312,6 +324,9 @@ func (e *engine) awaitTopic(ctx context.Context, r *outgoing, t *topicState, lim
 			return nil, nil, &Error{Op: "send", Kind: context.Cause(ctx), Topic: t.name, Partition: -1, Node: -1,
 				Elapsed: limit.waited(), Reason: "waiting for the topic's metadata", Cause: lastCause(known, e.board.look().lastErr)}
 		case <-timer.C:
+			if limit.extend(timer) {
+				continue
+			}
 			return nil, nil, metadataTimeout(t.name, e.cfg.maxBlock, lastCause(known, e.board.look().lastErr))
 		}
 	}

@@ -135,14 +135,7 @@ func (s *memoryShare) allocate(ctx context.Context, size int, until *blockLimit)
 	limit := until.until()
 	w.timer.Reset(limit.Sub(start))
 	defer p.retire(w)
-	var cause error
-	select {
-	case <-w.ready:
-	case <-ctx.Done():
-		cause = context.Cause(ctx)
-	case <-w.timer.C:
-		cause = ErrBufferExhausted
-	}
+	cause := w.await(ctx, until)
 	if cause == nil || !s.leave(w) {
 		if w.err != nil {
 			return nil, w.err
@@ -153,6 +146,22 @@ func (s *memoryShare) allocate(ctx context.Context, size int, until *blockLimit)
 		return nil, &Error{Op: "wait for buffer memory", Kind: cause, Partition: -1, Elapsed: time.Since(start)}
 	}
 	return nil, &Error{Op: "wait for buffer memory", Kind: ErrBufferExhausted, Partition: -1, Elapsed: limit.Sub(start), Reason: s.describe(size)}
+}
+
+// await waits until the waiter is served, or returns why it waits no longer.
+func (w *poolWaiter) await(ctx context.Context, limit *blockLimit) error {
+	for {
+		select {
+		case <-w.ready:
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-w.timer.C:
+			if !limit.extend(w.timer) {
+				return ErrBufferExhausted
+			}
+		}
+	}
 }
 
 // join puts a waiter at the end of the line.

@@ -255,3 +255,8 @@ func (n *nullNet) Versions(int32, protocol.APIKey) (lowest, highest int16, ok bo
 
 // Features implements connections.
 func (n *nullNet) Features(int32, string) (level int16, ok bool) { return 0, false }
+
+// Overdue, CatchUp and Behind implement connections: nothing is ever late.
+func (n *nullNet) Overdue(time.Time) bool           { return false }
+func (n *nullNet) CatchUp(time.Duration, time.Time) {}
+func (n *nullNet) Behind() bool                     { return false }

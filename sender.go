@@ -55,6 +55,8 @@ type sender struct {
 	closing       bool
 	aborting      *Error // set: everything incomplete fails with it
 	stopped       bool
+	meant         time.Time // when the next turn is to begin at the latest
+	judgeAt       time.Time // until when readers may catch up; zero: none need to
 
 	mail     mail
 	done     []*network.Request
@@ -81,6 +83,9 @@ type connections interface {
 	Send(id int32, r *network.Request, now time.Time)
 	Handle(ev network.Event, now time.Time, done []*network.Request) []*network.Request
 	Tick(now time.Time, done []*network.Request) (_ []*network.Request, next time.Time)
+	Overdue(now time.Time) bool
+	CatchUp(late time.Duration, now time.Time)
+	Behind() bool
 	Rebootstrap(now time.Time)
 	Close()
 	Wait()
@@ -183,7 +188,23 @@ func (s *sender) closedError() *Error {
 func (s *sender) step(now time.Time) (next time.Time) {
 	s.box.take(&s.mail)
 	s.takeEvents(now)
-	s.takeTimeouts(now)
+	behind := s.behind(now)
+	if !behind {
+		s.takeTimeouts(now)
+	}
+	s.takeOrders(now)
+	if behind {
+		next = s.judgeAt // or with what the readers bring
+	} else {
+		next = s.act(now)
+	}
+	s.dispatch.kick()
+	s.meant = maxTime(next, now)
+	return next
+}
+
+// takeOrders does what callers ask for, and looks at what they appended to.
+func (s *sender) takeOrders(now time.Time) {
 	for _, o := range s.mail.orders {
 		if o != nil {
 			o(s, now)
@@ -196,10 +217,13 @@ func (s *sender) step(now time.Time) (next time.Time) {
 	if s.aborting != nil {
 		s.abortAll(now)
 	}
+}
+
+// act gives up what has had its time, and sends what is ready. It returns when the next turn is needed.
+func (s *sender) act(now time.Time) (next time.Time) {
 	s.expire(now)
 	next = earliest(now.Add(forever), s.stepTransaction(now), s.askMetadata(now), s.askProducerID(now), s.drainAll(now))
 	next = earliest(next, s.timers.next(), s.nextExpiry(), s.takeTimeouts(now)) // after what sets them
-	s.dispatch.kick()
 	if s.closing && (s.txn == nil || s.aborting != nil || s.txn.closing(now)) && s.acc.end() {
 		s.stopped = true
 		return now

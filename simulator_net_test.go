@@ -436,6 +436,9 @@ func (n *simNet) tick(t *simTarget, now, next time.Time) time.Time {
 	for _, c := range t.calls {
 		c.timedOut = !c.deadline.After(now)
 		late = late || c.timedOut
+		if t.conn.late > 0 && now.Sub(c.deadline) > lateTurn {
+			n.x.violate("standstill", "connection %d is given up with %d answers in its socket", t.conn.number, t.conn.late)
+		}
 		first = earliest(now.Add(forever), first, c.deadline)
 	}
 	if late {
@@ -488,3 +491,42 @@ const simSetupTimeout = time.Second
 var errRefused = errors.New("connection refused")
 var errSetup = errors.New("set-up timed out")
 var errHungUp = io.EOF
+
+// Overdue implements connections.
+func (n *simNet) Overdue(now time.Time) bool {
+	for _, t := range n.all {
+		for _, c := range t.calls {
+			if t.ready && !t.closing && !c.deadline.After(now) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// CatchUp implements connections: what came while the process was halted is taken by readers after that.
+func (n *simNet) CatchUp(late time.Duration, now time.Time) {
+	n.x.say("the sender is %v late: answers first", late)
+	for _, t := range n.all {
+		for _, c := range t.calls {
+			c.deadline = maxTime(c.deadline.Add(late), now.Add(min(late, n.timeout(c.r))))
+		}
+	}
+}
+
+// Behind implements connections.
+func (n *simNet) Behind() bool {
+	for _, t := range n.all {
+		if t.conn != nil && t.ready && t.conn.late > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+func (n *simNet) timeout(r *network.Request) time.Duration {
+	if r.Timeout > 0 {
+		return r.Timeout
+	}
+	return n.x.e.cfg.requestTimeout
+}

@@ -37,6 +37,7 @@ type simConn struct {
 	dead     bool        // the node's side is closed
 	deaf     bool
 	mute     bool
+	late     int // answers that the reader could not fetch, since the process was halted
 }
 
 // simBytes is an answer.
@@ -374,6 +375,11 @@ func (c *simConn) reply(f *simFrame, answer simAnswer) {
 func (c *simConn) receive() {
 	if until := c.node.cutUntil; until.After(c.x.now) && !c.left {
 		c.x.at(until, c.receive)
+		return
+	}
+	if c.x.haltedUntil.After(c.x.now) && !c.left {
+		c.late++
+		c.x.after(c.x.ms(1+c.x.draw(10)), func() { c.late--; c.receive() }) // the reader does not run either
 		return
 	}
 	f, bytes := c.answers[0].to, c.answers[0].bytes

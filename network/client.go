@@ -28,6 +28,7 @@ type Client struct {
 	misses      int             // attempts to connect that failed since the last that did not, whatever the node
 	restTo      time.Time       // after many of them: LeastLoaded tries no further node before
 	nextAt      time.Time       // no deadline is before; zero: there is none
+	behind      int             // connections that are asked to catch up
 	closed      bool
 }
 
@@ -184,11 +185,7 @@ func (c *Client) Send(id int32, r *Request, now time.Time) {
 		return
 	}
 	r.Version, r.CorrelationID = version, c.correlationIDs(1)
-	timeout := r.Timeout
-	if timeout <= 0 {
-		timeout = c.cfg.RequestTimeout
-	}
-	r.deadline = now.Add(timeout)
+	r.deadline = now.Add(c.timeout(r))
 	c.wakeBy(r.deadline)
 	n.inFlight = append(n.inFlight, r)
 	n.usedAt = now
@@ -227,7 +224,10 @@ func (c *Client) Handle(ev Event, now time.Time, done []*Request) []*Request {
 				c.drain(n)
 			}
 		}
+	case caughtUp:
+		c.caughtUp(ev.conn)
 	case closed:
+		c.caughtUp(ev.conn)
 		done = c.lost(ev, now, done)
 	case refused:
 		done = append(done, c.finish(ev.request, ev.err, now))

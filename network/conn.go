@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/quill-kafka/quill/protocol"
@@ -35,6 +36,10 @@ type conn struct {
 	out     outbox          // the writer's
 	in      inbox           // the writer's during the handshake, then the reader's
 	body    protocol.Reader // the reader's; here because it would escape to the heap with each answer
+
+	behind    bool        // the owner's: asked to catch up, and caughtUp has not come
+	asked     atomic.Bool // the reader is to catch up
+	lastWrite int64       // the reader's: of the request that was answered last
 
 	mu sync.Mutex // held only for memory work
 	// +checklocks:mu
@@ -94,7 +99,7 @@ func (c *conn) run(ctx context.Context) {
 		readerDone := make(chan struct{})
 		go func() {
 			defer close(readerDone)
-			c.fail(c.read(nc))
+			c.fail(c.read(attentive{c, nc}))
 		}()
 		c.fail(c.write(nc)) // stops the reader too
 		<-readerDone
@@ -113,10 +118,11 @@ func (c *conn) open(ctx context.Context) (net.Conn, *versions, error) {
 		_ = nc.Close() // told to end while dialling; nobody else knows of it
 		return nil, nil, c.reason()
 	}
-	if err := nc.SetDeadline(time.Now().Add(min(c.setup, c.cfg.RequestTimeout))); err != nil {
+	until := time.Now().Add(min(c.setup, c.cfg.RequestTimeout))
+	if err := nc.SetDeadline(until); err != nil {
 		return nil, nil, c.errorf("negotiate", err)
 	}
-	v, err := c.negotiate(nc)
+	v, err := c.negotiate(&unhurried{Conn: nc, until: until})
 	if err == nil {
 		err = nc.SetDeadline(time.Time{})
 	}

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
-	"net"
 	"slices"
 
 	"github.com/quill-kafka/quill/internal/message"
@@ -23,7 +22,7 @@ const (
 )
 
 // read is the reader's loop. It returns why the connection can't go on.
-func (c *conn) read(nc net.Conn) error {
+func (c *conn) read(nc io.Reader) error {
 	for {
 		frame, err := c.in.next(nc, c.cfg.MaxResponse)
 		if err != nil {
@@ -42,6 +41,7 @@ func (c *conn) answer(frame []byte) error {
 	if err != nil {
 		return c.errorf("read", err)
 	}
+	c.lastWrite = x.write
 	r := x.request
 	key := r.Exchange.APIKey()
 	rd := &c.body

@@ -115,6 +115,8 @@ const (
 	opened eventKind = iota + 1
 	// answered: the request is done and off the wire.
 	answered
+	// caughtUp: nothing is left in the socket of what arrived before CatchUp.
+	caughtUp
 	// closed: both goroutines of the connection are through; every request it still held is off the
 	// wire. The last event of a connection.
 	closed

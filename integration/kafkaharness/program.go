@@ -3,6 +3,7 @@ package kafkaharness
 import (
 	"os"
 	"os/exec"
+	"syscall"
 	"time"
 )
 
@@ -38,6 +39,9 @@ func (p *Program) Stop(grace time.Duration) error {
 	}
 	return p.process.err
 }
+
+// Signal sends the process a signal: SIGSTOP and SIGCONT make it stand still and go on.
+func (p *Program) Signal(sig syscall.Signal) error { return p.process.signal(sig) }
 
 // Running tells whether the process lives.
 func (p *Program) Running() bool { return p.process.running() }

@@ -48,9 +48,12 @@ var budgets = []budget{
 			"memoryshare.go memoryShare.allocate":   2, // a Send that waits
 			"engine.go blockLimit.until":            1,
 			"engine.go blockLimit.waited":           1,
+			"engine.go blockLimit.extend":           1, // a Send that waited in vain
 			"engine.go engine.awaitTopic":           1,
 			"network/conn.go conn.open":             1, // deadlines of setting up, on the connection's goroutine
 			"network/dial.go conn.dial":             1,
+			"network/catchup.go attentive.look":     3, // on the reader, after a standstill
+			"network/catchup.go unhurried.Read":     2,
 		},
 	},
 	{

@@ -1,0 +1,170 @@
+package quill
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/quill-kafka/quill/network"
+)
+
+// slowReaders is connections whose readers take their time to catch up.
+type slowReaders struct {
+	connections
+	asked  []time.Duration // how late the sender said it was
+	behind bool
+}
+
+func (c *slowReaders) Overdue(time.Time) bool { return false }
+func (c *slowReaders) Behind() bool           { return c.behind }
+func (c *slowReaders) Ready(int32, time.Time) bool {
+	return false
+}
+func (c *slowReaders) LeastLoaded(time.Time) (id int32, ok bool, retryAt time.Time) {
+	return 0, false, time.Time{}
+}
+func (c *slowReaders) CanRetryAt(int32, time.Time) (at time.Time) { return at }
+func (c *slowReaders) CatchUp(late time.Duration, _ time.Time) {
+	c.asked = append(c.asked, late)
+	c.behind = true
+}
+
+// standstill runs the test on a rig with one record in flight and one that has not left, whose sender gets its
+// next turn long after both have expired.
+func standstill(t *testing.T, test func(t *testing.T, r *rig, c *slowReaders, sent, kept Future)) {
+	t.Helper()
+	withRig(t, nil, func(t *testing.T, r *rig) {
+		c := &slowReaders{connections: r.s.client}
+		r.s.client = c
+		sent := r.append(0, "", "sent")
+		time.Sleep(r.cfg.linger)
+		r.drainOne(0)
+		kept := r.append(2, "", "kept")
+		next := r.s.step(time.Now())
+		time.Sleep(time.Until(next))
+		r.s.step(time.Now())
+		require.Empty(t, c.asked, "this turn was in time")
+
+		meant := r.s.meant
+		time.Sleep(10 * time.Second)
+		late := time.Since(meant)
+		require.Equal(t, time.Now().Add(catchUpTime), r.s.step(time.Now()))
+		require.Equal(t, []time.Duration{late}, c.asked)
+		r.dispatch()
+		require.False(t, sent.Done(), "its answer may be in a socket")
+		require.False(t, kept.Done())
+		test(t, r, c, sent, kept)
+	})
+}
+
+func TestAnAnswerInTheSocketBeatsTheClock(t *testing.T) {
+	standstill(t, func(t *testing.T, r *rig, c *slowReaders, sent, kept Future) {
+		time.Sleep(time.Millisecond)
+		r.answer(0, accepted(42))
+		c.behind = false
+		r.s.step(time.Now())
+		r.dispatch()
+		m, err := outcomeOf(t, sent)
+		require.NoError(t, err)
+		require.EqualValues(t, 42, m.Offset)
+		_, err = outcomeOf(t, kept)
+		require.ErrorIs(t, err, ErrDeliveryTimeout, "the clock counts again")
+		require.Equal(t, NotSent, err.(*Error).Outcome(), "it was not sent in between")
+	})
+}
+
+func TestWhatHasNoAnswerAfterAStandstillExpires(t *testing.T) {
+	standstill(t, func(t *testing.T, r *rig, c *slowReaders, sent, kept Future) {
+		time.Sleep(catchUpTime - 1)
+		r.s.step(time.Now())
+		r.dispatch()
+		require.False(t, sent.Done())
+		time.Sleep(1)
+		r.s.step(time.Now()) // readers have had their time
+		r.dispatch()
+		_, err := outcomeOf(t, sent)
+		require.ErrorIs(t, err, ErrDeliveryTimeout)
+		require.Equal(t, MaybeWritten, err.(*Error).Outcome())
+		require.Len(t, c.asked, 1)
+	})
+}
+
+func TestASecondStandstillWhileCatchingUpIsNoReasonToGiveUp(t *testing.T) {
+	standstill(t, func(t *testing.T, r *rig, c *slowReaders, sent, _ Future) {
+		time.Sleep(catchUpTime + 10*time.Second)
+		r.s.step(time.Now())
+		require.Len(t, c.asked, 2)
+		r.answer(0, accepted(42))
+		c.behind = false
+		r.s.step(time.Now())
+		r.dispatch()
+		_, err := outcomeOf(t, sent)
+		require.NoError(t, err)
+	})
+}
+
+func TestCloseByForceDoesNotWaitForReaders(t *testing.T) {
+	standstill(t, func(t *testing.T, r *rig, _ *slowReaders, sent, _ Future) {
+		r.s.box.order(func(s *sender, _ time.Time) { s.aborting = &Error{Kind: ErrForceClosed} })
+		r.s.step(time.Now())
+		r.dispatch()
+		_, err := outcomeOf(t, sent)
+		require.ErrorIs(t, err, ErrForceClosed)
+	})
+}
+
+// A late turn by which nothing is overdue is a turn like any other, and so is one that comes just after its time.
+func TestALateTurnIsAnOrdinaryOneIfNothingIsOverdue(t *testing.T) {
+	for _, late := range []time.Duration{lateTurn, time.Second} {
+		withRig(t, nil, func(t *testing.T, r *rig) {
+			c := &slowReaders{connections: r.s.client}
+			r.s.client = c
+			f := r.append(0, "", "x")
+			next := r.s.step(time.Now())
+			time.Sleep(time.Until(next) + late)
+			r.s.step(time.Now())
+			require.Empty(t, c.asked)
+			for !f.Done() { // expires when it has to
+				time.Sleep(time.Until(r.s.meant) + lateTurn)
+				r.s.step(time.Now())
+				r.dispatch()
+			}
+			require.Empty(t, c.asked)
+		})
+	}
+}
+
+func TestTimeStoodStillIsNoTimeInTrouble(t *testing.T) {
+	withRig(t, nil, func(t *testing.T, r *rig) {
+		begin := time.Now()
+		r.s.refresh.rebootstrapAfter, r.s.refresh.trouble = time.Minute, begin
+		r.s.meant = begin.Add(time.Second)
+		time.Sleep(time.Hour)
+		r.s.behind(time.Now())
+		require.False(t, r.s.refresh.stuck(time.Now()))
+		require.True(t, r.s.refresh.stuck(time.Now().Add(time.Minute-time.Second)))
+	})
+}
+
+// A wait that ends much later than it should is given another moment, once.
+func TestAWaitThatEndsLateIsExtendedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		timer := time.NewTimer(forever)
+		defer timer.Stop()
+		inTime, late := blockLimit{max: time.Second}, blockLimit{max: time.Second}
+		late.until()
+		time.Sleep(10 * time.Second)
+		inTime.until()
+		time.Sleep(time.Second)
+		require.False(t, inTime.extend(timer))
+		require.True(t, late.extend(timer))
+		begin := time.Now()
+		<-timer.C
+		require.Equal(t, catchUpTime, time.Since(begin))
+		require.False(t, late.extend(timer))
+	})
+}
+
+var _ connections = (*network.Client)(nil)
