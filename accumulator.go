@@ -71,12 +71,14 @@ type topicState struct {
 	usable atomic.Pointer[[]*partitionQueue] // those of them that records may go to now; nil while info is of no use
 	sticky *stickyPartitioner
 	ratio  ratioEstimate
-	looks  atomic.Int64 // metadata answers that covered the topic
+	asks   atomic.Int64 // number of the latest metadata request that named the topic
+	looks  atomic.Int64 // and of the latest one that was answered
 	used   atomic.Bool  // since the sender last looked: keeps the topic in the metadata
 	loadAt atomic.Int64
 
 	// the sender's alone
 	lastUsed  time.Time
+	ask       topicAsk
 	forgotten bool // see forgetIdle
 }
 

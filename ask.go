@@ -14,7 +14,7 @@ import (
 
 // askMetadata sends a Metadata request when one is due. It returns when to try next.
 func (s *sender) askMetadata(now time.Time) time.Time {
-	at, ok := s.refresh.due()
+	at, ok := s.refresh.due(now)
 	if !ok || at.After(now) {
 		return at
 	}
@@ -34,8 +34,12 @@ func (s *sender) askMetadata(now time.Time) time.Time {
 		s.refresh.board.note(s.client.Trouble())
 		return s.client.CanRetryAt(id, now)
 	}
+	if s.refresh.out > 0 && s.client.InFlight(id) > 0 {
+		return time.Time{} // it would stand in line behind the other: better all together in the next one
+	}
 	s.client.Send(id, s.refresh.request(now), now)
-	return time.Time{}
+	next, _ := s.refresh.due(now)
+	return next
 }
 
 // anyConnected reports whether some node has a connection, be it too busy for another request now.
@@ -61,7 +65,7 @@ func (s *sender) finishMetadata(r *network.Request, now time.Time) {
 	s.applyHints(now) // they came before, and are about the topics as they were
 	if r.Err != nil {
 		s.logger.Debug("metadata request failed", "node", r.Node, "err", r.Err)
-		s.refresh.failed(r.Err, now)
+		s.refresh.failed(r.Tag.(*metadataAsk), r.Err, now)
 		return
 	}
 	next, rebootstrap := s.refresh.answered(r, now)
@@ -70,9 +74,8 @@ func (s *sender) finishMetadata(r *network.Request, now time.Time) {
 		return
 	}
 	s.adopt(next, now)
-	if len(s.leaderless) > 0 && !s.refresh.all {
+	if len(s.leaderless) > 0 {
 		s.refresh.all = true // still nowhere to send some records: look again, later and later
-		s.refresh.pause(now)
 	}
 	s.forgetIdle()
 }
@@ -88,20 +91,26 @@ func (s *sender) adopt(next *metadata.Snapshot, now time.Time) {
 	s.lookAgain(now)
 }
 
-// applyHints takes in the leaders that produce answers told (KIP-951).
+// applyHints takes in the leaders that produce answers told (KIP-951). What is not adopted is asked about:
+// the node may be a new one whose address is not known yet, or the topic one that the last answer left out.
 func (s *sender) applyHints(now time.Time) {
 	if len(s.changes) == 0 {
 		return
 	}
 	next := s.snapshot.WithLeaders(s.changes, s.hints)
-	s.changes, s.hints = s.changes[:0], s.hints[:0]
-	if next == s.snapshot {
-		return
-	}
-	for name, t := range s.refresh.topics {
-		if info, ok := next.Topic(name); ok && info.Err == nil {
+	for i, c := range s.changes {
+		t := s.moved[i]
+		info, _ := next.Topic(c.Topic)
+		if _, epoch, ok := next.LeaderOf(info, c.Partition); !ok || epoch < c.LeaderEpoch {
+			s.needTopic(t, now)
+		} else if info != t.info.Load() {
 			t.setInfo(info)
 		}
+	}
+	clear(s.moved)
+	s.changes, s.hints, s.moved = s.changes[:0], s.hints[:0], s.moved[:0]
+	if next == s.snapshot {
+		return
 	}
 	s.refresh.board.post(next, nil)
 	s.adopt(next, now)

@@ -66,6 +66,9 @@
 //     the others are sent again.
 //   - Goroutines that send keyless records at the same time, and fill batches, use a sticky partition
 //     per processor instead of one.
+//   - A topic is asked about at once when it is first sent to, and has a back-off of its own while it is
+//     not there, so that it delays nobody else. Full requests may come two in a row without a pause; beyond
+//     that they are retry.backoff.ms apart, as all of Java's are.
 //   - A Send to a partition that does not exist fails after one fresh look at the metadata, not
 //     after max.block.ms.
 //   - The answer to a commit, an abort or offsets got lost: where each transaction does not have an epoch

@@ -291,7 +291,7 @@ func (e *engine) awaitTopic(ctx context.Context, r *outgoing, t *topicState, lim
 	}
 	timer := time.NewTimer(time.Until(limit.until()))
 	defer timer.Stop()
-	seen := t.looks.Load()
+	seen := t.asks.Load() // a request that left later is a fresh look
 	for {
 		now := e.board.look()
 		fresh := t.looks.Load() > seen
@@ -310,7 +310,7 @@ func (e *engine) awaitTopic(ctx context.Context, r *outgoing, t *topicState, lim
 				Reason: fmt.Sprintf("the topic has %d partitions", len(info.Partitions))}
 		}
 		if current := e.acc.ensureTopic(t.name, e.newTopic); current != t { // t was forgotten
-			t, seen = current, current.looks.Load()
+			t, seen = current, current.asks.Load()
 		}
 		e.box.want(t)
 		if limit.max <= 0 {

@@ -215,6 +215,8 @@ func TestNonsenseAboutLeadersForEverIsNoLoop(t *testing.T) {
 				require.ErrorIs(x, e, protocol.NotLeaderOrFollower)
 				require.LessOrEqual(x, claim.Hits(), int64(20), "a retry per back-off")
 				require.LessOrEqual(x, x.c.RequestCount(protocol.Metadata), int64(25))
+				require.GreaterOrEqual(x, claim.Hits(), int64(8), "to the end")
+				require.GreaterOrEqual(x, x.c.RequestCount(protocol.Metadata), claim.Hits()-1, "each of these answers is a reason to ask")
 				claim.Remove()
 				x.deliver(0, "c")
 			})

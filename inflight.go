@@ -279,7 +279,8 @@ func (s *sender) finishBatch(r *produceRequest, b *batch, now time.Time) {
 
 var errNotInAnswer = errors.New("the answer does not mention the partition")
 
-// noteLeader remembers what a produce answer says about the partition's new leader (KIP-951). An
+// noteLeader remembers what a produce answer says about the partition's new leader (KIP-951), for applyHints,
+// which asks for metadata if it can't be adopted. It returns false if there is nothing to adopt. An
 // answer that was asked for when the topic had another id is about a partition that is no more, whose
 // epochs count for nothing.
 func (s *sender) noteLeader(r *produceRequest, b *batch, answer *message.PartitionProduceResponse) bool {
@@ -295,6 +296,7 @@ func (s *sender) noteLeader(r *produceRequest, b *batch, answer *message.Partiti
 	}
 	s.changes = append(s.changes, metadata.LeaderChange{Topic: q.topic.name, Partition: q.index,
 		Leader: answer.CurrentLeader.LeaderID, LeaderEpoch: answer.CurrentLeader.LeaderEpoch})
+	s.moved = append(s.moved, q.topic)
 	for _, e := range r.response.NodeEndpoints {
 		n := metadata.Node{ID: e.NodeID, Host: e.Host, Port: e.Port}
 		if e.Rack != nil {

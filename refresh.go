@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
@@ -20,29 +19,63 @@ import (
 // what, and puts the answer into the next snapshot. The sender alone uses it; others read the
 // snapshot and wait on its board.
 //
-// It asks when a topic is first sent to (for that topic alone, KIP-526), when an answer or a lost
-// connection says that a leader moved, and when the picture is metadata.max.age.ms old. One request
-// is out at a time. After a failure, or an answer that changed nothing although change was hoped
-// for, it waits retry.backoff.ms, growing.
+// It asks in two ways. A topic without metadata is asked about by itself (KIP-526), at once when it is
+// first sent to, and then with a back-off of its own: what one topic waits for is no reason for another
+// to wait. A full request, about all topics in use, is made when an answer or a lost connection says that
+// a leader moved, and when the picture is metadata.max.age.ms old. These, too, have a back-off, which
+// grows while nothing changes though change was hoped for, and a rate limit, if each answer brings changes.
+//
+// An answer says something about the topics that its request named, and nothing about others, which may
+// have been wanted since. Whoever comes while a request is out is not held up by it if some node is idle, and
+// is asked about with all others who came when it is back, if not.
 type refresher struct {
 	maxAge, maxIdle  time.Duration
+	gap              time.Duration // between full requests in the long run
 	rebootstrapAfter time.Duration // 0: never
 	backoff          backoff.Backoff
 	random           func() float64
 	board            *board
 	topics           map[string]*topicState // asked for and not idle
-	unknown          map[string]*topicState // of these, the ones without metadata yet
+	unknown          map[string]*topicState // of these, the ones to be asked about by themselves
+	unknownAt        time.Time              // when the first of them is due; zero: none is
 	idle             []*topicState          // not asked for any more, to be forgotten
-	all              bool                   // a refresh of all topics is wanted
-	inFlight         bool
-	failures         int       // requests without progress in a row
-	refreshedAt      time.Time // last full refresh that worked
-	trouble          time.Time // since when no refresh worked although wanted; zero: no trouble
-	notBefore        time.Time
-	asked            []*topicState // what the request in flight is for; nil: all
+	all              bool                   // a full request is wanted
+	allOut           bool                   // one is in flight
+	failures         int                    // full requests without progress in a row
+	notBefore        time.Time              // no full request before
+	paid             time.Time              // full requests so far have used up the rate limit until then
+	out              int                    // requests in flight
+	number           int64                  // of the latest request
+	sentAt           time.Time              // when it left
+	refreshedAt      time.Time              // last full refresh that worked
+	trouble          time.Time              // since when no refresh worked although wanted; zero: no trouble
 	logger           *slog.Logger
 	toldAt           time.Time // when the log was last told of faults in an answer
 }
+
+// topicAsk is what the refresher knows about asking for one topic.
+type topicAsk struct {
+	out      int           // requests in flight that name the topic
+	failures int           // answers in a row without usable metadata
+	pause    time.Duration // the present back-off
+	at       time.Time     // it is not asked for by itself before
+}
+
+// metadataAsk is the tag of a Metadata request: what it is about.
+type metadataAsk struct {
+	full   bool // all topics in use
+	topics []*topicState
+	number int64
+}
+
+const (
+	// askWindow is how long topics that are first sent to are collected while another request is out.
+	askWindow = 10 * time.Millisecond
+	// asksOut is how many requests may be out for that reason.
+	asksOut = 4
+	// quickAsks is how many full requests may follow each other without a gap.
+	quickAsks = 2
+)
 
 // board is where waiting callers see metadata arrive. Each post closes the channel of the one before.
 type board struct {
@@ -102,7 +135,7 @@ func (o *board) poke() {
 
 func newRefresher(s *settings, o *board, random func() float64) *refresher {
 	r := &refresher{
-		maxAge: s.metadataMaxAge, maxIdle: s.metadataMaxIdle, board: o, random: random, logger: s.logger,
+		maxAge: s.metadataMaxAge, maxIdle: s.metadataMaxIdle, gap: s.retryBackoff, board: o, random: random, logger: s.logger,
 		backoff: backoff.New(s.retryBackoff, s.retryBackoffMax),
 		topics:  map[string]*topicState{}, unknown: map[string]*topicState{},
 	}
@@ -120,24 +153,58 @@ func (r *refresher) want(t *topicState, now time.Time) {
 	t.lastUsed = now
 	r.topics[t.name] = t
 	if info := t.info.Load(); info == nil || info.Err != nil {
-		r.unknown[t.name] = t
+		r.ask(t, now)
 	} else {
 		r.all = true // known, but the caller needs a fresh look (a partition that is not there)
 	}
 }
 
-// due is when the next request is wanted; ok is false when none is in sight (one is in flight).
-func (r *refresher) due() (at time.Time, ok bool) {
-	if r.inFlight {
+// ask has a topic asked about by itself, when its back-off is over.
+func (r *refresher) ask(t *topicState, now time.Time) {
+	r.unknown[t.name] = t
+	if t.ask.out > 0 {
+		return // the answer decides when next
+	}
+	if at := maxTime(t.ask.at, now); r.unknownAt.IsZero() || at.Before(r.unknownAt) {
+		r.unknownAt = at
+	}
+}
+
+// due is when the next request is wanted; ok is false when none is in sight (an answer has to come first).
+func (r *refresher) due(now time.Time) (at time.Time, ok bool) {
+	if at, ok = r.fullDue(); ok && !at.After(now) {
+		return at, true
+	}
+	if one, some := r.topicsDue(); some && (!ok || one.Before(at)) {
+		return one, true
+	}
+	return at, ok
+}
+
+// fullDue is when the next full request is wanted.
+func (r *refresher) fullDue() (at time.Time, ok bool) {
+	if r.allOut || !r.all && len(r.topics) == 0 {
 		return time.Time{}, false
 	}
-	switch {
-	case r.all || len(r.unknown) > 0:
-		return r.notBefore, true
-	case len(r.topics) > 0:
-		return maxTime(r.refreshedAt.Add(r.maxAge), r.notBefore), true
+	at = maxTime(r.notBefore, r.paid.Add(-quickAsks*r.gap))
+	if !r.all {
+		if r.refreshedAt.IsZero() {
+			return time.Time{}, false // the first topic is being asked about
+		}
+		at = maxTime(at, r.refreshedAt.Add(r.maxAge))
 	}
-	return time.Time{}, false
+	return at, true
+}
+
+// topicsDue is when the next request for topics without metadata is wanted.
+func (r *refresher) topicsDue() (at time.Time, ok bool) {
+	if r.unknownAt.IsZero() || r.out >= asksOut {
+		return time.Time{}, false
+	}
+	if at = r.unknownAt; r.out > 0 {
+		at = maxTime(at, r.sentAt.Add(askWindow))
+	}
+	return at, true
 }
 
 func maxTime(a, b time.Time) time.Time {
@@ -147,33 +214,51 @@ func maxTime(a, b time.Time) time.Time {
 	return b
 }
 
-// request makes the Metadata request that is due: for the topics still unknown, or for all.
+// request makes the Metadata request that is due: for all topics, or for those still unknown.
 func (r *refresher) request(now time.Time) *network.Request {
+	r.number++
+	a := &metadataAsk{number: r.number}
+	at, ok := r.fullDue()
+	if a.full = ok && !at.After(now); a.full {
+		r.expire(now)
+		r.all, r.allOut = false, true
+		r.paid = maxTime(r.paid, now).Add(r.gap)
+		a.topics = make([]*topicState, 0, len(r.topics))
+		for _, t := range r.topics {
+			a.topics = append(a.topics, t)
+		}
+	} else {
+		for _, t := range r.unknown {
+			// One that is due soon comes along, so that many topics don't need many requests.
+			if t.ask.out == 0 && !t.ask.at.Add(-t.ask.pause/2).After(now) {
+				a.topics = append(a.topics, t)
+			}
+		}
+	}
 	req := &message.MetadataRequest{}
 	req.Reset()
 	req.AllowAutoTopicCreation = true
-	r.asked = nil
-	full := r.all || len(r.unknown) == 0 || len(r.unknown) == len(r.topics)
-	from := r.unknown
-	if full {
-		r.expire(now)
-		from = r.topics
+	req.Topics = make([]message.MetadataRequestTopic, len(a.topics))
+	for i, t := range a.topics {
+		req.Topics[i].Reset()
+		req.Topics[i].Name = &t.name
+		t.ask.out++
+		t.asks.Store(a.number)
 	}
-	req.Topics = make([]message.MetadataRequestTopic, 0, len(from))
-	for name, t := range from {
-		var topic message.MetadataRequestTopic
-		topic.Reset()
-		topic.Name = &name
-		req.Topics = append(req.Topics, topic)
-		if !full {
-			r.asked = append(r.asked, t)
+	r.out++
+	r.sentAt = now
+	r.schedule(now)
+	return &network.Request{Exchange: &network.Message{Request: req, Response: &message.MetadataResponse{}}, Tag: a}
+}
+
+// schedule finds out when the next topic without metadata is due.
+func (r *refresher) schedule(now time.Time) {
+	r.unknownAt = time.Time{}
+	for _, t := range r.unknown {
+		if at := maxTime(t.ask.at, now); t.ask.out == 0 && (r.unknownAt.IsZero() || at.Before(r.unknownAt)) {
+			r.unknownAt = at
 		}
 	}
-	r.inFlight = true
-	if full {
-		r.all = false
-	}
-	return &network.Request{Exchange: &network.Message{Request: req, Response: &message.MetadataResponse{}}, Tag: tagMetadata}
 }
 
 // expire forgets the topics that nothing was sent to for metadata.max.idle.ms.
@@ -191,91 +276,145 @@ func (r *refresher) expire(now time.Time) {
 }
 
 // failed notes that a request brought nothing.
-func (r *refresher) failed(err error, now time.Time) {
-	r.inFlight = false
-	if r.asked == nil {
+func (r *refresher) failed(a *metadataAsk, err error, now time.Time) {
+	r.back(a)
+	if a.full {
 		r.all = true
+		r.pause(now)
+	}
+	for _, t := range a.topics {
+		if r.unknown[t.name] == t {
+			r.pauseTopic(t, now)
+		}
 	}
 	if r.trouble.IsZero() {
 		r.trouble = now
 	}
-	r.pause(now)
+	r.schedule(now)
 	r.board.post(r.board.look().snapshot, err)
 }
 
+// back notes that a request is not in flight any more.
+func (r *refresher) back(a *metadataAsk) {
+	r.out--
+	if a.full {
+		r.allOut = false
+	}
+	for _, t := range a.topics {
+		t.ask.out--
+	}
+}
+
+// pause puts the next full request off.
 func (r *refresher) pause(now time.Time) {
 	r.notBefore = now.Add(r.backoff.Next(r.failures, r.random))
 	r.failures++
 }
 
-// answered takes an answer in. changed lists the topics whose metadata are new; rebootstrap says
-// that the cluster asks to begin again with the bootstrap servers (KIP-1102).
+// pauseTopic puts the next request for one topic off.
+func (r *refresher) pauseTopic(t *topicState, now time.Time) {
+	t.ask.pause = r.backoff.Next(t.ask.failures, r.random)
+	t.ask.at = now.Add(t.ask.pause)
+	t.ask.failures++
+}
+
+// answered takes an answer in and returns the snapshot after it. rebootstrap says that the cluster asks to
+// begin again with the bootstrap servers (KIP-1102).
 func (r *refresher) answered(req *network.Request, now time.Time) (snapshot *metadata.Snapshot, rebootstrap bool) {
+	a := req.Tag.(*metadataAsk)
 	resp := req.Exchange.(*network.Message).Response.(*message.MetadataResponse)
 	old := r.board.look().snapshot
 	if resp.ErrorCode != protocol.None {
-		r.failed(resp.ErrorCode, now)
+		r.failed(a, resp.ErrorCode, now)
 		return old, resp.ErrorCode == protocol.RebootstrapRequired
 	}
-	full := r.asked == nil
-	update := r.update(resp, req.Version, !full)
+	update := r.update(resp, req.Version)
 	r.complain(old, &update, req.Node, now)
 	if !update.HasNodes() {
-		r.failed(errNoNodes, now)
+		r.failed(a, errNoNodes, now)
 		return old, false
 	}
 	next := old.Merge(update, func(name string) bool { return r.topics[name] != nil })
-	r.inFlight, r.trouble = false, time.Time{}
-	if full || r.refreshedAt.IsZero() {
+	r.back(a)
+	r.trouble = time.Time{}
+	if a.full || r.refreshedAt.IsZero() {
 		r.refreshedAt = now
 	}
-	pending := false
-	for name, t := range r.topics {
-		if full || slices.Contains(r.asked, t) {
-			t.looks.Add(1)
-		}
-		info, ok := next.Topic(name)
-		switch {
-		case ok && info.Err == nil:
-			delete(r.unknown, name)
-			t.setInfo(info)
-		case ok && !retriableTopicError(info.Err):
-			delete(r.unknown, name) // whoever waits is told; nobody else asks
-			delete(r.topics, name)
-			t.setInfo(info)
-			r.idle = append(r.idle, t)
-		default:
-			if ok {
-				t.setInfo(info)
-			}
-			if now.Sub(t.lastUsed) >= patience && !t.busy() {
-				delete(r.unknown, name) // who asked has gone; the next sender asks anew
-				delete(r.topics, name)
-				r.idle = append(r.idle, t)
-				continue
-			}
-			if t.info.Load() == nil || t.info.Load().Err != nil {
-				r.unknown[name] = t
-			}
-			pending = true
-		}
+	named := make(map[string]bool, len(update.Topics))
+	for i := range update.Topics {
+		named[update.Topics[i].Name] = true
 	}
-	again := now.Sub(r.notBefore) < calm
-	if pending || next == old && again {
-		r.pause(now) // asked for soon after the last, and nothing new
-	} else {
-		r.failures, r.notBefore = 0, now.Add(r.backoff.Next(0, r.random))
-		if next != old {
-			r.notBefore = now
+	for _, t := range a.topics {
+		if r.topics[t.name] != t || t.forgotten {
+			continue // it was forgotten meanwhile
 		}
+		info, _ := next.Topic(t.name)
+		if !named[t.name] {
+			info = nil
+		}
+		t.looks.Store(max(t.looks.Load(), a.number))
+		r.looked(t, info, now)
 	}
+	if a.full {
+		r.spaceOut(next != old, now)
+	}
+	r.schedule(now)
 	r.board.post(next, nil)
 	return next, false
 }
 
+// looked takes in what an answer says about a topic that it was asked about; nil: nothing.
+func (r *refresher) looked(t *topicState, info *metadata.Topic, now time.Time) {
+	switch {
+	case info != nil && info.Err == nil:
+		delete(r.unknown, t.name)
+		t.ask = topicAsk{out: t.ask.out}
+		t.setInfo(info)
+		return
+	case info != nil && !retriableTopicError(info.Err):
+		delete(r.unknown, t.name) // whoever waits is told; nobody else asks
+		delete(r.topics, t.name)
+		t.setInfo(info)
+		r.idle = append(r.idle, t)
+		return
+	case info != nil:
+		t.setInfo(info)
+	}
+	known := t.info.Load() != nil && t.info.Load().Err == nil // the answer left it out
+	if t.used.Swap(false) {
+		t.lastUsed = now
+	}
+	if now.Sub(t.lastUsed) < patience || t.busy() {
+		r.pauseTopic(t, now)
+		r.unknown[t.name] = t
+		return
+	}
+	delete(r.unknown, t.name) // who asked has gone; the next sender asks again
+	if !known {
+		delete(r.topics, t.name)
+		r.idle = append(r.idle, t)
+	}
+}
+
+// spaceOut decides when the next full request may follow an answer to one: with growing pauses while
+// answers bring nothing new, though they were wanted soon after each other.
+func (r *refresher) spaceOut(changed bool, now time.Time) {
+	if changed {
+		r.failures, r.notBefore = 0, now
+		return
+	}
+	if now.Sub(r.notBefore) >= calm {
+		r.failures = 0
+	}
+	r.pause(now)
+}
+
 // update translates the answer.
-func (r *refresher) update(resp *message.MetadataResponse, version int16, partial bool) metadata.Update {
-	u := metadata.Update{Partial: partial, IgnoreEpochs: version < 9}
+//
+// It is a partial one, however much was asked for: topics that were asked for later are not in it, and those
+// that a broker leaves out are not gone; it says so (UNKNOWN_TOPIC_OR_PARTITION) of topics that are.
+func (r *refresher) update(resp *message.MetadataResponse, version int16) metadata.Update {
+	u := metadata.Update{Partial: true, IgnoreEpochs: version < 9}
 	if resp.ClusterID != nil {
 		u.ClusterID = *resp.ClusterID
 	}

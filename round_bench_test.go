@@ -79,7 +79,7 @@ func newRound(b *testing.B, shared bool) *round {
 	n.mu.Lock()
 	n.describeLocked(&message.MetadataRequest{Topics: []message.MetadataRequestTopic{{Name: &name}}}, &res)
 	n.mu.Unlock()
-	snapshot := metadata.NewSnapshot(r.s.refresh.update(&res, 13, false))
+	snapshot := metadata.NewSnapshot(r.s.refresh.update(&res, 13))
 	info, _ := snapshot.Topic(name)
 	r.topic.setInfo(info)
 	r.s.adopt(snapshot, time.Now())

@@ -44,7 +44,7 @@ func workFor(t *testing.T, known knownCluster) map[string]int {
 	n.mu.Lock()
 	n.describeLocked(&message.MetadataRequest{Topics: []message.MetadataRequestTopic{{Name: &name}}}, &res)
 	n.mu.Unlock()
-	snapshot := metadata.NewSnapshot(s.refresh.update(&res, 13, false))
+	snapshot := metadata.NewSnapshot(s.refresh.update(&res, 13))
 	info, ok := snapshot.Topic(name)
 	require.True(t, ok)
 	topic.setInfo(info)

@@ -61,9 +61,10 @@ type sender struct {
 	mail     mail
 	done     []*network.Request
 	free     []*produceRequest
-	touched  []*partitionQueue // to look at again at the end of the answers
-	changes  []metadata.LeaderChange
-	hints    []metadata.Node
+	touched  []*partitionQueue       // to look at again at the end of the answers
+	changes  []metadata.LeaderChange // that answers of this turn told
+	moved    []*topicState           // the topics of these, one by one
+	hints    []metadata.Node         // nodes that they named with them
 	finished chan struct{}
 }
 
@@ -140,8 +141,7 @@ type nodeOut struct {
 type requestTag uint8
 
 const (
-	tagMetadata requestTag = iota + 1
-	tagInitProducerID
+	tagInitProducerID requestTag = iota + 1
 )
 
 // companyWait is how long a partial batch that is due may wait for the answer in flight to its
@@ -299,12 +299,10 @@ func (s *sender) finishOther(r *network.Request, now time.Time) {
 	switch tag := r.Tag.(type) {
 	case *txnRequest:
 		s.txn.finish(tag, r, now)
+	case *metadataAsk:
+		s.finishMetadata(r, now)
 	case requestTag:
-		if tag == tagMetadata {
-			s.finishMetadata(r, now)
-		} else {
-			s.finishProducerID(r, now)
-		}
+		s.finishProducerID(r, now)
 	}
 }
 
@@ -470,7 +468,7 @@ func (s *sender) needTopic(t *topicState, now time.Time) {
 	t.lastUsed = now
 	s.refresh.topics[t.name] = t
 	if t.info.Load() == nil {
-		s.refresh.unknown[t.name] = t
+		s.refresh.ask(t, now)
 	}
 	s.refresh.all = true
 }

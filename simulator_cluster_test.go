@@ -41,6 +41,7 @@ type simNode struct {
 	lag         time.Duration
 	lagUntil    time.Time
 	conns       []*simConn
+	startedAt   time.Time // when it came up last; the others take some time to have its address
 	closedAt    time.Time // when it was last stopped in good order: what it knew of producers then, it read back from a snapshot
 }
 
@@ -131,6 +132,9 @@ type simSeen struct {
 	pending  int // arrived, and not handled yet
 	appended bool
 }
+
+// simUnheard is how long the others don't have the address of a node that came up.
+const simUnheard = 2 * time.Second
 
 func newSimCluster(x *simulation) *simCluster {
 	c := &simCluster{x: x, seen: map[simSequence]*simSeen{}}
@@ -258,6 +262,9 @@ func (c *simCluster) metadata(n *simNode, req *message.MetadataRequest, f *simFr
 	}
 	slices.Sort(names)
 	for _, name := range names {
+		if fault := f.fault(faultMetadata); fault != nil && simMetadataErrors[fault.number] == simLeftOut {
+			continue
+		}
 		res.Topics = append(res.Topics, c.topicMetadata(name, at, f))
 	}
 	return res

@@ -85,7 +85,7 @@ func (c *simCluster) stopNode(n *simNode) {
 }
 
 func (c *simCluster) startNode(n *simNode) {
-	n.up = true
+	n.up, n.startedAt = true, c.x.now
 	for _, t := range c.topics {
 		for _, p := range t.partitions {
 			if p.leader == -1 {

@@ -137,6 +137,8 @@ func (c *simCluster) refuses(n *simNode, p *simPartition, acks int16, part *simP
 	case p.leader != n.id:
 		if p.leader != -1 && f.version >= 10 { // KIP-951
 			pr.CurrentLeader = message.LeaderIDAndEpoch{LeaderID: p.leader, LeaderEpoch: p.epoch}
+		}
+		if pr.CurrentLeader.LeaderID >= 0 && !n.lagUntil.After(c.x.now) && c.x.now.Sub(c.node(p.leader).startedAt) >= simUnheard {
 			res.NodeEndpoints = append(res.NodeEndpoints, message.NodeEndpoint{NodeID: p.leader, Host: simHost(p.leader), Port: 9092})
 		}
 		return protocol.NotLeaderOrFollower

@@ -440,7 +440,9 @@ func (x *simulation) heal() {
 	c.faults, c.forbiddenUntil = nil, time.Time{}
 	for _, n := range c.nodes {
 		n.frozenUntil, n.cutUntil, n.lagUntil = time.Time{}, time.Time{}, time.Time{}
-		c.startNode(n)
+		if !n.up {
+			c.startNode(n)
+		}
 	}
 	for i := range x.cfg.Partitions {
 		t := c.topic(simTopicName(i))

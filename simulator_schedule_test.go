@@ -147,7 +147,10 @@ var simErrorsAfter = []protocol.ErrorCode{protocol.RequestTimedOut, protocol.Not
 var simInitErrors = []protocol.ErrorCode{protocol.CoordinatorLoadInProgress, protocol.NotCoordinator, protocol.RequestTimedOut, protocol.UnknownServerError,
 	protocol.ClusterAuthorizationFailed, protocol.CoordinatorNotAvailable}
 
-var simMetadataErrors = []protocol.ErrorCode{protocol.LeaderNotAvailable, protocol.UnknownTopicOrPartition, protocol.None}
+var simMetadataErrors = []protocol.ErrorCode{protocol.LeaderNotAvailable, protocol.UnknownTopicOrPartition, protocol.None, simLeftOut}
+
+// simLeftOut stands for a topic that was asked for and that the answer does not mention.
+const simLeftOut protocol.ErrorCode = -100
 
 // simEvent is one event. Its arguments are taken modulo what there is when it happens.
 type simEvent struct {

@@ -151,6 +151,28 @@ func shrinkSchedule(t *testing.T, s *simSchedule, faults []string) *simSchedule 
 	return &simSchedule{Config: s.Config, Events: events}
 }
 
+// One node is down when the producer starts. It comes up and becomes a leader, before the others have its
+// address: their answers name it, and can't say where it is (KIP-951).
+func TestALeaderWhoseAddressNobodyTellsIsFoundWithinASecond(t *testing.T) {
+	for seed := range uint64(20) {
+		cfg := drawSchedule(7).Config
+		cfg.Seed, cfg.Idempotent, cfg.Acks, cfg.InFlight, cfg.Nodes, cfg.Produce = seed, true, -1, 5, 2+int(seed%2), 13
+		cfg.Batch, cfg.Buffer, cfg.MaxRequest, cfg.Linger, cfg.Retries, cfg.Codec = 16384, 1<<20, 1<<20, 0, 0, 0
+		cfg.Request, cfg.Delivery, cfg.Backoff, cfg.MaxBlock, cfg.Latency, cfg.Turn, cfg.Replicas = 900, 1000, 100, 10_000, 2000, 100, 1000
+		cfg.Partitions, cfg.MaxBytes, cfg.AppendTime = []int{1}, []int{0}, []int{0}
+		s := &simSchedule{Config: cfg, Events: []simEvent{
+			{At: 0, Kind: simStop, Args: [6]int{2, 3000}},
+			{At: 100, Kind: simSend, Args: [6]int{0, 0, 0, 20, 0, 1}},
+			{At: 3500, Kind: simMove, Args: [6]int{0, 0, 2}},
+			{At: 3510, Kind: simSend, Args: [6]int{0, 0, 0, 20, 0, 4}},
+		}}
+		result := simulate(t, s, true)
+		require.Empty(t, result.faults)
+		require.Equal(t, 5, strings.Count(result.text, "callback: record"), result.text)
+		require.NotContains(t, result.text, "timed out", "delivery.timeout.ms is a second")
+	}
+}
+
 func TestSimulatorIsRepeatable(t *testing.T) { requireRepeatable(t, drawSchedule) }
 
 // requireRepeatable shows that the same seed gives the same run, word by word.

@@ -39,7 +39,7 @@ func newStage(b *testing.B, cfg Config) *stage {
 	n.mu.Lock()
 	n.describeLocked(&message.MetadataRequest{Topics: []message.MetadataRequestTopic{{Name: &name}}}, &res)
 	n.mu.Unlock()
-	snapshot := metadata.NewSnapshot(e.sender.refresh.update(&res, 13, false))
+	snapshot := metadata.NewSnapshot(e.sender.refresh.update(&res, 13))
 	info, _ := snapshot.Topic(name)
 	t.setInfo(info)
 	e.acc.inCallback = func() bool { return false }
