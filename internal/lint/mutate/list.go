@@ -45,4 +45,4 @@ func (m *mutation) witness() witness {
 }
 
 // mutations is the whole list.
-func mutations() []mutation { return slices.Concat(ofSender) }
+func mutations() []mutation { return slices.Concat(ofSender, ofTransactions) }

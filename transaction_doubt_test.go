@@ -1,0 +1,371 @@
+package quill_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/quill-kafka/quill"
+	"github.com/quill-kafka/quill/internal/message"
+	"github.com/quill-kafka/quill/protocol"
+	"github.com/quill-kafka/quill/quilltest"
+	"github.com/stretchr/testify/require"
+)
+
+// Answers of coordinators that are rare, and dear if they are taken the wrong way: about an end that may
+// have been carried out already, with a part missing, or with nothing in it.
+
+// lostEnds are the ways in which the outcome of an EndTxn that was carried out gets lost.
+var lostEnds = map[string]quilltest.Fault{
+	"no answer":               {DisconnectAfter: true},
+	"lost its log":            {Err: protocol.NotCoordinator, AfterAppend: true},
+	"too few replicas had it": {Err: protocol.CoordinatorNotAvailable, AfterAppend: true},
+}
+
+// A commit that may be in force is never taken for one that is not: what refuses its repetition ends the
+// producer, and InTransaction does not write the records once more.
+func TestACommitInDoubtIsNeverRunAgain(t *testing.T) {
+	for name, lost := range lostEnds {
+		for _, code := range []protocol.ErrorCode{protocol.TransactionAbortable, protocol.UnknownProducerID} {
+			t.Run(fmt.Sprint(name, " ", code.Name()), func(t *testing.T) {
+				inTransactions(t, nil, func(x *txnLab) {
+					lost.APIs = []protocol.APIKey{protocol.EndTxn}
+					x.c.Inject(lost)
+					x.c.Inject(quilltest.Fault{APIs: []protocol.APIKey{protocol.EndTxn}, Err: code, Skip: 1})
+					calls := 0
+					err := x.p.InTransaction(x.Context(), func(tx *stringTx) error {
+						calls++
+						tx.Send(x.Context(), to(0, "v"))
+						return nil
+					})
+					require.Equal(x, 1, calls)
+					require.ErrorIs(x, err, code)
+					require.ErrorIs(x, err, quill.ErrFatal)
+					require.NotErrorIs(x, err, quill.ErrAbortable)
+					e, ok := errors.AsType[*quill.Error](err)
+					require.True(x, ok)
+					require.Equal(x, quill.MaybeWritten, e.Outcome())
+					x.requireFatal(code)
+					x.over()
+					x.requireCommitted("v")
+				})
+			})
+		}
+	}
+}
+
+// The other side: the first answer to a commit is no repetition. What it refuses was not carried out, and
+// is run again.
+func TestACommitThatIsRefusedAtOnceIsRunAgain(t *testing.T) {
+	for _, code := range []protocol.ErrorCode{protocol.TransactionAbortable, protocol.UnknownProducerID} {
+		inTransactions(t, nil, func(x *txnLab) {
+			x.c.Inject(quilltest.Fault{APIs: []protocol.APIKey{protocol.EndTxn}, DisconnectBefore: true, Skip: 1})
+			x.refuse(protocol.EndTxn, code)
+			calls := 0
+			require.NoError(x, x.p.InTransaction(x.Context(), func(tx *stringTx) error {
+				calls++
+				tx.Send(x.Context(), to(0, fmt.Sprint("try ", calls)))
+				return nil
+			}))
+			x.requireCommitted("try 2")
+		})
+	}
+}
+
+// While the end is in doubt its coordinator has to be found, whatever FindCoordinator answers meanwhile.
+func TestACoordinatorIsLookedForWhileTheEndIsInDoubt(t *testing.T) {
+	for _, code := range []protocol.ErrorCode{protocol.TransactionAbortable, protocol.GroupAuthorizationFailed} {
+		for _, end := range []string{"commit", "abort"} {
+			t.Run(fmt.Sprint(code.Name(), " ", end), func(t *testing.T) {
+				inTransactions(t, nil, func(x *txnLab) {
+					x.begin()
+					_, err := x.p.SendSync(x.Context(), to(0, "v"))
+					require.NoError(x, err)
+					x.c.Inject(quilltest.Fault{APIs: []protocol.APIKey{protocol.EndTxn}, DisconnectAfter: true})
+					find := x.c.Inject(quilltest.Fault{APIs: []protocol.APIKey{protocol.FindCoordinator}, Err: code, Times: 3})
+					if end == "commit" {
+						x.commit()
+						x.requireCommitted("v")
+					} else {
+						x.abort()
+						x.requireCommitted()
+					}
+					require.EqualValues(x, 3, find.Hits())
+					x.requireGoesOn()
+				})
+			})
+		}
+	}
+}
+
+// Offsets of a partition that the answer leaves out are not committed yet.
+func TestOffsetsAreCommittedWhenTheAnswerNamesThem(t *testing.T) {
+	for _, row := range []struct {
+		name   string
+		change func(m *message.TxnOffsetCommitResponse)
+		again  string // what is asked for then
+	}{
+		{"one left out", func(m *message.TxnOffsetCommitResponse) { m.Topics[0].Partitions = m.Topics[0].Partitions[:1] }, "offsets t-1"},
+		{"the topic left out", func(m *message.TxnOffsetCommitResponse) { m.Topics = nil }, "offsets t-0 t-1"},
+		{"no partitions", func(m *message.TxnOffsetCommitResponse) { m.Topics[0].Partitions = nil }, "offsets t-0 t-1"},
+		{"others", func(m *message.TxnOffsetCommitResponse) {
+			m.Topics[0].Partitions[0].PartitionIndex, m.Topics[0].Partitions[1].PartitionIndex = 2, -1
+		}, "offsets t-0 t-1"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			inTransactions(t, nil, func(x *txnLab) {
+				wire := x.watch()
+				lie := edit(x, protocol.TxnOffsetCommit, 3, row.change)
+				x.begin()
+				require.NoError(x, x.sendTwoOffsets())
+				require.LessOrEqual(x, lie.Hits(), int64(3))
+				asked := wire.about("offsets ")
+				require.Greater(x, len(asked), 1)
+				require.Equal(x, row.again, asked[1].what)
+				require.GreaterOrEqual(x, asked[1].at.Sub(asked[0].at), 50*time.Millisecond, "after a pause")
+				x.commit()
+				require.Len(x, x.c.GroupOffsets("g"), 2)
+			})
+		})
+	}
+}
+
+// An answer without an error and without a producer id is none.
+func TestAnInitWithoutAnIDIsRefused(t *testing.T) {
+	for _, change := range []func(m *message.InitProducerIDResponse){
+		func(m *message.InitProducerIDResponse) { m.ProducerID = -1 },
+		func(m *message.InitProducerIDResponse) { m.ProducerEpoch = -1 },
+	} {
+		inVersions(t, nil, func(x *txnLab) {
+			edit(x, protocol.InitProducerID, 1, change)
+			err := x.p.InitTransactions(x.Context())
+			require.ErrorIs(x, err, quill.ErrFatal)
+			require.ErrorIs(x, err, protocol.UnknownServerError)
+			x.requireFatal(protocol.UnknownServerError)
+		})
+	}
+}
+
+// The transaction before is ended in its own time: who waits for that asks again and again, without pauses
+// that grow.
+func TestPausesForTheTransactionBeforeDoNotGrow(t *testing.T) {
+	inVersions(t, func(cfg *quill.Config) {
+		cfg.RetryBackoff, cfg.RetryBackoffMax = 100*time.Millisecond, 10*time.Second
+	}, func(x *txnLab) {
+		wire := x.watch()
+		x.c.Inject(quilltest.Fault{APIs: []protocol.APIKey{protocol.InitProducerID}, Err: protocol.ConcurrentTransactions, Times: 8})
+		require.NoError(x, x.p.InitTransactions(x.Context()))
+		asked := wire.named("init")
+		require.Len(x, asked, 9)
+		for i := range 8 {
+			pause := asked[i+1].at.Sub(asked[i].at)
+			require.LessOrEqual(x, pause, 130*time.Millisecond)
+			require.GreaterOrEqual(x, pause, 80*time.Millisecond)
+		}
+	})
+}
+
+// What did not answer in time may next time.
+func TestInTransactionTriesAgainAfterTimeOuts(t *testing.T) {
+	inTransactions(t, func(cfg *quill.Config) {
+		cfg.Linger, cfg.RequestTimeout, cfg.DeliveryTimeout = -1, 2*time.Second, 5*time.Second
+	}, func(x *txnLab) {
+		x.begin()
+		x.send(0, "before")
+		x.commit()
+		calls := 0
+		var first error
+		require.NoError(x, x.p.InTransaction(x.Context(), func(tx *stringTx) error {
+			calls++
+			if calls == 1 {
+				x.c.Inject(quilltest.Fault{APIs: []protocol.APIKey{protocol.Produce}, DropRequest: true, Times: 3})
+			}
+			_, err := tx.Send(x.Context(), to(0, fmt.Sprint("try ", calls))).Wait(x.Context())
+			if calls == 1 {
+				first = err
+			}
+			return err
+		}))
+		require.ErrorIs(x, first, quill.ErrTimeout)
+		_, coded := errors.AsType[protocol.ErrorCode](first)
+		require.False(x, coded, "nobody answered")
+		x.requireCommitted("before", "try 2")
+	})
+}
+
+// An abort that is due when ctx is over is carried out all the same: the next transaction finds nothing
+// open.
+func TestInTransactionAbortsAfterItsContext(t *testing.T) {
+	inTransactions(t, nil, func(x *txnLab) {
+		for _, panics := range []bool{false, true} {
+			ctx, cancel := context.WithCancel(x.Context())
+			sorry := errors.New("sorry")
+			run := func() error {
+				return x.p.InTransaction(ctx, func(tx *stringTx) error {
+					_, err := tx.Send(x.Context(), to(0, "v")).Wait(x.Context())
+					require.NoError(x, err)
+					x.delay(protocol.EndTxn, time.Second)
+					cancel()
+					if panics {
+						panic(sorry)
+					}
+					return sorry
+				})
+			}
+			within(x.T, time.Second, 2*time.Second, func() {
+				if panics {
+					require.PanicsWithValue(x, sorry, func() { _ = run() })
+				} else {
+					require.Equal(x, sorry, run())
+				}
+			})
+			x.requireNothingOpen()
+			x.requireGoesOn()
+		}
+		x.requireCommitted("on", "on")
+	})
+}
+
+// It is not waited for longer than max.block.ms, and that it is open then is no secret.
+func TestAnAbortAfterTheContextTakesMaxBlockAtMost(t *testing.T) {
+	inTransactions(t, func(cfg *quill.Config) { cfg.MaxBlock = 3 * time.Second }, func(x *txnLab) {
+		ctx, cancel := context.WithCancel(x.Context())
+		sorry := errors.New("sorry")
+		within(x.T, 3*time.Second, 3100*time.Millisecond, func() {
+			err := x.p.InTransaction(ctx, func(tx *stringTx) error {
+				_, err := tx.Send(x.Context(), to(0, "v")).Wait(x.Context())
+				require.NoError(x, err)
+				x.delay(protocol.EndTxn, 5*time.Second)
+				cancel()
+				return sorry
+			})
+			require.ErrorIs(x, err, sorry)
+			require.ErrorIs(x, err, quill.ErrTimeout, "the abort's own failure")
+			require.ErrorContains(x, err, "AbortTransaction")
+		})
+		require.ErrorContains(x, x.p.BeginTransaction(), "AbortTransaction", "its outcome comes first")
+		x.abort()
+		x.requireGoesOn()
+		x.requireCommitted("on")
+	})
+}
+
+// A commit returns when the callbacks have run, or says that it does not know: also when max.block.ms ends
+// while they run.
+func TestACommitDoesNotReturnBeforeSlowCallbacks(t *testing.T) {
+	inTransactions(t, func(cfg *quill.Config) { cfg.MaxBlock = 2 * time.Second }, func(x *txnLab) {
+		x.begin()
+		called := false
+		x.p.SendFunc(x.Context(), to(0, "v"), func(quill.RecordMetadata, error) {
+			time.Sleep(5 * time.Second)
+			called = true
+		})
+		within(x.T, 2*time.Second, 2100*time.Millisecond, func() {
+			require.ErrorIs(x, x.p.CommitTransaction(x.Context()), quill.ErrTimeout)
+		})
+		require.False(x, called)
+		require.ErrorIs(x, x.p.CommitTransaction(x.Context()), quill.ErrTimeout)
+		x.commit()
+		require.True(x, called)
+		x.requireCommitted("v")
+	})
+}
+
+// Offsets that no group can have are refused before anybody is asked, and don't spoil the transaction.
+func TestImpossibleOffsetsAreRefused(t *testing.T) {
+	inTransactions(t, nil, func(x *txnLab) {
+		wire := x.watch()
+		x.begin()
+		for _, row := range []struct {
+			tp     quill.TopicPartition
+			offset int64
+			why    string
+		}{
+			{quill.TopicPartition{Topic: "t"}, -1, "offset -1"},
+			{quill.TopicPartition{Topic: "t", Partition: -1}, 7, "t--1"},
+			{quill.TopicPartition{Topic: ""}, 7, "the name is empty"},
+			{quill.TopicPartition{Topic: "not/legal"}, 7, "only letters"},
+		} {
+			err := x.p.SendOffsetsToTransaction(x.Context(), map[quill.TopicPartition]quill.OffsetAndMetadata{{Topic: "t", Partition: 1}: {}, row.tp: {Offset: row.offset}},
+				quill.GroupMetadata{GroupID: "g"})
+			require.ErrorContains(x, err, row.why)
+			require.NotErrorIs(x, err, quill.ErrAbortable)
+		}
+		require.Empty(x, wire.about("offsets"))
+		x.send(0, "v")
+		x.commit()
+		x.requireCommitted("v")
+	})
+}
+
+// A view that was closed takes no calls about transactions; the producer and its other views do.
+func TestAClosedViewEndsNoTransaction(t *testing.T) {
+	inTransactions(t, nil, func(x *txnLab) {
+		view, err := quill.Share(x.p, quill.String, quill.String)
+		require.NoError(x, err)
+		require.NoError(x, view.BeginTransaction())
+		x.send(0, "v")
+		closeProducer(x.T, view)
+		for _, err := range []error{
+			view.InitTransactions(x.Context()), view.BeginTransaction(), view.CommitTransaction(x.Context()), view.AbortTransaction(x.Context()),
+			view.SendOffsetsToTransaction(x.Context(), testOffsets, quill.GroupMetadata{GroupID: "g"}),
+			view.InTransaction(x.Context(), func(*stringTx) error { panic("not run") }),
+		} {
+			require.ErrorIs(x, err, quill.ErrClosed)
+		}
+		x.commit()
+		x.requireCommitted("v")
+	})
+}
+
+// Sequences are forgotten with a topic only where the next transaction has another epoch: under the same
+// one what comes later would be dropped as a copy of what came first.
+func TestIdleTopicsKeepTheirSequencesUnderTheSameEpoch(t *testing.T) {
+	inTransactions(t, func(cfg *quill.Config) {
+		cfg.MetadataMaxIdle, cfg.MetadataMaxAge, cfg.TransactionTimeout = 5*time.Second, time.Second, 15*time.Minute
+	}, func(x *txnLab) {
+		wire := x.watch()
+		want := []string{}
+		for i := range 3 {
+			value := fmt.Sprint(i)
+			x.begin()
+			_, err := x.p.SendSync(x.Context(), to(0, value))
+			require.NoError(x, err)
+			x.commit()
+			want = append(want, value)
+			time.Sleep(time.Minute)
+		}
+		x.requireCommitted(want...)
+		sent := wire.named("produce t-0")
+		require.Len(x, sent, 3)
+		for i, a := range sent {
+			if x.version2 {
+				require.Zero(x, a.first, "each transaction has an epoch of its own")
+			} else {
+				require.EqualValues(x, i, a.first)
+			}
+		}
+	})
+}
+
+// In the middle of a transaction nothing is forgotten in either version.
+func TestATopicThatRestsInATransactionKeepsItsSequences(t *testing.T) {
+	inTransactions(t, func(cfg *quill.Config) {
+		cfg.MetadataMaxIdle, cfg.MetadataMaxAge, cfg.TransactionTimeout = 5*time.Second, time.Second, 15*time.Minute
+	}, func(x *txnLab) {
+		wire := x.watch()
+		x.begin()
+		for i := range 3 {
+			_, err := x.p.SendSync(x.Context(), to(0, fmt.Sprint(i)))
+			require.NoError(x, err)
+			time.Sleep(time.Minute)
+		}
+		x.commit()
+		x.requireCommitted("0", "1", "2")
+		for i, a := range wire.named("produce t-0") {
+			require.EqualValues(x, i, a.first)
+		}
+	})
+}
