@@ -47,6 +47,7 @@ type simCoordinator struct {
 	grouped   bool                // so is the group
 	fencedAt  time.Time           // when another producer got the id
 	owner     simIdentity         // and as whom
+	ender     simIdentity         // whose end of the latest transaction was carried out; simNobody: nobody's yet
 
 	pending   map[int64][]int64 // by producer id, offsets that wait for the end of its transaction
 	epochs    map[int64]int16   // what the group's log knows of producers
@@ -64,7 +65,7 @@ var simNobody = simIdentity{-1, -1}
 const simMaxEpoch = math.MaxInt16 - 1
 
 func newSimCoordinator(x *simulation) *simCoordinator {
-	c := &simCoordinator{x: x, home: 1, group: int32(x.cfg.Nodes), level: x.cfg.Txn.Level, previous: -1, lastEpoch: -1, next: -1,
+	c := &simCoordinator{x: x, home: 1, group: int32(x.cfg.Nodes), level: x.cfg.Txn.Level, previous: -1, lastEpoch: -1, next: -1, ender: simNobody,
 		pending: map[int64][]int64{}, epochs: map[int64]int16{}}
 	c.producer = simIdentity{c.newID(), x.cfg.FirstEpoch - 1}
 	return c
@@ -84,7 +85,7 @@ func (c *simCoordinator) handle(n *simNode, f *simFrame) message.Message {
 	// do is the work, unless a fault or the wrong node is in the way.
 	do := func(home int32, work func() protocol.ErrorCode) protocol.ErrorCode {
 		if mistake != nil {
-			return simTxnErrors[mistake.number%len(simTxnErrors)]
+			return c.refusal(f, mistake.number)
 		}
 		if c.at(home) != n.id {
 			return protocol.NotCoordinator
@@ -101,7 +102,7 @@ func (c *simCoordinator) handle(n *simNode, f *simFrame) message.Message {
 	}
 	switch req := f.body.(type) {
 	case *message.FindCoordinatorRequest:
-		res := c.find(req, f.version, mistake != nil)
+		res := c.find(req, f.version, mistake)
 		res.ThrottleTimeMs = throttle
 		return res
 	case *message.InitProducerIDRequest:
@@ -150,6 +151,17 @@ func (c *simCoordinator) handle(n *simNode, f *simFrame) message.Message {
 	return nil
 }
 
+// refusal is how a request is refused that nothing is wrong with. An end that was carried out already and
+// comes again gets rarer answers too, after which the producer can only give up.
+func (c *simCoordinator) refusal(f *simFrame, number int) protocol.ErrorCode {
+	number %= len(simTxnErrors)
+	if req, ok := f.body.(*message.EndTxnRequest); ok && c.ender == (simIdentity{req.ProducerID, req.ProducerEpoch}) && simTxnRepeatedEndErrors[number] != protocol.None {
+		c.x.fatal = true
+		return simTxnRepeatedEndErrors[number]
+	}
+	return simTxnErrors[number]
+}
+
 // words says PRODUCER_FENCED as versions do that don't know it.
 func (f *simFrame) words(code protocol.ErrorCode, since int16) protocol.ErrorCode {
 	if code == protocol.ProducerFenced && f.version < since {
@@ -166,15 +178,19 @@ func (c *simCoordinator) late(f *simFrame, code protocol.ErrorCode) {
 	}
 }
 
-func (c *simCoordinator) find(req *message.FindCoordinatorRequest, version int16, fails bool) *message.FindCoordinatorResponse {
+func (c *simCoordinator) find(req *message.FindCoordinatorRequest, version int16, mistake *simActiveFault) *message.FindCoordinatorResponse {
 	res := message.NewResponse(protocol.FindCoordinator).(*message.FindCoordinatorResponse)
 	one := func(key string) message.Coordinator {
 		node := c.at(c.home)
 		if req.KeyType == findGroup {
 			node = c.at(c.group)
 		}
-		if fails || node < 0 {
-			return message.Coordinator{Key: key, NodeID: -1, Port: -1, ErrorCode: protocol.CoordinatorNotAvailable}
+		if mistake != nil || node < 0 {
+			code := protocol.CoordinatorNotAvailable
+			if mistake != nil && c.number > 0 { // there is a transaction that it can fail
+				code = simTxnFindErrors[mistake.number%len(simTxnFindErrors)]
+			}
+			return message.Coordinator{Key: key, NodeID: -1, Port: -1, ErrorCode: code}
 		}
 		return message.Coordinator{Key: key, NodeID: node, Host: simHost(node), Port: 9092}
 	}
@@ -315,7 +331,7 @@ func (c *simCoordinator) add(p simIdentity, partitions []simTopicPartition, grou
 		return code
 	}
 	if c.state != simTxnOngoing {
-		c.state, c.previous, c.members, c.grouped = simTxnOngoing, c.producer.id, nil, false
+		c.state, c.previous, c.members, c.grouped, c.ender = simTxnOngoing, c.producer.id, nil, false, simNobody
 		c.number++
 		number := c.number
 		c.x.after(c.timeout, func() {
@@ -393,6 +409,7 @@ func (c *simCoordinator) end(p simIdentity, commit, version2 bool) (simIdentity,
 	if c.state != simTxnOngoing {
 		c.members, c.grouped = nil, false
 	}
+	c.ender = p
 	c.prepare(commit, version2)
 	if c.next >= 0 {
 		return simIdentity{id: c.next}, protocol.None

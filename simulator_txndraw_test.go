@@ -64,6 +64,13 @@ func (r *simRelease) highest(key protocol.APIKey) int16 {
 var simTxnErrors = []protocol.ErrorCode{protocol.NotCoordinator, protocol.CoordinatorLoadInProgress, protocol.CoordinatorNotAvailable,
 	protocol.ConcurrentTransactions}
 
+// Those with which an end is refused that was carried out before; None: as usual. And those in the place
+// of a coordinator, which fail a transaction whose end is not in doubt.
+var (
+	simTxnRepeatedEndErrors = []protocol.ErrorCode{protocol.None, protocol.TransactionAbortable, protocol.None, protocol.UnknownProducerID}
+	simTxnFindErrors        = []protocol.ErrorCode{protocol.CoordinatorNotAvailable, protocol.CoordinatorNotAvailable, protocol.GroupAuthorizationFailed, protocol.TransactionAbortable}
+)
+
 // Errors that they answer although they did it: their log was not replicated in time, or they lost it.
 var simTxnErrorsAfter = []protocol.ErrorCode{protocol.CoordinatorNotAvailable, protocol.NotCoordinator}
 

@@ -6,13 +6,13 @@ var ofTransactions = []mutation{
 		name: "doubtful-end-is-abortable", file: "transaction_answers.go",
 		old: "if t.inDoubt() && (v == txnAbort || v == txnAbortBump) {", new: "if v == txnDenied {",
 		breaks: "a commit that may be in force is called abortable, and InTransaction writes the records once more",
-		by:     by("TestACommitInDoubtIsNeverRunAgain"),
+		by:     byTransactions,
 	},
 	{
 		name: "doubtful-end-aborted-by-find", file: "transaction_answers.go",
 		old: " || r.kind == askFind && t.inDoubt()) {", new: ") {",
 		breaks: "the same by way of FindCoordinator, while the end is in doubt",
-		by:     by("TestACoordinatorIsLookedForWhileTheEndIsInDoubt"),
+		by:     byTransactions,
 	},
 	{
 		name: "first-answer-is-doubtful", file: "transaction_answers.go",
