@@ -80,6 +80,10 @@ func (t *transaction) conclude(r *txnRequest, v txnVerdict, code protocol.ErrorC
 		v = txnRetry // there is nothing to abort, or maybe nothing any more
 	}
 	err := &Error{Op: r.kind.String(), Code: code, Partition: -1, Node: -1, Reason: r.onBehalfOf()}
+	if v == txnAbort && r.kind == askFind && t.joinInDoubt() {
+		t.fail(r, err) // but whether something joined has to be known for the abort
+		v = txnRetry
+	}
 	switch v {
 	case txnRetry, txnRetrySoon, txnFind:
 		if v == txnFind {
@@ -127,6 +131,11 @@ func (t *transaction) conclude(r *txnRequest, v txnVerdict, code protocol.ErrorC
 // inDoubt: the end of the transaction was asked for, and may have been carried out.
 func (t *transaction) inDoubt() bool {
 	return t.request != nil && t.request.kind == askEnd && (t.request.lost || t.out == t.request)
+}
+
+// joinInDoubt: something was to become part of the transaction, and may have.
+func (t *transaction) joinInDoubt() bool {
+	return t.request != nil && t.request.kind.joins() && t.request.lost
 }
 
 // onBehalfOf names the consumer group that r is about, if it is about one.

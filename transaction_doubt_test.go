@@ -100,6 +100,36 @@ func TestACoordinatorIsLookedForWhileTheEndIsInDoubt(t *testing.T) {
 	}
 }
 
+// Nor is a coordinator given up that has to tell whether something joined the transaction: an abort of nothing leaves
+// open what did, and fences the producer.
+func TestACoordinatorIsLookedForWhileAJoinIsInDoubt(t *testing.T) {
+	for _, api := range []protocol.APIKey{protocol.AddPartitionsToTxn, protocol.AddOffsetsToTxn} {
+		for _, carriedOut := range []bool{true, false} {
+			t.Run(fmt.Sprint(api, " carried out: ", carriedOut), func(t *testing.T) {
+				inVersion1(t, nil, func(x *txnLab) {
+					x.c.Inject(quilltest.Fault{APIs: []protocol.APIKey{api}, DropRequest: !carriedOut, DropAnswer: carriedOut})
+					find := x.c.Inject(quilltest.Fault{APIs: []protocol.APIKey{protocol.FindCoordinator}, Err: protocol.TransactionAbortable, Times: 3})
+					x.begin()
+					var err error
+					if api == protocol.AddPartitionsToTxn {
+						_, err = x.p.SendSync(x.Context(), to(0, "v"))
+					} else {
+						err = x.sendOffsets()
+					}
+					require.ErrorIs(x, err, protocol.TransactionAbortable)
+					require.ErrorIs(x, err, quill.ErrAbortable)
+					require.ErrorIs(x, x.p.CommitTransaction(x.Context()), quill.ErrAbortable)
+					x.abort()
+					require.EqualValues(x, 3, find.Hits())
+					x.requireNothingOpen()
+					x.requireGoesOn()
+					x.requireCommitted("on")
+				})
+			})
+		}
+	}
+}
+
 // Offsets of a partition that the answer leaves out are not committed yet.
 func TestOffsetsAreCommittedWhenTheAnswerNamesThem(t *testing.T) {
 	for _, row := range []struct {
