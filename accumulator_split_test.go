@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/quill-kafka/quill/internal/compress"
+	"github.com/quill-kafka/quill/internal/message"
 	"github.com/quill-kafka/quill/protocol"
 	"github.com/stretchr/testify/require"
 )
@@ -220,4 +221,47 @@ func TestResultsOfPartsAFlushKnowsAreNotReused(t *testing.T) {
 			require.Nil(t, c.res.wait())
 		}
 	})
+}
+
+// A batch that can't be unpacked can't be split either: its records fail, its memory comes back, and the partition goes
+// on. So it is with one of which only some records are refused.
+func TestABatchThatCannotBeUnpackedFails(t *testing.T) {
+	for _, code := range []protocol.ErrorCode{protocol.MessageTooLarge, protocol.InvalidRecord} {
+		withRig(t, func(s *settings) { s.codec, s.bufferMemory, s.idempotent = compress.Gzip, 64<<10, true }, func(t *testing.T, r *rig) {
+			r.append(0, "", "first")
+			time.Sleep(r.cfg.linger)
+			r.drainOne(0)
+			r.answer(0, accepted(0))
+			r.dispatch()
+			free := r.free()
+			r.topic.ratio.set(0.1)
+			futures := []Future{r.append(0, "", string(make([]byte, 600))), r.append(0, "", string(make([]byte, 600)))}
+			time.Sleep(r.cfg.linger)
+			sequence := r.drainOne(0).baseSequence
+			r.answer(0, func(b *batch) message.PartitionProduceResponse {
+				for i := range b.chunks[0][protocol.BatchOverhead:] {
+					b.chunks[0][protocol.BatchOverhead+i] = 0xff
+				}
+				p := answered(code, -1)
+				if code == protocol.InvalidRecord {
+					p.RecordErrors = []message.BatchIndexAndErrorMessage{{BatchIndex: 0}}
+				}
+				return p
+			})
+			r.dispatch()
+			for _, f := range futures {
+				_, err := outcomeOf(t, f)
+				require.ErrorIs(t, err, code)
+			}
+			require.Equal(t, free, r.free())
+			good := r.append(0, "", "v")
+			time.Sleep(r.cfg.linger)
+			b := r.drainOne(0)
+			require.True(t, b.baseSequence == sequence || b.producerEpoch > 0, "no gap is left")
+			r.answer(0, accepted(5))
+			r.dispatch()
+			_, err := outcomeOf(t, good)
+			require.NoError(t, err)
+		})
+	}
 }

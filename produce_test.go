@@ -195,6 +195,47 @@ func TestProduceAsksForTopicIDsOnlyIfAllAreKnown(t *testing.T) {
 	require.EqualValues(t, 11, highest)
 }
 
+// In a transaction the version says which protocol it follows (KIP-890): from 12 on Produce adds the partition itself.
+func TestProduceSpeaksTheVersionOfItsTransaction(t *testing.T) {
+	id := "mover"
+	for _, c := range []struct {
+		ids, version2   bool
+		lowest, highest int16
+	}{
+		{ids: true, lowest: 3, highest: 11},
+		{ids: false, lowest: 3, highest: 11},
+		{ids: true, version2: true, lowest: 12, highest: 13},
+		{ids: false, version2: true, lowest: 12, highest: 12},
+	} {
+		req, _ := produceFixture(t, compress.None, c.ids)
+		req.transactionalID, req.version2 = &id, c.version2
+		lowest, highest := req.Versions()
+		require.Equal(t, c.lowest, lowest)
+		require.Equal(t, c.highest, highest)
+	}
+}
+
+// What a large answer was decoded into is let go of, so that one such answer does not stay for ever; that of usual
+// ones is used again.
+func TestTheMemoryOfALargeAnswerIsNotKept(t *testing.T) {
+	for _, large := range []bool{false, true} {
+		req, _ := produceFixture(t, compress.None, true)
+		answer := message.NewResponse(protocol.Produce).(*message.ProduceResponse)
+		partitions := 10
+		if large {
+			partitions = keptAnswer / 10
+		}
+		answer.Responses = []message.TopicProduceResponse{{Name: "test", PartitionResponses: make([]message.PartitionProduceResponse, partitions)}}
+		text := answer.Append(nil, 9)
+		require.Equal(t, large, len(text) > keptAnswer)
+		rd := protocol.NewReader(text)
+		require.NoError(t, req.Decode(&rd, 9))
+		require.Len(t, req.response.Responses[0].PartitionResponses, partitions)
+		req.reset()
+		require.Equal(t, !large, cap(req.response.Responses) > 0)
+	}
+}
+
 func TestProduceGroupsBatchesByTopic(t *testing.T) {
 	req, _ := produceFixture(t, compress.None, true)
 	require.Len(t, req.topics, 3)

@@ -1,6 +1,7 @@
 package quill
 
 import (
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -113,4 +114,56 @@ func TestPlainOverheadCoversEveryRecord(t *testing.T) {
 		part := make([]byte, n)
 		require.LessOrEqual(t, protocol.MaxRecordSize(part, part, nil), plainOverhead+2*n)
 	}
+}
+
+// A record without a key that finds its partition's lock taken waits for it, on both ways, and is counted: that is how
+// a crowd is noticed. One whose partition the caller chose is not.
+func TestARecordThatFindsTheLockTakenIsCounted(t *testing.T) {
+	for _, way := range []string{"short", "long"} {
+		for _, sticky := range []bool{true, false} {
+			shortRig(t, nil, func(t *testing.T, r *rig, e *engine) {
+				in := one("", "v")
+				p := r.appendSticky(in)
+				q, before := r.topic.queue(p), len(r.open(p).meta)
+				rec := bytesRecord{Topic: "test", Value: []byte("v")}
+				var lane *stickyLane
+				if sticky {
+					lane = r.topic.sticky.lane()
+				} else {
+					rec.Partition = Partition(p)
+				}
+				done := make(chan bool, 1)
+				q.mu.Lock()
+				go func() {
+					if way == "short" {
+						_, ok := e.short(&rec, nil, false)
+						done <- ok
+						return
+					}
+					_, err := r.acc.append(t.Context(), q, in, lane, nil)
+					done <- err == nil
+				}()
+				for len(done) == 0 && !strings.Contains(stacks(), "(*partitionQueue).lockCrowded(") && !strings.Contains(stacks(), "sync.(*Mutex).Lock(") {
+					runtime.Gosched()
+				}
+				require.Empty(t, done, "it does not go past the lock")
+				crowded := q.crowded
+				q.mu.Unlock()
+				require.True(t, <-done)
+				require.Zero(t, crowded)
+				require.Len(t, r.open(p).meta, before+1)
+				q.mu.Lock()
+				require.Equal(t, sticky, q.crowded == 1)
+				q.closeLocked(100)
+				require.Zero(t, q.crowded, "the next batch is judged by its own records")
+				q.mu.Unlock()
+			})
+		}
+	}
+}
+
+// stacks is what all goroutines are doing.
+func stacks() string {
+	buf := make([]byte, 1<<20)
+	return string(buf[:runtime.Stack(buf, true)])
 }

@@ -218,3 +218,27 @@ func TestEveryPrefixOfARecordIsTruncated(t *testing.T) {
 		require.Error(t, err, "%d bytes", n)
 	}
 }
+
+// All records of a batch are written the same way, however far down they are: the quick path has a form of its own for
+// each size of an offset delta. From record 8,192 on it takes three bytes.
+func TestTheQuickPathWritesEveryOffsetDelta(t *testing.T) {
+	buf := make([]byte, 0, 256)
+	check := func(offsetDelta int32, timestampDelta int64, key, value []byte) {
+		want := plainRecord(offsetDelta, timestampDelta, key, value, nil)
+		require.Equal(t, want, AppendRecord(buf, offsetDelta, timestampDelta, key, value, nil), "record %d", offsetDelta)
+		require.Equal(t, len(want), RecordSize(offsetDelta, timestampDelta, key, value, nil), "record %d", offsetDelta)
+	}
+	borders := []int32{0, 1, 63, 64, 8191, 8192, 8193, 16_383, 16_384, 100_000, 1<<20 - 1, 1 << 20, 1<<20 + 1, 1 << 27, math.MaxInt32}
+	for _, offsetDelta := range borders {
+		for _, timestampDelta := range []int64{0, -1, 63, 64, 8191, 8192, 1 << 40} {
+			for _, key := range [][]byte{nil, {}, fill(1), fill(63), fill(64)} {
+				for _, value := range [][]byte{nil, {}, fill(1), fill(2), fill(40), fill(63), fill(64), fill(150)} {
+					check(offsetDelta, timestampDelta, key, value)
+				}
+			}
+		}
+	}
+	for offsetDelta := range int32(20_000) {
+		check(offsetDelta, int64(offsetDelta)/100, nil, fill(5))
+	}
+}
