@@ -65,7 +65,7 @@ type batch struct {
 	elsewhere    bool // one may be in the log of a topic that was made anew since: what this log says tells nothing of it
 	lost         bool // the answer to an attempt did not come: a copy may still arrive
 	parked       bool // out of order although it may be in the log: a later one's answer will tell. Not in the queue
-	shadowed     bool // a later one was given up that may be in the log, unless brokers refuse what is in it
+	shadowed     bool // a later one was given up that may be in the log
 	refused      bool // a broker answered an attempt with an error
 	decided      bool // its records' fate is settled; only the wire may still hold it
 	inLine       bool // it left once, or has its fate, and waits in its partition's line to be told

@@ -68,9 +68,18 @@ type sequences struct {
 	inFlight  []*batch      // batches with a sequence and no settled fate, in the order of their sequences
 	gap       bool          // a sequence will never be written: a new epoch is due
 	unsure    bool          // a batch was given up that may be in the log
-	late      bool          // it may not be yet, but still arrive
+	late      lateCopy      // it may not be yet, but still arrive
 	heardAt   time.Time     // when the last batch that was acknowledged had left
 }
+
+// lateCopy says whether a copy of a batch that was given up may still arrive.
+type lateCopy uint8
+
+const (
+	noLateCopy       lateCopy = iota
+	unlikelyLateCopy          // the batch was refused when it was sent again
+	likelyLateCopy            // it was given up for want of time
+)
 
 // noSequences is the state of a partition that nothing was sent to.
 func noSequences() sequences { return sequences{id: -1, epoch: -1, lastAcked: -1} }
@@ -249,7 +258,7 @@ func (p *sequences) settle(b *batch, v verdict, offset int64) {
 	case v.written:
 		p.acknowledged(b, offset)
 		if at == 0 && len(later) == 0 && p.next == protocol.IncrementSequence(b.lastSequence(), 1) {
-			p.unsure, p.late = false, false // it was accepted, so all before it were
+			p.unsure, p.late = false, noLateCopy // it was accepted, so all before it were
 		}
 	case v.gap && !v.newEpoch && len(later) == 0 && p.next == protocol.IncrementSequence(b.lastSequence(), 1) && !p.gap:
 		p.next = b.baseSequence // nothing came after it: its numbers are free again
@@ -262,10 +271,15 @@ func (p *sequences) settle(b *batch, v verdict, offset int64) {
 		return
 	case v.unsure:
 		for _, f := range p.inFlight[:at] {
-			f.shadowed = f.shadowed || !v.barred
+			f.shadowed = true
 		}
 		p.unsure = true
-		p.late = p.late || b.lost && !v.barred
+		switch {
+		case b.lost && v.refused:
+			p.late = max(p.late, unlikelyLateCopy)
+		case b.lost:
+			p.late = likelyLateCopy
+		}
 	}
 	p.inFlight = append(p.inFlight[:at], later...)
 }

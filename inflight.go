@@ -264,7 +264,7 @@ func (s *sender) finishBatch(r *produceRequest, b *batch, now time.Time) {
 		}
 	}
 	b.lost = b.lost || r.Err != nil && r.MaybeSent
-	f.doubt = b.lost && q.out.seq.late
+	f.doubt, f.vain = b.lost && q.out.seq.late != noLateCopy, q.out.seq.late == unlikelyLateCopy
 	v := decide(f)
 	if q.out.held || v.act != actAccept {
 		q.out.held = false
@@ -416,6 +416,9 @@ func (s *sender) refusal(b *batch, f facts, answer *message.PartitionProduceResp
 		if now.Before(b.createdAt.Add(s.acc.deliveryTimeout)) {
 			cause.Kind, cause.Class, cause.Reason = nil, ErrRetriable, "no retries are left"
 		}
+	}
+	if f.idempotent && f.code == protocol.OutOfOrderSequenceNumber && b.maybeWritten {
+		cause.Reason = "the answer to an earlier attempt was lost, and nothing tells any more whether that one was written"
 	}
 	if answer != nil && answer.ErrorMessage != nil {
 		cause.Detail = detail(*answer.ErrorMessage)

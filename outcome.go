@@ -39,6 +39,7 @@ type facts struct {
 	head        bool // the first batch of its partition in flight: nothing earlier is unsettled
 	passed      bool // a later batch of the same epoch was accepted: this one must be in the log
 	doubt       bool // copies of it and of one before it that was given up may still arrive
+	vain        bool // doubt, but that one was refused when it was sent again, so its copy is not waited for
 	followed    bool // a later batch that can be asked for may be in the log too
 	shadowed    bool // a later batch that was given up may be
 	logStartOff int64
@@ -65,8 +66,9 @@ type verdict struct {
 	// unsure: the batch is given up while it may be in the log. Whether its sequences are used up is
 	// not known until a later batch is answered.
 	unsure bool
-	// barred: unsure, but the broker refused what is in it: it would refuse any other copy too.
-	barred  bool
+	// refused: unsure, and given up because a broker refused it, not for want of time. That proves nothing about its
+	// other copies, which another broker, or this one under other settings, may have taken or may take yet.
+	refused bool
 	offsets bool // actAccept: the answer's offset counts (not so for a duplicate)
 	fatal   bool // the producer can't go on
 }
@@ -103,7 +105,7 @@ func decide(f facts) verdict {
 	}
 	// Given up: what follows in the partition depends on whether its sequences were used.
 	if f.idempotent {
-		v.gap, v.unsure, v.barred = !v.maybe, v.maybe, refusesContent(f.code)
+		v.gap, v.unsure, v.refused = !v.maybe, v.maybe, v.maybe && f.mayRetry
 	}
 	return v
 }
@@ -117,7 +119,9 @@ func decide(f facts) verdict {
 //
 // One case is not clear: an earlier batch was given up while a copy of it may still be on its way (a
 // node that was frozen, say), and so may a copy of this one. The first would let the second in, so
-// this one is not renumbered. It is asked for again under its old numbers until it expires.
+// this one is not renumbered. It is asked for again under its old numbers until it expires. But if the
+// earlier one was refused when it was sent again, its copy most likely will be too: then this one is given
+// up as well, and what comes after them need not wait.
 //
 // A batch that later ones have passed is in the log, since each follows the one before without a gap.
 // The broker just remembers the last five only, and this one was sent again after them. Not so if
@@ -127,6 +131,8 @@ func decide(f facts) verdict {
 // is in its snapshots. So if this one may be in the log, and later ones too, it is put aside until these
 // were asked for: the one that the broker knows proves all before it. If it knows none, none is there.
 // But if one of those later ones was given up meanwhile nobody will ever know, and this one is given up too.
+// It does not matter why the later one was given up. A broker that refuses it for what is in it may have
+// taken it before: settings change (max.message.bytes, cleanup.policy …), and so do releases and leaders.
 func decideSequence(f facts, v verdict) verdict {
 	if f.passed && f.wasMaybe {
 		return verdict{act: acceptOr(f.decided), written: true}
@@ -136,13 +142,13 @@ func decideSequence(f facts, v verdict) verdict {
 	missing := f.head && !f.doubt && !forgotten
 	v.newEpoch, v.unknown = missing, missing && f.transactional && f.code == protocol.UnknownProducerID
 	switch {
-	case f.decided || !f.mayRetry || f.head && forgotten && !f.followed && !f.doubt, missing && f.transactional && (f.code != protocol.UnknownProducerID || f.logStartOff >= 0 && !f.truncated):
+	case f.decided || !f.mayRetry || f.head && !f.followed && (forgotten || f.doubt && f.vain), missing && f.transactional && (f.code != protocol.UnknownProducerID || f.logStartOff >= 0 && !f.truncated):
 		v.act = actFail
 		if f.decided {
 			v.act = actForget
 		}
 		v.gap, v.maybe = missing, f.wasMaybe && !missing
-		v.unsure = !v.gap
+		v.unsure, v.refused = !v.gap, !v.gap && f.mayRetry
 	case missing && (f.code != protocol.UnknownProducerID || f.logStartOff >= 0):
 		v.act, v.gap, v.resequence, v.maybe = actRetry, true, true, false
 	default:
@@ -173,16 +179,6 @@ func leavesDoubt(f facts) bool {
 		return true // also if the leader lost the partition while the appended batch waited for its replicas (DelayedProduce)
 	}
 	return !f.code.Known()
-}
-
-// refusesContent lists the answers that are about what is in a batch, and so the same for each copy.
-func refusesContent(code protocol.ErrorCode) bool {
-	switch code {
-	case protocol.MessageTooLarge, protocol.RecordListTooLarge, protocol.InvalidRecord, protocol.InvalidTimestamp,
-		protocol.UnsupportedForMessageFormat, protocol.UnsupportedCompressionType:
-		return true
-	}
-	return false
 }
 
 // fatalForProducer lists the answers to an idempotent Produce after which nothing can be sent.

@@ -134,6 +134,26 @@ func TestDecideKeepsSequencesHonest(t *testing.T) {
 	})
 }
 
+// An out-of-order head with copies under way that a batch given up before it could let in is never renumbered. It
+// is asked for again if that one's copy is expected, and given up if it was refused.
+func TestDecideInDoubt(t *testing.T) {
+	everyFact(func(f facts) {
+		if !slices.Contains(sequenceCodes, f.code) || !f.idempotent || !f.wasMaybe || f.passed {
+			return
+		}
+		f.doubt = true
+		for _, f.vain = range []bool{false, true} {
+			v := decide(f)
+			require.False(t, v.gap || v.resequence, "%+v", f)
+			require.True(t, v.maybe, "%+v", f)
+			forgotten := f.code == protocol.OutOfOrderSequenceNumber && (f.followed || f.shadowed)
+			givenUp := f.decided || !f.mayRetry || f.head && !f.followed && (f.vain || forgotten)
+			require.Equal(t, givenUp, v.act != actRetry, "%+v", f)
+			require.Equal(t, givenUp && f.mayRetry, v.refused, "%+v", f)
+		}
+	})
+}
+
 // In a transaction only the coordinator gives out epochs: where another producer would begin a new one,
 // the batch fails and with it the transaction. One that the broker forgot with all it had begins at 0
 // under the same epoch (brokers before 2.5).

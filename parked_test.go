@@ -123,13 +123,14 @@ func TestAnAcceptedBatchProvesThoseBeforeAfterBillionsOfRecords(t *testing.T) {
 	}
 }
 
+func patientRig(s *settings) {
+	idempotentRig(s)
+	s.deliveryTimeout = time.Minute
+}
+
 // If the last batch is given up, nobody will ever know whether it is what the node remembers.
 func TestABatchPutAsideIsNotForgotten(t *testing.T) {
-	patient := func(s *settings) {
-		idempotentRig(s)
-		s.deliveryTimeout = time.Minute
-	}
-	withRig(t, patient, func(t *testing.T, r *rig) {
+	withRig(t, patientRig, func(t *testing.T, r *rig) {
 		lost, futures := threeLost(t, r)
 		for _, next := range lost[1:] {
 			r.answer(0, refusedWith(protocol.OutOfOrderSequenceNumber))
@@ -149,6 +150,89 @@ func TestABatchPutAsideIsNotForgotten(t *testing.T) {
 		}
 		require.EqualValues(t, rigMemory, r.free())
 		requireIdentity(t, sendTo(t, r, 0), 6, 0)
+	})
+}
+
+// A refusal proves nothing about earlier attempts: the broker may have taken the batch under other settings, and
+// it is the one that it remembers. So the batches before it are not written again, for whatever it was refused.
+func TestARefusalNowProvesNothingAboutEarlierAttempts(t *testing.T) {
+	for _, code := range []protocol.ErrorCode{
+		protocol.MessageTooLarge, protocol.RecordListTooLarge, protocol.InvalidRecord, protocol.InvalidTimestamp,
+		protocol.UnsupportedForMessageFormat, protocol.UnsupportedCompressionType, protocol.PolicyViolation, protocol.TopicAuthorizationFailed,
+	} {
+		for _, lost := range []bool{false, true} { // false: answered, but with a doubt
+			withRig(t, idempotentRig, func(t *testing.T, r *rig) {
+				warmBoth(t, r, 5)
+				first := r.append(0, "key", "value")
+				a := r.drainOne(0)
+				second := r.append(0, "key", "value")
+				b := r.drainOne(0)
+				for range 2 {
+					if lost {
+						r.lose(0)
+					} else {
+						r.answer(0, refusedWith(protocol.RequestTimedOut))
+					}
+				}
+				askAgain(t, r, a)
+				r.answer(0, refusedWith(protocol.OutOfOrderSequenceNumber))
+				askAgain(t, r, b)
+				r.answer(0, refusedWith(code))
+				askAgain(t, r, a)
+				r.answer(0, refusedWith(protocol.OutOfOrderSequenceNumber))
+				r.dispatch()
+				for _, f := range []Future{first, second} {
+					_, err := outcomeOf(t, f)
+					require.Equal(t, MaybeWritten, err.(*Error).Outcome(), "%v", err)
+				}
+				requireIdentity(t, sendTo(t, r, 0), 6, 0) // at once
+				require.EqualValues(t, 1, r.s.idem.bumps)
+			})
+		}
+	}
+}
+
+// A batch was refused when it was sent again, and one behind it is not in the log. Copies of both may still arrive,
+// the refused one's too if the broker changes its mind, so the second one must not get new numbers. Nor is it
+// worth waiting for: what comes after it goes on at once.
+func TestWhatIsBehindARefusedBatchDoesNotWaitForItsCopies(t *testing.T) {
+	withRig(t, idempotentRig, func(t *testing.T, r *rig) {
+		warmBoth(t, r, 5)
+		a, first := sendTo(t, r, 0), r.append(0, "key", "value")
+		b := r.drainOne(0)
+		r.lose(0)
+		r.lose(0)
+		askAgain(t, r, a)
+		r.answer(0, refusedWith(protocol.MessageTooLarge))
+		askAgain(t, r, b)
+		r.answer(0, refusedWith(protocol.OutOfOrderSequenceNumber))
+		r.dispatch()
+		_, err := outcomeOf(t, first)
+		require.Equal(t, MaybeWritten, err.(*Error).Outcome())
+		require.ErrorContains(t, err, "nothing tells any more whether that one was written")
+		requireIdentity(t, sendTo(t, r, 0), 6, 0)
+	})
+}
+
+// One that was given up for want of time is another matter: a node that was frozen takes its copy when it wakes up.
+func TestWhatIsBehindAnExpiredBatchWaitsForItsCopies(t *testing.T) {
+	withRig(t, patientRig, func(t *testing.T, r *rig) {
+		warmBoth(t, r, 5)
+		sendTo(t, r, 0)
+		time.Sleep(r.cfg.deliveryTimeout - 3*time.Second)
+		b := sendTo(t, r, 0)
+		r.lose(0)
+		r.lose(0)
+		time.Sleep(3 * time.Second)
+		r.s.expire(time.Now())
+		for range 2 {
+			askAgain(t, r, b)
+			r.answer(0, refusedWith(protocol.OutOfOrderSequenceNumber))
+		}
+		askAgain(t, r, b)
+		r.answer(0, accepted(7)) // both copies arrived
+		require.Empty(t, r.sequences(0).inFlight)
+		requireIdentity(t, sendTo(t, r, 0), 5, 3)
 	})
 }
 

@@ -174,7 +174,7 @@ func placesOf(copies []simCopy) string {
 // wait until they expire; see decideSequence.
 func (x *simulation) doubtful() bool {
 	for _, t := range *x.e.acc.topics.Load() {
-		x.doubt = x.doubt || slices.ContainsFunc(t.all(), func(q *partitionQueue) bool { return q.out.seq.late })
+		x.doubt = x.doubt || slices.ContainsFunc(t.all(), func(q *partitionQueue) bool { return q.out.seq.late == likelyLateCopy })
 	}
 	return x.doubt
 }

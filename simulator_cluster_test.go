@@ -56,6 +56,7 @@ type simTopic struct {
 	replaced   bool // it was made anew: this log is no more
 
 	forbiddenUntil, shrunkUntil time.Time
+	settings                    [simSettings]int // by simSetting
 }
 
 type simPartition struct {
@@ -86,6 +87,7 @@ type simBatch struct {
 	records []*simRecord
 	at      time.Time // when it was appended
 	time    int64     // log append time, -1: none
+	oldest  int64     // the least of its records' timestamps
 	settled bool      // handled, or lost
 	named   bool      // a copy of it was called a duplicate
 	marker  simMarker // then it has no records of ours

@@ -149,6 +149,9 @@ func (x *simulation) send(a [6]int) {
 		rec.Key = r.key
 	case 2:
 		rec.Partition = Partition(int32(a[2] % x.most(topic)))
+	case 3:
+		r.key = []byte("key")
+		rec.Key, rec.Partition = r.key, Partition(int32(a[2]%x.most(topic)))
 	}
 	switch {
 	case a[4]&sendOldTime != 0:

@@ -49,7 +49,7 @@ func (x *simulation) nodeEvent(kind simKind, a [6]int) {
 	until := x.now.Add(x.ms(a[1]))
 	switch kind {
 	case simStop:
-		x.cluster.stopNode(n)
+		x.cluster.stopNode(n, a[2] == 1)
 		x.at(until, func() { x.cluster.startNode(n) })
 	case simFreeze:
 		n.frozenUntil = maxTime(n.frozenUntil, until)
@@ -66,8 +66,8 @@ func (x *simulation) nodeEvent(kind simKind, a [6]int) {
 }
 
 // stopNode kills a node: others lead, its connections are cut, what it had not handled is lost.
-func (c *simCluster) stopNode(n *simNode) {
-	if n.up = false; c.x.draw(2) == 0 {
+func (c *simCluster) stopNode(n *simNode, orderly bool) {
+	if n.up = false; c.x.draw(2) == 0 || orderly {
 		n.closedAt = c.x.now
 	}
 	n.frozenUntil, n.cutUntil = time.Time{}, time.Time{}
@@ -125,6 +125,8 @@ func (x *simulation) topicEvent(kind simKind, t *simTopic, a [6]int) {
 		c.forget(p, a[2] == 1)
 	case simShrink:
 		t.shrunkUntil = x.now.Add(x.ms(a[1]))
+	case simChange:
+		t.settings[a[1]] = a[2]
 	case simTighten:
 		if limit := t.maxBytes; limit > 0 {
 			t.maxBytes = max(limit*a[1]/100, 100)

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/quill-kafka/quill/internal/compress"
 	"github.com/quill-kafka/quill/internal/message"
@@ -155,8 +156,23 @@ func (c *simCluster) refuses(n *simNode, p *simPartition, acks int16, part *simP
 	case t.maxBytes > 0 && part.size > t.maxBytes:
 		return protocol.MessageTooLarge
 	}
-	for i, r := range part.batch.records {
-		if r.poison {
+	return c.judgeContent(t, part, pr)
+}
+
+// judgeContent is why the records can't be taken as the topic's settings are now.
+func (c *simCluster) judgeContent(t *simTopic, part *simPart, pr *message.PartitionProduceResponse) protocol.ErrorCode {
+	b := part.batch
+	switch limit := t.settings[setMaxBytes]; {
+	case limit > 0 && part.size > limit:
+		return protocol.MessageTooLarge
+	case t.settings[setPlainOnly] == 1 && b.header.Codec() != 0:
+		return protocol.UnsupportedCompressionType
+	}
+	if limit := t.settings[setMaxAge]; limit > 0 && c.x.now.Sub(time.UnixMilli(b.oldest)) > c.x.ms(limit) {
+		return protocol.InvalidTimestamp
+	}
+	for i, r := range b.records {
+		if r.poison || t.settings[setCompacted] == 1 && r.key == nil {
 			why := "poison"
 			pr.RecordErrors = append(pr.RecordErrors, message.BatchIndexAndErrorMessage{BatchIndex: int32(i), BatchIndexErrorMessage: &why})
 		}
@@ -386,7 +402,7 @@ func (c *simCluster) read(raw []byte) (*simBatch, string) {
 			return nil, err.Error()
 		}
 	}
-	b := &simBatch{header: h}
+	b := &simBatch{header: h, oldest: h.MaxTimestamp}
 	for r, err := range protocol.Records(section, h.Count) {
 		if err != nil {
 			return nil, err.Error()
@@ -396,6 +412,7 @@ func (c *simCluster) read(raw []byte) (*simBatch, string) {
 			return nil, fmt.Sprintf("record %d is none that was sent", r.OffsetDelta)
 		}
 		b.records = append(b.records, record)
+		b.oldest = min(b.oldest, h.BaseTimestamp+r.TimestampDelta)
 	}
 	return b, ""
 }

@@ -451,6 +451,7 @@ func (x *simulation) heal() {
 			continue
 		}
 		t.forbiddenUntil, t.shrunkUntil = time.Time{}, time.Time{}
+		t.settings = [simSettings]int{}
 	}
 	x.freeHog()
 }

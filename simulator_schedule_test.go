@@ -75,7 +75,7 @@ const (
 	simClose                     // 1: forced after that many ms (arg 1)
 	simFault                     // see simFaultKind: node, kind, number, times, skip, partition
 	simMove                      // topic, partition, node, 1: what is not acknowledged is cut off
-	simStop                      // node, ms
+	simStop                      // node, ms, 1: in good order (else half of the time)
 	simFreeze                    // node, ms
 	simCut                       // node, ms
 	simHangUp                    // node, 1: what arrived is still handled
@@ -90,6 +90,7 @@ const (
 	simDoze                      // ms: callbacks don't run
 	simHog                       // percent, ms: somebody else has the memory
 	simDelay                     // as simFault: Produce requests are late
+	simChange                    // topic, simSetting, value: what its nodes refuse from now on
 	simTxnInit                   // the calls about transactions
 	simTxnBegin                  //
 	simTxnOffsets                //
@@ -102,7 +103,7 @@ const (
 )
 
 var simKindNames = [...]string{"send", "flush", "close", "fault", "move", "stop", "freeze", "cut", "hangup", "recreate", "grow", "forget",
-	"forbid", "shrink", "lag", "tighten", "halt", "doze", "hog", "delay",
+	"forbid", "shrink", "lag", "tighten", "halt", "doze", "hog", "delay", "change",
 	"init", "begin", "offsets", "commit", "abort", "txn-fault", "txn-move", "fence", "upgrade"}
 
 // simFaultKind is what goes wrong with a request.
@@ -151,6 +152,18 @@ var simMetadataErrors = []protocol.ErrorCode{protocol.LeaderNotAvailable, protoc
 
 // simLeftOut stands for a topic that was asked for and that the answer does not mention.
 const simLeftOut protocol.ErrorCode = -100
+
+// simSetting is a setting of a topic that decides which batches its nodes take. Nodes change their minds: what
+// they refuse today they may have taken yesterday.
+type simSetting int
+
+const (
+	setMaxBytes  simSetting = iota // max.message.bytes; 0: any size
+	setMaxAge                      // message.timestamp.before.max.ms; 0: any age
+	setCompacted                   // cleanup.policy: 1 for compact, which takes no records without a key
+	setPlainOnly                   // 1: no codec, as where a node of an older release leads
+	simSettings
+)
 
 // simEvent is one event. Its arguments are taken modulo what there is when it happens.
 type simEvent struct {
@@ -230,6 +243,10 @@ func drawSchedule(seed uint64) *simSchedule {
 		if kind == simForget && r.IntN(2) == 0 {
 			at += int(remembered.Milliseconds()) + 2*s.Config.Request
 		}
+		if kind == simChange && r.IntN(3) > 0 {
+			s.Events = append(s.Events, drawChange(r, at, &s.Config)...)
+			continue
+		}
 		e := drawSimEvent(r, at, kind, &s.Config)
 		if kind == simRecreate && r.IntN(2) == 0 { // with answers about the topic before on their way
 			s.Events = append(s.Events, simEvent{at, simMove, [6]int{e.Args[0], e.Args[1], 1 + r.IntN(s.Config.Nodes)}},
@@ -254,6 +271,43 @@ func drawSchedule(seed uint64) *simSchedule {
 	return s
 }
 
+// drawChange is a change of mind at the worst of times: batches are written, their answers get lost, the nodes
+// are restarted in good order, and then the topic's settings refuse one of the batches. Some day they may be
+// what they were.
+func drawChange(r *rand.Rand, at int, c *simConfig) (events []simEvent) {
+	add := func(kind simKind, args ...int) {
+		e := simEvent{At: at, Kind: kind}
+		copy(e.Args[:], args)
+		events = append(events, e)
+	}
+	topic, partition, setting := r.IntN(len(c.Partitions)), r.IntN(4), simSetting(r.IntN(int(simSettings)))
+	add(simSend, topic, 3, partition, 20, sendFuture|sendUrgent, 1)
+	at += 50 + r.IntN(100)
+	add(simFault, 0, int(oneOf(r, faultMute, faultMute, faultCutAfter, faultAnswerDelay)), 20+r.IntN(c.Request), 1+r.IntN(3), 0, 0)
+	sends := 2 + r.IntN(3)
+	refused := oneOf(r, sends-1, sends-1, r.IntN(sends))
+	for i := range sends {
+		mode, size, flags := 3, 20, sendUrgent|oneOf(r, 0, sendFuture)
+		if i == refused {
+			mode, size, flags = 2, 250, flags|sendOldTime
+		}
+		add(simSend, topic, mode, partition, size, flags, 1)
+		at += r.IntN(4)
+	}
+	at += r.IntN(60)
+	for n := range c.Nodes {
+		add(simStop, 1+n, 1+r.IntN(30), oneOf(r, 1, 1, 0))
+		at += r.IntN(40)
+	}
+	value := [simSettings]int{setMaxBytes: 200, setMaxAge: 60_000, setCompacted: 1, setPlainOnly: 1}[setting]
+	add(simChange, topic, int(setting), value)
+	if r.IntN(2) == 0 {
+		at += r.IntN(oneOf(r, 50, 1000))
+		add(simChange, topic, int(setting), 0)
+	}
+	return events
+}
+
 // makeLate lets requests be handled just about when the producer has given them up.
 func (c *simConfig) makeLate(r *rand.Rand) []simKind {
 	c.Request, c.Backoff, c.Partitions, c.Nodes = 100, oneOf(r, 5, 50, 100), []int{1}, oneOf(r, 1, 2)
@@ -272,9 +326,11 @@ var simThemes = [][]simKind{
 	{simForget, simFlush, simFault, simSend, simSend},
 	{simForbid, simShrink, simFault, simFault},
 	{simTighten, simFault, simMove},
+	{simChange},
+	{simChange, simFault, simStop, simFreeze},
 	{simHog, simDoze, simFlush, simFault},
 	{simFlush, simFault},
-	{simFault, simFault, simMove, simStop, simFreeze, simCut, simHangUp, simRecreate, simGrow, simForget, simForbid, simShrink, simLag, simTighten, simHalt,
+	{simFault, simFault, simMove, simStop, simFreeze, simCut, simHangUp, simRecreate, simGrow, simForget, simForbid, simShrink, simLag, simTighten, simChange, simHalt,
 		simDoze, simHog, simFlush},
 }
 
@@ -372,6 +428,14 @@ func drawSimEvent(r *rand.Rand, at int, kind simKind, c *simConfig) simEvent {
 		e.Args = [6]int{node, ms(), ms()}
 	case simTighten:
 		e.Args = [6]int{topic, 30 + r.IntN(70)}
+	case simChange:
+		e.Args = [6]int{topic, r.IntN(int(simSettings)), 1}
+		switch simSetting(e.Args[1]) {
+		case setMaxBytes:
+			e.Args[2] = 110 + r.IntN(oneOf(r, 50, 300))
+		case setMaxAge:
+			e.Args[2] = oneOf(r, 1+r.IntN(100), 60_000, 60_000)
+		}
 	case simHalt, simDoze:
 		e.Args = [6]int{ms()}
 	case simHog:

@@ -83,6 +83,7 @@ var simTxnThemes = [][]simKind{
 	{simStop, simFreeze, simCut, simHangUp, simTxnFault},
 	{simRecreate, simTxnFault, simMove, simGrow},
 	{simTxnFence, simTxnFault, simFault},
+	{simChange, simTxnFault, simFault, simStop, simHangUp},
 	{simTxnUpgrade, simTxnFault, simHangUp},
 	{simFlush, simDoze, simHalt, simTxnFault, simHog},
 	{simFault, simTxnFault, simTxnFault, simTxnMove, simMove, simStop, simFreeze, simCut, simHangUp, simGrow, simShrink, simLag, simTighten, simHalt, simDoze, simHog, simFlush},
