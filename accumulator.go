@@ -71,15 +71,20 @@ type topicState struct {
 	usable atomic.Pointer[[]*partitionQueue] // those of them that records may go to now; nil while info is of no use
 	sticky *stickyPartitioner
 	ratio  ratioEstimate
-	asks   atomic.Int64 // number of the latest metadata request that named the topic
-	looks  atomic.Int64 // and of the latest one that was answered
-	used   atomic.Bool  // since the sender last looked: keeps the topic in the metadata
-	loadAt atomic.Int64
+	asks   atomic.Int64               // number of the latest metadata request that named the topic
+	looks  atomic.Int64               // and of the latest one that was answered
+	fault  atomic.Pointer[topicFault] // what the last answer says against the topic; nil: nothing
+	// outwaited: somebody waited for the topic for max.block.ms in vain, and it was not found since
+	outwaited atomic.Bool
+	used      atomic.Bool // since the sender last looked: keeps the topic in the metadata
+	loadAt    atomic.Int64
 
 	// the sender's alone
-	lastUsed  time.Time
-	ask       topicAsk
-	forgotten bool // see forgetIdle
+	lastUsed     time.Time
+	ask          topicAsk
+	complainedAt time.Time // when the log was last told that it is not there
+	shelved      bool      // see refresher.leave
+	forgotten    bool      // see forgetIdle
 }
 
 // appendInput is one record on its way into a batch.

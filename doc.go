@@ -69,6 +69,10 @@
 //   - A topic is asked about at once when it is first sent to, and has a back-off of its own while it is
 //     not there, so that it delays nobody else. Full requests may come two in a row without a pause; beyond
 //     that they are retry.backoff.ms apart, as all of Java's are.
+//   - A topic that does not exist costs max.block.ms once: after a Send has waited for it that long in
+//     vain, others fail at once, until it is found; it is asked for in the background as long as there
+//     are any. An error that stays, such as TOPIC_AUTHORIZATION_FAILED, is reported as what it is, be
+//     max.block.ms ever so short.
 //   - A Send to a partition that does not exist fails after one fresh look at the metadata, not
 //     after max.block.ms.
 //   - The answer to a commit, an abort or offsets got lost: where each transaction does not have an epoch

@@ -269,6 +269,9 @@ func (e *engine) findTopic(ctx context.Context, r *outgoing) (*topicState, *meta
 	}
 	t := e.acc.ensureTopic(r.Topic, e.newTopic)
 	if !r.mayWait {
+		if err := e.topicRefusal(t, true); err != nil {
+			return nil, nil, err
+		}
 		e.box.want(t)
 		return nil, nil, &Error{Op: "send", Kind: ErrWouldBlock, Topic: r.Topic, Partition: -1, Node: -1, Reason: "the topic's metadata are not here yet"}
 	}
@@ -286,6 +289,9 @@ func inRange(p int32, info *metadata.Topic) bool { return p >= 0 && int(p) < len
 // awaitTopic waits until the topic of r is known (and a partition asked for, after a fresh look).
 func (e *engine) awaitTopic(ctx context.Context, r *outgoing, t *topicState, limit *blockLimit) (*topicState, *metadata.Topic, *Error) {
 	partition := r.Partition
+	if err := e.topicRefusal(t, e.dispatch.inside()); err != nil {
+		return nil, nil, err
+	}
 	if e.dispatch.inside() {
 		return nil, nil, &Error{Op: "send", Kind: ErrInCallback, Topic: t.name, Partition: -1, Node: -1, Reason: "the topic's metadata are not here yet"}
 	}
@@ -298,11 +304,10 @@ func (e *engine) awaitTopic(ctx context.Context, r *outgoing, t *topicState, lim
 		if err := e.refuses(r.lookOnly); err != nil {
 			return nil, nil, e.refusal(err, t.name, partition.or(-1))
 		}
-		known, ok := now.snapshot.Topic(t.name)
-		info := t.info.Load()
+		info, fault := t.info.Load(), t.fault.Load()
 		switch {
-		case ok && known.Err != nil && fresh && !retriableTopicError(known.Err):
-			return nil, nil, topicError(t.name, known.Err, limit.waited())
+		case fault != nil && fresh && t.lasts(fault):
+			return nil, nil, e.faultError(t, fault, limit.waited())
 		case info != nil && info.Err == nil && (!partition.set || inRange(partition.id, info)):
 			return t, info, nil
 		case info != nil && info.Err == nil && fresh:
@@ -314,7 +319,7 @@ func (e *engine) awaitTopic(ctx context.Context, r *outgoing, t *topicState, lim
 		}
 		e.box.want(t)
 		if limit.max <= 0 {
-			return nil, nil, metadataTimeout(t.name, e.cfg.maxBlock, lastCause(known, now.lastErr))
+			return nil, nil, e.topicTimeout(t, partition, now.lastErr)
 		}
 		select {
 		case <-now.changed:
@@ -322,21 +327,14 @@ func (e *engine) awaitTopic(ctx context.Context, r *outgoing, t *topicState, lim
 			return nil, nil, e.refusal(e.acc.refusedOr(errClosedSend), t.name, partition.or(-1))
 		case <-ctx.Done():
 			return nil, nil, &Error{Op: "send", Kind: context.Cause(ctx), Topic: t.name, Partition: -1, Node: -1,
-				Elapsed: limit.waited(), Reason: "waiting for the topic's metadata", Cause: lastCause(known, e.board.look().lastErr)}
+				Elapsed: limit.waited(), Reason: "waiting for the topic's metadata", Cause: t.faultOr(e.board.look().lastErr)}
 		case <-timer.C:
 			if limit.extend(timer) {
 				continue
 			}
-			return nil, nil, metadataTimeout(t.name, e.cfg.maxBlock, lastCause(known, e.board.look().lastErr))
+			return nil, nil, e.topicTimeout(t, partition, e.board.look().lastErr)
 		}
 	}
-}
-
-func lastCause(known *metadata.Topic, lastErr error) error {
-	if known != nil && known.Err != nil {
-		return known.Err
-	}
-	return lastErr
 }
 
 // checkTopicName refuses what no broker accepts (org.apache.kafka.common.internals.Topic).

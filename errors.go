@@ -136,7 +136,8 @@ type Error struct {
 	// Cause is the last error that led here, if any. errors.Is and As look into it.
 	Cause error
 
-	open bool // of a call that gave up waiting: what it waited for goes on
+	lasting bool // the same would come of another try soon
+	open    bool // of a call that gave up waiting: what it waited for goes on
 }
 
 // Outcome says whether the record may have been written. It is meaningful for failed sends.

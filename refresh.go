@@ -3,8 +3,8 @@ package quill
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -39,6 +39,9 @@ type refresher struct {
 	unknown          map[string]*topicState // of these, the ones to be asked about by themselves
 	unknownAt        time.Time              // when the first of them is due; zero: none is
 	idle             []*topicState          // not asked for any more, to be forgotten
+	shelf            []*topicState          // not asked for any more, and not to be forgotten yet
+	shelfAt          time.Time              // when that was last looked through
+	complaints       int                    // about topics, because of the present answer
 	all              bool                   // a full request is wanted
 	allOut           bool                   // one is in flight
 	failures         int                    // full requests without progress in a row
@@ -344,6 +347,7 @@ func (r *refresher) answered(req *network.Request, now time.Time) (snapshot *met
 	for i := range update.Topics {
 		named[update.Topics[i].Name] = true
 	}
+	r.complaints = 0
 	for _, t := range a.topics {
 		if r.topics[t.name] != t || t.forgotten {
 			continue // it was forgotten meanwhile
@@ -358,6 +362,7 @@ func (r *refresher) answered(req *network.Request, now time.Time) (snapshot *met
 	if a.full {
 		r.spaceOut(next != old, now)
 	}
+	r.clearShelf(now)
 	r.schedule(now)
 	r.board.post(next, nil)
 	return next, false
@@ -365,36 +370,84 @@ func (r *refresher) answered(req *network.Request, now time.Time) (snapshot *met
 
 // looked takes in what an answer says about a topic that it was asked about; nil: nothing.
 func (r *refresher) looked(t *topicState, info *metadata.Topic, now time.Time) {
-	switch {
-	case info != nil && info.Err == nil:
+	if info != nil && info.Err == nil {
 		delete(r.unknown, t.name)
 		t.ask = topicAsk{out: t.ask.out}
-		t.setInfo(info)
+		t.found(info)
 		return
-	case info != nil && !retriableTopicError(info.Err):
-		delete(r.unknown, t.name) // whoever waits is told; nobody else asks
-		delete(r.topics, t.name)
-		t.setInfo(info)
-		r.idle = append(r.idle, t)
-		return
-	case info != nil:
+	}
+	fault := &topicFault{err: errTopicLeftOut}
+	if info != nil {
+		fault.err = info.Err
 		t.setInfo(info)
 	}
-	known := t.info.Load() != nil && t.info.Load().Err == nil // the answer left it out
+	r.pauseTopic(t, now)
+	fault.until = t.ask.at
+	t.fault.Store(fault)
+	r.complainOf(t, fault.err, now)
 	if t.used.Swap(false) {
 		t.lastUsed = now
 	}
-	if now.Sub(t.lastUsed) < patience || t.busy() {
-		r.pauseTopic(t, now)
+	switch known := t.info.Load() != nil && t.info.Load().Err == nil; {
+	case !retriableTopicError(fault.err):
+		r.leave(t) // whoever waits is told; nobody else asks
+	case now.Sub(t.lastUsed) < patience || t.busy():
 		r.unknown[t.name] = t
-		return
-	}
-	delete(r.unknown, t.name) // who asked has gone; the next sender asks again
-	if !known {
-		delete(r.topics, t.name)
-		r.idle = append(r.idle, t)
+	case known:
+		delete(r.unknown, t.name) // an answer left it out: that is no reason to forget it
+	default:
+		r.leave(t) // who asked has gone; the next sender asks again
 	}
 }
+
+// leave stops asking for a topic that is not there. What is known against it is kept for a while, so that
+// those who send to it again and again don't wait for it again and again.
+func (r *refresher) leave(t *topicState) {
+	delete(r.unknown, t.name)
+	delete(r.topics, t.name)
+	if f := t.fault.Load(); f == nil || !t.lasts(f) {
+		r.idle = append(r.idle, t)
+	} else if !t.shelved {
+		t.shelved = true
+		r.shelf = append(r.shelf, t)
+	}
+}
+
+// clearShelf forgets the topics on the shelf that nobody has sent to for metadata.max.idle.ms.
+func (r *refresher) clearShelf(now time.Time) {
+	if now.Sub(r.shelfAt) < shelfEvery {
+		return
+	}
+	r.shelfAt = now
+	r.shelf = slices.DeleteFunc(r.shelf, func(t *topicState) bool {
+		asked := r.topics[t.name] == t
+		t.shelved = !asked && !t.forgotten && now.Sub(t.lastUsed) < r.maxIdle
+		if !t.shelved && !asked && !t.forgotten {
+			r.idle = append(r.idle, t)
+		}
+		return !t.shelved
+	})
+}
+
+// shelfEvery is how often the shelf is looked through, at most.
+const shelfEvery = 10 * time.Second
+
+// complainOf tells the log about a topic that can't be sent to: once a minute, and of an error that may pass
+// by itself only when it has not at the third look, since a topic that is being created takes some.
+func (r *refresher) complainOf(t *topicState, err error, now time.Time) {
+	if retriableTopicError(err) && t.ask.failures < 3 || r.complaints >= maxComplaints ||
+		!t.complainedAt.IsZero() && now.Sub(t.complainedAt) < complaintOfTopicEvery {
+		return
+	}
+	r.complaints++
+	t.complainedAt = now
+	r.logger.Warn("topic cannot be sent to", "topic", clean(t.name), "err", clean(err.Error()))
+}
+
+const (
+	complaintOfTopicEvery = time.Minute
+	maxComplaints         = 10 // for one answer; others come with later ones
+)
 
 // spaceOut decides when the next full request may follow an answer to one: with growing pauses while
 // answers bring nothing new, though they were wanted soon after each other.
@@ -475,28 +528,3 @@ func (r *refresher) stuck(now time.Time) bool {
 const patience = 10 * time.Second
 
 var errNoNodes = errors.New("metadata answer names no usable node")
-
-// retriableTopicError reports whether a topic's error may pass by itself.
-func retriableTopicError(err error) bool {
-	if code, ok := errors.AsType[protocol.ErrorCode](err); ok {
-		return code.Retriable()
-	}
-	return true // a malformed answer
-}
-
-// topicError is the failure of a send to a topic whose metadata say err.
-func topicError(topic string, err error, elapsed time.Duration) *Error {
-	e := &Error{Op: "send", Topic: topic, Partition: -1, Elapsed: elapsed, Node: -1}
-	if code, ok := errors.AsType[protocol.ErrorCode](err); ok {
-		e.Code = code
-	} else {
-		e.Cause = err
-	}
-	return e
-}
-
-// metadataTimeout is the failure of a send that waited for metadata in vain.
-func metadataTimeout(topic string, waited time.Duration, cause error) *Error {
-	return &Error{Op: "send", Kind: ErrTimeout, Topic: topic, Partition: -1, Node: -1, Elapsed: waited, Cause: cause,
-		Reason: fmt.Sprintf("topic not present in metadata after %v (max.block.ms)", waited)}
-}

@@ -250,7 +250,7 @@ func (x *simulation) serve(w *simWait) {
 	late := !w.until.After(x.now)
 	switch {
 	case w.waiter == nil && late:
-		x.failed(w, metadataTimeout(w.rec.Topic, x.ms(x.cfg.MaxBlock), nil))
+		x.failed(w, x.e.topicTimeout(x.e.acc.ensureTopic(w.rec.Topic, x.e.newTopic), w.out.Partition, nil))
 	case w.waiter == nil && isClosed(w.news):
 		x.try(w)
 	case w.waiter == nil:

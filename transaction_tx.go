@@ -176,6 +176,9 @@ func mayWorkNextTime(err error) bool {
 	if !errors.Is(err, ErrAbortable) {
 		return false
 	}
+	if e, ok := errors.AsType[*Error](err); ok && e.lasting {
+		return false // max.block.ms was not enough for the topic to appear
+	}
 	if code, ok := errors.AsType[protocol.ErrorCode](err); ok {
 		switch code {
 		case protocol.TransactionAbortable, protocol.InvalidProducerEpoch, protocol.InvalidTxnState,

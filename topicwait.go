@@ -1,0 +1,119 @@
+package quill
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/quill-kafka/quill/metadata"
+	"github.com/quill-kafka/quill/protocol"
+)
+
+// Why a Send does not find its topic.
+//
+// An error that stays (no rights, a name that the cluster does not accept) fails a Send as soon as a fresh look
+// says so, or at once while the last look is not older than the topic's back-off. A topic that does not exist
+// may be about to be created, so a Send waits for it, for max.block.ms. Who did so in vain waits for all: until
+// a look finds the topic, further Sends fail like those with an error that stays. The sender goes on asking
+// as long as there are Sends, so the first one after the topic is there succeeds.
+
+// topicFault is what the last answer about a topic says against it.
+type topicFault struct {
+	err   error
+	until time.Time // nobody asks again before, so it counts as long
+}
+
+// lasts reports whether waiting is of no use: the error stays, or somebody has waited long enough for it to pass.
+func (t *topicState) lasts(f *topicFault) bool {
+	return !retriableTopicError(f.err) || t.outwaited.Load() && errors.Is(f.err, protocol.UnknownTopicOrPartition)
+}
+
+// topicRefusal is why a Send does not have to wait for the topic at all; nil if it has to. A fault counts while
+// it is recent, and for who can't wait (old) at any age.
+func (e *engine) topicRefusal(t *topicState, old bool) *Error {
+	f := t.fault.Load()
+	if f == nil || !t.lasts(f) || !old && !time.Now().Before(f.until) {
+		return nil
+	}
+	e.box.want(t) // a later Send profits from it
+	return e.faultError(t, f, 0)
+}
+
+// faultError is the failure of a Send to a topic with a fault that lasts.
+func (e *engine) faultError(t *topicState, f *topicFault, waited time.Duration) *Error {
+	if !retriableTopicError(f.err) {
+		return topicError(t.name, f.err, waited)
+	}
+	return &Error{Op: "send", Kind: ErrTimeout, Topic: t.name, Partition: -1, Node: -1, Elapsed: waited, Cause: f.err, lasting: true,
+		Reason: fmt.Sprintf("topic not present in metadata, and not within %v (max.block.ms) before; sends work again once it is found", e.cfg.maxBlock)}
+}
+
+// topicTimeout is the failure of a Send that has waited as long as it may for the topic or partition.
+func (e *engine) topicTimeout(t *topicState, partition PartitionID, lastErr error) *Error {
+	failed := &Error{Op: "send", Kind: ErrTimeout, Topic: t.name, Partition: -1, Node: -1, Elapsed: e.cfg.maxBlock, Cause: lastErr}
+	info, f := t.info.Load(), t.fault.Load()
+	switch known := info != nil && info.Err == nil; {
+	case known && partition.set && !inRange(partition.id, info):
+		failed.Partition = partition.id
+		failed.Reason = fmt.Sprintf("partition %d does not exist: the topic has %d partitions, as far as is known after %v (max.block.ms)",
+			partition.id, len(info.Partitions), e.cfg.maxBlock)
+	case f != nil && !retriableTopicError(f.err):
+		return topicError(t.name, f.err, e.cfg.maxBlock)
+	case f != nil && lastErr == nil:
+		failed.Cause = f.err
+		failed.Reason = fmt.Sprintf("topic not present in metadata after %v (max.block.ms)", e.cfg.maxBlock)
+		t.outwait()
+		failed.lasting = t.lasts(f)
+	case lastErr != nil:
+		failed.Reason = fmt.Sprintf("the cluster cannot be asked for the topic's metadata, for %v (max.block.ms)", e.cfg.maxBlock)
+	default:
+		failed.Reason = fmt.Sprintf("no metadata of the topic came within %v (max.block.ms)", e.cfg.maxBlock)
+	}
+	return failed
+}
+
+// outwait notes that somebody waited for the topic for max.block.ms in vain. The sender takes it back when it
+// finds the topic; if that was meanwhile, outwait does.
+func (t *topicState) outwait() {
+	t.outwaited.Store(true)
+	if info := t.info.Load(); info != nil && info.Err == nil {
+		t.outwaited.Store(false)
+	}
+}
+
+// faultOr is what the last answer says against the topic, or other if it says nothing.
+func (t *topicState) faultOr(other error) error {
+	if f := t.fault.Load(); f != nil {
+		return f.err
+	}
+	return other
+}
+
+// found notes that the topic is there.
+func (t *topicState) found(info *metadata.Topic) {
+	t.setInfo(info)
+	t.fault.Store(nil)
+	t.outwaited.Store(false)
+}
+
+// errTopicLeftOut is the fault of a topic that was asked for and that the answer does not mention.
+var errTopicLeftOut = errors.New("the node's answer does not mention the topic")
+
+// retriableTopicError reports whether a topic's error may pass by itself.
+func retriableTopicError(err error) bool {
+	if code, ok := errors.AsType[protocol.ErrorCode](err); ok {
+		return code.Retriable()
+	}
+	return true // a malformed answer
+}
+
+// topicError is the failure of a send to a topic whose metadata say err.
+func topicError(topic string, err error, elapsed time.Duration) *Error {
+	e := &Error{Op: "send", Topic: topic, Partition: -1, Elapsed: elapsed, Node: -1}
+	if code, ok := errors.AsType[protocol.ErrorCode](err); ok {
+		e.Code = code
+	} else {
+		e.Cause = err
+	}
+	return e
+}
