@@ -5,15 +5,19 @@ import "strconv"
 // APIKey names a kind of request. It is the first field of a request's header.
 type APIKey int16
 
-// The API keys a producer uses.
+// The API keys a producer uses, and Fetch, ListOffsets and OffsetForLeaderEpoch, with which consumers
+// read.
 const (
 	Produce                   APIKey = 0
+	Fetch                     APIKey = 1
+	ListOffsets               APIKey = 2
 	Metadata                  APIKey = 3
 	OffsetCommit              APIKey = 8
 	FindCoordinator           APIKey = 10
 	SaslHandshake             APIKey = 17
 	APIVersions               APIKey = 18
 	InitProducerID            APIKey = 22
+	OffsetForLeaderEpoch      APIKey = 23
 	AddPartitionsToTxn        APIKey = 24
 	AddOffsetsToTxn           APIKey = 25
 	EndTxn                    APIKey = 26

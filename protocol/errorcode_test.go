@@ -95,6 +95,7 @@ func TestAPINamesMatchJava(t *testing.T) {
 		AddPartitionsToTxn: "AddPartitionsToTxn", AddOffsetsToTxn: "AddOffsetsToTxn", EndTxn: "EndTxn",
 		TxnOffsetCommit: "TxnOffsetCommit", SaslAuthenticate: "SaslAuthenticate",
 		GetTelemetrySubscriptions: "GetTelemetrySubscriptions", PushTelemetry: "PushTelemetry",
+		Fetch: "Fetch", ListOffsets: "ListOffsets", OffsetForLeaderEpoch: "OffsetForLeaderEpoch",
 	} {
 		require.Equal(t, name, key.String())
 	}

@@ -24,7 +24,10 @@ func FuzzSaslAuthenticateResponse(f *testing.F)   { fuzzResponse(f, "SaslAuthent
 func FuzzGetTelemetrySubscriptionsResponse(f *testing.F) {
 	fuzzResponse(f, "GetTelemetrySubscriptions")
 }
-func FuzzPushTelemetryResponse(f *testing.F) { fuzzResponse(f, "PushTelemetry") }
+func FuzzPushTelemetryResponse(f *testing.F)        { fuzzResponse(f, "PushTelemetry") }
+func FuzzListOffsetsResponse(f *testing.F)          { fuzzResponse(f, "ListOffsets") }
+func FuzzFetchResponse(f *testing.F)                { fuzzResponse(f, "Fetch") }
+func FuzzOffsetForLeaderEpochResponse(f *testing.F) { fuzzResponse(f, "OffsetForLeaderEpoch") }
 
 // fuzzResponse feeds a response of one API with arbitrary bytes in an arbitrary
 // version, as a broken or hostile node would.

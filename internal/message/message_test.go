@@ -41,6 +41,9 @@ func TestVersionsAreTheStableOnesOfKafka(t *testing.T) {
 		protocol.SaslAuthenticate:          {0, 2},
 		protocol.GetTelemetrySubscriptions: {0, 0},
 		protocol.PushTelemetry:             {0, 0},
+		protocol.ListOffsets:               {1, 11},
+		protocol.Fetch:                     {4, 18},
+		protocol.OffsetForLeaderEpoch:      {2, 4},
 	} {
 		request := NewRequest(key).(Request)
 		require.Equal(t, want, [2]int16{request.MinVersion(), request.MaxVersion()}, key)

@@ -62,6 +62,18 @@ func NewRequest(key protocol.APIKey) Message {
 		m := new(PushTelemetryRequest)
 		m.Reset()
 		return m
+	case protocol.ListOffsets:
+		m := new(ListOffsetsRequest)
+		m.Reset()
+		return m
+	case protocol.Fetch:
+		m := new(FetchRequest)
+		m.Reset()
+		return m
+	case protocol.OffsetForLeaderEpoch:
+		m := new(OffsetForLeaderEpochRequest)
+		m.Reset()
+		return m
 	}
 	return nil
 }
@@ -122,6 +134,18 @@ func NewResponse(key protocol.APIKey) Message {
 		m := new(PushTelemetryResponse)
 		m.Reset()
 		return m
+	case protocol.ListOffsets:
+		m := new(ListOffsetsResponse)
+		m.Reset()
+		return m
+	case protocol.Fetch:
+		m := new(FetchResponse)
+		m.Reset()
+		return m
+	case protocol.OffsetForLeaderEpoch:
+		m := new(OffsetForLeaderEpochResponse)
+		m.Reset()
+		return m
 	}
 	return nil
 }
@@ -154,6 +178,12 @@ func flexibleFrom(key protocol.APIKey) (version int16, ok bool) {
 		return 0, true
 	case protocol.PushTelemetry:
 		return 0, true
+	case protocol.ListOffsets:
+		return 6, true
+	case protocol.Fetch:
+		return 12, true
+	case protocol.OffsetForLeaderEpoch:
+		return 4, true
 	}
 	return 0, false
 }

@@ -23,7 +23,11 @@ func (g *codegen) checkField(f *field) []string {
 	refuse := fmt.Sprintf("return unsupported(%q, version)\n}", g.s.name+"."+f.name)
 	var lines []string
 	if f.lossy(g.s) {
-		lines = append(lines, fmt.Sprintf("if %s && %s {", f.versions.outside(g.s.versions), f.notDefault(x)), refuse)
+		set := f.notDefault(x)
+		if f.kind == kindStruct && !f.array {
+			set = "(" + set + ")" // one of its fields or another
+		}
+		lines = append(lines, fmt.Sprintf("if %s && %s {", f.versions.outside(g.s.versions), set), refuse)
 	}
 	if f.sometimesNull() {
 		when := f.nullable.outside(f.versions)

@@ -22,7 +22,7 @@ import (
 // kafkaVersion is the release whose definitions are generated.
 const kafkaVersion = "4.4.0"
 
-// messages are the APIs a producer speaks, as they are called in the jar.
+// messages are the APIs a producer speaks, and those with which quilltest serves consumers, as they are called in the jar.
 var messages = []string{
 	"Produce",
 	"Metadata",
@@ -37,6 +37,9 @@ var messages = []string{
 	"SaslAuthenticate",
 	"GetTelemetrySubscriptions",
 	"PushTelemetry",
+	"ListOffsets",
+	"Fetch",
+	"OffsetForLeaderEpoch",
 }
 
 func main() {
@@ -86,6 +89,9 @@ func generate(defs map[string][]byte) (map[string][]byte, error) {
 		}
 		for _, m := range []*message{a.request, a.response} {
 			for _, s := range m.structs {
+				if _, taken := owner[s.name]; taken {
+					s.name = goName(name) + s.name // the definitions of two APIs may use one name for two types
+				}
 				if other, ok := owner[s.name]; ok {
 					return nil, fmt.Errorf("%s and %s both declare %s", other, m.jsonName, s.name)
 				}
