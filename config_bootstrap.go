@@ -51,3 +51,9 @@ func isHost(s string) bool {
 	}
 	return true
 }
+
+// mayExist reports whether the host of a host:port is not one of the names that are kept free for ever.
+func mayExist(addr string) bool {
+	host, _, _ := net.SplitHostPort(addr)
+	return !strings.HasSuffix(strings.ToLower(strings.TrimSuffix(host, ".")), ".invalid")
+}

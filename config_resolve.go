@@ -5,7 +5,9 @@ import (
 	"log/slog"
 	"math"
 	"net"
+	"slices"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -325,6 +327,11 @@ func (r *resolver) bootstrap() []string {
 			continue
 		}
 		addrs = append(addrs, addr)
+	}
+	if r.c.DialContext == nil && len(addrs) > 0 && !slices.ContainsFunc(addrs, mayExist) {
+		r.faults = append(r.faults, ConfigFault{Name: name, Value: strings.Join(r.c.BootstrapServers, ","),
+			Reason: "names that end in .invalid never have an address (RFC 6761)",
+			Fix:    "set Config.DialContext to the function that knows them; for a quilltest.Cluster with Pipes that is its DialContext"})
 	}
 	return addrs
 }

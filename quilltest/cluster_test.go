@@ -7,7 +7,6 @@ import (
 	"net"
 	"runtime"
 	"sync"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -39,13 +38,13 @@ func TestBothTransports(t *testing.T) {
 			require.NoError(t, c.StopNode(1))
 			r.requireClosed()
 			_, err := c.DialContext(t.Context(), "tcp", addr)
-			require.ErrorIs(t, err, syscall.ECONNREFUSED)
+			require.ErrorIs(t, err, errRefused)
 			require.NoError(t, c.StartNode(1))
 			require.Equal(t, addr, c.NodeAddr(1))
 			require.Len(t, dial(t, c, 1).metadata(13).Brokers, 3)
 			require.NoError(t, c.Close())
 			_, err = c.DialContext(t.Context(), "tcp", addr)
-			require.ErrorIs(t, err, syscall.ECONNREFUSED)
+			require.ErrorIs(t, err, errRefused)
 			log, err := c.Records("orders", 0)
 			require.NoError(t, err, "the logs stay readable")
 			require.Len(t, log, 10)
@@ -312,4 +311,18 @@ func TestBadOptions(t *testing.T) {
 		_, err := NewCluster(opts)
 		require.Error(t, err)
 	}
+}
+
+// TestPipesSayWhatTheyNeed holds the address that a client without DialContext sees in its error.
+func TestPipesSayWhatTheyNeed(t *testing.T) {
+	inBubble(t, Options{Nodes: 300}, func(t *testing.T, c *Cluster) {
+		seen := make(map[string]bool)
+		for _, addr := range c.BootstrapServers() {
+			host, _, err := net.SplitHostPort(addr)
+			require.NoError(t, err)
+			require.Regexp(t, `^node-\d+\.set-dialcontext-\S+\.invalid$`, host)
+			require.False(t, seen[addr])
+			seen[addr] = true
+		}
+	})
 }

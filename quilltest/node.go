@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"sync"
-	"syscall"
 
 	"github.com/quill-kafka/quill/protocol"
 )
@@ -37,18 +36,18 @@ type node struct {
 	lost bool
 }
 
-// Pipes need addresses that nobody can reach by mistake: TEST-NET-1 of RFC 5737.
+// With pipes a node's address is a name that exists nowhere (RFC 6761), so that a client without the
+// cluster's DialContext fails at once instead of dialing, and its error says what is missing.
 const (
+	pipeHost   = "node-%d.set-dialcontext-to-that-of-the-quilltest-cluster.invalid"
 	pipePort   = 9092
-	pipePerNet = 254
 	relocation = 100
 )
 
 func newNode(c *Cluster, id int32) *node {
 	n := &node{cluster: c, id: id, conns: make(map[*conn]struct{})}
 	if c.opts.Pipes {
-		n.host = fmt.Sprintf("192.0.2.%d", (id-1)%pipePerNet+1)
-		n.port = pipePort + (id-1)/pipePerNet
+		n.host, n.port = fmt.Sprintf(pipeHost, id), pipePort
 	}
 	return n
 }
@@ -140,13 +139,13 @@ func (n *node) serve(nc net.Conn) bool {
 
 // dialPipe connects in process.
 func (n *node) dialPipe() (net.Conn, error) {
-	host, port := n.endpoint()
-	server := &net.TCPAddr{IP: net.ParseIP(host), Port: int(port)}
+	_, port := n.endpoint()
+	server := &net.TCPAddr{IP: net.IPv4(192, 0, 2, byte(n.id)), Port: int(port)} // TEST-NET-1 (RFC 5737)
 	id := n.cluster.nextConn.Load() + 1
 	local := &net.TCPAddr{IP: net.IPv4(192, 0, 2, 255), Port: int(1024 + id%60000)}
 	client, remote := pipe(local, server)
 	if !n.serve(remote) {
-		return nil, &net.OpError{Op: "dial", Net: "tcp", Addr: server, Err: syscall.ECONNREFUSED}
+		return nil, &net.OpError{Op: "dial", Net: "tcp", Addr: server, Err: errRefused}
 	}
 	return client, nil
 }

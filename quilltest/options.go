@@ -19,7 +19,7 @@ type Options struct {
 	ClusterID string
 
 	// Pipes replaces TCP by in-process connections, which only DialContext reaches: for
-	// testing/synctest.
+	// testing/synctest. The nodes' names end in ".invalid", so that nothing else is dialed by mistake.
 	Pipes bool
 	// TLS makes the nodes serve TLS with this configuration. If nil, plaintext.
 	TLS *tls.Config

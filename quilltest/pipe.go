@@ -6,7 +6,6 @@ import (
 	"net"
 	"os"
 	"sync"
-	"syscall"
 	"time"
 )
 
@@ -158,7 +157,7 @@ func (s *stream) read(p []byte) (int, error) {
 		case s.gone:
 			return 0, net.ErrClosed
 		case s.broken:
-			return 0, syscall.ECONNRESET
+			return 0, errReset
 		case s.readLimit.passed():
 			return 0, os.ErrDeadlineExceeded
 		case s.size > 0 || len(p) == 0:
@@ -179,7 +178,7 @@ func (s *stream) write(p []byte) (int, error) {
 		case s.ended || s.broken:
 			return done, net.ErrClosed
 		case s.gone:
-			return done, syscall.ECONNRESET
+			return done, errReset
 		case s.writeLimit.passed():
 			return done, os.ErrDeadlineExceeded
 		}

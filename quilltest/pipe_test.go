@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"sync"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -88,7 +87,7 @@ func TestPipeClosesLikeTCP(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "last words", string(got))
 	_, err = b.Write([]byte("x"))
-	require.ErrorIs(t, err, syscall.ECONNRESET)
+	require.ErrorIs(t, err, errReset)
 	_, err = a.Read(make([]byte, 1))
 	require.ErrorIs(t, err, net.ErrClosed)
 	_, err = a.Write([]byte("x"))
@@ -99,9 +98,9 @@ func TestPipeClosesLikeTCP(t *testing.T) {
 	require.NoError(t, err)
 	b.(*pipeConn).reset()
 	_, err = a.Read(make([]byte, 1))
-	require.ErrorIs(t, err, syscall.ECONNRESET)
+	require.ErrorIs(t, err, errReset)
 	_, err = a.Write([]byte("x"))
-	require.ErrorIs(t, err, syscall.ECONNRESET)
+	require.ErrorIs(t, err, errReset)
 
 	a, b = testPipe()
 	require.NoError(t, a.(*pipeConn).CloseWrite())
@@ -125,7 +124,7 @@ func TestPipeCloseWakesBothSides(t *testing.T) {
 		})
 		wg.Go(func() {
 			_, err := a.Write(make([]byte, 2*pipeBuffer))
-			require.ErrorIs(t, err, syscall.ECONNRESET)
+			require.ErrorIs(t, err, errReset)
 		})
 		synctest.Wait()
 		require.NoError(t, b.Close())

@@ -1,0 +1,11 @@
+//go:build !plan9
+
+package quilltest
+
+import "syscall"
+
+// What a socket's operations fail with when nobody listens, and when the other end is gone.
+const (
+	errRefused = syscall.ECONNREFUSED
+	errReset   = syscall.ECONNRESET
+)
