@@ -24,15 +24,18 @@ type api struct {
 }
 
 var apis = map[protocol.APIKey]api{
-	protocol.Produce:            produceAPI,
-	protocol.Metadata:           metadataAPI,
-	protocol.FindCoordinator:    findCoordinatorAPI,
-	protocol.APIVersions:        apiVersionsAPI,
-	protocol.InitProducerID:     initProducerIDAPI,
-	protocol.AddPartitionsToTxn: addPartitionsToTxnAPI,
-	protocol.AddOffsetsToTxn:    addOffsetsToTxnAPI,
-	protocol.EndTxn:             endTxnAPI,
-	protocol.TxnOffsetCommit:    txnOffsetCommitAPI,
+	protocol.Produce:              produceAPI,
+	protocol.Fetch:                fetchAPI,
+	protocol.ListOffsets:          listOffsetsAPI,
+	protocol.OffsetForLeaderEpoch: offsetForLeaderEpochAPI,
+	protocol.Metadata:             metadataAPI,
+	protocol.FindCoordinator:      findCoordinatorAPI,
+	protocol.APIVersions:          apiVersionsAPI,
+	protocol.InitProducerID:       initProducerIDAPI,
+	protocol.AddPartitionsToTxn:   addPartitionsToTxnAPI,
+	protocol.AddOffsetsToTxn:      addOffsetsToTxnAPI,
+	protocol.EndTxn:               endTxnAPI,
+	protocol.TxnOffsetCommit:      txnOffsetCommitAPI,
 }
 
 // A call is a request being handled.
@@ -42,6 +45,7 @@ type call struct {
 	node    *node
 	plan    plan
 	body    message.Message
+	done    <-chan struct{} // closed when the connection ends
 }
 
 // A conn is one connection. All fields but the last two belong to serve.
@@ -178,7 +182,7 @@ func (c *conn) handle() bool {
 	}
 	cluster.requests.add(req)
 	cluster.changed.fire()
-	q := &call{Request: &req, cluster: cluster, node: c.node, plan: cluster.plan(&req)}
+	q := &call{Request: &req, cluster: cluster, node: c.node, plan: cluster.plan(&req), done: c.done}
 	q.body, _ = req.Message.(message.Message)
 	return c.carryOut(q, handler)
 }
@@ -292,6 +296,12 @@ func setThrottle(answer message.Message, d time.Duration) {
 	ms := int32(d.Milliseconds())
 	switch m := answer.(type) {
 	case *message.ProduceResponse:
+		m.ThrottleTimeMs = ms
+	case *message.FetchResponse:
+		m.ThrottleTimeMs = ms
+	case *message.ListOffsetsResponse:
+		m.ThrottleTimeMs = ms
+	case *message.OffsetForLeaderEpochResponse:
 		m.ThrottleTimeMs = ms
 	case *message.MetadataResponse:
 		m.ThrottleTimeMs = ms

@@ -1,5 +1,9 @@
-// Package quilltest is an in-memory Kafka cluster for tests of code that produces. Tests that need
-// no cluster find a mock of the producer itself, Java's MockProducer, in package
+// Package quilltest is an in-memory Kafka cluster for tests of code that produces, with any client:
+// this module's producer, but also Java's, librdkafka's (kcat and confluent-kafka in all languages),
+// franz-go's and sarama's. Ordinary consumers read from it, as long as they are assigned partitions by
+// their user: with read_committed or read_uncommitted, across changes of leaders, from any offset or
+// time. There are no consumer groups to join and no followers to read from. Tests that need no cluster
+// find a mock of the producer itself, the counterpart of Java's MockProducer, in package
 // quilltest/quillmock.
 //
 // A [Cluster] speaks Kafka's own protocol, on loopback TCP or on in-process pipes:
@@ -14,7 +18,8 @@
 //	records, err := cluster.Records("orders", 0)
 //
 // With pipes the whole cluster lives inside a testing/synctest bubble: no test waits for real time,
-// and a goroutine left over fails it. The cluster must then be made inside that bubble.
+// and a goroutine left over fails it. The cluster must then be made inside that bubble, and the client
+// needs its DialContext; without it quill.New fails at once.
 //
 // # What it keeps to
 //
@@ -37,8 +42,8 @@
 //
 // Tests see the result as consumers do: [Cluster.CommittedRecords] beside [Cluster.Records],
 // [Cluster.LastStableOffset], [Cluster.GroupOffsets]; and as Kafka's tools do, by
-// [Cluster.Transactions]: one that stays Ongoing hangs. There are no consumers: nobody can join a
-// group, so whose offsets are accepted is a matter of [Cluster.SetGroup].
+// [Cluster.Transactions]: one that stays Ongoing hangs. Since nobody can join a group, whose offsets
+// are accepted is a matter of [Cluster.SetGroup].
 //
 // In three things the cluster is simpler, or stricter, than Kafka. A transaction is aborted exactly
 // when its time is up, where Kafka looks every ten seconds. Markers are in the logs before EndTxn is

@@ -26,8 +26,8 @@ type Fault struct {
 	Nodes []int32
 	// ClientID is the client concerned. If empty, any.
 	ClientID string
-	// Topic and Partitions select requests that write to these partitions, add them to a
-	// transaction or commit offsets for them, or ask for metadata of this topic. If empty, any.
+	// Topic and Partitions select requests that write to these partitions or read from them, add them
+	// to a transaction or commit offsets for them, or ask for metadata of this topic. If empty, any.
 	Topic      string
 	Partitions []int32
 	// When, if set, has the last word. It is called on the connection's goroutine and may call any

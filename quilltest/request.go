@@ -51,9 +51,9 @@ func comparePartitions(a, b TopicPartition) int {
 	return cmp.Or(strings.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
 }
 
-// Partitions returns what a Produce, AddPartitionsToTxn or TxnOffsetCommit request names, or the
-// topics a Metadata request asks for; topic ids are resolved. It is nil for other APIs and in what
-// Requests returns.
+// Partitions returns what a Produce, Fetch, ListOffsets, OffsetForLeaderEpoch, AddPartitionsToTxn or
+// TxnOffsetCommit request names, or the topics a Metadata request asks for; topic ids are resolved. It
+// is nil for other APIs and in what Requests returns.
 func (r *Request) Partitions() []TopicPartition { return r.partitions }
 
 // TransactionalID returns the transactional id that a request names, the first one if there are

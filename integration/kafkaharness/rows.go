@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"github.com/quill-kafka/quill/integration/ledger"
 )
@@ -95,8 +96,22 @@ func (c *Cluster) IsolatedRecords(ctx context.Context, topic string, isolation I
 	if err != nil {
 		return nil, err
 	}
+	return parseRecords(rows)
+}
+
+// Records has Kafka's own consumer read a topic of any cluster, up to its present end.
+func (h *Helper) Records(ctx context.Context, bootstrap []string, topic string, isolation Isolation) ([]Record, error) {
+	rows, err := h.Call(ctx, "read", strings.Join(bootstrap, ","), string(isolation), topic)
+	if err != nil {
+		return nil, err
+	}
+	return parseRecords(rows)
+}
+
+func parseRecords(rows [][]string) ([]Record, error) {
 	records := make([]Record, len(rows))
 	for i, row := range rows {
+		var err error
 		if records[i], err = parseRecord(row); err != nil {
 			return nil, err
 		}
