@@ -50,6 +50,8 @@ type accumulator struct {
 	// +checklocks:mu
 	last *batch
 	// +checklocks:mu
+	young *batch // all before it have left, or have been aged: see sender.ageOpen
+	// +checklocks:mu
 	incomplete int
 	// +checklocks:mu
 	lastTold *batch // the last one that went to the dispatcher, until it is through with it: Flush waits for it too

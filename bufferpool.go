@@ -225,6 +225,13 @@ func (p *bufferPool) short() bool {
 	return false
 }
 
+// ample reports whether more than half of the memory is free.
+func (p *bufferPool) ample() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.availableLocked() > p.capacity/2
+}
+
 func (p *bufferPool) situation(size int) string {
 	free, waiting := p.available()
 	return fmt.Sprintf("%d bytes wanted, %d of %d (buffer.memory) available, %d sends waiting: the cluster takes records more slowly than they are sent", size, free, p.capacity, waiting)

@@ -96,7 +96,10 @@ type Config struct {
 	// RetryBackoffMax is the longest such wait. Kafka: retry.backoff.max.ms. If zero, 1s; if negative, none.
 	RetryBackoffMax time.Duration
 	// DeliveryTimeout is when a record whose fate is unknown is given up, counted from its Send. It
-	// must cover Linger and RequestTimeout.
+	// must cover Linger and RequestTimeout. Records of a batch are given up together, when the first of
+	// them has had its time: the others have had at least three quarters of theirs, for a batch takes no
+	// more records after a quarter (Java's does: the last may have next to nothing), unless more than
+	// half of BufferMemory is in use.
 	// Kafka: delivery.timeout.ms. If zero, 2m, or more if Linger and RequestTimeout need it; if negative, none.
 	DeliveryTimeout time.Duration
 	// RequestTimeout is how long an answer may take; then the connection is closed and the batch retried.

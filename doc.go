@@ -26,6 +26,7 @@
 //   - Each Send has one outcome, told once, to the callback and to the future alike; an error says
 //     whether the record was not sent, may have been written, or was rejected.
 //   - It is told within delivery.timeout.ms of the append; Send itself blocks at most max.block.ms.
+//     No record is given up before three quarters of delivery.timeout.ms, as long as half of the buffer is free.
 //   - Memory is bounded by buffer.memory, compression included.
 //   - Callbacks of a partition run in order, never under a lock, and may use the producer.
 //   - Flush waits for what was sent before it and nothing later. Close drains, until its context
@@ -55,6 +56,8 @@
 //     any sequence from a producer it does not know, and order could be lost. Java sends up to five.
 //   - A batch that was lost behind another one that was given up unsettled is never sent under new
 //     sequences; it is asked for under its old ones until it expires. Java renumbers and can write twice.
+//   - A batch takes no more records after a quarter of delivery.timeout.ms, so that those in it have most of
+//     their time, and Elapsed of an error is the record's own. In Java a record that joins a batch just before that expires, expires with it.
 //   - A Send that waits for memory makes lingering batches go at once. Java sits the linger out.
 //   - Whatever would wait for itself in a callback (Flush, Close, Send, SendAll, Future.Wait, the calls
 //     about transactions) returns an error instead. Close returns by its deadline even if a callback

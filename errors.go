@@ -119,7 +119,8 @@ type Error struct {
 	Node int32
 	// Attempts is how often the record was sent.
 	Attempts int
-	// Elapsed is the time from the beginning of the operation to its failure.
+	// Elapsed is the time from the beginning of the operation to its failure; of a record, from its Send
+	// (to the millisecond, if the record has no Timestamp of its own).
 	Elapsed time.Duration
 	// Code is the broker's error code, or None if no broker answered.
 	Code protocol.ErrorCode

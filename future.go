@@ -106,6 +106,7 @@ type fate struct {
 	logAppendTime int64 // milliseconds; -1: the records keep their own timestamps
 	err           error
 	recordErr     func(i int32) error // KIP-467: set when the records failed for different reasons
+	openedAt      int64               // of a failure: when the batch was opened, in milliseconds; 0: unknown
 }
 
 // noFate is a fate without offset, time or error.
@@ -180,10 +181,24 @@ func (r *result) outcome(i int32) (RecordMetadata, error) {
 		return m, nil
 	}
 	m.Offset = -1
+	err := r.err
 	if r.recordErr != nil {
-		return m, r.recordErr(i)
+		err = r.recordErr(i)
 	}
-	return m, r.err
+	return m, r.own(err, i)
+}
+
+// own is err, which tells the age of the batch, with the time since record i was sent. That is its timestamp,
+// unless the caller gave it another.
+func (r *result) own(err error, i int32) error {
+	e, ok := err.(*Error)
+	after := time.Duration(r.meta[i].timestamp-r.openedAt) * time.Millisecond
+	if !ok || r.openedAt == 0 || after <= 0 || after > e.Elapsed {
+		return err
+	}
+	own := *e
+	own.Elapsed -= after
+	return &own
 }
 
 func (r *result) metadata(i int32) RecordMetadata {

@@ -17,6 +17,9 @@ func (a *accumulator) open(q *partitionQueue, share *memoryShare, chunk []byte, 
 	b.begin(q, share, chunk, timestamp, now) // before the sender may find it
 	b.flushMark = a.flushMark
 	a.linkLocked(b, a.last)
+	if a.young == nil {
+		a.young = b
+	}
 	return b
 }
 
@@ -97,6 +100,9 @@ func (a *accumulator) delist(b *batch, parts ...*batch) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	prev := b.prev
+	if a.young == b {
+		a.young = b.next // parts are closed from the beginning
+	}
 	if b.prev != nil {
 		b.prev.next = b.next
 	} else {
@@ -158,6 +164,31 @@ func (a *accumulator) oldest() *batch {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.first
+}
+
+// youngest is the first of the incomplete batches that has neither left nor been aged, or nil. The sender's alone.
+func (a *accumulator) youngest() *batch {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for a.young != nil && a.young.inLine {
+		a.young = a.young.next
+	}
+	return a.young
+}
+
+// age closes b, the youngest batch, if it is open, unless memory is short: then a record is better off in an
+// old batch than in line for the memory of a new one. It returns the next.
+func (a *accumulator) age(b *batch) (next *batch) {
+	if a.pool.ample() {
+		q := b.queue
+		q.mu.Lock()
+		q.freezeLocked(b)
+		q.mu.Unlock()
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.young = b.next
+	return a.young
 }
 
 // count of incomplete batches.

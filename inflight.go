@@ -367,6 +367,9 @@ func (s *sender) reenqueue(b *batch, now time.Time) {
 // hold ends here too.
 func (s *sender) conclude(b *batch, out fate) {
 	b.decided = true
+	if out.err != nil {
+		out.openedAt = b.createdAt.UnixMilli()
+	}
 	b.res.fate = out
 	if s.txn != nil {
 		s.txn.told(b, out.err)

@@ -56,6 +56,7 @@ type sender struct {
 	aborting      *Error // set: everything incomplete fails with it
 	stopped       bool
 	meant         time.Time // when the next turn is to begin at the latest
+	agesAt        time.Time // when an open batch is old; zero: there is none, as of the last turn
 	judgeAt       time.Time // until when readers may catch up; zero: none need to
 
 	mail     mail
@@ -222,8 +223,9 @@ func (s *sender) takeOrders(now time.Time) {
 // act gives up what has had its time, and sends what is ready. It returns when the next turn is needed.
 func (s *sender) act(now time.Time) (next time.Time) {
 	s.expire(now)
+	s.ageOpen(now)
 	next = earliest(now.Add(forever), s.stepTransaction(now), s.askMetadata(now), s.askProducerID(now), s.drainAll(now))
-	next = earliest(next, s.timers.next(), s.nextExpiry(), s.takeTimeouts(now)) // after what sets them
+	next = earliest(next, s.timers.next(), s.nextExpiry(), s.nextAge(), s.takeTimeouts(now)) // after what sets them
 	if s.closing && (s.txn == nil || s.aborting != nil || s.txn.closing(now)) && s.acc.end() {
 		s.stopped = true
 		return now
@@ -487,6 +489,30 @@ func (s *sender) nextExpiry() time.Time {
 	}
 	return time.Time{}
 }
+
+// ageOpen closes the batches that have spent a good part of delivery.timeout.ms and still take records, as in
+// an outage. All records of a batch expire with it, so one that came now would have only the rest of its time.
+func (s *sender) ageOpen(now time.Time) {
+	if s.agesAt.IsZero() || s.agesAt.After(now) {
+		return
+	}
+	for b := s.acc.youngest(); b != nil && !b.createdAt.Add(s.acc.deliveryTimeout/oldPart).After(now); {
+		b = s.acc.age(b)
+	}
+}
+
+// nextAge is when ageOpen has something to do.
+func (s *sender) nextAge() time.Time {
+	s.agesAt = time.Time{}
+	if b := s.acc.youngest(); b != nil {
+		s.agesAt = b.createdAt.Add(s.acc.deliveryTimeout / oldPart)
+	}
+	return s.agesAt
+}
+
+// oldPart: a batch is old when it has spent one part in so many of delivery.timeout.ms. A partition that can't
+// be sent to has so many batches at most that are not full.
+const oldPart = 4
 
 // abortAll fails everything that has no fate yet.
 func (s *sender) abortAll(now time.Time) {

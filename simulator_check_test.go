@@ -3,6 +3,7 @@ package quill
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"time"
 
@@ -131,7 +132,7 @@ func (x *simulation) checkRecord(r *simRecord, copies []simCopy) {
 		return
 	}
 	if r.future {
-		if m, err := (Future{r.at.res, r.at.index}).Wait(x.cancelled); m != r.meta || err != r.err {
+		if m, err := (Future{r.at.res, r.at.index}).Wait(x.cancelled); m != r.meta || !reflect.DeepEqual(err, r.err) {
 			x.violate("I4", "record %d was at %d with error %v, and is at %d with error %v now", r.index, r.meta.Offset, r.err, m.Offset, err)
 		}
 	}
