@@ -265,6 +265,9 @@ func (a *accumulator) place(ctx context.Context, q *partitionQueue, in *appendIn
 		var err error
 		if chunk, err = share.tryAllocate(p.need); err == ErrWouldBlock {
 			chunk, err = a.await(ctx, q, share, p.need, lane, limit)
+			if in.timestamp < 0 {
+				timestamp = a.clock.fresh() // it has waited
+			}
 		}
 		if err != nil {
 			return position{}, err
@@ -307,11 +310,12 @@ func (a *accumulator) placeLocked(q *partitionQueue, in *appendInput, timestamp 
 				return p
 			}
 			p.need = 0
-			if !a.openLocked(q, share, chunk, timestamp) {
+			opened, ok := a.openLocked(q, share, chunk, in, timestamp)
+			if !ok {
 				p.err = a.refusedOr(errClosedSend)
 				return p
 			}
-			chunk, p.used = nil, true
+			chunk, p.used, timestamp = nil, true, opened
 			continue
 		}
 		switch o.tryAdd(in, timestamp, &a.limits, &q.topic.ratio) {
@@ -344,15 +348,18 @@ func (a *accumulator) placeLocked(q *partitionQueue, in *appendInput, timestamp 
 	}
 }
 
-// openLocked begins a new batch at the end of the queue. It is false when nobody would send it any
-// more; the chunk is then still the caller's.
+// openLocked begins a new batch at the end of the queue and returns the time of its first record. ok is false
+// when nobody would send it any more; the chunk is then still the caller's.
 //
 // +checklocks:q.mu
-func (a *accumulator) openLocked(q *partitionQueue, share *memoryShare, chunk []byte, timestamp int64) bool {
+func (a *accumulator) openLocked(q *partitionQueue, share *memoryShare, chunk []byte, in *appendInput, timestamp int64) (_ int64, ok bool) {
 	now := time.Now()
+	if a.clock.advance(now.UnixMilli()); in.timestamp < 0 {
+		timestamp = now.UnixMilli()
+	}
 	b := a.open(q, share, chunk, timestamp, now)
 	if b == nil {
-		return false
+		return 0, false
 	}
 	q.numbers += numberGap
 	b.number, b.width = q.numbers, numberGap
@@ -363,7 +370,7 @@ func (a *accumulator) openLocked(q *partitionQueue, share *memoryShare, chunk []
 		q.hint = hintNow
 	}
 	q.hint = min(q.hint, a.inbox.instant(now.Add(a.linger)))
-	return true
+	return timestamp, true
 }
 
 // balance tells the topic's sticky partitioner how long the queues are, at most every few

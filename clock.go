@@ -10,8 +10,12 @@ import (
 // Reading the real clock costs more than everything else Send does to a 100-byte record, so under
 // load (more than tickAfter reads within a millisecond) a goroutine writes the time once a
 // millisecond and callers only load it. The goroutine ends by itself after idleTicks milliseconds
-// without a reader; an idle or slow producer has none. The price is a timestamp that may be a
-// scheduling delay late, never one from before the producer's own previous reading of that burst.
+// without a reader; an idle or slow producer has none.
+//
+// On a machine without a processor to spare that goroutine may not run for long. Therefore whoever
+// reads the real clock anyway passes it on while the ticker runs: the sender with each turn, and a
+// Send with each batch that it opens. So a record's time is a few milliseconds old at most where
+// goroutines get to run, and in any case not older than its batch.
 type coarseClock struct {
 	ms      atomic.Int64 // the ticker's time; negated until somebody reads it; 0: no ticker runs, read the real clock
 	second  atomic.Int64 // the millisecond that reads counts
@@ -64,6 +68,38 @@ func (c *coarseClock) read() int64 {
 	return ms
 }
 
+// fresh is the present time by the real clock.
+func (c *coarseClock) fresh() int64 {
+	ms := time.Now().UnixMilli()
+	c.advance(ms)
+	return ms
+}
+
+// advance passes on a reading of the real clock, if the ticker runs. Time does not go back, unless somebody
+// set the clock.
+func (c *coarseClock) advance(ms int64) {
+	for {
+		was := c.ms.Load()
+		if was == 0 || !newer(ms, max(was, -was)) {
+			return
+		}
+		to := ms
+		if was < 0 {
+			to = -ms
+		}
+		if c.ms.CompareAndSwap(was, to) {
+			return
+		}
+	}
+}
+
+// newer reports whether a reading of the clock takes the place of another.
+func newer(ms, was int64) bool { return ms > was || was-ms > clockSetBack }
+
+// clockSetBack is by how many milliseconds a clock goes back if it was set, and not just read by somebody who
+// was kept from passing it on.
+const clockSetBack = 1000
+
 // tick runs until nobody reads any more, or close.
 func (c *coarseClock) tick() {
 	t := time.NewTicker(time.Millisecond)
@@ -74,8 +110,9 @@ func (c *coarseClock) tick() {
 	}()
 	for idle := 0; idle < idleTicks; idle++ {
 		select {
-		case now := <-t.C:
-			if c.ms.Swap(-now.UnixMilli()) > 0 {
+		case <-t.C: // its time is when the tick was due
+			c.fresh()
+			if was := c.ms.Load(); was > 0 && c.ms.CompareAndSwap(was, -was) { // else it was passed on in this moment
 				idle = 0
 			}
 		case <-c.stop:

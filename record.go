@@ -19,7 +19,10 @@ type Record[K, V any] struct {
 	Topic string
 	// Partition, when set by quill.Partition(n), overrides the partitioner.
 	Partition PartitionID
-	// Timestamp of the record, kept with millisecond precision. If zero, the time of the Send.
+	// Timestamp of the record, kept with millisecond precision. If zero, the time of the Send. While
+	// hundreds of records a millisecond are sent that may be the time of some milliseconds before, or, if
+	// the machine has no processor to spare, any time since the record's batch was opened. A record
+	// that waited for memory has the time when it got some.
 	// With the topic's message.timestamp.type=LogAppendTime the broker replaces it.
 	Timestamp time.Time
 	// Key decides the partition (murmur2, as in Java) unless Partition is set. A serializer that

@@ -187,6 +187,7 @@ func (s *sender) closedError() *Error {
 
 // step is one turn of the loop. It returns when the next one is needed at the latest.
 func (s *sender) step(now time.Time) (next time.Time) {
+	s.acc.clock.advance(now.UnixMilli())
 	s.box.take(&s.mail)
 	s.takeEvents(now)
 	behind := s.behind(now)

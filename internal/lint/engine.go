@@ -44,6 +44,7 @@ var budgets = []budget{
 			"inbox.go newInbox":                     1,
 			"inbox.go inbox.sleep":                  1,
 			"clock.go coarseClock.read":             1, // records' timestamps
+			"clock.go coarseClock.fresh":            1, // the ticker, and a Send that has waited
 			"accumulator.go accumulator.openLocked": 1, // once a batch
 			"memoryshare.go memoryShare.allocate":   2, // a Send that waits
 			"engine.go blockLimit.until":            1,
