@@ -10,6 +10,9 @@ import (
 
 // flush makes everything sent so far go out and waits for its fate.
 func (e *engine) flush(ctx context.Context) error {
+	if ctx == nil {
+		return notBegun(ctx, "flush")
+	}
 	if e.dispatch.inside() {
 		return &Error{Op: "flush", Kind: ErrInCallback, Partition: -1, Node: -1}
 	}
@@ -32,7 +35,7 @@ func awaitResult(ctx context.Context, r *result) error {
 		select {
 		case <-ch:
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return endOf(ctx)
 		}
 	}
 	for _, c := range r.children {
@@ -56,7 +59,7 @@ func (e *engine) close(ctx context.Context) (err error) {
 		return &Error{Op: "close", Kind: ErrInCallback, Partition: -1, Node: -1, Reason: "everything unfinished was given up, the rest of Close goes on by itself"}
 	}
 	if over || !awaitClosed(ctx, e.sender.finished, 0) {
-		err = &Error{Op: "close", Kind: ErrForceClosed, Partition: -1, Node: -1, Cause: context.Cause(ctx)}
+		err = &Error{Op: "close", Kind: ErrForceClosed, Partition: -1, Node: -1, Cause: endOf(ctx)}
 		e.abort()
 		awaitClosed(ctx, e.sender.finished, abortGrace)
 	}
@@ -64,7 +67,7 @@ func (e *engine) close(ctx context.Context) (err error) {
 		err = fmt.Errorf("close partitioner: %w", fault)
 	}
 	if !awaitClosed(ctx, e.dispatch.done, abortGrace) && err == nil {
-		err = &Error{Op: "close", Kind: ErrForceClosed, Partition: -1, Node: -1, Cause: context.Cause(ctx), Reason: "a callback has not returned"}
+		err = &Error{Op: "close", Kind: ErrForceClosed, Partition: -1, Node: -1, Cause: endOf(ctx), Reason: "a callback has not returned"}
 	}
 	return err
 }

@@ -15,8 +15,9 @@ type Future struct {
 }
 
 // Wait blocks until the record's outcome is known, or ctx ends. Ending the wait does not change the
-// record's fate: it is still sent, and a later Wait tells. The error is then ctx's; otherwise it is
-// nil or an *Error. The callback of the record, if any, has run when Wait returns its outcome.
+// record's fate: it is still sent, and a later Wait tells. The error then Is ctx's, and its Outcome
+// MaybeWritten. An error is always an *Error. The callback of the record, if any, has run when Wait
+// returns its outcome.
 //
 // Without a deadline on ctx, Wait ends at the latest delivery.timeout.ms after the Send, unless a
 // callback blocks. In a callback of the same producer, where a record that is not done yet can't be
@@ -25,13 +26,8 @@ func (f Future) Wait(ctx context.Context) (RecordMetadata, error) {
 	r, i := f.res, f.index
 	for {
 		if ch := r.wait(); ch != nil {
-			if r.inCallback != nil && r.inCallback() {
-				return unknownMetadata(r.topic, r.partition), pendingInCallback(r.topic, r.partition)
-			}
-			select {
-			case <-ch:
-			case <-ctx.Done():
-				return unknownMetadata(r.topic, r.partition), context.Cause(ctx)
+			if err := r.awaitRelease(ctx, ch); err != nil {
+				return unknownMetadata(r.topic, r.partition), err
 			}
 		}
 		if r.children == nil {
@@ -41,10 +37,26 @@ func (f Future) Wait(ctx context.Context) (RecordMetadata, error) {
 	}
 }
 
-// pendingInCallback is the error of a wait in a callback.
-func pendingInCallback(topic string, partition int32) *Error {
-	return &Error{Op: "send", Kind: ErrInCallback, Topic: topic, Partition: partition, Node: -1, Fate: MaybeWritten,
-		Reason: "the record is on its way, but can't be waited for here"}
+// awaitRelease waits for ch, which release closes. The error says why it does not wait any longer.
+func (r *result) awaitRelease(ctx context.Context, ch <-chan struct{}) error {
+	if ctx == nil {
+		return pendingError(r.topic, r.partition, errNilContext)
+	}
+	if r.inCallback != nil && r.inCallback() {
+		return pendingError(r.topic, r.partition, ErrInCallback)
+	}
+	select {
+	case <-ch:
+		return nil
+	case <-ctx.Done():
+		return pendingError(r.topic, r.partition, endOf(ctx))
+	}
+}
+
+// pendingError is the error of a wait that ended before the record's outcome was known.
+func pendingError(topic string, partition int32, why error) *Error {
+	return &Error{Op: "wait for record", Kind: why, Topic: topic, Partition: partition, Node: -1, Fate: MaybeWritten,
+		Reason: "the record is on its way, its outcome is not known yet"}
 }
 
 // Done reports whether the outcome is known; Wait then returns at once.

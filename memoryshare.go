@@ -155,7 +155,7 @@ func (w *poolWaiter) await(ctx context.Context, limit *blockLimit) error {
 		case <-w.ready:
 			return nil
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return endOf(ctx)
 		case <-w.timer.C:
 			if !limit.extend(w.timer) {
 				return ErrBufferExhausted

@@ -70,14 +70,15 @@ func Share[K, V, K0, V0 any](p *Producer[K0, V0], key Serializer[K], value Seria
 // Send hands over a record for delivery and returns its future.
 //
 // It blocks only while the topic's metadata are not known yet or the buffer is full, in sum at most
-// max.block.ms (Kafka's default 60s) and no longer than ctx. Once the record is appended, ctx has no
-// say: delivery.timeout.ms bounds the delivery. The record's parts may be reused when Send returns.
+// max.block.ms (Kafka's default 60s) and no longer than ctx. If ctx is over when Send is called, nothing
+// is sent. Once the record is appended, ctx has no say: delivery.timeout.ms bounds the delivery. The
+// record's parts may be reused when Send returns.
 //
 // Every Send has exactly one outcome, told by the future; a failure inside Send (an unknown topic, a
 // record that is too large, a closed producer) is told by it as well. Records of one partition sent
 // by one goroutine keep their order. It may be called concurrently.
 func (p *Producer[K, V]) Send(ctx context.Context, r Record[K, V]) Future {
-	if at, ok := p.short(&r, nil, true); ok {
+	if at, ok := p.short(ctx, &r, nil, true); ok {
 		return Future(at)
 	}
 	out := outgoing{appendInput: appendInput{shared: true}, mayWait: true}
@@ -90,7 +91,7 @@ func (p *Producer[K, V]) Send(ctx context.Context, r Record[K, V]) Future {
 // SendFunc is Send with a callback instead of a future. fn may be nil; it is called exactly
 // once (see Callback). Passing the same func value for every record is the cheapest way to send.
 func (p *Producer[K, V]) SendFunc(ctx context.Context, r Record[K, V], fn Callback) {
-	if _, ok := p.short(&r, fn, false); !ok {
+	if _, ok := p.short(ctx, &r, fn, false); !ok {
 		p.sendLong(ctx, r, fn)
 	}
 }
@@ -105,7 +106,8 @@ func (p *Producer[K, V]) sendLong(ctx context.Context, r Record[K, V], fn Callba
 
 // SendSync sends a record and waits for its outcome. It does not wait out linger.ms: its batch goes
 // as soon as the node can take it, with whatever other senders put into it until then. When ctx ends
-// first the record's fate is open, and the error is ctx's.
+// first the record's fate is open: the error Is ctx's, and its Outcome MaybeWritten. An error is always an
+// *Error.
 func (p *Producer[K, V]) SendSync(ctx context.Context, r Record[K, V]) (RecordMetadata, error) {
 	out := outgoing{appendInput: appendInput{shared: true, urgent: true}, mayWait: true}
 	if err := p.send(ctx, &r, &out); err != nil {
@@ -113,7 +115,7 @@ func (p *Producer[K, V]) SendSync(ctx context.Context, r Record[K, V]) (RecordMe
 	}
 	f := Future{out.at.res, out.at.index}
 	if !f.Done() && p.e.dispatch.inside() {
-		return out.metadata(), pendingInCallback(r.Topic, out.chosen)
+		return out.metadata(), pendingError(r.Topic, out.chosen, ErrInCallback)
 	}
 	return f.Wait(ctx)
 }
@@ -127,7 +129,7 @@ func (p *Producer[K, V]) TrySend(r Record[K, V]) bool { return p.TrySendFunc(r, 
 // TrySendFunc is TrySend with a callback, which may be nil. If it returns false, fn was and will not
 // be called.
 func (p *Producer[K, V]) TrySendFunc(r Record[K, V], fn Callback) bool {
-	if _, ok := p.short(&r, fn, false); ok {
+	if _, ok := p.short(context.Background(), &r, fn, false); ok {
 		return true
 	}
 	out := outgoing{appendInput: appendInput{callback: fn}}
@@ -201,6 +203,9 @@ func (p *Producer[K, V]) PartitionsFor(ctx context.Context, topic string) ([]met
 	if p.closed.Load() {
 		return nil, p.e.refusal(p.e.closedReason(), topic, -1)
 	}
+	if ctx == nil {
+		return nil, notBegun(ctx, "look for partitions")
+	}
 	out := outgoing{mayWait: true, lookOnly: true}
 	out.Topic = topic
 	_, info, err := p.e.topicFor(ctx, &out)
@@ -219,6 +224,9 @@ func (p *Producer[K, V]) PartitionsFor(ctx context.Context, topic string) ([]met
 // call waits. In a callback it can't wait for itself: it gives up what is unfinished, returns
 // ErrInCallback at once, and the rest of the closing goes on by itself.
 func (p *Producer[K, V]) Close(ctx context.Context) error {
+	if ctx == nil {
+		return notBegun(ctx, "close")
+	}
 	var err error
 	if p.view {
 		p.closed.Store(true)
@@ -234,24 +242,27 @@ func (p *Producer[K, V]) Close(ctx context.Context) error {
 }
 
 // short sends a record the short way if it can go it. It is written so that the compiler can inline it.
-func (p *Producer[K, V]) short(r *Record[K, V], fn Callback, shared bool) (at position, ok bool) {
+func (p *Producer[K, V]) short(ctx context.Context, r *Record[K, V], fn Callback, shared bool) (at position, ok bool) {
 	if p.direct.Load() {
-		at, ok = p.e.short(any(r).(*bytesRecord), fn, shared)
+		at, ok = p.e.short(ctx, any(r).(*bytesRecord), fn, shared)
 	}
 	return
 }
 
 // send is all of them. An error means that the record was not appended; the interceptors know.
 func (p *Producer[K, V]) send(ctx context.Context, r *Record[K, V], out *outgoing) *Error {
-	if p.chain != nil {
+	if p.chain != nil && ctx != nil {
 		*r = p.chain.onSend(ctx, *r)
 	}
 	out.Topic, out.Partition, out.Timestamp, out.Headers = r.Topic, r.Partition, r.Timestamp, r.Headers
 	out.chosen = out.partitionOr(-1)
 	var err *Error
-	if p.closed.Load() {
+	switch {
+	case p.closed.Load():
 		err = p.e.refusal(p.e.closedReason(), out.Topic, out.chosen)
-	} else {
+	case over(ctx):
+		err = p.e.refusal(p.e.acc.refusedOr(&Error{Op: "send", Kind: endOf(ctx)}), out.Topic, out.chosen)
+	default:
 		err = p.sendRecord(ctx, r, out)
 	}
 	if err != nil && p.e.cfg.transactionalID != "" {
@@ -295,7 +306,7 @@ func (p *Producer[K, V]) sendSerialized(ctx context.Context, r *Record[K, V], ou
 // sendBytes sends what the serializers made of the record, the short way if it can go it.
 func (p *Producer[K, V]) sendBytes(ctx context.Context, out *outgoing, t *topicState, info *metadata.Topic) *Error {
 	if !out.urgent {
-		if at, ok := p.e.short(&out.bytesRecord, out.callback, out.shared); ok {
+		if at, ok := p.e.short(context.Background(), &out.bytesRecord, out.callback, out.shared); ok {
 			out.at = at
 			return nil
 		}

@@ -1,6 +1,10 @@
 package quill
 
-import "github.com/quill-kafka/quill/protocol"
+import (
+	"context"
+
+	"github.com/quill-kafka/quill/protocol"
+)
 
 // short is the way that nearly all records take: the topic is known, the partition's open batch has
 // room to spare, nobody has to wait and nobody to be told. It is topicFor, choose and append in one
@@ -10,7 +14,10 @@ import "github.com/quill-kafka/quill/protocol"
 //
 // ok is false when anything is out of the ordinary. Nothing was done then, and the long way has to
 // find out what it is.
-func (e *engine) short(r *bytesRecord, fn Callback, shared bool) (at position, ok bool) {
+func (e *engine) short(ctx context.Context, r *bytesRecord, fn Callback, shared bool) (at position, ok bool) {
+	if over(ctx) {
+		return at, false
+	}
 	t := e.acc.recent.Load()
 	if t == nil || t.name != r.Topic {
 		t = e.acc.topic(r.Topic)

@@ -1,6 +1,7 @@
 package quill
 
 import (
+	"context"
 	"runtime"
 	"strings"
 	"testing"
@@ -64,7 +65,7 @@ func TestTheShortWayIsForOrdinaryRecords(t *testing.T) {
 					c.before(r, e)
 				}
 				before := r.open(0)
-				at, ok := e.short(&c.record, nil, true)
+				at, ok := e.short(context.Background(), &c.record, nil, true)
 				require.Equal(t, c.ok, ok)
 				after := r.open(0) // and so the queue is not left locked
 				require.Same(t, before.batch, after.batch)
@@ -93,7 +94,7 @@ func TestBothWaysWriteTheSame(t *testing.T) {
 			for _, rec := range records {
 				rec.Topic, rec.Partition = "test", Partition(0)
 				if way == 0 {
-					_, ok := e.short(&rec, nil, false)
+					_, ok := e.short(context.Background(), &rec, nil, false)
 					require.True(t, ok)
 					continue
 				}
@@ -136,7 +137,7 @@ func TestARecordThatFindsTheLockTakenIsCounted(t *testing.T) {
 				q.mu.Lock()
 				go func() {
 					if way == "short" {
-						_, ok := e.short(&rec, nil, false)
+						_, ok := e.short(context.Background(), &rec, nil, false)
 						done <- ok
 						return
 					}

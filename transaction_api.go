@@ -61,7 +61,8 @@ const (
 // completed or aborted first.
 //
 // Like each call that asks the coordinator, it blocks at most for max.block.ms and no longer than ctx.
-// When it gives up waiting, the work goes on; call it again to wait further. Until its outcome was told
+// If ctx is over already, nothing is done. When it gives up waiting, the work goes on; call it again to
+// wait further. Until its outcome was told
 // no other call about transactions is taken. Errors: ErrTimeout, or ctx's; Retriable if the id may not be
 // used (now); else Fatal. It may be called concurrently.
 func (p *Producer[K, V]) InitTransactions(ctx context.Context) error {
@@ -125,7 +126,8 @@ func (p *Producer[K, V]) CommitTransaction(ctx context.Context) error {
 // see it. Records that have not left fail with ErrTransactionAborted; those in flight are waited for. It
 // is the only way on after an error that is Abortable.
 //
-// It blocks as InitTransactions does; when it gives up waiting, call it again. Errors are ErrTimeout, or
+// It blocks as InitTransactions does; when it gives up waiting, call it again. If ctx is over already, the
+// transaction is aborted all the same, and the outcome not waited for. Errors are ErrTimeout, or
 // ctx's, or Fatal. In a callback it can't wait: ErrInCallback.
 func (p *Producer[K, V]) AbortTransaction(ctx context.Context) error {
 	if err := p.shut(callAbort); err != nil {
@@ -159,10 +161,17 @@ func (e *engine) transact(ctx context.Context, call string, callbacks bool, begi
 	if e.dispatch.inside() {
 		return &Error{Op: call, Kind: ErrInCallback, Partition: -1, Node: -1}
 	}
+	late := notBegun(ctx, call)
+	if ctx == nil {
+		return late
+	}
 	ctx, cancel := context.WithTimeoutCause(ctx, e.cfg.maxBlock, errMaxBlock)
 	defer cancel()
 	var o *operation
 	err := e.instruct(call, func(t *transaction) (err *Error) {
+		if late != nil && t.pending == nil && call != callAbort { // what is under way may have ended; to abort is always right
+			return late
+		}
 		o, err = begin(t)
 		return err
 	})
@@ -170,8 +179,8 @@ func (e *engine) transact(ctx context.Context, call string, callbacks bool, begi
 		return err
 	}
 	if !awaitOperation(ctx, o) || callbacks && !e.awaitCallbacks(ctx) {
-		open := &Error{Op: call, Kind: context.Cause(ctx), Partition: -1, Node: -1, Reason: "it goes on; call it again to learn its outcome", open: true}
-		if open.Kind == errMaxBlock {
+		open := &Error{Op: call, Kind: endOf(ctx), Partition: -1, Node: -1, Reason: "it goes on; call it again to learn its outcome", open: true}
+		if context.Cause(ctx) == errMaxBlock {
 			open.Kind, open.Elapsed, open.Cause = ErrTimeout, e.cfg.maxBlock, e.board.look().lastErr
 		}
 		return open

@@ -22,7 +22,7 @@ type Tx[K, V any] struct {
 // Send is Producer.Send for this transaction. A record that is not taken, for whatever reason, makes the
 // transaction fail; so does, as always, one that is not delivered. So its future need not be looked at.
 func (tx *Tx[K, V]) Send(ctx context.Context, r Record[K, V]) Future {
-	if at, ok := tx.short(&r, nil, true); ok {
+	if at, ok := tx.short(ctx, &r, nil, true); ok {
 		return Future(at)
 	}
 	out := outgoing{appendInput: appendInput{shared: true}, mayWait: true}
@@ -34,7 +34,7 @@ func (tx *Tx[K, V]) Send(ctx context.Context, r Record[K, V]) Future {
 
 // SendFunc is Producer.SendFunc for this transaction; see Send.
 func (tx *Tx[K, V]) SendFunc(ctx context.Context, r Record[K, V], fn Callback) {
-	if _, ok := tx.short(&r, fn, false); ok {
+	if _, ok := tx.short(ctx, &r, fn, false); ok {
 		return
 	}
 	out := outgoing{appendInput: appendInput{callback: fn}, mayWait: true}
@@ -57,11 +57,11 @@ func (tx *Tx[K, V]) SendOffsets(ctx context.Context, offsets map[TopicPartition]
 }
 
 // short is Producer.short: what goes that way is taken, and so can't fail the transaction here.
-func (tx *Tx[K, V]) short(r *Record[K, V], fn Callback, shared bool) (at position, ok bool) {
+func (tx *Tx[K, V]) short(ctx context.Context, r *Record[K, V], fn Callback, shared bool) (at position, ok bool) {
 	if tx.over.Load() {
 		return at, false
 	}
-	return tx.p.short(r, fn, shared)
+	return tx.p.short(ctx, r, fn, shared)
 }
 
 func (tx *Tx[K, V]) send(ctx context.Context, r *Record[K, V], out *outgoing) *Error {
@@ -106,6 +106,9 @@ func errTxOver(op string) *Error {
 func (p *Producer[K, V]) InTransaction(ctx context.Context, fn func(tx *Tx[K, V]) error) error {
 	if p.e.dispatch.inside() {
 		return &Error{Op: "InTransaction", Kind: ErrInCallback, Partition: -1, Node: -1}
+	}
+	if err := notBegun(ctx, "InTransaction"); err != nil {
+		return err
 	}
 	pause := backoff.New(p.e.cfg.retryBackoff, p.e.cfg.retryBackoffMax)
 	for attempt := 0; ; attempt++ {

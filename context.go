@@ -1,0 +1,50 @@
+package quill
+
+import (
+	"context"
+	"errors"
+	"unsafe"
+)
+
+// over reports whether nothing may be done for ctx any more; so it is for a nil one. Each Send asks. A call
+// of ctx.Err would be a few per cent of what Send does, and most callers pass context.Background(), which
+// never ends: it is known by its type.
+func over(ctx context.Context) bool {
+	return typeOf(ctx) != backgroundType && (ctx == nil || ctx.Err() != nil)
+}
+
+// typeOf is the word of an interface value that stands for its type. Only ever used to leave out a call: if
+// it told contexts apart that are the same, that would cost the call.
+func typeOf(ctx context.Context) uintptr { return *(*uintptr)(unsafe.Pointer(&ctx)) }
+
+var backgroundType = typeOf(context.Background())
+
+// endOf is why ctx ended: its error and the cause that was given for it, if there is one. errors.Is finds
+// both.
+func endOf(ctx context.Context) error {
+	if ctx == nil {
+		return errNilContext
+	}
+	err, cause := ctx.Err(), context.Cause(ctx)
+	if cause == nil || errors.Is(cause, err) {
+		return err
+	}
+	return &contextEnd{err, cause}
+}
+
+var errNilContext = errors.New("nil Context; pass context.Background() for one without an end")
+
+// contextEnd is the end of a context for a reason of its user's.
+type contextEnd struct{ err, cause error }
+
+func (e *contextEnd) Error() string { return e.err.Error() + ": " + e.cause.Error() }
+
+func (e *contextEnd) Unwrap() []error { return []error{e.err, e.cause} }
+
+// notBegun is the error of a call whose ctx was over before it did anything, nil if it was not.
+func notBegun(ctx context.Context, op string) *Error {
+	if !over(ctx) {
+		return nil
+	}
+	return &Error{Op: op, Kind: endOf(ctx), Partition: -1, Node: -1, Reason: "nothing was done"}
+}

@@ -1,0 +1,176 @@
+package quill_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/quill-kafka/quill"
+	"github.com/quill-kafka/quill/protocol"
+	"github.com/quill-kafka/quill/quilltest"
+	"github.com/stretchr/testify/require"
+)
+
+// noContext is what a caller forgot to make.
+var noContext context.Context
+
+// sends are the ways to send one record and to hear its outcome.
+var sends = []struct {
+	name string
+	send func(ctx context.Context, p *quill.Producer[string, string], r quill.Record[string, string]) error
+}{
+	{"Send", func(ctx context.Context, p *quill.Producer[string, string], r quill.Record[string, string]) error {
+		_, err := p.Send(ctx, r).Wait(context.Background())
+		return err
+	}},
+	{"SendFunc", func(ctx context.Context, p *quill.Producer[string, string], r quill.Record[string, string]) error {
+		told := make(chan error, 1)
+		p.SendFunc(ctx, r, func(_ quill.RecordMetadata, err error) { told <- err })
+		return <-told
+	}},
+	{"SendSync", func(ctx context.Context, p *quill.Producer[string, string], r quill.Record[string, string]) error {
+		_, err := p.SendSync(ctx, r)
+		return err
+	}},
+	{"SendAll", func(ctx context.Context, p *quill.Producer[string, string], r quill.Record[string, string]) (last error) {
+		for _, err := range p.SendAll(ctx, func(yield func(quill.Record[string, string]) bool) { yield(r) }) {
+			last = err
+		}
+		return last
+	}},
+}
+
+// A context that is over when Send is called sends nothing, whatever the producer knows of the topic.
+func TestAnEndedContextSendsNothing(t *testing.T) {
+	for _, s := range sends {
+		for _, topic := range []string{"known", "unknown"} {
+			t.Run(s.name+"/"+topic, func(t *testing.T) {
+				bubble(t, quilltest.Options{}, func(t *testing.T, c *quilltest.Cluster) {
+					c.MustCreateTopic("known", 1, quilltest.TopicConfig{})
+					p := open(t, config(c))
+					known(t, p, "known")
+					within(t, 0, 0, func() {
+						err := s.send(ended(errOwn), p, rec(topic, "k", "v"))
+						require.ErrorIs(t, err, errOwn)
+						require.ErrorIs(t, err, context.Canceled)
+						checkNotSent(t, err, topic, -1)
+						err = s.send(noContext, p, rec(topic, "k", "v"))
+						require.ErrorContains(t, err, "nil Context")
+						checkNotSent(t, err, topic, -1)
+					})
+					closeProducer(t, p)
+					require.EqualValues(t, 1, c.Appended("known"))
+				})
+			})
+		}
+	}
+}
+
+// Producers of bytes take another way, the short one.
+func TestAnEndedContextSendsNothingTheShortWay(t *testing.T) {
+	bubble(t, quilltest.Options{}, func(t *testing.T, c *quilltest.Cluster) {
+		c.MustCreateTopic("t", 1, quilltest.TopicConfig{})
+		p, err := quill.New(config(c), quill.Bytes, quill.Bytes)
+		require.NoError(t, err)
+		giveUpIfFailed(t, p)
+		r := quill.Record[[]byte, []byte]{Topic: "t", Value: []byte("v")}
+		first := p.Send(t.Context(), r)
+		deadline, cancel := context.WithTimeout(t.Context(), 0)
+		defer cancel()
+		value := context.WithValue(deadline, errOwn, 1)
+		for _, ctx := range []context.Context{ended(nil), deadline, value, noContext} {
+			_, err := p.Send(ctx, r).Wait(t.Context())
+			checkNotSent(t, err, "t", -1)
+			if ctx != nil {
+				require.ErrorIs(t, err, ctx.Err())
+			}
+		}
+		_, err = first.Wait(t.Context())
+		require.NoError(t, err)
+		closeProducer(t, p)
+		require.EqualValues(t, 1, c.Appended("t"))
+	})
+}
+
+// Whatever a wait returns is an *Error that says what is known of the record.
+func TestAWaitThatEndsTellsTheOutcome(t *testing.T) {
+	bubble(t, quilltest.Options{}, func(t *testing.T, c *quilltest.Cluster) {
+		c.MustCreateTopic("t", 1, quilltest.TopicConfig{})
+		p := open(t, config(c))
+		known(t, p, "t")
+		c.Inject(quilltest.Fault{APIs: []protocol.APIKey{protocol.Produce}, Delay: 5 * time.Second})
+		f := p.Send(t.Context(), rec("t", "k", "v"))
+		for _, wait := range []func() (quill.RecordMetadata, error){
+			func() (quill.RecordMetadata, error) { return f.Wait(ended(errOwn)) },
+			func() (quill.RecordMetadata, error) { return f.Wait(after(t, time.Second)) },
+			func() (quill.RecordMetadata, error) { return p.SendSync(after(t, time.Second), rec("t", "k", "w")) },
+			func() (quill.RecordMetadata, error) { return f.Wait(noContext) },
+		} {
+			_, err := wait()
+			e, ok := errors.AsType[*quill.Error](err)
+			require.True(t, ok, "%v", err)
+			require.Equal(t, quill.MaybeWritten, e.Outcome())
+			require.Equal(t, "t", e.Topic)
+			require.False(t, e.Retriable())
+		}
+		closeProducer(t, p)
+	})
+}
+
+// A closed producer is the graver reason.
+func TestAClosedProducerCountsMoreThanAnEndedContext(t *testing.T) {
+	bubble(t, quilltest.Options{}, func(t *testing.T, c *quilltest.Cluster) {
+		p := open(t, config(c))
+		closeProducer(t, p)
+		_, err := p.Send(ended(nil), rec("t", "k", "v")).Wait(t.Context())
+		require.ErrorIs(t, err, quill.ErrClosed)
+	})
+}
+
+// The calls about transactions begin nothing either; only to abort is always right.
+func TestAnEndedContextCommitsNothing(t *testing.T) {
+	bubble(t, quilltest.Options{}, func(t *testing.T, c *quilltest.Cluster) {
+		c.MustCreateTopic("t", 1, quilltest.TopicConfig{})
+		cfg := config(c)
+		cfg.TransactionalID = "x"
+		p := open(t, cfg)
+		require.ErrorIs(t, p.InitTransactions(ended(nil)), context.Canceled)
+		require.NoError(t, p.InitTransactions(t.Context()))
+		require.NoError(t, p.BeginTransaction())
+		p.Send(t.Context(), rec("t", "k", "v"))
+		_, err := p.Send(ended(errOwn), rec("t", "k", "not sent")).Wait(t.Context())
+		checkNotSent(t, err, "t", -1)
+		for _, err := range []error{p.CommitTransaction(ended(errOwn)), p.SendOffsetsToTransaction(ended(errOwn), map[quill.TopicPartition]quill.OffsetAndMetadata{{Topic: "t"}: {Offset: 1}}, quill.GroupMetadata{GroupID: "g"})} {
+			require.ErrorIs(t, err, errOwn)
+			require.ErrorIs(t, err, context.Canceled)
+			e, ok := errors.AsType[*quill.Error](err)
+			require.True(t, ok)
+			require.Equal(t, quill.NotSent, e.Outcome())
+		}
+		require.NoError(t, p.CommitTransaction(t.Context()), "the transaction is still open")
+		require.ErrorIs(t, p.InTransaction(ended(nil), func(*quill.Tx[string, string]) error { panic("not called") }), context.Canceled)
+		require.NoError(t, p.BeginTransaction())
+		p.Send(t.Context(), rec("t", "k", "taken back"))
+		if err := p.AbortTransaction(ended(nil)); err != nil { // begun, and perhaps ended already
+			require.ErrorIs(t, err, context.Canceled)
+			require.NoError(t, p.AbortTransaction(t.Context()))
+		}
+		closeProducer(t, p)
+	})
+}
+
+// A nil context is named, not met as a nil pointer.
+func TestANilContextIsNamed(t *testing.T) {
+	bubble(t, quilltest.Options{}, func(t *testing.T, c *quilltest.Cluster) {
+		cfg := config(c)
+		cfg.TransactionalID = "x"
+		p := open(t, cfg)
+		_, looked := p.PartitionsFor(noContext, "t")
+		for _, err := range []error{looked, p.Flush(noContext), p.Close(noContext), p.InitTransactions(noContext), p.CommitTransaction(noContext), p.AbortTransaction(noContext), p.InTransaction(noContext, nil),
+			p.SendOffsetsToTransaction(noContext, map[quill.TopicPartition]quill.OffsetAndMetadata{{Topic: "t"}: {Offset: 1}}, quill.GroupMetadata{GroupID: "g"})} {
+			require.ErrorContains(t, err, "nil Context")
+		}
+		closeProducer(t, p)
+	})
+}
