@@ -181,7 +181,7 @@ func TestCloseWithoutTimeFailsAllAtOnce(t *testing.T) {
 		within(t, 0, 0, func() { require.ErrorIs(t, p.Close(ended(errOwn)), errOwn) })
 		checkGivenUp(t, f, quill.NotSent)
 		require.Len(t, logged(t, c, "t", 2), 1)
-		require.NoError(t, p.Close(ended(errOwn)), "it is closed: nothing to wait for")
+		require.ErrorIs(t, p.Close(ended(errOwn)), quill.ErrForceClosed, "it is closed, and a record was given up")
 	})
 }
 
@@ -205,6 +205,7 @@ func TestCloseInACallbackDoesNotWaitForItself(t *testing.T) {
 		require.NoError(t, err)
 		require.ErrorIs(t, <-inside, quill.ErrInCallback)
 		within(t, 0, 0, func() { checkGivenUp(t, lingering, quill.NotSent) })
+		synctest.Wait()
 		require.EqualValues(t, 1, closed.closed.Load())
 		// No other Close: that no goroutine is left over is checked by the end of the bubble.
 	})

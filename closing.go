@@ -3,6 +3,8 @@ package quill
 import (
 	"context"
 	"fmt"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -47,29 +49,35 @@ func awaitResult(ctx context.Context, r *result) error {
 }
 
 // close stops taking sends, drains until ctx ends, then gives up what is left. See Producer.Close.
-func (e *engine) close(ctx context.Context) (err error) {
-	inside := e.dispatch.inside()
-	over := e.beginClose(inside || ctx.Err() != nil)
-	if inside {
-		e.abort()   // also if somebody else was already closing
-		go func() { // ends with the sender, which has nothing left to wait for
-			<-e.sender.finished
-			_ = e.shutDown() // nobody to tell
-		}()
-		return &Error{Op: "close", Kind: ErrInCallback, Partition: -1, Node: -1, Reason: "everything unfinished was given up, the rest of Close goes on by itself"}
-	}
-	if over || !awaitClosed(ctx, e.sender.finished, 0) {
-		err = &Error{Op: "close", Kind: ErrForceClosed, Partition: -1, Node: -1, Cause: endOf(ctx)}
-		e.abort()
+func (e *engine) close(ctx context.Context) error {
+	forced := e.beginClose(ctx.Err() != nil) || !awaitClosed(ctx, e.sender.finished, 0)
+	if forced {
+		e.force(endOf(ctx))
 		awaitClosed(ctx, e.sender.finished, abortGrace)
 	}
-	if fault := e.shutDown(); fault != nil && err == nil {
-		err = fmt.Errorf("close partitioner: %w", fault)
+	fault := e.shutDown(ctx)
+	returned := awaitClosed(ctx, e.dispatch.done, abortGrace)
+	if err := e.forcedEnd(forced); err != nil {
+		return err
 	}
-	if !awaitClosed(ctx, e.dispatch.done, abortGrace) && err == nil {
-		err = &Error{Op: "close", Kind: ErrForceClosed, Partition: -1, Node: -1, Cause: endOf(ctx), Reason: "a callback has not returned"}
+	if !returned {
+		return &Error{Op: "close", Kind: ErrForceClosed, Partition: -1, Node: -1, Cause: endOf(ctx), Reason: "a callback has not returned"}
 	}
-	return err
+	if fault != nil {
+		return fmt.Errorf("close partitioner: %w", fault)
+	}
+	return nil
+}
+
+// closeInside is close in a callback, where nothing can be waited for.
+func (e *engine) closeInside() error {
+	e.beginClose(true)
+	e.force(ErrInCallback) // also if somebody else was already closing
+	go func() {            // ends with the sender, which has nothing left to wait for
+		<-e.sender.finished
+		_ = e.shutDown(context.Background()) // nobody to report it to
+	}()
+	return &Error{Op: "close", Kind: ErrInCallback, Partition: -1, Node: -1, Reason: "everything unfinished was given up, the rest of Close goes on by itself"}
 }
 
 // beginClose stops taking sends and lets the sender end when all is settled, or with giveUp at once.
@@ -88,13 +96,64 @@ func (e *engine) beginClose(giveUp bool) (over bool) {
 	return over
 }
 
-// shutDown ends what is left when the sender is gone, or was told to go. It may be called again; only
-// one call tells the error of the partitioner's Close.
-func (e *engine) shutDown() (fault error) {
+// force gives up what has no fate yet, because of why.
+func (e *engine) force(why error) {
+	e.forcedBy.CompareAndSwap(nil, &why)
+	e.abort()
+}
+
+// forcedEnd is the error of the Close that ended the producer by force, and of every other one if records
+// were given up; else it is nil.
+func (e *engine) forcedEnd(own bool) error {
+	why, lost := e.forcedBy.Load(), e.sender.lost.records.Load()
+	if why == nil || lost == 0 && !own {
+		return nil
+	}
+	err := &Error{Op: "close", Kind: ErrForceClosed, Partition: -1, Node: -1, Cause: *why, Reason: "no record was given up"}
+	if lost > 0 {
+		err.Reason = fmt.Sprintf("records given up: %d, of them maybe written: %d", lost, e.sender.lost.maybe.Load())
+	}
+	return err
+}
+
+// shutDown ends what is left when the sender is gone, or was told to go. It may be called again. The error
+// is that of the partitioner's Close, or says that it has not returned when ctx ended.
+func (e *engine) shutDown(ctx context.Context) error {
 	e.clock.close()
 	e.dispatch.close()
-	e.closePartitioner.Do(func() { fault = closePlugin(e.cfg.partitioner) })
-	return fault
+	e.partitioner.begin(func() error { return closePlugin(e.cfg.partitioner) })
+	return e.partitioner.await(ctx)
+}
+
+// pluginClose is the closing of plug-ins. It happens once, on a goroutine of its own: how long it takes is
+// up to the plug-in, how long a Close waits for it is up to that Close.
+type pluginClose struct {
+	once sync.Once
+	done chan struct{}
+	id   atomic.Int64 // the goroutine's number
+	err  error        // set before done
+}
+
+// begin closes the plug-ins by f, unless another call did.
+func (c *pluginClose) begin(f func() error) {
+	c.once.Do(func() {
+		go func() { // ends with f; await waits for it
+			defer close(c.done)
+			c.id.Store(goroutineID())
+			c.err = f()
+		}()
+	})
+}
+
+// await is the error of f. It does not wait for it longer than ctx, nor in f itself.
+func (c *pluginClose) await(ctx context.Context) error {
+	if c.id.Load() == goroutineID() {
+		return nil
+	}
+	if !awaitClosed(ctx, c.done, abortGrace) {
+		return &Error{Op: "close plug-ins", Kind: endOf(ctx), Partition: -1, Node: -1, Reason: "Close of an interceptor, serializer or partitioner has not returned"}
+	}
+	return c.err
 }
 
 // awaitClosed waits until ch is closed, or ctx is over for as long as grace. What has happened by
@@ -122,6 +181,9 @@ func awaitClosed(ctx context.Context, ch <-chan struct{}, grace time.Duration) b
 
 // abortGrace is how long a Close whose time is over waits for its goroutines to see that.
 const abortGrace = 100 * time.Millisecond
+
+// givenUp counts the records that a Close gave up.
+type givenUp struct{ records, maybe atomic.Int64 }
 
 // abort fails everything that has no fate yet.
 func (e *engine) abort() {

@@ -3,7 +3,11 @@
 //
 //	p, err := quill.New(quill.Config{BootstrapServers: []string{"localhost:9092"}}, quill.String, quill.String)
 //	if err != nil { … }
-//	defer p.Close(ctx)
+//	defer func() {
+//		last, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+//		defer cancel()
+//		if err := p.Close(last); err != nil { … } // what is buffered is delivered here
+//	}()
 //
 //	p.SendFunc(ctx, quill.Record[string, string]{Topic: "orders", Key: "42", Value: "paid"},
 //		func(m quill.RecordMetadata, err error) { … })                 // with a callback
@@ -30,7 +34,14 @@
 //   - Memory is bounded by buffer.memory, compression included.
 //   - Callbacks of a partition run in order, never under a lock, and may use the producer.
 //   - Flush waits for what was sent before it and nothing later. Close drains, until its context
-//     ends; then it fails what is left and returns.
+//     ends; then it fails what is left, says how many records that were, and returns.
+//
+// # Closing
+//
+// What is buffered when a program ends is lost unless Close delivers it. Its context has to be a fresh
+// one: a context that ends with a signal (signal.NotifyContext) is over by the time Close is called, and
+// Close would give up at once. Give it a deadline, shorter than what the program has before it is killed
+// (30 seconds in Kubernetes).
 //
 // # Transactions
 //

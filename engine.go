@@ -32,11 +32,12 @@ type engine struct {
 	largest  int           // record size (an upper bound of it) that fits every limit
 	random   func() uint32 // rand.Uint32, unless a test must be repeatable
 
-	closeOnce        sync.Once
-	closePartitioner sync.Once
-	closed           atomic.Bool   // no more sends
-	gone             chan struct{} // closed with it: wakes senders that wait for metadata
-	fatal            atomic.Pointer[Error]
+	closeOnce   sync.Once
+	partitioner pluginClose
+	closed      atomic.Bool           // no more sends
+	gone        chan struct{}         // closed with it: wakes senders that wait for metadata
+	forcedBy    atomic.Pointer[error] // why a Close did not wait for the end
+	fatal       atomic.Pointer[Error]
 }
 
 var (
@@ -81,7 +82,8 @@ func assemble(cfg Config) (*engine, error) {
 		return nil, &ConfigError{Faults: []ConfigFault{{Name: "transaction.two.phase.commit.enable", Value: "true",
 			Reason: "two-phase commit is not supported yet", Fix: "leave it unset", Unsupported: true}}}
 	}
-	e := &engine{cfg: s, box: newInbox(), board: newBoard(), clock: newCoarseClock(), gone: make(chan struct{}), random: rand.Uint32}
+	e := &engine{cfg: s, box: newInbox(), board: newBoard(), clock: newCoarseClock(), gone: make(chan struct{}), random: rand.Uint32,
+		partitioner: pluginClose{done: make(chan struct{})}}
 	e.largest = int(min(int64(s.maxRequestSize), s.bufferMemory)) - protocol.BatchOverhead
 	e.acc = newAccumulator(&e.cfg, e.box, e.clock)
 	seal, err := newSealer(s.codec, s.codecLevel)

@@ -25,7 +25,9 @@ func startExample() (p *quill.Producer[string, string], c *quilltest.Cluster, st
 		log.Fatal(err)
 	}
 	return p, c, func() {
-		if err := errors.Join(p.Close(context.Background()), c.Close()); err != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		if err := errors.Join(p.Close(ctx), c.Close()); err != nil {
 			log.Fatal(err)
 		}
 	}
@@ -129,9 +131,15 @@ func ExampleProducer_Flush() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	ctx := context.Background()
-	defer producer.Close(ctx)
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		if err := producer.Close(ctx); err != nil {
+			log.Print(err)
+		}
+	}()
 
+	ctx := context.Background()
 	future := producer.Send(ctx, quill.Record[string, string]{Topic: "orders", Value: "tea"})
 	fmt.Println(future.Done())
 	if err := producer.Flush(ctx); err != nil {
@@ -143,7 +151,8 @@ func ExampleProducer_Flush() {
 	// true
 }
 
-// Close delivers what is buffered, for as long as its context allows.
+// Close delivers what is buffered, for as long as its context allows. Give it one of its own: the context
+// that a signal ends is over when Close is called.
 func ExampleProducer_Close() {
 	producer, cluster, stop := startExample()
 	defer stop()
@@ -231,7 +240,13 @@ func ExampleRecordMetadata() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer producer.Close(context.Background())
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		if err := producer.Close(ctx); err != nil {
+			log.Print(err)
+		}
+	}()
 
 	when := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	m, err := producer.SendSync(context.Background(), quill.Record[string, *string]{Topic: "orders", Key: "ada", Timestamp: when})
@@ -262,7 +277,9 @@ func ExampleFuture() {
 	_, err = future.Wait(ctx) // the record is on its way all the same
 	fmt.Println(errors.Is(err, context.DeadlineExceeded))
 
-	if err := producer.Close(context.Background()); err != nil {
+	last, cancelLast := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancelLast()
+	if err := producer.Close(last); err != nil {
 		log.Fatal(err)
 	}
 	m, err := future.Wait(context.Background())

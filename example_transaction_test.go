@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"time"
 
 	"github.com/quill-kafka/quill"
 	"github.com/quill-kafka/quill/quilltest"
@@ -25,7 +26,9 @@ func startTransactions() (p *quill.Producer[string, string], c *quilltest.Cluste
 		log.Fatal(err)
 	}
 	return p, c, func() {
-		if err := errors.Join(p.Close(context.Background()), c.Close()); err != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		if err := errors.Join(p.Close(ctx), c.Close()); err != nil {
 			log.Fatal(err)
 		}
 	}

@@ -26,10 +26,9 @@ type Producer[K, V any] struct {
 	plain  bool                    // both serializers are Bytes
 	direct atomic.Bool             // and there are no interceptors, and the view is not closed
 
-	view      bool        // made by Share: does not own the engine
-	closed    atomic.Bool // the view, not the engine
-	closeOnce sync.Once
-	closeErr  error
+	view    bool        // made by Share: does not own the engine
+	closed  atomic.Bool // the view, not the engine
+	plugins pluginClose
 }
 
 // BytesProducer sends keys and values as they are: the fastest kind.
@@ -55,10 +54,16 @@ func New[K, V any](cfg Config, key Serializer[K], value Serializer[V], intercept
 	return p, nil
 }
 
-// Share gives another typed view of the same producer: the same buffer, connections and order.
+// Share gives another typed view of the same producer: the same buffer, connections and order. The
+// interceptors are the view's own: it has those given here, and none of p's.
+//
 // Closing the view flushes it and closes its serializers and interceptors, and it can't send any
-// more; the producer itself is closed by closing p, after which no view can.
+// more; the producer itself is closed by closing p, after which no view can. Of a producer that is
+// closed no view can be made: ErrClosed.
 func Share[K, V, K0, V0 any](p *Producer[K0, V0], key Serializer[K], value Serializer[V], interceptors ...Interceptor[K, V]) (*Producer[K, V], error) {
+	if p.closed.Load() || p.e.closed.Load() {
+		return nil, &Error{Op: "share", Kind: ErrClosed, Partition: -1, Node: -1}
+	}
 	view, err := newView(p.e, key, value, interceptors)
 	if err != nil {
 		return nil, err
@@ -215,30 +220,69 @@ func (p *Producer[K, V]) PartitionsFor(ctx context.Context, topic string) ([]met
 	return slices.Clone(info.Partitions), nil
 }
 
-// Close stops taking records, delivers what is buffered, and ends. If ctx ends first, what has no
-// outcome yet fails with ErrForceClosed (its Outcome says whether it may have been written), and
-// Close returns an error that Is ErrForceClosed; it does so even if a callback blocks. Without a
-// deadline on ctx it takes at the longest delivery.timeout.ms.
+// Close stops taking records, delivers what is buffered, closes the plug-ins, and ends. Give it a context
+// of its own with a deadline: one that a signal has ended leaves no time to deliver anything.
+//
+//	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+//	defer cancel()
+//	err := p.Close(ctx)
+//
+// If ctx ends first, what has no outcome yet fails with ErrForceClosed (its Outcome says whether it may
+// have been written), a warning is logged, and Close returns an error that Is ErrForceClosed and says how
+// many records that were; so does every later Close. It returns even if a callback, or Close of a plug-in,
+// blocks. Without a deadline on ctx it takes at the longest delivery.timeout.ms, and what these take.
 //
 // Blocked Sends are woken with ErrClosed. Close may be called more than once and concurrently; each
 // call waits. In a callback it can't wait for itself: it gives up what is unfinished, returns
-// ErrInCallback at once, and the rest of the closing goes on by itself.
+// ErrInCallback at once, and the rest of the closing goes on by itself. A view that is closed in a
+// callback gives up nothing: its records are delivered, then its plug-ins are closed.
 func (p *Producer[K, V]) Close(ctx context.Context) error {
 	if ctx == nil {
 		return notBegun(ctx, "close")
 	}
+	if p.e.dispatch.inside() {
+		return p.closeInside()
+	}
 	var err error
 	if p.view {
-		p.closed.Store(true)
-		p.direct.Store(false)
+		p.shutView()
 		if err = p.e.flush(ctx); errors.Is(err, ErrClosed) {
-			err = nil // the producer's own Close does, or did, the work
+			err = p.e.forcedEnd(false) // the producer's own Close does, or did, the work
 		}
 	} else {
 		err = p.e.close(ctx)
 	}
-	p.closeOnce.Do(func() { p.closeErr = p.closePlugins() })
-	return errors.Join(err, p.closeErr)
+	p.plugins.begin(p.closePlugins)
+	return errors.Join(err, p.plugins.await(ctx))
+}
+
+// closeInside is Close in a callback. What can't be waited for there happens later.
+func (p *Producer[K, V]) closeInside() error {
+	if !p.view {
+		err := p.e.closeInside()
+		p.plugins.begin(func() error {
+			<-p.e.dispatch.done
+			return p.closePlugins()
+		})
+		return err
+	}
+	p.shutView()
+	results := p.e.acc.beginFlush()
+	p.e.box.nudge()
+	p.plugins.begin(func() error {
+		for _, r := range results {
+			_ = awaitResult(context.Background(), r) // ends with the record's outcome
+		}
+		return p.closePlugins()
+	})
+	return &Error{Op: "close", Kind: ErrInCallback, Partition: -1, Node: -1,
+		Reason: "the view takes no more records; those it took are delivered, then its plug-ins are closed"}
+}
+
+// shutView makes a view take no more records.
+func (p *Producer[K, V]) shutView() {
+	p.closed.Store(true)
+	p.direct.Store(false)
 }
 
 // short sends a record the short way if it can go it. It is written so that the compiler can inline it.
@@ -368,7 +412,7 @@ func newView[K, V any](e *engine, key Serializer[K], value Serializer[V], interc
 	if key == nil || value == nil {
 		return nil, &ConfigError{Faults: []ConfigFault{{Name: "key.serializer, value.serializer", Reason: "a serializer is nil", Fix: "pass one for the key and one for the value"}}}
 	}
-	p := &Producer[K, V]{e: e}
+	p := &Producer[K, V]{e: e, plugins: pluginClose{done: make(chan struct{})}}
 	info := ClientInfo{ClientID: e.cfg.clientID, Logger: e.cfg.logger}
 	var opened []func() error
 	defer func() {

@@ -54,6 +54,7 @@ type sender struct {
 	hurry         bool              // this turn, lingers don't count: closing, or somebody waits for memory
 	closing       bool
 	aborting      *Error // set: everything incomplete fails with it
+	lost          givenUp
 	stopped       bool
 	meant         time.Time // when the next turn is to begin at the latest
 	agesAt        time.Time // when an open batch is old; zero: there is none, as of the last turn
@@ -517,8 +518,20 @@ const oldPart = 4
 
 // abortAll fails everything that has no fate yet.
 func (s *sender) abortAll(now time.Time) {
+	records, maybe := int64(0), int64(0)
 	for b := s.acc.oldest(); b != nil; b = s.acc.oldest() {
-		s.giveUp(b, s.describe(b, s.aborting, now), now)
+		s.withdraw(b)
+		err := s.describe(b, s.aborting, now)
+		records += int64(b.records)
+		if err.Fate == MaybeWritten {
+			maybe += int64(b.records)
+		}
+		s.giveUp(b, err, now)
+	}
+	if records > 0 && s.aborting.Kind == ErrForceClosed {
+		s.lost.records.Add(records)
+		s.lost.maybe.Add(maybe)
+		s.logger.Warn("Close had to end before all records were delivered: they were given up", "records", records, "maybe_written", maybe)
 	}
 }
 

@@ -57,7 +57,9 @@ func inLab(t *testing.T, opts quilltest.Options, change func(cfg *quill.Config),
 		}
 		x.p = open(t, cfg)
 		test(x)
-		closeProducer(t, x.p)
+		if err := x.p.Close(after(t, time.Minute)); err != nil {
+			require.ErrorIs(t, err, quill.ErrForceClosed, "the test closed it so before")
+		}
 		require.EqualValues(t, 32<<20, x.p.BufferAvailable(), "all memory is back")
 	})
 }

@@ -53,7 +53,9 @@ func inRelease(t *testing.T, opts quilltest.Options, change func(cfg *quill.Conf
 		}
 		x.p = open(x.T, x.cfg)
 		test(x)
-		closeProducer(x.T, x.p)
+		if err := x.p.Close(after(t, time.Minute)); err != nil {
+			require.ErrorIs(t, err, quill.ErrForceClosed, "the test closed it so before")
+		}
 		require.EqualValues(t, 32<<20, x.p.BufferAvailable(), "all memory is back")
 		x.requireNothingOpen()
 	})

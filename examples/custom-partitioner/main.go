@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/quill-kafka/quill"
 	"github.com/quill-kafka/quill/examples/internal/demo"
@@ -31,7 +32,11 @@ func run(ctx context.Context, cfg quill.Config, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, p.Close(ctx)) }()
+	defer func() { // with a context of its own: when a signal ends ctx, what is buffered still has to be delivered
+		last, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		err = errors.Join(err, p.Close(last))
+	}()
 
 	var (
 		mu     sync.Mutex

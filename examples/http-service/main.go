@@ -35,7 +35,7 @@ func run(ctx context.Context, cfg quill.Config, out io.Writer) (err error) {
 	}
 	l, err := net.Listen("tcp", *listen)
 	if err != nil {
-		return errors.Join(err, p.Close(ctx))
+		return errors.Join(err, p.Close(context.Background())) // nothing was sent: there is nothing to wait for
 	}
 	mux := http.NewServeMux()
 	mux.Handle("POST /events", events{p})
@@ -53,7 +53,7 @@ func run(ctx context.Context, cfg quill.Config, out io.Writer) (err error) {
 		}
 	}
 	// First no more requests, then no more records. ctx may have ended: that is why we stop.
-	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	last, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	return errors.Join(err, srv.Shutdown(last), p.Close(last))
 }

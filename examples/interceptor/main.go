@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"sync/atomic"
+	"time"
 
 	"github.com/quill-kafka/quill"
 	"github.com/quill-kafka/quill/examples/internal/demo"
@@ -50,7 +51,11 @@ func run(ctx context.Context, cfg quill.Config, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, p.Close(ctx)) }()
+	defer func() { // with a context of its own: when a signal ends ctx, what is buffered still has to be delivered
+		last, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		err = errors.Join(err, p.Close(last))
+	}()
 
 	request := context.WithValue(ctx, traceKey{}, "from-upstream-7")
 	p.Send(request, quill.Record[string, string]{Topic: "clicks", Key: "user-1", Value: "/home"})

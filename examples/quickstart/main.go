@@ -27,7 +27,11 @@ func run(ctx context.Context, cfg quill.Config, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, p.Close(ctx)) }()
+	defer func() { // with a context of its own: when a signal ends ctx, what is buffered still has to be delivered
+		last, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		err = errors.Join(err, p.Close(last))
+	}()
 
 	// Outcomes come in from two goroutines: the producer's dispatcher and ours that waits for futures.
 	took, failed := make([]time.Duration, records), make([]error, records)

@@ -28,7 +28,11 @@ func run(ctx context.Context, cfg quill.Config, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, p.Close(ctx)) }()
+	defer func() { // with a context of its own: when a signal ends ctx, what is buffered still has to be delivered
+		last, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		err = errors.Join(err, p.Close(last))
+	}()
 
 	first, err := p.SendSync(ctx, record(&Order{ID: "order-1", Cents: 1999, Placed: time.Now()}))
 	if err != nil {

@@ -27,7 +27,8 @@ var budgets = []budget{
 		known: map[string]int{
 			"engine.go newEngine":                   2, // dispatcher and sender, which engine.close waits for
 			"sealing.go sealCrew.offer":             1, // workers, for which sealCrew.end waits
-			"closing.go engine.close":               1, // what is left of a Close in a callback
+			"closing.go engine.closeInside":         1, // what is left of a Close in a callback
+			"closing.go pluginClose.begin":          1, // plug-ins' Close, which Close waits for
 			"dispatcher.go dispatcher.run":          1, // its successor, if a callback ends it
 			"watchdog.go dispatcher.startWatch":     1, // a timer, while callbacks run
 			"watchdog.go dispatcher.watchCallbacks": 1, // the next one

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"log"
+	"time"
 
 	"github.com/quill-kafka/quill"
 	"github.com/quill-kafka/quill/examples/eos/internal/app"
@@ -20,7 +21,11 @@ func run(ctx context.Context, a app.Args) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, p.Close(context.Background())) }()
+	defer func() { // with a context of its own: when a signal ends ctx, an open transaction still has to be aborted
+		last, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		err = errors.Join(err, p.Close(last))
+	}()
 	if err := p.InitTransactions(ctx); err != nil { // before anything is read: it ends what this id had left open
 		return err
 	}
