@@ -22,7 +22,7 @@ func (s *sender) askMetadata(now time.Time) time.Time {
 	if s.refresh.trouble.IsZero() && !ok {
 		s.refresh.trouble = now
 	}
-	if s.cfg.rebootstrap && !s.bootstrapping && (!ok && !s.anyConnected() || s.refresh.stuck(now)) {
+	if s.cfg.rebootstrap && !s.bootstrapping && (!ok && !s.anyConnected() && s.client.Unreachable() || s.refresh.stuck(now)) {
 		s.rebootstrap(now)
 		return now
 	}

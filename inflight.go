@@ -511,19 +511,24 @@ func (s *sender) expired(b *batch, now time.Time) *Error {
 		if e.Cause == nil && s.idem.state != idReady {
 			e.Cause = s.idem.err
 		}
+		if e.Cause == nil {
+			e.Cause = s.whyNot(b)
+		}
 		if _, _, ok := s.leader(b.queue); !ok && e.Cause == nil {
 			e.Reason += ": the partition has no leader"
-		} else if e.Cause == nil {
-			e.Cause = s.whyNot(b)
 		}
 	}
 	return e
 }
 
-// whyNot is the reason why a batch that never left could not, if one is known.
+// whyNot is the reason why a batch that never left could not, if one is known. While no node is connected that
+// is why not: the leader's own reason went when the cluster was left for the bootstrap servers.
 func (s *sender) whyNot(b *batch) error {
-	if id, _, ok := s.leader(b.queue); ok {
+	if id, _, ok := s.leader(b.queue); ok && s.client.LastError(id) != nil {
 		return s.client.LastError(id)
+	}
+	if !s.anyConnected() {
+		return s.client.Trouble()
 	}
 	return nil
 }

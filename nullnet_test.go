@@ -207,6 +207,9 @@ func (n *nullNet) LastError(int32) error { return nil }
 // Trouble implements connections.
 func (n *nullNet) Trouble() error { return nil }
 
+// Unreachable implements connections.
+func (n *nullNet) Unreachable() bool { return false }
+
 // Throttle implements connections.
 func (n *nullNet) Throttle(int32, time.Duration, time.Time) {}
 

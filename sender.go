@@ -82,6 +82,7 @@ type connections interface {
 	LeastLoaded(now time.Time) (id int32, ok bool, retryAt time.Time)
 	LastError(id int32) error
 	Trouble() error
+	Unreachable() bool
 	Throttle(id int32, d time.Duration, now time.Time)
 	Send(id int32, r *network.Request, now time.Time)
 	Handle(ev network.Event, now time.Time, done []*network.Request) []*network.Request

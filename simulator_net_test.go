@@ -44,6 +44,7 @@ type simTarget struct {
 	gone        bool
 	draining    bool
 	failures    int
+	missed      bool // the last attempt to connect failed
 	attemptAt   time.Time
 	retryAt     time.Time
 	throttledTo time.Time
@@ -284,6 +285,11 @@ func (n *simNet) Trouble() error {
 	return nil
 }
 
+// Unreachable implements connections.
+func (n *simNet) Unreachable() bool {
+	return !slices.ContainsFunc(n.order, func(t *simTarget) bool { return !t.missed })
+}
+
 // Throttle implements connections.
 func (n *simNet) Throttle(id int32, d time.Duration, now time.Time) {
 	if t := n.targets[id]; t != nil && d > 0 {
@@ -347,7 +353,7 @@ func (n *simNet) Handle(_ network.Event, now time.Time, done []*network.Request)
 	switch p.kind {
 	case postOpened:
 		if t := p.conn.target; t.conn == p.conn && !t.closing {
-			t.ready, t.err = true, nil
+			t.ready, t.missed, t.err = true, false, nil
 		}
 	case postAnswered:
 		t := p.conn.target
@@ -403,6 +409,7 @@ func (n *simNet) lost(p simPost, now time.Time, done []*network.Request) []*netw
 }
 
 func (n *simNet) failed(t *simTarget, err error, now time.Time) {
+	t.missed = t.missed || !t.ready
 	t.err = n.fault(t, "read", err)
 	t.attemptAt = now
 	t.retryAt = now.Add(n.x.ms(min(max(n.x.cfg.Backoff, 10)<<min(t.failures, 4), 1000)))

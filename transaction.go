@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/quill-kafka/quill/internal/invariant"
+	"github.com/quill-kafka/quill/protocol"
 )
 
 // transaction is all that a transactional producer knows of its transactions. It belongs to the sender:
@@ -64,13 +65,14 @@ type transaction struct {
 
 	coordinator int32 // -1: to be found
 	group       string
-	groupNode   int32       // coordinator of group; -1: to be found
-	request     *txnRequest // what is asked for, until it is answered for good
-	finding     *txnRequest // FindCoordinator, if that is needed first
-	out         *txnRequest // of these, the one on the wire
-	trouble     error       // with the coordinator's connection when it was found; a new one lets us look it up again
-	closeBy     time.Time   // when a closing producer gives up on its transaction
-	woken       bool        // something changed since step
+	groupNode   int32                 // coordinator of group; -1: to be found
+	request     *txnRequest           // what is asked for, until it is answered for good
+	finding     *txnRequest           // FindCoordinator, if that is needed first
+	out         *txnRequest           // of these, the one on the wire
+	doubt       atomic.Pointer[Error] // why the request in hand has to be sent again; for anyone
+	trouble     error                 // with the coordinator's connection when it was found; a new one lets us look it up again
+	closeBy     time.Time             // when a closing producer gives up on its transaction
+	woken       bool                  // something changed since step
 }
 
 // txnState is where the producer is with its transactions. The names are Kafka's.
@@ -325,6 +327,22 @@ func (t *transaction) unlessOver(err *Error) *Error {
 	}
 	return err
 }
+
+// note keeps why a request has to be sent again, for the calls that stop waiting for it; nil: it worked.
+func (t *transaction) note(r *txnRequest, node int32, err error) {
+	if err == nil {
+		t.doubt.Store(nil)
+		return
+	}
+	e := &Error{Op: r.kind.String(), Partition: -1, Node: node, Reason: r.onBehalfOf()}
+	if e.Code, _ = errors.AsType[protocol.ErrorCode](err); e.Code == protocol.None {
+		e.Cause = err
+	}
+	t.doubt.Store(e)
+}
+
+// whyNotYet is what the request that is waited for ran into, nil if nothing. Anyone may ask.
+func (t *transaction) whyNotYet() error { return orNil(t.doubt.Load()) }
 
 // sends notes that a request is about to leave.
 func (t *transaction) sends(r *produceRequest) {

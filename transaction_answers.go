@@ -56,6 +56,7 @@ func (t *transaction) lost(r *txnRequest, req *network.Request, now time.Time) {
 	if r.kind != askFind {
 		t.forget(r)
 	}
+	t.note(r, req.Node, req.Err)
 	t.s.logger.Debug("no answer from a coordinator", "request", r.kind.String(), "node", req.Node, "err", req.Err)
 	t.pause(r, now, t.s.retry.Next(r.attempts-1, t.s.random))
 }
@@ -97,11 +98,15 @@ func (t *transaction) conclude(r *txnRequest, v txnVerdict, code protocol.ErrorC
 		if v == txnRetrySoon {
 			d = min(d, concurrentPause)
 		}
+		t.note(r, -1, code)
 		t.s.logger.Debug("coordinator to be asked again", "request", r.kind.String(), "attempt", r.attempts, "err", code)
 		t.pause(r, now, d)
 		return false
 	}
 	t.finding = nil
+	if r.kind != askFind { // what made it look for a coordinator is not over when that is found
+		t.note(r, -1, nil)
+	}
 	switch v {
 	case txnDone:
 		t.request = nil

@@ -181,7 +181,10 @@ func (e *engine) transact(ctx context.Context, call string, callbacks bool, begi
 	if !awaitOperation(ctx, o) || callbacks && !e.awaitCallbacks(ctx) {
 		open := &Error{Op: call, Kind: endOf(ctx), Partition: -1, Node: -1, Reason: "it goes on; call it again to learn its outcome", open: true}
 		if context.Cause(ctx) == errMaxBlock {
-			open.Kind, open.Elapsed, open.Cause = ErrTimeout, e.cfg.maxBlock, e.board.look().lastErr
+			open.Kind, open.Elapsed = ErrTimeout, e.cfg.maxBlock
+		}
+		if open.Cause = e.board.look().lastErr; open.Cause == nil {
+			open.Cause = e.sender.txn.whyNotYet()
 		}
 		return open
 	}

@@ -160,6 +160,7 @@ func (t *transaction) send(r *txnRequest, now time.Time) time.Time {
 		if err := client.LastError(node); client.Connected(node) || err == nil || err == t.trouble {
 			return at
 		}
+		t.note(r, node, client.LastError(node))
 		t.s.refresh.all = true // its address may be old
 		t.forget(r)
 		return t.find(r, now)

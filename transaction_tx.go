@@ -50,6 +50,11 @@ func (tx *Tx[K, V]) SendOffsets(ctx context.Context, offsets map[TopicPartition]
 		return errTxOver(callSendOffsets)
 	}
 	err := tx.p.SendOffsetsToTransaction(ctx, offsets, group)
+	if e, ok := err.(*Error); ok && e.open { // it is not, since the transaction is aborted for that
+		own := *e
+		own.open, own.Reason = false, "gave up waiting, and the transaction with it"
+		err = &own
+	}
 	if err != nil {
 		tx.fail(err)
 	}

@@ -26,6 +26,7 @@ type Client struct {
 	correlation int32           // the next id
 	inFlight    int             // requests that are not back yet
 	misses      int             // attempts to connect that failed since the last that did not, whatever the node
+	trouble     error           // of the last connection that failed, since the last one that came up
 	restTo      time.Time       // after many of them: LeastLoaded tries no further node before
 	nextAt      time.Time       // no deadline is before; zero: there is none
 	behind      int             // connections that are asked to catch up
@@ -135,14 +136,29 @@ func (c *Client) LastError(id int32) error {
 	return nil
 }
 
-// Trouble is why connections fail: the last error of a node, nil if none has one.
+// Trouble is why connections fail: the last error of a node, nil if none has one. That of a node that was
+// left because of it counts until some connection is up.
 func (c *Client) Trouble() error {
 	for _, n := range c.order {
 		if n.err != nil {
 			return n.err
 		}
 	}
-	return nil
+	return c.trouble
+}
+
+// Unreachable reports whether no node can be connected to: each was tried since its last connection, or so
+// many of them one after the other that the rest is not worth it. A lost connection alone says nothing.
+func (c *Client) Unreachable() bool {
+	if c.misses >= freeMisses {
+		return true
+	}
+	for _, n := range c.order {
+		if !n.missed {
+			return false
+		}
+	}
+	return true
 }
 
 // Throttle keeps requests from the node for d, as its answer asked (KIP-219). The time does not

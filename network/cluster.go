@@ -74,7 +74,7 @@ func (c *Client) setAddr(n *node, addr string) {
 	if n.addr != addr {
 		c.cfg.Logger.Info("node has moved", "node", n.id, "from", n.addr, "to", addr)
 		n.addr, n.lastTried = addr, ""
-		n.failures, n.failedDials = 0, 0
+		n.failures, n.failedDials, n.missed = 0, 0, false
 		switch n.state {
 		case down:
 			n.become(idle)
@@ -114,12 +114,14 @@ func (c *Client) Rebootstrap(now time.Time) {
 		return
 	}
 	c.cfg.Logger.Info("rebootstrap", "servers", len(c.bootstrap))
+	trouble := c.Trouble() // stays what it was: that connections are left now is no news
 	for _, n := range c.nodes {
 		if n.state == connecting || n.state == ready {
 			c.fail(n, n.conn.errorf("rebootstrap", errors.New("the cluster is looked for anew")), now)
 		}
 	}
 	c.setNodes(c.bootstrapNodes())
+	c.trouble = trouble
 }
 
 // LeastLoaded chooses a node for a request that any node can answer: the usable one with the fewest

@@ -28,7 +28,8 @@ func (c *Client) opened(ev Event, now time.Time) {
 	}
 	n.become(ready)
 	n.versions, n.err = ev.versions, nil
-	n.failedDials = 0
+	n.failedDials, n.missed = 0, false
+	c.trouble = nil
 	if n.id >= 0 { // a bootstrap server may know nothing but wrong nodes
 		c.misses, c.restTo = 0, time.Time{}
 	}
@@ -78,11 +79,12 @@ func (c *Client) failed(n *node, err *Error, dialling bool, now time.Time) {
 	if n.state == ready && now.Sub(n.readyAt) >= c.cfg.ReconnectBackoffMax {
 		n.failures = 0
 	}
-	n.err = err
+	n.err, c.trouble = err, err
 	n.attemptAt = now
 	n.retryAt = now.Add(c.reconnect.Next(n.failures, c.random))
 	n.failures++
 	if n.state == connecting {
+		n.missed = true
 		if c.misses++; c.misses >= freeMisses {
 			c.restTo = now.Add(c.reconnect.Next(c.misses-freeMisses, c.random))
 		}

@@ -60,8 +60,9 @@ type node struct {
 	gone     bool // no longer in the cluster: forgotten when the connection is closed
 	seen     uint64
 
-	failures    int // connections in a row that did not work
-	failedDials int // of these, dials in a row
+	failures    int  // connections in a row that did not work
+	failedDials int  // of these, dials in a row
+	missed      bool // the last attempt to connect failed
 	attemptAt   time.Time
 	retryAt     time.Time // down: not before
 	readyAt     time.Time

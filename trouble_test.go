@@ -1,0 +1,163 @@
+package quill_test
+
+import (
+	"context"
+	"net"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/quill-kafka/quill"
+	"github.com/quill-kafka/quill/protocol"
+	"github.com/quill-kafka/quill/quilltest"
+	"github.com/stretchr/testify/require"
+)
+
+// Whatever the producer does to get out of trouble, its errors say what the trouble is.
+
+func TestInAFullOutageEveryErrorSaysWhy(t *testing.T) {
+	for _, strategy := range []quill.MetadataRecovery{quill.MetadataRecoveryRebootstrap, quill.MetadataRecoveryNone} {
+		bubble(t, quilltest.Options{}, func(t *testing.T, c *quilltest.Cluster) {
+			c.MustCreateTopic("t", 3, quilltest.TopicConfig{})
+			c.MustCreateTopic("u", 3, quilltest.TopicConfig{})
+			cfg := config(c)
+			cfg.MetadataRecoveryStrategy = strategy
+			cfg.MaxBlock, cfg.RequestTimeout, cfg.DeliveryTimeout = 5*time.Second, 5*time.Second, 20*time.Second
+			p := open(t, cfg)
+			sendOK(t, p, "t")
+			for _, id := range c.NodeIDs() {
+				require.NoError(t, c.StopNode(id))
+			}
+			for at := range 10 {
+				f := p.Send(t.Context(), onPartition(int32(at%3), rec("t", "k", "v")))
+				_, err := p.SendSync(t.Context(), rec("u", "k", "v"))
+				require.ErrorIs(t, err, quill.ErrTimeout)
+				require.ErrorIs(t, err, syscall.ECONNREFUSED)
+				if at > 1 { // the first ones may have been sent to a node that went
+					_, err = f.Wait(t.Context())
+					require.ErrorIs(t, err, quill.ErrDeliveryTimeout)
+					require.ErrorIs(t, err, syscall.ECONNREFUSED)
+				}
+				time.Sleep(time.Duration(at) * 777 * time.Millisecond)
+			}
+			for _, id := range c.NodeIDs() {
+				require.NoError(t, c.StartNode(id))
+			}
+			time.Sleep(2 * time.Second)
+			sendOK(t, p, "u")
+			closeProducer(t, p)
+		})
+	}
+}
+
+// What a call about a transaction waited for is in its error, whether max.block.ms or the caller's context ends it.
+func TestCallsAboutTransactionsSayWhatTheyWaitedFor(t *testing.T) {
+	for _, ended := range []bool{false, true} {
+		bubble(t, quilltest.Options{}, func(t *testing.T, c *quilltest.Cluster) {
+			c.MustCreateTopic("t", 1, quilltest.TopicConfig{})
+			cfg := config(c)
+			cfg.TransactionalID, cfg.MaxBlock = "x", 5*time.Second
+			p := open(t, cfg)
+			gives := func(call func(ctx context.Context) error) (e *quill.Error) {
+				t.Helper()
+				ctx := t.Context()
+				if ended {
+					var cancel context.CancelFunc
+					ctx, cancel = context.WithTimeout(ctx, 3*time.Second)
+					defer cancel()
+				}
+				err := call(ctx)
+				require.ErrorAs(t, err, &e)
+				if ended {
+					require.ErrorIs(t, err, context.DeadlineExceeded)
+				} else {
+					require.ErrorIs(t, err, quill.ErrTimeout)
+				}
+				return e
+			}
+			busy := c.Inject(quilltest.Fault{APIs: []protocol.APIKey{protocol.InitProducerID}, Err: protocol.CoordinatorLoadInProgress, Times: -1})
+			require.ErrorIs(t, gives(p.InitTransactions), protocol.CoordinatorLoadInProgress)
+			busy.Remove()
+			require.NoError(t, p.InitTransactions(t.Context()))
+
+			require.NoError(t, p.BeginTransaction())
+			unknown := c.Inject(quilltest.Fault{APIs: []protocol.APIKey{protocol.TxnOffsetCommit}, Err: protocol.UnknownTopicOrPartition, Times: -1})
+			offsets := map[quill.TopicPartition]quill.OffsetAndMetadata{{Topic: "t"}: {Offset: 5}}
+			e := gives(func(ctx context.Context) error {
+				return p.SendOffsetsToTransaction(ctx, offsets, quill.GroupMetadata{GroupID: "g"})
+			})
+			require.ErrorIs(t, e, protocol.UnknownTopicOrPartition)
+			require.ErrorContains(t, e, "it goes on")
+			unknown.Remove()
+			require.NoError(t, p.SendOffsetsToTransaction(t.Context(), offsets, quill.GroupMetadata{GroupID: "g"}))
+			for _, id := range c.NodeIDs() {
+				require.NoError(t, c.StopNode(id))
+			}
+			require.ErrorIs(t, gives(p.CommitTransaction), syscall.ECONNREFUSED)
+			for _, id := range c.NodeIDs() {
+				require.NoError(t, c.StartNode(id))
+			}
+			require.NoError(t, p.CommitTransaction(t.Context()))
+			closeProducer(t, p)
+		})
+	}
+}
+
+// InTransaction aborts when its function gives up waiting: then nothing goes on.
+func TestWhatWasAbortedIsNotSaidToGoOn(t *testing.T) {
+	bubble(t, quilltest.Options{}, func(t *testing.T, c *quilltest.Cluster) {
+		c.MustCreateTopic("t", 1, quilltest.TopicConfig{})
+		cfg := config(c)
+		cfg.TransactionalID = "x"
+		p := open(t, cfg)
+		require.NoError(t, p.InitTransactions(t.Context()))
+		c.Inject(quilltest.Fault{APIs: []protocol.APIKey{protocol.TxnOffsetCommit}, Err: protocol.UnknownTopicOrPartition, Times: -1})
+		err := p.InTransaction(t.Context(), func(tx *quill.Tx[string, string]) error {
+			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+			defer cancel()
+			return tx.SendOffsets(ctx, map[quill.TopicPartition]quill.OffsetAndMetadata{{Topic: "t"}: {Offset: 5}}, quill.GroupMetadata{GroupID: "g"})
+		})
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.ErrorIs(t, err, protocol.UnknownTopicOrPartition)
+		require.NotContains(t, err.Error(), "goes on")
+		require.NotContains(t, err.Error(), "call it again")
+		closeProducer(t, p)
+	})
+}
+
+// A node that hangs up is connected to again. The bootstrap servers are for when that does not work.
+func TestALostConnectionIsNoReasonToRebootstrap(t *testing.T) {
+	bubble(t, quilltest.Options{Nodes: 1}, func(t *testing.T, c *quilltest.Cluster) {
+		c.MustCreateTopic("t", 1, quilltest.TopicConfig{})
+		var bootstraps, dials atomic.Int32
+		cfg := config(c)
+		cfg.BootstrapServers = []string{"kafka.test:9092"}
+		cfg.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			dials.Add(1)
+			if strings.HasPrefix(addr, "kafka.test") {
+				bootstraps.Add(1)
+				addr = c.NodeAddr(1)
+			}
+			return c.DialContext(ctx, network, addr)
+		}
+		p := open(t, cfg)
+		sendOK(t, p, "t")
+		require.EqualValues(t, 2, dials.Load())
+		for i := range 5 {
+			require.NoError(t, c.Disconnect(1))
+			time.Sleep(10 * time.Second)
+			sendOK(t, p, "t")
+			time.Sleep(2 * time.Second) // the connection is one that lasts
+			require.NoError(t, c.Disconnect(1))
+			within(t, 0, 200*time.Millisecond, func() { sendOK(t, p, "t") })
+			require.EqualValues(t, 1, bootstraps.Load())
+			require.EqualValues(t, 2+2*(i+1), dials.Load())
+		}
+		require.NoError(t, c.RelocateNode(1))
+		within(t, 0, 2*time.Second, func() { sendOK(t, p, "t") })
+		require.EqualValues(t, 2, bootstraps.Load(), "where it was nobody answers")
+		closeProducer(t, p)
+	})
+}
