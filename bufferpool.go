@@ -33,13 +33,11 @@ type bufferPool struct {
 	// +checklocks:mu
 	unallocated int64
 	// +checklocks:mu
-	shares map[int32]*memoryShare // by node
+	shares map[int32]*memoryShare // by node: those that records went to
 	// +checklocks:mu
 	nodes int // in the cluster
 	// +checklocks:mu
 	beyond int64 // what all shares hold beyond their parts
-	// +checklocks:mu
-	used int // nodes that have a share
 	// +checklocks:mu
 	lines []*memoryShare // those with somebody in line
 	// +checklocks:mu

@@ -11,8 +11,8 @@ import (
 // TestBufferPoolFollowsItsModel.
 
 const (
-	poolCallers = 6
-	poolShares  = 3 // the last is no node's
+	poolCallers = 8
+	poolShares  = 4 // two nodes', that of partitions without a leader, and the last is no node's
 	// cursedSize can't be made: the memory for it panics.
 	cursedSize = 13
 )
@@ -37,7 +37,8 @@ type poolModel struct {
 	sizes                 []int
 	kept                  []int // chunks kept, by size
 	closed                bool
-	nodes                 int64 // in the cluster; with more than one, what a node holds is bounded
+	nodes                 int64            // in the cluster
+	used                  [poolShares]bool // records went there
 	held                  [poolShares]int64
 	line                  []poolCall // those that wait, in order
 	outcomes              map[int]string
@@ -69,9 +70,13 @@ const (
 	stepLeave
 	stepClose
 	stepNodes // the cluster has so many
+	stepUse   // the first record goes to the caller's node
 )
 
-var poolStepNames = [...]string{"allocate", "try", "overdraw", "release", "leave", "close", "nodes"}
+var poolStepNames = [...]string{"allocate", "try", "overdraw", "release", "leave", "close", "nodes", "use"}
+
+// unknownShare is that of the partitions without a leader.
+const unknownShare = poolShares - 2
 
 // shareOf is whom a caller takes for.
 func shareOf(caller int) int { return caller % poolShares }
@@ -96,19 +101,31 @@ func (m *poolModel) available() int64 {
 
 // allows reports whether the caller's node may hold so much more: its part, less what others hold beyond
 // theirs; or four times what is then free, of which a large piece counts as one of the largest that are
-// kept, and four fifths of all. One that holds nothing may.
+// kept, and four fifths of all. One that holds nothing may. The only one in use may hold all but a sixteenth,
+// or one of the largest pieces. Partitions without a leader have no part, and are never the only ones.
 func (m *poolModel) allows(caller, size int) bool {
 	share := shareOf(caller)
 	held := m.held[share]
-	if share == poolShares-1 || m.nodes < 2 || held == 0 {
+	if share == poolShares-1 || held == 0 {
 		return true
 	}
-	beyond := m.held[poolShares-1]
+	beyond := m.held[poolShares-1] + m.held[unknownShare]
 	part := m.capacity / m.nodes
-	for _, n := range m.held[:poolShares-1] {
+	for _, n := range m.held[:unknownShare] {
 		beyond += max(0, n-part)
 	}
+	if share == unknownShare {
+		part = 0
+	}
 	if held+int64(size) <= part-beyond {
+		return true
+	}
+	largest := int64(m.sizes[len(m.sizes)-1])
+	alone := share != unknownShare
+	for i, used := range m.used[:poolShares-1] {
+		alone = alone && (!used || i == share)
+	}
+	if alone && held+int64(size) <= m.capacity-max(m.capacity/16, largest) {
 		return true
 	}
 	n := int64(min(size, m.sizes[len(m.sizes)-1]))
@@ -219,6 +236,9 @@ func (m *poolModel) do(s poolStep) {
 			m.outcomes[call.caller] = gotClosed
 		}
 		m.line = nil
+	case stepUse:
+		m.outcomes[s.caller] = gotNothing
+		m.used[shareOf(s.caller)] = true
 	case stepNodes:
 		m.outcomes[s.caller] = gotNothing
 		m.nodes = int64(s.size)

@@ -54,7 +54,12 @@ func newPoolRun(x *schedule) *poolRun {
 	r := &poolRun{schedule: x, p: newBufferPool(capacity, sizes...),
 		m: &poolModel{capacity: capacity, unallocated: capacity, nodes: int64(nodes), sizes: sizes, kept: make([]int, len(sizes))}}
 	r.all = []*poolModel{r.m}
-	r.shares = [...]*memoryShare{r.p.share(1), r.p.share(2), r.p.memoryShare}
+	r.m.used[poolShares-1], r.shares[poolShares-1] = true, r.p.memoryShare
+	for i, used := range choose(setup.c, []bool{true, true, true}, []bool{true}, []bool{false, false, true}, []bool{}) {
+		if r.m.used[i] = used; used {
+			r.shares[i] = r.p.share(poolNodes[i])
+		}
+	}
 	r.p.setNodes(nodes)
 	r.p.onWait = func() {
 		r.p.mu.Lock() // called without it
@@ -92,6 +97,9 @@ func (r *poolRun) run() {
 	r.end()
 }
 
+// poolNodes are the nodes of the shares.
+var poolNodes = [poolShares]int32{1, 2, unknownNode}
+
 // start begins what an operation says, if the caller can.
 func (r *poolRun) start(o op) {
 	caller, size := int(o.a)%poolCallers, choose(o.b, poolSizes...)
@@ -100,6 +108,10 @@ func (r *poolRun) start(o op) {
 	}
 	s := poolStep{caller: caller, size: size}
 	switch call := r.calls[caller]; {
+	case r.shares[shareOf(caller)] == nil:
+		s.kind = stepUse
+		r.shares[shareOf(caller)] = r.p.share(poolNodes[shareOf(caller)])
+		r.call(caller, func() ([]byte, error) { return nil, nil })
 	case call != nil:
 		s.kind, s.leaves = stepLeave, gotCanceled
 		call.cancel(errNotWanted)
@@ -240,6 +252,9 @@ func (r *poolRun) settle() {
 		kept[i] = len(chunks)
 	}
 	for i, s := range r.shares {
+		if s == nil {
+			continue
+		}
 		held[i] = s.held
 		for w := range s.line.All() {
 			line = append(line, standing{w.ticket, w.size, w.share})

@@ -13,7 +13,7 @@ import (
 //
 // Without a limit a node that is dead or slow fills the whole buffer with batches it does not take,
 // and then no record goes to any node (KIP-693, KAFKA-12793). So the share of a node is bounded by
-// what is free, unless the cluster has but one node or records went to one only:
+// what is free:
 //
 //	held by the node  <=  shareFactor * free
 //
@@ -26,6 +26,11 @@ import (
 // each may fill its part, one third of the buffer with three nodes in the cluster, less what others
 // hold beyond theirs: as long as nobody does, all of the buffer is used. A node that takes nothing may
 // do so too, for nobody knows; what it leaves to each of the others is their part.
+//
+// If the cluster has but one node its part is all of the buffer. If it has more and records went to one
+// only, that one may hold all but a small reserve, from which the first records to another find memory:
+// who knows whether the one will ever take any. Partitions without a leader are a share like that of a
+// node, but without a part: nothing can be sent there.
 //
 // Who asks for memory beyond the share of a node waits in that node's line; the others pass by. A
 // keyless record does not wait there but goes to a partition of another node. All lines together
@@ -58,14 +63,11 @@ func (p *bufferPool) share(node int32) *memoryShare {
 	if s == nil {
 		s = &memoryShare{pool: p, node: node, limited: true}
 		p.shares[node] = s
-		if node != unknownNode {
-			p.used++
-		}
 	}
 	return s
 }
 
-// setNodes says how many nodes the cluster has. With one there is nobody to share with.
+// setNodes says how many nodes the cluster has.
 func (p *bufferPool) setNodes(n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -256,12 +258,24 @@ func (p *bufferPool) readyLocked(s *memoryShare, size int) bool {
 //
 // +checklocks:p.mu
 func (p *bufferPool) allowedLocked(s *memoryShare, size int) bool {
-	if !s.limited || p.nodes < 2 || p.used < 2 || s.held == 0 || s.held+int64(size) <= p.partLocked(s)-p.beyond {
+	whole := s.held + int64(size)
+	switch {
+	case !s.limited, p.nodes == 0, s.held == 0, whole <= p.partLocked(s)-p.beyond:
 		return true
+	case len(p.shares) == 1 && s.node != unknownNode && whole <= p.capacity-p.reserve():
+		return true // records went to no other node
 	}
 	n := int64(min(size, p.sizes[len(p.sizes)-1]))
-	return s.held+n <= shareFactor*(p.availableLocked()-n) && s.held+int64(size) <= p.capacity/(shareFactor+1)*shareFactor
+	return s.held+n <= shareFactor*(p.availableLocked()-n) && whole <= p.capacity/(shareFactor+1)*shareFactor
 }
+
+// reserve is what the only node in use may not take: for a batch to another, at least.
+func (p *bufferPool) reserve() int64 {
+	return max(p.capacity/reservePart, int64(p.sizes[len(p.sizes)-1]))
+}
+
+// reservePart: the reserve is one part in so many of the buffer.
+const reservePart = 16
 
 // takeLocked takes size bytes, which must be available, for the share; nil: they are to be made.
 //

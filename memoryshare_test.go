@@ -88,11 +88,57 @@ func TestWhereThereIsNobodyToShareWithANodeMayHoldAll(t *testing.T) {
 	p, one, _ := sharedPool(100)
 	p.setNodes(1)
 	require.Len(t, fillUp(t, one), 100)
+}
 
-	p = newBufferPool(100*1024, 1024)
+func TestTheOnlyNodeInUseLeavesAReserve(t *testing.T) {
+	p := newBufferPool(100*1024, 1024)
 	p.setNodes(3)
-	require.Len(t, fillUp(t, p.share(1)), 100, "records went to one node only")
-	require.Empty(t, fillUp(t, p.share(unknownNode)))
+	one := p.share(1)
+	require.Len(t, fillUp(t, one), 93, "all but one sixteenth")
+	require.Len(t, fillUp(t, p.share(2)), 5, "a node to which records go for the first time")
+	require.Len(t, fillUp(t, p.share(unknownNode)), 1)
+	require.Empty(t, fillUp(t, one))
+}
+
+// The partitions without a leader share as a node does, beside however many nodes.
+func TestPartitionsWithoutALeaderDoNotTakeTheWholeBuffer(t *testing.T) {
+	for nodes := 1; nodes <= 3; nodes++ {
+		for _, first := range []bool{true, false} { // whether the node was in use before
+			p := newBufferPool(100*1024, 1024)
+			p.setNodes(nodes)
+			if first {
+				_, err := p.share(1).tryAllocate(1024)
+				require.NoError(t, err)
+			}
+			unknown := len(fillUp(t, p.share(unknownNode)))
+			require.InDelta(t, 80, unknown, 1, "%d nodes", nodes)
+			live := len(fillUp(t, p.share(1)))
+			require.GreaterOrEqual(t, live, 15, "%d nodes", nodes)
+			if nodes == 1 {
+				require.GreaterOrEqual(t, unknown+live, 99, "the only node uses what is left")
+			}
+		}
+	}
+}
+
+// With buffers of one to four batches: whatever a node or the partitions without a leader hold, another gets a batch,
+// unless there is only one.
+func TestSmallBuffersAreSharedToo(t *testing.T) {
+	for _, c := range []struct {
+		batches, nodes int64
+		first          int32
+		holds, other   int
+	}{
+		{1, 1, 1, 1, 0}, {2, 1, 1, 2, 0}, {4, 1, 1, 4, 0}, // nobody to share with but partitions without a leader
+		{1, 3, 1, 1, 0}, {2, 3, 1, 1, 1}, {3, 3, 1, 2, 1}, {4, 3, 1, 3, 1},
+		{1, 3, unknownNode, 1, 0}, {2, 3, unknownNode, 1, 1}, {3, 3, unknownNode, 2, 1}, {4, 3, unknownNode, 3, 1},
+		{2, 1, unknownNode, 1, 1}, {3, 1, unknownNode, 2, 1}, {4, 1, unknownNode, 3, 1},
+	} {
+		p := newBufferPool(c.batches*1024, 1024)
+		p.setNodes(int(c.nodes))
+		require.Len(t, fillUp(t, p.share(c.first)), c.holds, c)
+		require.Len(t, fillUp(t, p.share(2)), c.other, c)
+	}
 }
 
 func TestANodeThatHoldsNothingGetsTheLastChunk(t *testing.T) {
@@ -236,4 +282,25 @@ func TestOnlyTheLingersOfACrowdedNodeAreCut(t *testing.T) {
 		r.dispatch()
 		require.NoError(t, <-done)
 	})
+}
+
+// Records to partitions that never had a leader leave room for those to the only node that has some, whichever
+// came first.
+func TestSendsToALiveNodePassThoseWithoutALeader(t *testing.T) {
+	for _, first := range []int32{0, 2} {
+		withRig(t, func(s *settings) { s.bufferMemory = 40 * rigBatch }, func(t *testing.T, r *rig) {
+			r.shares = true
+			r.setLeaders([]int32{0, 0, -1, -1}, 1)
+			r.append(first, "", "x")
+			for range 2 * 40 {
+				if _, err := r.acc.append(t.Context(), r.topic.queue(2), one("", string(make([]byte, 800))), nil, nil); err != nil {
+					require.ErrorIs(t, err, ErrWouldBlock)
+					break
+				}
+			}
+			for range 5 {
+				r.append(0, "", string(make([]byte, 800)))
+			}
+		})
+	}
 }

@@ -138,7 +138,7 @@ func TestNullAndEmptyPartsReachTheLog(t *testing.T) {
 }
 
 func TestTrySendNeverWaits(t *testing.T) {
-	bubble(t, quilltest.Options{}, func(t *testing.T, c *quilltest.Cluster) {
+	bubble(t, quilltest.Options{Nodes: 1}, func(t *testing.T, c *quilltest.Cluster) {
 		c.MustCreateTopic("t", 1, quilltest.TopicConfig{})
 		cfg := config(c)
 		cfg.BufferMemory, cfg.BatchSize = 4096, 1024
@@ -320,7 +320,7 @@ func fill(t *testing.T, p *quill.Producer[string, string]) {
 }
 
 func TestContextEndsTheWaitForMemory(t *testing.T) {
-	bubble(t, quilltest.Options{}, func(t *testing.T, c *quilltest.Cluster) {
+	bubble(t, quilltest.Options{Nodes: 1}, func(t *testing.T, c *quilltest.Cluster) {
 		p := tight(t, c, nil)
 		pauseAll(t, c)
 		fill(t, p)
@@ -337,7 +337,7 @@ func TestContextEndsTheWaitForMemory(t *testing.T) {
 }
 
 func TestMaxBlockIsSharedByMetadataAndMemory(t *testing.T) {
-	bubble(t, quilltest.Options{}, func(t *testing.T, c *quilltest.Cluster) {
+	bubble(t, quilltest.Options{Nodes: 1}, func(t *testing.T, c *quilltest.Cluster) {
 		p := tight(t, c, blockConfig(10*time.Second))
 		refused := c.Inject(quilltest.Fault{APIs: []protocol.APIKey{protocol.Produce}, Err: protocol.NotEnoughReplicas, Times: -1})
 		fill(t, p)
@@ -464,7 +464,7 @@ func TestPanickingCallbackIsLoggedAndHarmless(t *testing.T) {
 }
 
 func TestSendInACallbackWorksAsLongAsItNeedNotWait(t *testing.T) {
-	bubble(t, quilltest.Options{}, func(t *testing.T, c *quilltest.Cluster) {
+	bubble(t, quilltest.Options{Nodes: 1}, func(t *testing.T, c *quilltest.Cluster) {
 		p := tight(t, c, nil)
 		var chain atomic.Int32
 		var again quill.Callback
