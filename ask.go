@@ -2,6 +2,7 @@ package quill
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/quill-kafka/quill/internal/message"
@@ -34,10 +35,10 @@ func (s *sender) askMetadata(now time.Time) time.Time {
 		s.refresh.board.note(s.client.Trouble())
 		return s.client.CanRetryAt(id, now)
 	}
-	if s.refresh.out > 0 && s.client.InFlight(id) > 0 {
+	if slices.Contains(s.refresh.asking, id) {
 		return time.Time{} // it would stand in line behind the other: better all together in the next one
 	}
-	s.client.Send(id, s.refresh.request(now), now)
+	s.client.Send(id, s.refresh.request(id, now), now)
 	next, _ := s.refresh.due(now)
 	return next
 }

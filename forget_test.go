@@ -3,6 +3,7 @@ package quill
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -75,5 +76,31 @@ func TestForgettingWakesThoseWhoWait(t *testing.T) {
 		default:
 			t.Fatal("it sleeps on")
 		}
+	})
+}
+
+// A topic that turns out to be in use while it is being forgotten is as it was: each of its queues takes records.
+func TestATopicFoundInUseHasNoShutQueue(t *testing.T) {
+	withRig(t, nil, func(t *testing.T, r *rig) {
+		r.append(3, "k", "v") // the last queue that is looked at
+		require.False(t, r.forget())
+		for p := range int32(4) {
+			r.append(p, "k", "v")
+		}
+	})
+}
+
+// A topic that is being asked for is not idle, however long its answer takes.
+func TestATopicThatIsAskedForDoesNotExpire(t *testing.T) {
+	withRig(t, nil, func(t *testing.T, r *rig) {
+		f := r.s.refresh
+		missing := r.acc.ensureTopic("missing", func(name string) *topicState { return &topicState{name: name, sticky: r.topic.sticky} })
+		f.want(missing, time.Now())
+		f.want(r.topic, time.Now())
+		time.Sleep(time.Hour)
+		f.request(0, time.Now())
+		require.Same(t, missing, f.topics["missing"])
+		require.Nil(t, f.topics[r.topic.name], "nothing was sent to this one")
+		require.Equal(t, []*topicState{r.topic}, f.idle)
 	})
 }

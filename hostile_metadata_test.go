@@ -175,6 +175,9 @@ func (l metadataLie) run(x *siege) {
 		requireHarmless(x.T, err.Error())
 	}
 	require.LessOrEqual(x, lie.Hits(), int64(25), "asked again and again, but with growing pauses")
+	if !l.delivered {
+		require.GreaterOrEqual(x, lie.Hits(), int64(8), "to the end")
+	}
 	require.LessOrEqual(x, x.dialled(), 60)
 	require.Equal(x, l.faults, strings.Contains(x.told.String(), "metadata answer"), x.told.String())
 	lie.Remove()
@@ -236,7 +239,9 @@ func TestATopicIDThatNeverStaysIsAskedAboutWithPauses(t *testing.T) {
 			require.ErrorIs(x, e, protocol.UnknownTopicID)
 		}
 		require.LessOrEqual(x, lie.Hits(), int64(40))
+		require.GreaterOrEqual(x, lie.Hits(), int64(8), "to the end")
 		require.LessOrEqual(x, x.c.RequestCount(protocol.Produce), int64(40))
+		require.GreaterOrEqual(x, x.c.RequestCount(protocol.Produce), int64(8))
 		lie.Remove()
 		x.deliver(0, "c")
 	})
@@ -308,7 +313,7 @@ func TestADialerMayRefuseAddresses(t *testing.T) {
 				require.ErrorIs(x, e, quill.ErrDeliveryTimeout)
 				require.ErrorIs(x, e, errForbidden)
 				require.LessOrEqual(x, reached.Load(), int32(20))
-				require.Positive(x, reached.Load())
+				require.GreaterOrEqual(x, reached.Load(), int32(5), "to the end")
 				lie.Remove()
 				time.Sleep(2 * time.Second)
 				x.deliver(0, "c")

@@ -38,6 +38,22 @@ func TestALeaderThatIsNotKnownYetIsAskedAbout(t *testing.T) {
 	})
 }
 
+// With its address the new leader is adopted at once, be it a node that nobody knew of.
+func TestALeaderThatComesWithItsAddressNeedsNoMetadata(t *testing.T) {
+	besiege(t, quilltest.Options{Nodes: 2, Racks: []string{"a", "b"}}, func(cfg *quill.Config) { cfg.MetadataMaxAge = time.Hour }, func(x *siege) {
+		require.NoError(x, x.c.StopNode(2))
+		require.NoError(x, x.c.MoveLeader("t", 0, 1))
+		x.deliver(0, "a")
+		require.NoError(x, x.c.StartNode(2))
+		time.Sleep(time.Minute)
+		require.NoError(x, x.c.MoveLeader("t", 0, 2))
+		asked, start := x.c.RequestCount(protocol.Metadata), time.Now()
+		x.deliver(0, "b")
+		require.Zero(x, time.Since(start))
+		require.Equal(x, asked, x.c.RequestCount(protocol.Metadata))
+	})
+}
+
 // The epoch of the hint is known already, from an answer that named no leader.
 func TestALeaderOfAnEpochSeenElsewhereIsAskedAbout(t *testing.T) {
 	besiege(t, quilltest.Options{}, func(cfg *quill.Config) { cfg.MetadataMaxAge = time.Hour }, func(x *siege) {

@@ -26,7 +26,7 @@ import (
 // grows while nothing changes though change was hoped for, and a rate limit, if each answer brings changes.
 //
 // An answer says something about the topics that its request named, and nothing about others, which may
-// have been wanted since. Whoever comes while a request is out is not held up by it if some node is idle, and
+// have been wanted since. Whoever comes while a request is out is not held up by it if another node can be asked, and
 // is asked about with all others who came when it is back, if not.
 type refresher struct {
 	maxAge, maxIdle  time.Duration
@@ -47,7 +47,7 @@ type refresher struct {
 	failures         int                    // full requests without progress in a row
 	notBefore        time.Time              // no full request before
 	paid             time.Time              // full requests so far have used up the rate limit until then
-	out              int                    // requests in flight
+	asking           []int32                // the nodes that a request is in flight to
 	number           int64                  // of the latest request
 	sentAt           time.Time              // when it left
 	refreshedAt      time.Time              // last full refresh that worked
@@ -69,11 +69,12 @@ type metadataAsk struct {
 	full   bool // all topics in use
 	topics []*topicState
 	number int64
+	node   int32
 }
 
 const (
 	// askWindow is how long topics that are first sent to are collected while another request is out.
-	askWindow = 10 * time.Millisecond
+	askWindow = 4 * time.Millisecond
 	// asksOut is how many requests may be out for that reason.
 	asksOut = 4
 	// quickAsks is how many full requests may follow each other without a gap.
@@ -201,10 +202,10 @@ func (r *refresher) fullDue() (at time.Time, ok bool) {
 
 // topicsDue is when the next request for topics without metadata is wanted.
 func (r *refresher) topicsDue() (at time.Time, ok bool) {
-	if r.unknownAt.IsZero() || r.out >= asksOut {
+	if r.unknownAt.IsZero() || len(r.asking) >= asksOut {
 		return time.Time{}, false
 	}
-	if at = r.unknownAt; r.out > 0 {
+	if at = r.unknownAt; len(r.asking) > 0 {
 		at = maxTime(at, r.sentAt.Add(askWindow))
 	}
 	return at, true
@@ -217,10 +218,10 @@ func maxTime(a, b time.Time) time.Time {
 	return b
 }
 
-// request makes the Metadata request that is due: for all topics, or for those still unknown.
-func (r *refresher) request(now time.Time) *network.Request {
+// request makes the Metadata request to a node that is due: for all topics, or for those still unknown.
+func (r *refresher) request(node int32, now time.Time) *network.Request {
 	r.number++
-	a := &metadataAsk{number: r.number}
+	a := &metadataAsk{number: r.number, node: node}
 	at, ok := r.fullDue()
 	if a.full = ok && !at.After(now); a.full {
 		r.expire(now)
@@ -248,7 +249,7 @@ func (r *refresher) request(now time.Time) *network.Request {
 		t.ask.out++
 		t.asks.Store(a.number)
 	}
-	r.out++
+	r.asking = append(r.asking, node)
 	r.sentAt = now
 	r.schedule(now)
 	return &network.Request{Exchange: &network.Message{Request: req, Response: &message.MetadataResponse{}}, Tag: a}
@@ -299,7 +300,9 @@ func (r *refresher) failed(a *metadataAsk, err error, now time.Time) {
 
 // back notes that a request is not in flight any more.
 func (r *refresher) back(a *metadataAsk) {
-	r.out--
+	if i := slices.Index(r.asking, a.node); i >= 0 {
+		r.asking = slices.Delete(r.asking, i, i+1)
+	}
 	if a.full {
 		r.allOut = false
 	}

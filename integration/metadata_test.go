@@ -1,0 +1,198 @@
+package integration
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/quill-kafka/quill"
+)
+
+// TestANewLeaderWithoutAnAddressIsFoundWithinASecond starts a producer while a node is down. The node comes up and
+// becomes the leader, and the answers of the one before name it without its address, as they do while the broker does
+// not have it as alive in its own cache (KIP-951).
+func TestANewLeaderWithoutAnAddressIsFoundWithinASecond(t *testing.T) {
+	c := threeNodes(t)
+	ctx := within(t, 5*time.Minute)
+	topic := newTopic(t, c, "unheard-leader", 1)
+	require.NoError(t, c.MoveLeader(ctx, topic, 0, 1))
+	require.NoError(t, c.Node(2).Stop())
+	var stripped atomic.Int64
+	p := newProducer(t, quill.Config{BootstrapServers: c.Bootstrap(), DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := new(net.Dialer).DialContext(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		return &withoutEndpoints{Conn: conn, stripped: &stripped, versions: map[int32]int16{}}, nil
+	}})
+	record := quill.Record[[]byte, []byte]{Topic: topic, Value: []byte("v")}
+	_, err := p.SendSync(ctx, record)
+	require.NoError(t, err)
+	require.NoError(t, c.Node(2).Restart(ctx))
+	require.NoError(t, c.WaitInSync(ctx, topic))
+	require.NoError(t, c.MoveLeader(ctx, topic, 0, 2))
+	begin := time.Now()
+	_, err = p.SendSync(ctx, record)
+	require.NoError(t, err)
+	took := time.Since(begin)
+	t.Logf("found in %v, after %d answers without an address", took.Round(time.Millisecond), stripped.Load())
+	require.Positive(t, stripped.Load(), "an answer named a leader")
+	require.Less(t, took, time.Second)
+}
+
+// withoutEndpoints is a connection that takes the nodes' addresses out of the answers to Produce.
+type withoutEndpoints struct {
+	net.Conn
+	stripped *atomic.Int64
+
+	mu sync.Mutex
+	// +checklocks:mu
+	versions map[int32]int16 // of the Produce requests without an answer, by correlation id
+	sent     []byte          // of a request that is not whole yet
+	answer   []byte          // what is left of one for the reader
+}
+
+// Write implements net.Conn.
+func (w *withoutEndpoints) Write(b []byte) (int, error) {
+	w.sent = append(w.sent, b...)
+	for len(w.sent) >= 12 {
+		size := 4 + int(binary.BigEndian.Uint32(w.sent))
+		if len(w.sent) < size {
+			break
+		}
+		if key := binary.BigEndian.Uint16(w.sent[4:]); key == uint16(kmsg.Produce) {
+			w.mu.Lock()
+			w.versions[int32(binary.BigEndian.Uint32(w.sent[8:]))] = int16(binary.BigEndian.Uint16(w.sent[6:]))
+			w.mu.Unlock()
+		}
+		w.sent = slices.Clone(w.sent[size:])
+	}
+	return w.Conn.Write(b)
+}
+
+// Read implements net.Conn.
+func (w *withoutEndpoints) Read(b []byte) (int, error) {
+	if len(w.answer) == 0 {
+		if err := w.next(); err != nil {
+			return 0, err
+		}
+	}
+	n := copy(b, w.answer)
+	w.answer = w.answer[n:]
+	return n, nil
+}
+
+// next reads one answer.
+func (w *withoutEndpoints) next() error {
+	head := make([]byte, 4)
+	if _, err := io.ReadFull(w.Conn, head); err != nil {
+		return err
+	}
+	body := make([]byte, binary.BigEndian.Uint32(head))
+	if _, err := io.ReadFull(w.Conn, body); err != nil {
+		return err
+	}
+	id := int32(binary.BigEndian.Uint32(body))
+	w.mu.Lock()
+	version, produce := w.versions[id]
+	delete(w.versions, id)
+	w.mu.Unlock()
+	if produce && version >= 10 { // behind the correlation id: no tags
+		answer := kmsg.NewPtrProduceResponse()
+		answer.SetVersion(version)
+		if err := answer.ReadFrom(body[5:]); err != nil {
+			return err
+		}
+		if len(answer.Brokers) > 0 {
+			answer.Brokers = nil
+			w.stripped.Add(1)
+		}
+		body = answer.AppendTo(body[:5:5])
+	}
+	w.answer = append(binary.BigEndian.AppendUint32(nil, uint32(len(body))), body...)
+	return nil
+}
+
+// TestFirstSendsToNewTopicsBesideFranz sends to one new topic every 3 ms, all of which exist, with quill and with
+// franz-go in turn, and logs how long the first record of each took. It measures, and judges only that all arrive: what
+// it logs is for quiet machines. A node answers the requests of one connection one after the other, so a Metadata
+// request of ours stands behind the Produce requests that wait for replicas; franz-go has a connection for each kind.
+func TestFirstSendsToNewTopicsBesideFranz(t *testing.T) {
+	const topics, rounds = 200, 3
+	c := threeNodes(t)
+	ctx := within(t, 5*time.Minute)
+	names := make([]string, topics)
+	for i := range names {
+		names[i] = fmt.Sprint("first-", i)
+		require.NoError(t, c.CreateTopicUnready(ctx, names[i], 1))
+	}
+	t.Cleanup(func() {
+		for _, name := range names {
+			if err := c.DeleteTopic(context.Background(), name); err != nil {
+				t.Log(err)
+			}
+		}
+	})
+	for _, name := range names {
+		require.NoError(t, c.WaitInSync(ctx, name))
+	}
+	quills := func() []time.Duration {
+		p := newProducer(t, quill.Config{BootstrapServers: c.Bootstrap()})
+		return firstSends(names, func(topic string) error {
+			_, err := p.SendSync(ctx, quill.Record[[]byte, []byte]{Topic: topic, Value: []byte("v")})
+			return err
+		}, t.Error)
+	}
+	franzs := func() []time.Duration {
+		f, err := kgo.NewClient(kgo.SeedBrokers(c.Bootstrap()...), kgo.ProducerLinger(0))
+		require.NoError(t, err)
+		defer f.Close()
+		return firstSends(names, func(topic string) error {
+			return f.ProduceSync(ctx, &kgo.Record{Topic: topic, Value: []byte("v")}).FirstErr()
+		}, t.Error)
+	}
+	franzs() // the nodes make their logs and warm up
+	quills()
+	for round := range rounds {
+		var mine, its []time.Duration
+		if round%2 == 0 {
+			mine, its = quills(), franzs()
+		} else {
+			its, mine = franzs(), quills()
+		}
+		t.Logf("round %d, %d topics: quill p50 %v p90 %v max %v; franz-go p50 %v p90 %v max %v", round, topics,
+			mine[topics/2], mine[topics*9/10], mine[topics-1], its[topics/2], its[topics*9/10], its[topics-1])
+	}
+}
+
+// firstSends sends one record to each topic, a new one every 3 ms, and returns how long each took, in order.
+func firstSends(topics []string, send func(topic string) error, failed func(...any)) []time.Duration {
+	took := make([]time.Duration, len(topics))
+	var wg sync.WaitGroup
+	pace := time.NewTicker(3 * time.Millisecond)
+	defer pace.Stop()
+	for i, topic := range topics {
+		wg.Go(func() {
+			begin := time.Now()
+			if err := send(topic); err != nil {
+				failed(topic, err)
+			}
+			took[i] = time.Since(begin).Round(100 * time.Microsecond)
+		})
+		<-pace.C
+	}
+	wg.Wait()
+	slices.Sort(took)
+	return took
+}
