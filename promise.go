@@ -1,6 +1,13 @@
 package quill
 
-import "sync"
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/quill-kafka/quill/internal/backoff"
+)
 
 // NewFuture returns a future that is not a Producer's, for fakes of one in tests, and the function
 // that gives it its outcome. Only the first call of that function counts; it may be called from any
@@ -15,4 +22,70 @@ func NewFuture(topic string, partition int32) (f Future, resolve func(m RecordMe
 			res.release()
 		})
 	}
+}
+
+// A Transactor has the calls about transactions that a Producer has.
+type Transactor[K, V any] interface {
+	Send(ctx context.Context, r Record[K, V]) Future
+	SendFunc(ctx context.Context, r Record[K, V], fn Callback)
+	BeginTransaction() error
+	SendOffsetsToTransaction(ctx context.Context, offsets map[TopicPartition]OffsetAndMetadata, group GroupMetadata) error
+	CommitTransaction(ctx context.Context) error
+	AbortTransaction(ctx context.Context) error
+}
+
+// fakePause is between the attempts of a fake's InTransaction: it has no cluster that wants to be spared.
+const fakePause = time.Millisecond
+
+// InTransactionOf is Producer.InTransaction for a fake of a Producer in tests: it makes the same calls in the
+// same order, and tries again after the same errors.
+func InTransactionOf[K, V any](ctx context.Context, fake Transactor[K, V], fn func(tx *Tx[K, V]) error) error {
+	nothing := new(Producer[K, V]) // takes no record the short way
+	return inTransaction(ctx, fake, backoff.New(fakePause, fakePause), func() *Tx[K, V] { return &Tx[K, V]{p: nothing, fake: fake} }, fn)
+}
+
+// transactor is who carries out what the transaction is asked for.
+func (tx *Tx[K, V]) transactor() Transactor[K, V] {
+	if tx.fake != nil {
+		return tx.fake
+	}
+	return tx.p
+}
+
+// sendFake is Send with a fake. Nothing tells a record that it did not take from one that failed at once; both
+// make the transaction fail.
+func (tx *Tx[K, V]) sendFake(ctx context.Context, r Record[K, V]) Future {
+	if tx.over.Load() {
+		return failedFuture(unknownMetadata(r.Topic, r.Partition.or(-1)), tx.overError(r.Topic))
+	}
+	f := tx.fake.Send(ctx, r)
+	if f.Done() {
+		_, err := f.Wait(ctx)
+		tx.failFake(err)
+	}
+	return f
+}
+
+// sendFakeFunc is sendFake for SendFunc.
+func (tx *Tx[K, V]) sendFakeFunc(ctx context.Context, r Record[K, V], fn Callback) {
+	if tx.over.Load() {
+		if fn != nil {
+			fn(unknownMetadata(r.Topic, r.Partition.or(-1)), tx.overError(r.Topic))
+		}
+		return
+	}
+	tx.fake.SendFunc(ctx, r, func(m RecordMetadata, err error) {
+		tx.failFake(err)
+		if fn != nil {
+			fn(m, err)
+		}
+	})
+}
+
+// failFake is fail for a fake's errors, which may be of any type.
+func (tx *Tx[K, V]) failFake(err error) {
+	if _, ours := errors.AsType[*Error](err); err != nil && !ours {
+		err = &Error{Op: "send", Partition: -1, Node: -1, Cause: err}
+	}
+	tx.fail(err)
 }

@@ -14,7 +14,8 @@ import (
 // Tx is the transaction that a function given to InTransaction works in. It may be used by many
 // goroutines, until that function returns.
 type Tx[K, V any] struct {
-	p      *Producer[K, V]
+	p      *Producer[K, V]  // of a fake: one that takes nothing the short way
+	fake   Transactor[K, V] // nil: p
 	over   atomic.Bool
 	failed atomic.Pointer[Error] // the first record or offsets that were not taken
 }
@@ -24,6 +25,9 @@ type Tx[K, V any] struct {
 func (tx *Tx[K, V]) Send(ctx context.Context, r Record[K, V]) Future {
 	if at, ok := tx.short(ctx, &r, nil, true); ok {
 		return Future(at)
+	}
+	if tx.fake != nil {
+		return tx.sendFake(ctx, r)
 	}
 	out := outgoing{appendInput: appendInput{shared: true}, mayWait: true}
 	if err := tx.send(ctx, &r, &out); err != nil {
@@ -35,6 +39,10 @@ func (tx *Tx[K, V]) Send(ctx context.Context, r Record[K, V]) Future {
 // SendFunc is Producer.SendFunc for this transaction; see Send.
 func (tx *Tx[K, V]) SendFunc(ctx context.Context, r Record[K, V], fn Callback) {
 	if _, ok := tx.short(ctx, &r, fn, false); ok {
+		return
+	}
+	if tx.fake != nil {
+		tx.sendFakeFunc(ctx, r, fn)
 		return
 	}
 	out := outgoing{appendInput: appendInput{callback: fn}, mayWait: true}
@@ -49,7 +57,7 @@ func (tx *Tx[K, V]) SendOffsets(ctx context.Context, offsets map[TopicPartition]
 	if tx.over.Load() {
 		return errTxOver(callSendOffsets)
 	}
-	err := tx.p.SendOffsetsToTransaction(ctx, offsets, group)
+	err := tx.transactor().SendOffsetsToTransaction(ctx, offsets, group)
 	if e, ok := err.(*Error); ok && e.open { // it is not, since the transaction is aborted for that
 		own := *e
 		own.open, own.Reason = false, "gave up waiting, and the transaction with it"
@@ -71,9 +79,8 @@ func (tx *Tx[K, V]) short(ctx context.Context, r *Record[K, V], fn Callback, sha
 
 func (tx *Tx[K, V]) send(ctx context.Context, r *Record[K, V], out *outgoing) *Error {
 	if tx.over.Load() {
-		err := errTxOver("send")
-		err.Topic = r.Topic
-		return err
+		out.Topic, out.chosen = r.Topic, r.Partition.or(-1)
+		return tx.overError(r.Topic)
 	}
 	err := tx.p.send(ctx, r, out)
 	if err != nil {
@@ -86,6 +93,13 @@ func (tx *Tx[K, V]) fail(err error) {
 	if e, ok := errors.AsType[*Error](err); ok {
 		tx.failed.CompareAndSwap(nil, e)
 	}
+}
+
+// overError is the error of a record that comes too late.
+func (tx *Tx[K, V]) overError(topic string) *Error {
+	err := errTxOver("send")
+	err.Topic = topic
+	return err
 }
 
 func errTxOver(op string) *Error {
@@ -112,22 +126,27 @@ func (p *Producer[K, V]) InTransaction(ctx context.Context, fn func(tx *Tx[K, V]
 	if p.e.dispatch.inside() {
 		return &Error{Op: "InTransaction", Kind: ErrInCallback, Partition: -1, Node: -1}
 	}
+	pause := backoff.New(p.e.cfg.retryBackoff, p.e.cfg.retryBackoffMax)
+	return inTransaction(ctx, p, pause, func() *Tx[K, V] { return &Tx[K, V]{p: p} }, fn)
+}
+
+// inTransaction is InTransaction of a producer or of a fake of one.
+func inTransaction[K, V any](ctx context.Context, p Transactor[K, V], pause backoff.Backoff, newTx func() *Tx[K, V], fn func(tx *Tx[K, V]) error) error {
 	if err := notBegun(ctx, "InTransaction"); err != nil {
 		return err
 	}
-	pause := backoff.New(p.e.cfg.retryBackoff, p.e.cfg.retryBackoffMax)
 	for attempt := 0; ; attempt++ {
 		if err := p.BeginTransaction(); err != nil {
 			return err
 		}
-		open, err := p.attempt(ctx, fn)
+		open, err := attemptTransaction(ctx, p, newTx(), fn)
 		if err == nil || open {
 			return err
 		}
 		if errors.Is(err, ErrFatal) {
 			return err
 		}
-		if failed := p.abortUntilDone(ctx); failed != nil {
+		if failed := abortUntilDone(ctx, p); failed != nil {
 			return errors.Join(err, failed)
 		}
 		if !mayWorkNextTime(err) || !sleep(ctx, pause.Next(attempt, rand.Float64)) {
@@ -136,14 +155,13 @@ func (p *Producer[K, V]) InTransaction(ctx context.Context, fn func(tx *Tx[K, V]
 	}
 }
 
-// attempt runs fn once and commits. open says that the outcome of the commit is not known.
-func (p *Producer[K, V]) attempt(ctx context.Context, fn func(tx *Tx[K, V]) error) (open bool, err error) {
-	tx := &Tx[K, V]{p: p}
+// attemptTransaction runs fn once and commits. open says that the outcome of the commit is not known.
+func attemptTransaction[K, V any](ctx context.Context, p Transactor[K, V], tx *Tx[K, V], fn func(tx *Tx[K, V]) error) (open bool, err error) {
 	returned := false
 	defer func() {
 		tx.over.Store(true)
 		if !returned { // it panicked, or ended its goroutine; that goes on after the abort
-			_ = p.abortUntilDone(ctx)
+			_ = abortUntilDone(ctx, p)
 		}
 	}()
 	err = fn(tx)
@@ -164,7 +182,7 @@ func (p *Producer[K, V]) attempt(ctx context.Context, fn func(tx *Tx[K, V]) erro
 }
 
 // abortUntilDone aborts, and is not put off by the end of ctx before it was asked for once.
-func (p *Producer[K, V]) abortUntilDone(ctx context.Context) error {
+func abortUntilDone[K, V any](ctx context.Context, p Transactor[K, V]) error {
 	for {
 		err := p.AbortTransaction(context.WithoutCancel(ctx))
 		if !stillOpen(err) || ctx.Err() != nil {
