@@ -13,6 +13,7 @@ import (
 var imports = map[string][]string{
 	"examples/...":         {".", "quilltest", "examples/internal/demo"},
 	"quilltest/quillmock":  {".", "metadata", "protocol", "internal/murmur2"},
+	"internal/conformance": {".", "metadata"},
 	"quilltest":            {"metadata", "protocol", "internal/message", "internal/compress", "internal/murmur2"}, // not the root: its own tests use quilltest
 	".":                    {"network", "metadata", "protocol", "internal/message", "internal/compress", "internal/deque", "internal/backoff", "internal/murmur2", "internal/prefetch", "internal/invariant"},
 	"network":              {"metadata", "protocol", "internal/message", "internal/backoff"},

@@ -3,6 +3,7 @@ package quillmock
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"slices"
 	"time"
 
@@ -13,26 +14,32 @@ import (
 
 // prepare serializes and partitions.
 func (p *Producer[K, V]) prepare(ctx context.Context, e *entry[K, V], m *quill.RecordMetadata) error {
-	r := &e.sent.Record
-	if err := p.refusal(r.Topic); err != nil {
+	r := &e.record
+	if err := p.refusal(m); err != nil {
 		return err
 	}
 	if err := context.Cause(ctx); err != nil {
 		return &quill.Error{Op: "send", Kind: err, Topic: r.Topic, Partition: m.Partition, Node: -1}
 	}
 	partitions := p.partitions(r.Topic)
-	if partitions == 0 {
+	switch id, asked := r.Partition.Get(); {
+	case partitions == 0:
 		return unknownTopic("send", r.Topic)
+	case asked && (id < 0 || int(id) >= partitions):
+		return invalidPartition(r.Topic, id, partitions)
+	case !r.Timestamp.IsZero() && r.Timestamp.UnixMilli() < 0:
+		return &quill.Error{Op: "send", Kind: quill.ErrInvalidRecord, Topic: r.Topic, Partition: m.Partition, Node: -1, Reason: "the timestamp is before 1970"}
 	}
 	r.Headers = slices.Clone(r.Headers)
 	var err error
-	if e.sent.Key, err = serialize(p.key, "serialize key", r.Topic, &r.Headers, r.Key); err != nil {
+	if e.key, err = serialize(p.key, "serialize key", m, &r.Headers, r.Key); err != nil {
 		return err
 	}
-	if e.sent.Value, err = serialize(p.value, "serialize value", r.Topic, &r.Headers, r.Value); err != nil {
+	m.KeySize = size(e.key)
+	if e.value, err = serialize(p.value, "serialize value", m, &r.Headers, r.Value); err != nil {
 		return err
 	}
-	m.KeySize, m.ValueSize = size(e.sent.Key), size(e.sent.Value)
+	m.ValueSize = size(e.value)
 	if r.Timestamp.IsZero() {
 		r.Timestamp = time.Now()
 	}
@@ -43,41 +50,59 @@ func (p *Producer[K, V]) prepare(ctx context.Context, e *entry[K, V], m *quill.R
 }
 
 // refusal is why nothing can be sent, nil if it can.
-func (p *Producer[K, V]) refusal(topic string) error {
+func (p *Producer[K, V]) refusal(m *quill.RecordMetadata) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	return p.refusalLocked(m, p.own.closed)
+}
+
+// +checklocks:c.mu
+func (c *core) refusalLocked(m *quill.RecordMetadata, viewClosed bool) error {
+	var err *quill.Error
 	switch {
-	case p.closed:
-		return &quill.Error{Op: "send", Kind: quill.ErrClosed, Topic: topic, Partition: -1, Node: -1}
+	case viewClosed || c.closed:
+		err = &quill.Error{Op: "send", Kind: quill.ErrClosed, Partition: -1, Node: -1}
+	case c.txn.look.Fenced:
+		err = fenced("send")
+	case c.errs.Send != nil:
+		return c.errs.Send
+	case c.opts.TransactionalID != "" && (!c.txn.look.Open || c.txn.open.failed != nil):
+		err = c.wrongStateLocked("send", "IN_TRANSACTION")
 	default:
-		return p.errs.Send
+		return nil
 	}
+	err.Topic, err.Partition = m.Topic, m.Partition
+	return err
 }
 
 // partitions returns a topic's number of partitions, 0 if it does not exist.
-func (p *Producer[K, V]) partitions(topic string) int {
-	if p.opts.Topics == nil {
-		return p.opts.Partitions
+func (c *core) partitions(topic string) int {
+	if c.opts.Topics == nil {
+		return c.opts.Partitions
 	}
-	return p.opts.Topics[topic]
+	return c.opts.Topics[topic]
 }
 
 // choose finds the partition as the real producer does.
 func (p *Producer[K, V]) choose(e *entry[K, V], partitions int) (int32, error) {
-	r := &e.sent.Record
+	r := &e.record
 	id, asked := r.Partition.Get()
 	switch {
 	case asked:
 	case p.opts.Partitioner != nil:
 		t := topicOf(r.Topic, partitions)
 		cluster := metadata.NewSnapshot(metadata.Update{ClusterID: "mock", Nodes: []metadata.Node{mockNode}, Topics: []metadata.Topic{*t}})
-		chosen, err := p.opts.Partitioner.Partition(quill.PartitionInput{Topic: t, Cluster: cluster, Key: e.sent.Key, Value: e.sent.Value, Headers: r.Headers})
+		var chosen int32
+		err := guard(func() (err error) {
+			chosen, err = p.opts.Partitioner.Partition(quill.PartitionInput{Topic: t, Cluster: cluster, Key: e.key, Value: e.value, Headers: r.Headers})
+			return err
+		})
 		if err != nil {
 			return -1, &quill.Error{Op: "choose a partition", Kind: quill.ErrPartitioner, Topic: r.Topic, Partition: -1, Node: -1, Cause: err}
 		}
 		id = chosen
-	case e.sent.Key != nil:
-		return quill.KeyPartition(e.sent.Key, partitions), nil
+	case e.key != nil:
+		return quill.KeyPartition(e.key, partitions), nil
 	default:
 		p.mu.Lock()
 		defer p.mu.Unlock()
@@ -86,22 +111,31 @@ func (p *Producer[K, V]) choose(e *entry[K, V], partitions int) (int32, error) {
 		return id, nil
 	}
 	if id < 0 || int(id) >= partitions {
-		return id, &quill.Error{Op: "send", Kind: quill.ErrInvalidPartition, Topic: r.Topic, Partition: id, Node: -1, Reason: fmt.Sprintf("the topic has %d partitions", partitions)}
+		return id, invalidPartition(r.Topic, id, partitions)
 	}
 	return id, nil
 }
 
-// serialize calls a serializer; a panic in it fails the record as an error does.
-func serialize[T any](s quill.Serializer[T], op, topic string, headers *quill.Headers, v T) (b []byte, err error) {
+// scratch is the capacity of the slice that serializers append to: a real producer lends them memory, so
+// that a serializer which appends nothing makes an empty part and not null.
+const scratch = 64
+
+// serialize calls a serializer; a panic in it fails the record as an error does. The headers are then
+// as they were.
+func serialize[T any](s quill.Serializer[T], op string, m *quill.RecordMetadata, headers *quill.Headers, v T) (b []byte, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("panic: %v", r)
 		}
 		if err != nil {
-			err = &quill.Error{Op: op, Kind: quill.ErrSerialization, Topic: topic, Partition: -1, Node: -1, Cause: err}
+			err = &quill.Error{Op: op, Kind: quill.ErrSerialization, Topic: m.Topic, Partition: m.Partition, Node: -1, Cause: err}
 		}
 	}()
-	b, err = s.Serialize(nil, topic, headers, v)
+	changed := slices.Clone(*headers)
+	b, err = s.Serialize(make([]byte, 0, scratch), m.Topic, &changed, v)
+	if err == nil {
+		*headers = changed
+	}
 	if b == nil || err != nil {
 		return nil, err
 	}
@@ -115,7 +149,18 @@ func size(b []byte) int32 {
 	return int32(len(b))
 }
 
+func invalidPartition(topic string, id int32, partitions int) error {
+	return &quill.Error{Op: "send", Kind: quill.ErrInvalidPartition, Topic: topic, Partition: id, Node: -1, Reason: fmt.Sprintf("the topic has %d partitions", partitions)}
+}
+
+// topicName is what Kafka takes as a topic's name, but for the names . and .. (Kafka:
+// org.apache.kafka.common.internals.Topic).
+var topicName = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,249}$`)
+
 func unknownTopic(op, topic string) error {
+	if !topicName.MatchString(topic) || topic == "." || topic == ".." {
+		return &quill.Error{Op: op, Code: protocol.InvalidTopicException, Topic: topic, Partition: -1, Node: -1}
+	}
 	return &quill.Error{Op: op, Kind: quill.ErrTimeout, Code: protocol.UnknownTopicOrPartition, Topic: topic, Partition: -1, Node: -1, Reason: "the mock does not have the topic"}
 }
 
@@ -128,4 +173,12 @@ func topicOf(name string, partitions int) *metadata.Topic {
 		t.Partitions = append(t.Partitions, metadata.Partition{Index: int32(i), Leader: mockNode.ID, Replicas: []int32{mockNode.ID}, ISR: []int32{mockNode.ID}})
 	}
 	return t
+}
+
+// partitionOf is the partition asked for, -1 if none was.
+func partitionOf(o quill.PartitionID) int32 {
+	if id, ok := o.Get(); ok {
+		return id
+	}
+	return -1
 }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -36,6 +38,29 @@ var (
 	_ sender = (*quillmock.Producer[string, string])(nil)
 	_ sender = (*quill.Producer[string, string])(nil)
 )
+
+// TestTheMockHasAllMethodsOfAProducer, so that code under test may ask for any of them.
+func TestTheMockHasAllMethodsOfAProducer(t *testing.T) {
+	producer, mock := reflect.TypeFor[*quill.Producer[string, string]](), reflect.TypeFor[*quillmock.Producer[string, string]]()
+	for m := range producer.Methods() {
+		own, ok := mock.MethodByName(m.Name)
+		require.True(t, ok, m.Name)
+		require.Equal(t, signature(m.Type), signature(own.Type), m.Name)
+	}
+}
+
+// signature is a method's without its receiver.
+func signature(f reflect.Type) string {
+	var types []string
+	for i := 1; i < f.NumIn(); i++ {
+		types = append(types, f.In(i).String())
+	}
+	types = append(types, "→")
+	for i := range f.NumOut() {
+		types = append(types, f.Out(i).String())
+	}
+	return strings.Join(types, " ")
+}
 
 func Example() {
 	mock := quillmock.New(quill.String, quill.String, quillmock.Options{Partitions: 3})

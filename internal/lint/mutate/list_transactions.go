@@ -76,7 +76,7 @@ var ofTransactions = []mutation{
 	},
 	{
 		name: "tx-outlives-its-function", file: "transaction_tx.go",
-		old: "	if tx.over.Load() {\n		err := errTxOver(\"send\")", new: "	if tx.p == nil {\n		err := errTxOver(\"send\")",
+		old: "	if tx.over.Load() {\n		out.Topic", new: "	if tx.p == nil {\n		out.Topic",
 		breaks: "a Tx that was kept sends into the next transaction",
 		by:     by("TestInTransactionFailsWithEachSend"),
 	},
