@@ -232,7 +232,31 @@ func TestWhatIsBehindAnExpiredBatchWaitsForItsCopies(t *testing.T) {
 		askAgain(t, r, b)
 		r.answer(0, accepted(7)) // both copies arrived
 		require.Empty(t, r.sequences(0).inFlight)
-		requireIdentity(t, sendTo(t, r, 0), 5, 3)
+		c := sendTo(t, r, 0)
+		requireIdentity(t, c, 5, 3)
+
+		// And that is the end of the doubt: a batch that is missing later is written anew.
+		r.lose(0)
+		askAgain(t, r, c)
+		r.answer(0, refusedWith(protocol.OutOfOrderSequenceNumber))
+		time.Sleep(time.Second)
+		require.Same(t, c, r.drainOne(0))
+		requireIdentity(t, c, 6, 0)
+	})
+}
+
+// Whatever gives a batch up, those put aside before it are asked for again if nothing is left to wait for.
+func TestGivingUpABatchBringsBackThosePutAside(t *testing.T) {
+	withRig(t, patientRig, func(t *testing.T, r *rig) {
+		lost, _ := threeLost(t, r)
+		for _, next := range lost[1:] {
+			r.answer(0, refusedWith(protocol.OutOfOrderSequenceNumber))
+			askAgain(t, r, next)
+		}
+		r.answer(0, refusedWith(protocol.NotEnoughReplicas))
+		r.s.giveUp(lost[2], r.s.describe(lost[2], &Error{Kind: ErrDeliveryTimeout}, time.Now()), time.Now())
+		require.Equal(t, lost[:2], r.queued(0))
+		askAgain(t, r, lost[0])
 	})
 }
 

@@ -216,38 +216,59 @@ func TestATransactionalBatchHasItsMarkAndItsIdentity(t *testing.T) {
 //
 // Java: SenderTest.testTransactionalUnknownProducerHandlingWhenRetentionLimitReached
 func TestRetentionThatForgetsTheProducerSparesTheTransaction(t *testing.T) {
-	withOpenTransaction(t, func(t *testing.T, r *rig, x *transaction) {
-		first := r.append(0, "", "a")
-		r.ready()
-		x.added()
-		time.Sleep(r.cfg.linger)
-		require.Zero(t, r.drainOne(0).baseSequence)
-		r.answer(0, accepted(1000))
-		r.dispatch()
-		_, err := outcomeOf(t, first)
-		require.NoError(t, err)
-
-		r.append(0, "", "b")
-		second := r.append(0, "", "c")
-		time.Sleep(r.cfg.linger)
-		require.EqualValues(t, 1, r.drainOne(0).baseSequence)
-		r.answer(0, func(*batch) message.PartitionProduceResponse {
-			p := answered(protocol.UnknownProducerID, -1)
-			p.LogStartOffset = 1010
-			return p
+	for _, logStart := range []int64{1001, 1010} { // right behind the last record, and later
+		withOpenTransaction(t, func(t *testing.T, r *rig, x *transaction) {
+			second := forgottenInTransaction(t, r, x, logStart)
+			require.False(t, second.Done())
+			require.Equal(t, txnInTransaction, x.state)
+			time.Sleep(r.cfg.retryBackoffMax)
+			b := r.drainOne(0)
+			require.Equal(t, [3]int64{7, 0, 0}, [3]int64{b.producerID, int64(b.producerEpoch), int64(b.baseSequence)})
+			r.answer(0, accepted(1011))
+			r.dispatch()
+			m, err := outcomeOf(t, second)
+			require.NoError(t, err)
+			require.EqualValues(t, 1012, m.Offset)
 		})
-		r.dispatch()
-		require.False(t, second.Done())
-		require.Equal(t, txnInTransaction, x.state)
-		time.Sleep(r.cfg.retryBackoffMax)
-		b := r.drainOne(0)
-		require.Equal(t, [3]int64{7, 0, 0}, [3]int64{b.producerID, int64(b.producerEpoch), int64(b.baseSequence)})
-		r.answer(0, accepted(1011))
-		r.dispatch()
-		m, err := outcomeOf(t, second)
-		require.NoError(t, err)
-		require.EqualValues(t, 1012, m.Offset)
+	}
+}
+
+// As long as the last record is in the log, the broker should know its producer.
+func TestAProducerForgottenWithItsRecordsInTheLogHasToAbort(t *testing.T) {
+	withOpenTransaction(t, func(t *testing.T, r *rig, x *transaction) {
+		second := forgottenInTransaction(t, r, x, 1000)
+		_, err := outcomeOf(t, second)
+		require.ErrorIs(t, err, ErrAbortable)
+		require.ErrorIs(t, err, protocol.UnknownProducerID)
+		require.Equal(t, txnAbortableError, x.state)
 	})
+}
+
+// forgottenInTransaction writes a record at offset 1000, and has the next batch refused by a broker that does not
+// know its producer and whose log begins at logStart. It returns the last future of that batch.
+func forgottenInTransaction(t *testing.T, r *rig, x *transaction, logStart int64) Future {
+	t.Helper()
+	first := r.append(0, "", "a")
+	r.ready()
+	x.added()
+	time.Sleep(r.cfg.linger)
+	require.Zero(t, r.drainOne(0).baseSequence)
+	r.answer(0, accepted(1000))
+	r.dispatch()
+	_, err := outcomeOf(t, first)
+	require.NoError(t, err)
+
+	r.append(0, "", "b")
+	second := r.append(0, "", "c")
+	time.Sleep(r.cfg.linger)
+	require.EqualValues(t, 1, r.drainOne(0).baseSequence)
+	r.answer(0, func(*batch) message.PartitionProduceResponse {
+		p := answered(protocol.UnknownProducerID, -1)
+		p.LogStartOffset = logStart
+		return p
+	})
+	r.dispatch()
+	return second
 }
 
 // Java: KafkaProducerTest.testOverwriteAcksAndRetriesForIdempotentProducers
