@@ -87,6 +87,8 @@ type topicState struct {
 	complainedAt time.Time // when the log was last told that it is not there
 	shelved      bool      // see refresher.leave
 	forgotten    bool      // see forgetIdle
+	ownTimes     bool      // the last answer had no log append time: records keep their timestamps
+	doubtedID    int64     // the producer id that an answer since then was not about; -1: none. See sender.foreign
 }
 
 // appendInput is one record on its way into a batch.

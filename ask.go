@@ -154,7 +154,7 @@ func (s *sender) finishProducerID(r *network.Request, now time.Time) {
 		err = protocol.UnknownServerError
 	}
 	if err == nil {
-		*i = idempotence{on: true, state: idReady, id: resp.ProducerID, epoch: resp.ProducerEpoch, bumps: i.bumps}
+		*i = idempotence{on: true, state: idReady, id: resp.ProducerID, epoch: resp.ProducerEpoch, bumps: i.bumps, renewals: i.renewals}
 		s.logger.Info("producer id", "producer_id", i.id, "producer_epoch", i.epoch, "node", r.Node)
 		return
 	}

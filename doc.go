@@ -36,6 +36,16 @@
 //   - Flush waits for what was sent before it and nothing later. Close drains, until its context
 //     ends; then it fails what is left, says how many records that were, and returns.
 //
+// # Snapshots and restores
+//
+// Brokers know a producer by an id from the cluster. A process that is started twice from one snapshot of a
+// virtual machine, or from a checkpoint, is two producers with one id; so are two that got one id from a cluster that was
+// restored or mirrored. To a broker the batches of the second one are copies of the first one's, and it may
+// acknowledge them without writing them. The producer notices that where the topic's records keep their own
+// timestamps (message.timestamp.type=CreateTime), once an answer for the topic has shown it: the batch fails as
+// maybe written, that is logged, and a new id is taken. Where the broker sets the timestamps, and before that answer,
+// nothing in the protocol shows it. So close the producer before a snapshot is taken, and make it after the start.
+//
 // # Closing
 //
 // What is buffered when a program ends is lost unless Close delivers it. Its context has to be a fresh
@@ -66,7 +76,13 @@
 //   - The first batch of a partition under a producer id and epoch travels alone, because a broker takes
 //     any sequence from a producer it does not know, and order could be lost. Java sends up to five.
 //   - A batch that was lost behind another one that was given up unsettled is never sent under new
-//     sequences; it is asked for under its old ones until it expires. Java renumbers and can write twice.
+//     sequences; it is asked for under its old ones until it expires, or fails at once if the one before was
+//     refused. Java renumbers and can write twice.
+//   - A producer id that brokers refuse under every epoch (INVALID_PRODUCER_EPOCH, INVALID_PRODUCER_ID_MAPPING,
+//     PRODUCER_FENCED, INVALID_TXN_STATE, without a transactional id) is left for a new one, after a pause, and batches
+//     that are surely not in the log are sent again. Java fails them and raises the epoch, or ends.
+//   - A broker that says UNKNOWN_PRODUCER_ID twice for a batch, without the log's start, has forgotten the
+//     producer: a new epoch begins. Java asks until delivery.timeout.ms.
 //   - A batch takes no more records after a quarter of delivery.timeout.ms, so that those in it have most of
 //     their time, and Elapsed of an error is the record's own. In Java a record that joins a batch just before that expires, expires with it.
 //   - A Send that waits for memory makes lingering batches go at once. Java sits the linger out.

@@ -395,7 +395,7 @@ var codeHints = map[protocol.ErrorCode]string{
 	protocol.InvalidTimestamp:                   "the topic limits how far a timestamp may be from the broker's clock",
 	protocol.UnsupportedCompressionType:         "choose a compression.type that this cluster knows",
 	protocol.ProducerFenced:                     "another producer took over the transactional id",
-	protocol.InvalidProducerEpoch:               "another producer may have taken over the transactional id",
+	protocol.InvalidProducerEpoch:               "another producer has the same producer id, or took over the transactional id",
 }
 
 // maxForeign is how many bytes of somebody else's text appear in one of ours.

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/quill-kafka/quill/internal/backoff"
 	"github.com/quill-kafka/quill/internal/invariant"
 	"github.com/quill-kafka/quill/protocol"
 )
@@ -29,7 +30,8 @@ import (
 //   - When a batch is given up without our knowing whether it was written, the same pause settles it:
 //     if a later batch is accepted, it was; else a new epoch, under which a late copy is fenced.
 //   - The epoch is bumped by the producer itself, once for all partitions that need it at a time;
-//     at 32767 a new producer id is fetched. Other partitions keep their epoch until they have
+//     at 32767 a new producer id is fetched, and also when the id turns out to be somebody else's too
+//     (see endsIdentity and sender.foreign). Other partitions keep their epoch until they have
 //     nothing in flight, and then move over with their next batch (KAFKA-12152).
 type idempotence struct {
 	on bool
@@ -44,6 +46,7 @@ type idempotence struct {
 	err      error     // why there is no id, if one was asked for in vain
 	forgot   bool      // sequences of this epoch were forgotten: a partition that is new to it may not be new to the brokers
 	bumps    int       // epochs and ids given up, for tests and logs
+	renewals int       // ids that turned out to be of no use, in a row
 }
 
 // idState is where the producer is with its id.
@@ -147,6 +150,15 @@ func (i *idempotence) bump() bool {
 	}
 	i.epoch++
 	return true
+}
+
+// renew gives the producer id up. Where ids are given out twice the next one may be no better, so it is asked for
+// after a pause, which grows until something is acknowledged: else two producers could go on so for ever.
+func (i *idempotence) renew(now time.Time, pause backoff.Backoff, random func() float64) {
+	i.bumps++
+	i.state, i.id, i.epoch, i.forgot = idNone, -1, -1, false
+	i.retryAt = now.Add(pause.Next(i.renewals, random))
+	i.renewals++
 }
 
 // isHead reports whether b is the first unsettled batch of the partition, but for those that are parked.

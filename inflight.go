@@ -256,6 +256,7 @@ func (s *sender) finishBatch(r *produceRequest, b *batch, now time.Time) {
 			break
 		}
 		f.code, f.logStartOff = answer.ErrorCode, answer.LogStartOffset
+		f.foreign, f.again = s.foreign(b, answer), b.lastError == error(answer.ErrorCode)
 		f.truncated = answer.LogStartOffset >= q.out.seq.end
 		if f.code != protocol.None {
 			b.lastError = f.code
@@ -272,6 +273,9 @@ func (s *sender) finishBatch(r *produceRequest, b *batch, now time.Time) {
 	}
 	if v.refresh && !s.noteLeader(r, b, answer) {
 		s.needTopic(q.topic, now)
+	}
+	if v.newID {
+		s.leaveIdentity(b, f, now)
 	}
 	s.apply(b, f, v, answer, now)
 	s.unpark(q, v.gap && v.newEpoch, now)
@@ -325,6 +329,9 @@ func (s *sender) apply(b *batch, f facts, v verdict, answer *message.PartitionPr
 	}
 	switch v.act {
 	case actAccept:
+		if b.producerID == s.idem.id {
+			s.idem.renewals = 0
+		}
 		out := noFate
 		if answer != nil && v.offsets {
 			out.baseOffset, out.logAppendTime = answer.BaseOffset, max(answer.LogAppendTimeMs, -1)
@@ -398,6 +405,9 @@ func (s *sender) tell(b *batch) {
 // failBatch gives up a batch that was refused for good, or can't be tried again.
 func (s *sender) failBatch(b *batch, f facts, v verdict, answer *message.PartitionProduceResponse, now time.Time) {
 	err := s.refusal(b, f, answer, now)
+	if s.aborting != nil && f.worthRetry() {
+		err = s.describe(b, s.aborting, now) // only for that it is not sent again
+	}
 	out := failure(err)
 	if answer != nil && len(answer.RecordErrors) > 0 {
 		out.recordErr = recordErrors(err, answer.RecordErrors, b.records)
@@ -423,6 +433,7 @@ func (s *sender) refusal(b *batch, f facts, answer *message.PartitionProduceResp
 	if f.idempotent && f.code == protocol.OutOfOrderSequenceNumber && b.maybeWritten {
 		cause.Reason = "the answer to an earlier attempt was lost, and nothing tells any more whether that one was written"
 	}
+	s.explainIdentity(cause, b, f)
 	if answer != nil && answer.ErrorMessage != nil {
 		cause.Detail = detail(*answer.ErrorMessage)
 	}

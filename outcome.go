@@ -45,6 +45,8 @@ type facts struct {
 	logStartOff int64
 	wasMaybe    bool // an earlier attempt may be in the log
 	blamed      bool // the broker names some of the records, not all, as the ones it refuses (KIP-467)
+	again       bool // the answer to the attempt before had the same code
+	foreign     bool // success, but what is in the log under the batch's numbers is another producer's; see sender.foreign
 }
 
 // verdict is decide's answer.
@@ -60,6 +62,7 @@ type verdict struct {
 	resequence bool
 	// newEpoch: the broker's idea of the sequences is not ours: only a new epoch cures that.
 	newEpoch bool
+	newID    bool // the producer id is of no use any more, or not ours alone: take another one
 	unknown  bool // newEpoch of a transactional producer: the broker does not know it any more, and takes 0 again
 	park     bool // actRetry: not before later batches were asked for, whose answers may tell about this one
 	written  bool // the records are in the log
@@ -78,6 +81,9 @@ type verdict struct {
 // to batches that are known not to be in the log (KAFKA-14397, KAFKA-14034), and records that were
 // only in the same batch as one that the broker refuses are sent again.
 func decide(f facts) verdict {
+	if f.foreign {
+		return decideIdentity(f, verdict{maybe: true})
+	}
 	if f.code == protocol.None && !f.lost {
 		return verdict{act: acceptOr(f.decided), written: true, offsets: true}
 	}
@@ -87,6 +93,9 @@ func decide(f facts) verdict {
 	v := verdict{refresh: f.lost && !f.unsent || f.code.RefreshMetadata(), maybe: f.wasMaybe || leavesDoubt(f)}
 	if f.idempotent && (f.code == protocol.OutOfOrderSequenceNumber || f.code == protocol.UnknownProducerID) {
 		return decideSequence(f, v)
+	}
+	if f.idempotent && !f.transactional && endsIdentity(f.code) {
+		return decideIdentity(f, v)
 	}
 	switch {
 	case f.decided:
@@ -101,7 +110,7 @@ func decide(f facts) verdict {
 		v.act = actSieve
 	default:
 		v.act = actFail
-		v.fatal = f.idempotent && fatalForProducer(f.code)
+		v.fatal = f.idempotent && fatalForProducer(f.code, f.transactional)
 	}
 	// Given up: what follows in the partition depends on whether its sequences were used.
 	if f.idempotent {
@@ -140,22 +149,49 @@ func decideSequence(f facts, v verdict) verdict {
 	v.refresh = false
 	forgotten := f.wasMaybe && (f.followed || f.shadowed) && f.code == protocol.OutOfOrderSequenceNumber
 	missing := f.head && !f.doubt && !forgotten
+	// Without the log's start the broker may just be losing the partition, and the next one knows us. One that says
+	// it again has forgotten us, which without an earlier attempt in doubt is all there is to know.
+	forgot := f.code == protocol.UnknownProducerID && (f.logStartOff >= 0 || f.again && !f.wasMaybe)
 	v.newEpoch, v.unknown = missing, missing && f.transactional && f.code == protocol.UnknownProducerID
 	switch {
-	case f.decided || !f.mayRetry || f.head && !f.followed && (forgotten || f.doubt && f.vain), missing && f.transactional && (f.code != protocol.UnknownProducerID || f.logStartOff >= 0 && !f.truncated):
+	case f.decided || !f.mayRetry || f.head && !f.followed && (forgotten || f.doubt && f.vain), missing && f.transactional && (f.code != protocol.UnknownProducerID || forgot && !f.truncated):
 		v.act = actFail
 		if f.decided {
 			v.act = actForget
 		}
 		v.gap, v.maybe = missing, f.wasMaybe && !missing
 		v.unsure, v.refused = !v.gap, !v.gap && f.mayRetry
-	case missing && (f.code != protocol.UnknownProducerID || f.logStartOff >= 0):
+	case missing && (f.code != protocol.UnknownProducerID || forgot):
 		v.act, v.gap, v.resequence, v.maybe = actRetry, true, true, false
 	default:
 		v.act, v.newEpoch = actRetry, false
 		v.park = f.head && f.wasMaybe
 	}
 	return v
+}
+
+// decideIdentity handles what ends the use of a producer id: answers that every batch would get for ever under the
+// same id, whatever its epoch. The batch is sent again under the next id if it is surely not in the log.
+func decideIdentity(f facts, v verdict) verdict {
+	v.newID = !f.transactional
+	switch {
+	case f.decided:
+		v.act = actForget
+	case f.mayRetry && !v.maybe:
+		v.act, v.gap, v.resequence = actRetry, true, true
+		return v
+	default:
+		v.act = actFail
+	}
+	v.gap, v.unsure, v.refused = !v.maybe, v.maybe, v.maybe && f.mayRetry
+	return v
+}
+
+// worthRetry reports whether the batch would be sent again if it might.
+func (f facts) worthRetry() bool {
+	f.mayRetry = true
+	act := decide(f).act
+	return act == actRetry || act == actSieve
 }
 
 func acceptOr(decided bool) action {
@@ -182,10 +218,23 @@ func leavesDoubt(f facts) bool {
 }
 
 // fatalForProducer lists the answers to an idempotent Produce after which nothing can be sent.
-func fatalForProducer(code protocol.ErrorCode) bool {
+func fatalForProducer(code protocol.ErrorCode, transactional bool) bool {
 	switch code {
-	case protocol.ClusterAuthorizationFailed, protocol.TransactionalIDAuthorizationFailed, protocol.UnsupportedVersion,
-		protocol.InvalidProducerIDMapping, protocol.ProducerFenced:
+	case protocol.ClusterAuthorizationFailed, protocol.TransactionalIDAuthorizationFailed, protocol.UnsupportedVersion:
+		return true
+	case protocol.InvalidProducerIDMapping, protocol.ProducerFenced:
+		return transactional // its id is the coordinator's to give
+	}
+	return false
+}
+
+// endsIdentity lists the answers after which a producer without a transactional id needs another producer id. The
+// broker knows the id under a higher epoch, or as that of a transactional producer, or not at all: ids were given out
+// twice, after a restore or by mirroring, or several processes go on from one snapshot of a virtual machine.
+// A higher epoch of the same id is no cure, for the other producer may be about to take that one.
+func endsIdentity(code protocol.ErrorCode) bool {
+	switch code {
+	case protocol.InvalidProducerEpoch, protocol.ProducerFenced, protocol.InvalidProducerIDMapping, protocol.InvalidTxnState:
 		return true
 	}
 	return false

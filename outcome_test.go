@@ -29,7 +29,11 @@ var (
 	}
 	fatalCodes = []protocol.ErrorCode{
 		protocol.ClusterAuthorizationFailed, protocol.TransactionalIDAuthorizationFailed, protocol.UnsupportedVersion,
-		protocol.InvalidProducerIDMapping, protocol.ProducerFenced,
+	}
+	// identityCodes are the answers that are the same for every batch of a producer id: another id is needed.
+	// They are fatal where the id is that of a transactional id.
+	identityCodes = []protocol.ErrorCode{
+		protocol.InvalidProducerEpoch, protocol.ProducerFenced, protocol.InvalidProducerIDMapping, protocol.InvalidTxnState,
 	}
 	sequenceCodes = []protocol.ErrorCode{protocol.OutOfOrderSequenceNumber, protocol.UnknownProducerID}
 )
@@ -60,8 +64,12 @@ func actionFor(f facts) action {
 		return actSplit
 	case f.code == protocol.OutOfOrderSequenceNumber && f.idempotent && f.head && f.wasMaybe && f.shadowed && !f.followed:
 		return actFail // nobody will ever know
+	case f.mayRetry && f.idempotent && !f.wasMaybe && slices.Contains(identityCodes, f.code):
+		return actRetry
 	case f.mayRetry && (sequence || slices.Contains(retriableCodes, f.code)):
 		return actRetry
+	case f.idempotent && slices.Contains(identityCodes, f.code):
+		return actFail // the others would be refused too
 	case f.mayRetry && f.blamed && !f.wasMaybe && f.code.Known() && !slices.Contains(doubtfulCodes, f.code):
 		return actSieve
 	}
@@ -85,6 +93,11 @@ func TestDecideFollowsKafkasTable(t *testing.T) {
 			forgotten := f.code == protocol.OutOfOrderSequenceNumber && f.wasMaybe && (f.followed || f.shadowed)
 			require.False(t, v.gap && forgotten, "nor if the node may remember another one only: %+v", f)
 			require.Equal(t, v.park, v.act == actRetry && f.head && f.wasMaybe && !v.gap, "%+v", f)
+		case f.idempotent && slices.Contains(identityCodes, f.code):
+			require.True(t, v.newID, "%+v", f)
+			require.Equal(t, v.act == actRetry, v.resequence, "%+v", f)
+			require.Equal(t, f.wasMaybe, v.maybe, "%+v", f)
+			require.False(t, v.newEpoch, "an epoch of the same id is no cure: %+v", f)
 		default:
 			require.Equal(t, doubt, v.maybe, "%v %+v", f.code, f)
 			require.Equal(t, f.code.RefreshMetadata(), v.refresh)
@@ -166,6 +179,12 @@ func TestDecideInATransaction(t *testing.T) {
 		for _, truncated := range []bool{false, true} {
 			f.transactional, f.truncated = true, truncated
 			v := decide(f)
+			if slices.Contains(identityCodes, f.code) && !v.written {
+				fatal := f.code == protocol.InvalidProducerIDMapping || f.code == protocol.ProducerFenced
+				require.Equal(t, fatal && v.act == actFail, v.fatal, "%v %+v", f.code, f)
+				require.False(t, v.newID, "%v %+v", f.code, f)
+				continue
+			}
 			v.unknown = false // which is for later
 			forgotten := f.code == protocol.UnknownProducerID && truncated && f.logStartOff >= 0
 			if !other.resequence || forgotten {

@@ -78,6 +78,7 @@ func (c *simCluster) produceTo(n *simNode, t *simTopic, missing protocol.ErrorCo
 		return fail(protocol.CorruptMessage)
 	}
 	if fault := f.faultAt(faultError, index); fault != nil {
+		c.x.refusedID = c.x.refusedID || simErrors[fault.number] == protocol.InvalidProducerEpoch
 		return fail(simErrors[fault.number])
 	}
 	if t == nil || int(index) >= len(t.partitions) {

@@ -62,6 +62,7 @@ type simulation struct {
 	forced    bool
 	doubt     bool      // see doubtful
 	forgotten bool      // a partition may have forgotten the producer
+	refusedID bool      // a producer id was refused as such
 	fatal     bool      // an error was possible that ends the producer
 	fatalAt   time.Time // when one did; zero: none
 	faults    []string

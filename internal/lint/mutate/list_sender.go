@@ -70,7 +70,7 @@ var ofSender = []mutation{
 	},
 	{
 		name: "sequences-reused-in-doubt", file: "outcome.go",
-		old: "v.gap, v.unsure, v.refused = !v.maybe, v.maybe, v.maybe && f.mayRetry", new: "v.gap, v.unsure = true, false",
+		old: "	if f.idempotent {\n		v.gap, v.unsure, v.refused = !v.maybe, v.maybe, v.maybe && f.mayRetry", new: "	if f.idempotent {\n		v.gap, v.unsure = true, false",
 		breaks: "a batch that is given up and may be written leaves its sequences to the next (KAFKA-14397)",
 		by:     bySimulator,
 	},

@@ -1,0 +1,71 @@
+package quill
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/quill-kafka/quill/internal/message"
+	"github.com/quill-kafka/quill/protocol"
+)
+
+// Producer ids that are not ours alone. Clusters that were restored or mirrored give ids out twice, and a snapshot of
+// a virtual machine that is started twice makes two producers of one. Brokers then take the batches of both for those
+// of one producer. Mostly they refuse what does not fit (see endsIdentity). But two batches with the same numbers are
+// a batch and its duplicate to them: they acknowledge the second one without writing it.
+
+// foreign reports whether an answer acknowledges somebody else's batch, which is in the log under this one's
+// numbers. Brokers answer a duplicate with the largest timestamp of the batch in the log as its log append time. Where
+// records keep their own timestamps, so that there is no log append time, this shows what the answer is about: not
+// this batch if that was sent once only, or if its largest timestamp is another.
+//
+// That records keep their timestamps is known from an answer without a log append time. If the topic's setting
+// changed since, what is in flight is taken for somebody else's. What is sent under the next id is answered in the
+// same way then, which tells.
+func (s *sender) foreign(b *batch, answer *message.PartitionProduceResponse) bool {
+	if !s.idem.on || answer.ErrorCode != protocol.None {
+		return false
+	}
+	t := b.queue.topic
+	switch at := answer.LogAppendTimeMs; {
+	case at < 0:
+		t.ownTimes, t.doubtedID = true, -1
+		return false
+	case !t.ownTimes, b.attempts > 1 && at == b.maxTime:
+		return false
+	}
+	if t.doubtedID >= 0 && t.doubtedID != b.producerID {
+		t.ownTimes = false
+		return false
+	}
+	t.doubtedID = b.producerID
+	return true
+}
+
+// leaveIdentity gives up the producer id that a batch was sent under, for what the broker answered. The batches that
+// are not in flight follow with the next id.
+func (s *sender) leaveIdentity(b *batch, f facts, now time.Time) {
+	i := &s.idem
+	if i.state != idReady || i.id != b.producerID {
+		return
+	}
+	i.renew(now, s.retry, s.random)
+	if f.foreign {
+		s.logger.Error("another producer uses the same producer id, perhaps a copy of this process from the same snapshot; a new id is taken",
+			"topic", b.queue.topic.name, "partition", b.queue.index, "producer_id", b.producerID, "producer_epoch", b.producerEpoch)
+		return
+	}
+	s.logger.Warn("the producer id is of no use any more, a new one is taken", "topic", b.queue.topic.name, "partition", b.queue.index,
+		"producer_id", b.producerID, "producer_epoch", b.producerEpoch, "err", f.code)
+}
+
+// explainIdentity completes the error of a batch that failed with its producer id. The next one may do better.
+func (s *sender) explainIdentity(cause *Error, b *batch, f facts) {
+	switch {
+	case f.foreign:
+		cause.Kind, cause.Class, cause.Cause = nil, ErrRetriable, nil
+		cause.Reason = fmt.Sprintf("the broker took the batch for one of another producer, which uses producer id %d too", b.producerID)
+	case f.idempotent && s.txn == nil && endsIdentity(f.code):
+		cause.Class = ErrRetriable
+		cause.Reason = fmt.Sprintf("producer id %d is of no use any more, and the answer to an earlier attempt was lost", b.producerID)
+	}
+}
