@@ -283,3 +283,72 @@ func TestAHandshakeThatWasAnsweredDuringAStandstillCounts(t *testing.T) {
 		})
 	}
 }
+
+// thin is a node on a thin line: it takes a request every two seconds, and answers each at once.
+func thin(p *peer) {
+	p.handshake()
+	for {
+		time.Sleep(2 * time.Second)
+		q := p.request()
+		p.answer(q.id, "ok")
+	}
+}
+
+// bulky is so large that it is not joined with others.
+func bulky(r *rig) *Request {
+	r.t.Helper()
+	return r.send(-1, string(make([]byte, joinLimit)))
+}
+
+// What waits in line for a line that is full does not time out because of that.
+func TestATimeOutIsCountedFromTheWrite(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, thin, func(c *Config) { c.RequestTimeout = 3 * time.Second })
+		r.connect(-1)
+		var sent []*Request
+		for range 5 {
+			sent = append(sent, bulky(r))
+		}
+		begin := time.Now()
+		for i, req := range sent {
+			r.back(req)
+			require.NoError(t, req.Err, "request %d", i)
+		}
+		require.InDelta(t, 10*time.Second, time.Since(begin), float64(100*time.Millisecond))
+		require.Equal(t, 1, r.dialled())
+	})
+}
+
+// A line that is stuck, or a node that does not answer, is given up as soon as before.
+func TestALineThatIsStuckTimesOut(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		script func(*peer)
+		after  time.Duration
+	}{
+		{"from the beginning", func(p *peer) { p.handshake(); time.Sleep(time.Minute) }, 3 * time.Second},
+		{"after one request", func(p *peer) {
+			p.handshake()
+			time.Sleep(2 * time.Second)
+			p.request()
+			time.Sleep(time.Minute)
+		}, 5 * time.Second},
+		{"with all written", mute, 3 * time.Second},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				r := newRig(t, c.script, func(cfg *Config) { cfg.RequestTimeout = 3 * time.Second })
+				r.connect(-1)
+				first := bulky(r)
+				for range 4 {
+					bulky(r)
+				}
+				begin := time.Now()
+				r.back(first)
+				require.ErrorIs(t, first.Err, ErrRequestTimeout)
+				require.InDelta(t, c.after, time.Since(begin), float64(100*time.Millisecond))
+				time.Sleep(time.Minute)
+			})
+		})
+	}
+}

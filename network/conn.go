@@ -49,6 +49,8 @@ type conn struct {
 	awaiting []expected
 	// +checklocks:mu
 	ended int64 // the last write that has returned: the writer looks no more at what was in it
+	// +checklocks:mu
+	endedAt time.Time // when
 	// held are answers to requests of the write that goes on. The writer posts them when it has
 	// returned; posting says that it is about that, and that later answers have to queue behind.
 	// +checklocks:mu
@@ -63,8 +65,23 @@ type conn struct {
 
 // expected is a request with the number of the write it is in.
 type expected struct {
-	request *Request
-	write   int64
+	request   *Request
+	write     int64
+	writtenAt time.Time // zero: it is being written
+}
+
+// waitsSince is from when on the node keeps r waiting: since r was written, or, as long as it is not, since
+// the last write returned; zero if none has. A line that is full passes on one request after the other, and is
+// not to be cut because the last in the queue has waited for its turn.
+func (c *conn) waitsSince(r *Request) time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, x := range c.awaiting {
+		if x.request == r && !x.writtenAt.IsZero() {
+			return x.writtenAt
+		}
+	}
+	return c.endedAt
 }
 
 // setupPhase is how far the making of a connection has come.

@@ -148,7 +148,7 @@ func (c *Client) Tick(now time.Time, done []*Request) (_ []*Request, next time.T
 func (c *Client) tick(n *node, now time.Time) {
 	timedOut := 0
 	for _, r := range n.inFlight {
-		if r.timedOut = !r.deadline.After(now); r.timedOut {
+		if r.timedOut = !r.deadline.After(now) && !c.extend(n, r).After(now); r.timedOut {
 			timedOut++
 		}
 	}
@@ -166,6 +166,14 @@ func (c *Client) tick(n *node, now time.Time) {
 			c.leave(n)
 		}
 	}
+}
+
+// extend moves on the deadline of a request that was waiting to be written, and returns it.
+func (c *Client) extend(n *node, r *Request) time.Time {
+	if at := n.conn.waitsSince(r); !at.IsZero() {
+		r.deadline = later(r.deadline, at.Add(c.timeout(r)))
+	}
+	return r.deadline
 }
 
 // wakeBy makes Tick's next time at most t.

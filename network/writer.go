@@ -1,6 +1,9 @@
 package network
 
-import "net"
+import (
+	"net"
+	"time"
+)
 
 // scratchSize is how much is copied together for connections without writev.
 const scratchSize = 32 << 10
@@ -121,7 +124,7 @@ func (c *conn) announce() {
 	defer c.mu.Unlock()
 	for _, p := range c.out.joined {
 		if !p.noAnswer {
-			c.awaiting = append(c.awaiting, expected{p.request, c.out.writes})
+			c.awaiting = append(c.awaiting, expected{request: p.request, write: c.out.writes})
 		}
 	}
 }
@@ -129,8 +132,12 @@ func (c *conn) announce() {
 // markWritten says that the writer is through with the requests of the last write, and posts the
 // answers that have been waiting for that.
 func (c *conn) markWritten() {
+	now := time.Now()
 	c.mu.Lock()
-	c.ended = c.out.writes
+	c.ended, c.endedAt = c.out.writes, now
+	for i := len(c.awaiting) - 1; i >= 0 && c.awaiting[i].write == c.ended; i-- {
+		c.awaiting[i].writtenAt = now
+	}
 	more := c.takeHeldLocked()
 	c.mu.Unlock()
 	for more {
