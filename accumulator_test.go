@@ -527,3 +527,43 @@ func decodeProduce(t *testing.T, into *message.ProduceRequest, req *produceReque
 	require.NoError(t, rd.Err())
 	require.Zero(t, rd.Remaining())
 }
+
+// A partitioner is told of a new batch when the record would open one: there is none, or it does not fit.
+func TestARecordHasRoomAsLongAsItOpensNoBatch(t *testing.T) {
+	withRig(t, nil, func(t *testing.T, r *rig) {
+		q := r.topic.queue(0)
+		in := one("", "value")
+		require.False(t, r.acc.hasRoom(q, in), "no batch is open")
+		r.append(0, "", "value")
+		for range 3 {
+			require.True(t, r.acc.hasRoom(q, in))
+			r.append(0, "", "value")
+		}
+		require.Len(t, r.queued(0), 1)
+		require.False(t, r.acc.hasRoom(q, one("", noise(rand.New(rand.NewPCG(1, 1)), rigBatch))), "it is too large for what is left")
+	})
+}
+
+// A batch that is opened while somebody waits for memory, of any node or of its own, does not linger.
+func TestABatchThatIsOpenedWhileMemoryIsShortDoesNotLinger(t *testing.T) {
+	for _, short := range []func(r *rig){
+		func(r *rig) { r.acc.waiting.Store(true) },
+		func(r *rig) { r.acc.share(r.topic.queue(0)).waiters.Store(1) },
+		nil,
+	} {
+		withRig(t, nil, func(t *testing.T, r *rig) {
+			if short != nil {
+				short(r)
+			}
+			r.append(0, "", "value")
+			var mail mail
+			r.acc.inbox.take(&mail)
+			require.Len(t, mail.queues, 1)
+			if short != nil {
+				require.EqualValues(t, hintNow, mail.queues[0].by)
+			} else {
+				require.Equal(t, r.acc.inbox.instant(time.Now().Add(r.cfg.linger)), mail.queues[0].by)
+			}
+		})
+	}
+}

@@ -529,3 +529,23 @@ func TestABatchOfManyChunksIsOneBatch(t *testing.T) {
 		require.Equal(t, int64(1<<20), free+b.held, "chunks that became empty are back")
 	})
 }
+
+// With a codec a batch may hold more than batch.size before compression: four times that, but no more than a sixteenth
+// of the buffer, and never less than batch.size.
+func TestWhatABatchMayHoldBeforeCompression(t *testing.T) {
+	const size = 16 << 10
+	for _, c := range []struct {
+		memory     int64
+		compressed bool
+		want       int
+	}{
+		{32 << 20, true, 4 * size},
+		{64 * size, true, 4 * size},
+		{32 * size, true, 2 * size},
+		{16 * size, true, size},
+		{2 * size, true, size},
+		{32 << 20, false, size},
+	} {
+		require.Equal(t, c.want, newBatchLimits(size, c.memory, c.compressed).rawMax, c)
+	}
+}

@@ -338,3 +338,29 @@ func TestPoolOverdrawIsPaidBackFirst(t *testing.T) {
 	p.release(second)
 	requirePool(t, p, 2048, 0)
 }
+
+// Memory is short if somebody waits for more than is free, or behind one who does, however much is free.
+func TestMemoryIsShortAlthoughSomeIsFree(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, one, two := sharedPool(100)
+		require.False(t, p.short())
+		held := take(t, p, 50*1024)
+		var wg sync.WaitGroup
+		for _, c := range []struct {
+			share *memoryShare
+			size  int
+		}{{one, 60 * 1024}, {two, 1024}} {
+			wg.Go(func() {
+				if chunk, err := c.share.allocate(t.Context(), c.size, within(time.Hour)); err == nil {
+					c.share.release(chunk)
+				}
+			})
+			synctest.Wait()
+			require.True(t, p.short())
+		}
+		requirePool(t, p, 50*1024, 2)
+		p.release(held)
+		wg.Wait()
+		require.False(t, p.short())
+	})
+}
