@@ -72,8 +72,8 @@ func (c Config) resolve() (settings, error) {
 	r := resolver{c: &c}
 	r.checkFields()
 	s := settings{
-		clientID: c.ClientID, clientRack: c.ClientRack, partitioner: c.Partitioner, dial: c.DialContext,
-		transactionalID: c.TransactionalID, twoPhaseCommit: c.TransactionTwoPhaseCommit,
+		clientID: trimJava(c.ClientID), clientRack: trimJava(c.ClientRack), partitioner: c.Partitioner, dial: c.DialContext,
+		transactionalID: trimJava(c.TransactionalID), twoPhaseCommit: c.TransactionTwoPhaseCommit,
 		canonicalNames: c.ClientDNSLookup == ResolveCanonicalBootstrapServersOnly,
 		rebootstrap:    c.MetadataRecoveryStrategy == MetadataRecoveryRebootstrap,
 		ignoreKeys:     c.PartitionerIgnoreKeys, rackAware: c.PartitionerRackAware,
@@ -89,7 +89,7 @@ func (c Config) resolve() (settings, error) {
 	if len(r.faults) > 0 {
 		return settings{}, &ConfigError{Faults: r.faults}
 	}
-	if s.clientID == "" && !c.props.clientID {
+	if s.clientID == "" && c.ClientID == "" && !c.props.clientID {
 		s.clientID = "producer-" + s.transactionalID
 		if s.transactionalID == "" {
 			s.clientID = "producer-" + strconv.FormatInt(clientIDs.Add(1), 10)
@@ -321,9 +321,9 @@ func (r *resolver) bootstrap() []string {
 	}
 	var addrs []string
 	for _, server := range r.c.BootstrapServers {
-		addr, reason := parseServer(server)
+		addr, reason, fix := parseServer(server)
 		if reason != "" {
-			r.faults = append(r.faults, ConfigFault{Name: name, Value: server, Reason: reason, Fix: "write host:port, or [address]:port for IPv6"})
+			r.faults = append(r.faults, ConfigFault{Name: name, Value: server, Reason: reason, Fix: fix})
 			continue
 		}
 		addrs = append(addrs, addr)

@@ -258,23 +258,67 @@ func TestBootstrapServers(t *testing.T) {
 		"[::1]:8000":     "[::1]:8000",
 		"[2001:db8:85a3:8d3:1319:8a2e:370:7348]:1234": "[2001:db8:85a3:8d3:1319:8a2e:370:7348]:1234",
 		"[fe80::1%eth0]:9092":                         "[fe80::1%eth0]:9092",
-		"::1:9092":                                    "[::1]:9092", // as Kafka's client reads it
+		"[::ffff:10.0.0.1]:9092":                      "[::ffff:10.0.0.1]:9092",
+		"[localhost]:9092":                            "localhost:9092", // as Kafka's client reads it
 		"PLAINTEXT://broker-1.example.com:9092":       "broker-1.example.com:9092",
+		"PLAINTEXT://[::1]:9092":                      "[::1]:9092",
 		"broker_1:09092":                              "broker_1:9092",
 		"xn--bcher-kva.example:1":                     "xn--bcher-kva.example:1",
+		" localhost:9999":                             "localhost:9999",
+		"localhost:9999\r\n":                          "localhost:9999",
+		"\t[::1]:9999 ":                               "[::1]:9999",
 	} {
-		addr, reason := parseServer(server)
+		addr, reason, fix := parseServer(server)
 		require.Empty(t, reason, server)
+		require.Empty(t, fix, server)
 		require.Equal(t, want, addr, server)
 	}
 	for _, server := range []string{
-		"", "127.0.0.1", "localhost:", "localhost:70000", "localhost:0", "localhost:-1", "localhost:+1", "localhost:9092x", ":9092", "[::1]", "[::1",
-		"[]:1", "[::1:9092", " localhost:9999", "localhost:9999 ", "localhost:9997 localhost:9998", "localhost:9997\nlocalhost:9998", "a:1,b:2",
-		"http://a/b:1", "ho\x00st:1", "bücher.example:1",
+		"", " ", "127.0.0.1", "localhost:", "localhost:70000", "localhost:0", "localhost:-1", "localhost:+1", "localhost:9092x", ":9092", "[::1]", "[::1",
+		"[]:1", "[::1:9092", "localhost:9997 localhost:9998", "localhost:9997\nlocalhost:9998", "a:1,b:2", "localhost: 9092",
+		"http://a/b:1", "ho\x00st:1", "bücher.example:1", "[2001:zz::1]:9092", "[1:2]:9092", "a:b:9092", "2001:zz::1:9092",
 	} {
-		addr, reason := parseServer(server)
+		addr, reason, fix := parseServer(server)
 		require.NotEmpty(t, reason, "%q gave %q", server, addr)
+		require.NotEmpty(t, fix, "%q", server)
 	}
+}
+
+// Java takes the last group for the port, and 2001:db8: for the host.
+func TestAnIPv6AddressWithoutBracketsIsRefusedWithItsFix(t *testing.T) {
+	for server, want := range map[string]string{
+		"2001:db8::204":                        "is an IPv6 address without brackets, and without a port; write [2001:db8::204]:port",
+		"PLAINTEXT://2001:db8::204":            "is an IPv6 address without brackets, and without a port; write [2001:db8::204]:port",
+		"2001:db8:85a3:8d3:1319:8a2e:370:7348": "is an IPv6 address without brackets, and without a port; write [2001:db8:85a3:8d3:1319:8a2e:370:7348]:port",
+		"2001:db8:1:2:3:4:5:6:9092":            "is an IPv6 address without brackets; write [2001:db8:1:2:3:4:5:6]:9092",
+		"2001:db8::204:39092":                  "is an IPv6 address without brackets; write [2001:db8::204]:39092",
+		"::1:9092":                             "is an IPv6 address without brackets; write [::1:9092]:port, or [::1]:9092 if that is its port",
+		"fe80::1%eth0":                         "is an IPv6 address without brackets, and without a port; write [fe80::1%eth0]:port",
+		"::1":                                  "is an IPv6 address without brackets, and without a port; write [::1]:port",
+		"::":                                   "is an IPv6 address without brackets, and without a port; write [::]:port",
+	} {
+		_, err := Config{BootstrapServers: []string{"a:1", server}}.resolve()
+		require.Equal(t, []string{"bootstrap.servers"}, faultNames(t, err), server)
+		require.ErrorContains(t, err, want, server)
+		_, err = resolveProperties(map[string]string{"bootstrap.servers": "a:1, " + server})
+		require.ErrorContains(t, err, want, server)
+	}
+}
+
+// Java trims what is a string, in a map of properties as in a file.
+func TestBlanksAroundTextMeanNothing(t *testing.T) {
+	s, err := Config{BootstrapServers: []string{" a:1\n", "\tb:2"}, ClientID: " me ", ClientRack: "r1\n", TransactionalID: "till-7\n"}.resolve()
+	require.NoError(t, err)
+	require.Equal(t, []string{"a:1", "b:2"}, s.bootstrap)
+	require.Equal(t, "me", s.clientID)
+	require.Equal(t, "r1", s.clientRack)
+	require.Equal(t, "till-7", s.transactionalID)
+
+	s, err = Config{BootstrapServers: []string{"a:1"}, ClientID: " "}.resolve()
+	require.NoError(t, err)
+	require.Empty(t, s.clientID, "empty by hand stays empty")
+	_, err = Config{BootstrapServers: []string{"a:1"}, TransactionalID: " "}.resolve()
+	require.Equal(t, []string{"transactional.id"}, faultNames(t, err))
 }
 
 func TestSecurityThatIsMissingIsNotIgnored(t *testing.T) {

@@ -373,8 +373,11 @@ func (t textValue) text(c *Config) (string, bool) {
 }
 
 func (t textValue) check(c *Config) string {
-	if len(*t.at(c)) > math.MaxInt16 {
+	switch s := *t.at(c); {
+	case len(s) > math.MaxInt16:
 		return fmt.Sprintf("must not be longer than %d bytes", math.MaxInt16)
+	case t.nonEmpty && s != "" && trimJava(s) == "":
+		return "must not be blank"
 	}
 	return ""
 }
