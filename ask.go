@@ -2,6 +2,7 @@ package quill
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -19,6 +20,18 @@ func (s *sender) askMetadata(now time.Time) time.Time {
 	if !ok || at.After(now) {
 		return at
 	}
+	if s.neverResolved(now) {
+		return time.Time{}
+	}
+	next := s.askAnyNode(now)
+	if s.resolveBy.After(now) {
+		next = earliest(next, s.resolveBy)
+	}
+	return next
+}
+
+// askAnyNode sends the Metadata request that is due, if a node can take it.
+func (s *sender) askAnyNode(now time.Time) time.Time {
 	id, ok, retryAt := s.client.LeastLoaded(now)
 	if s.refresh.trouble.IsZero() && !ok {
 		s.refresh.trouble = now
@@ -41,6 +54,25 @@ func (s *sender) askMetadata(now time.Time) time.Time {
 	s.client.Send(id, s.refresh.request(id, now), now)
 	next, _ := s.refresh.due(now)
 	return next
+}
+
+// neverResolved ends the producer when, bootstrap.resolve.timeout.ms after the first attempt, no name of
+// a bootstrap server has been resolved (KIP-909). Once one was it is the nodes that can't be reached, and the
+// records' own deadlines count.
+func (s *sender) neverResolved(now time.Time) bool {
+	if s.cfg.bootstrapResolveTimeout == 0 || !s.snapshot.Empty() {
+		return false
+	}
+	if s.resolveBy.IsZero() {
+		s.resolveBy = now.Add(s.cfg.bootstrapResolveTimeout)
+	}
+	err := s.client.Unresolved()
+	if err == nil || now.Before(s.resolveBy) {
+		return false
+	}
+	s.fatal(&Error{Op: "send", Kind: ErrTimeout, Class: ErrFatal, Partition: -1, Node: -1, Cause: err,
+		Reason: fmt.Sprintf("no name of bootstrap.servers was resolved within %v (bootstrap.resolve.timeout.ms)", s.cfg.bootstrapResolveTimeout)})
+	return true
 }
 
 // anyConnected reports whether some node has a connection, be it too busy for another request now.

@@ -26,7 +26,9 @@ type Config struct {
 	// enough. IPv6 addresses stand in brackets. Kafka: bootstrap.servers. Required.
 	BootstrapServers []string
 	// BootstrapResolveTimeout is how long unresolvable BootstrapServers are looked up again before
-	// every call fails. Kafka: bootstrap.resolve.timeout.ms. If zero, New itself fails at once.
+	// every call fails, and this producer is of no use any more; it is counted from the first attempt. With a
+	// DialContext, which resolves names itself, it has no effect.
+	// Kafka: bootstrap.resolve.timeout.ms. If zero, New itself fails at once.
 	BootstrapResolveTimeout time.Duration
 	// ClientDNSLookup is how host names become addresses. Kafka: client.dns.lookup.
 	ClientDNSLookup ClientDNSLookup
@@ -46,7 +48,8 @@ type Config struct {
 	// Kafka: metadata.recovery.strategy.
 	MetadataRecoveryStrategy MetadataRecovery
 	// MetadataRecoveryRebootstrapTrigger is how long metadata may stay out before the client begins
-	// again with BootstrapServers. Kafka: metadata.recovery.rebootstrap.trigger.ms. If zero, 5m; if negative, none.
+	// again with BootstrapServers. Kafka: metadata.recovery.rebootstrap.trigger.ms. If zero, 5m; if negative, it
+	// does so at the first answer that fails to come.
 	MetadataRecoveryRebootstrapTrigger time.Duration
 	// MetadataClusterCheck lets brokers notice connections meant for another cluster (KIP-1242).
 	// Kafka: metadata.cluster.check.enable. No effect yet.
@@ -103,7 +106,7 @@ type Config struct {
 	// Kafka: delivery.timeout.ms. If zero, 2m, or more if Linger and RequestTimeout need it; if negative, none.
 	DeliveryTimeout time.Duration
 	// RequestTimeout is how long an answer may take; then the connection is closed and the batch retried.
-	// Kafka: request.timeout.ms. If zero, 30s; if negative, none.
+	// Kafka: request.timeout.ms. If zero, 30s; if negative, 1ms for an answer and 0 for brokers to wait for replicas.
 	RequestTimeout time.Duration
 	// MaxBlock is how long Send may wait for metadata and memory together.
 	// Kafka: max.block.ms. If zero, 1m; if negative, Send never waits.

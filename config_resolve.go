@@ -169,6 +169,9 @@ func (r *resolver) times(s *settings) {
 	s.transactionTimeout = r.duration("transaction.timeout.ms")
 	s.metricsSampleWindow = r.duration("metrics.sample.window.ms")
 	s.linger = min(r.duration("linger.ms"), math.MaxInt32*time.Millisecond)
+	if s.requestTimeout == 0 {
+		r.note(slog.LevelWarn, "request.timeout.ms is 0: an answer that takes a millisecond comes too late")
+	}
 
 	s.retryBackoff, s.retryBackoffMax = r.upTo("retry.backoff.ms", "retry.backoff.max.ms")
 	s.setupTimeout, s.setupTimeoutMax = r.upTo("socket.connection.setup.timeout.ms", "socket.connection.setup.timeout.max.ms")

@@ -112,8 +112,8 @@ var interplays = []interplay{
 		return s.setupTimeout == 30*time.Second && s.setupTimeoutMax == 30*time.Second
 	}, "socket.connection.setup.timeout.ms is greater"},
 	{"metadata.max.idle.ms=100", map[string]string{"metadata.max.idle.ms": "100"}, []string{"metadata.max.idle.ms"}, nil, ""},
-	{"max.block.ms=0, request.timeout.ms=0", map[string]string{"max.block.ms": "0", "request.timeout.ms": "0"}, nil, func(s settings) bool { return s.maxBlock == 0 && s.requestTimeout == 0 }, ""},
-	{"delivery.timeout.ms=0 with nothing to cover", map[string]string{"delivery.timeout.ms": "0", "linger.ms": "0", "request.timeout.ms": "0"}, nil, func(s settings) bool { return s.deliveryTimeout == 0 }, ""},
+	{"max.block.ms=0, request.timeout.ms=0", map[string]string{"max.block.ms": "0", "request.timeout.ms": "0"}, nil, func(s settings) bool { return s.maxBlock == 0 && s.requestTimeout == 0 }, "request.timeout.ms is 0"},
+	{"delivery.timeout.ms=0 with nothing to cover", map[string]string{"delivery.timeout.ms": "0", "linger.ms": "0", "request.timeout.ms": "0"}, nil, func(s settings) bool { return s.deliveryTimeout == 0 }, "request.timeout.ms is 0"},
 	{"negative retries, linger, socket buffers, 0 in flight", map[string]string{
 		"retries": "-1", "linger.ms": "-1", "send.buffer.bytes": "-2", "receive.buffer.bytes": "-2", "max.in.flight.requests.per.connection": "0",
 	}, []string{"linger.ms", "max.in.flight.requests.per.connection", "receive.buffer.bytes", "retries", "send.buffer.bytes"}, nil, ""},

@@ -52,14 +52,7 @@ func newEngine(cfg Config) (*engine, error) {
 		return nil, err
 	}
 	s := &e.cfg
-	client := network.New(network.Config{
-		ClientID: s.clientID, SoftwareName: softwareName, SoftwareVersion: softwareVersion(), Post: e.box.post,
-		DialContext: s.dial, MaxInFlight: s.maxInFlight, RequestTimeout: noneIfZero(s.requestTimeout),
-		SetupTimeout: s.setupTimeout, SetupTimeoutMax: s.setupTimeoutMax,
-		ReconnectBackoff: noneIfZero(s.reconnectBackoff), ReconnectBackoffMax: noneIfZero(s.reconnectBackoffMax),
-		MaxIdle: s.connectionsMaxIdle, SendBuffer: s.sendBuffer, ReceiveBuffer: s.receiveBuffer,
-		CanonicalNames: s.canonicalNames, Logger: s.logger,
-	})
+	client := network.New(s.network(e.box.post))
 	client.SetBootstrap(s.bootstrap)
 	e.sender.client = client
 	if s.codec != compress.None {
@@ -68,6 +61,18 @@ func newEngine(cfg Config) (*engine, error) {
 	go e.dispatch.run() // ends after dispatch.close, in close
 	go e.sender.run()   // ends after the order to close, in close
 	return e, nil
+}
+
+// network is how the settings have the client connect.
+func (s *settings) network(post func(network.Event)) network.Config {
+	return network.Config{
+		ClientID: s.clientID, SoftwareName: softwareName, SoftwareVersion: softwareVersion(), Post: post,
+		DialContext: s.dial, MaxInFlight: s.maxInFlight, RequestTimeout: noneIfZero(s.requestTimeout),
+		SetupTimeout: s.setupTimeout, SetupTimeoutMax: s.setupTimeoutMax,
+		ReconnectBackoff: noneIfZero(s.reconnectBackoff), ReconnectBackoffMax: noneIfZero(s.reconnectBackoffMax),
+		MaxIdle: s.connectionsMaxIdle, SendBuffer: s.sendBuffer, ReceiveBuffer: s.receiveBuffer,
+		CanonicalNames: s.canonicalNames, Logger: s.logger,
+	}
 }
 
 // assemble puts an engine together, but for its connections. Nothing runs yet.

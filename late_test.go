@@ -139,7 +139,7 @@ func TestALateTurnIsAnOrdinaryOneIfNothingIsOverdue(t *testing.T) {
 func TestTimeStoodStillIsNoTimeInTrouble(t *testing.T) {
 	withRig(t, nil, func(t *testing.T, r *rig) {
 		begin := time.Now()
-		r.s.refresh.rebootstrapAfter, r.s.refresh.trouble = time.Minute, begin
+		r.s.refresh.rebootstrap, r.s.refresh.rebootstrapAfter, r.s.refresh.trouble = true, time.Minute, begin
 		r.s.meant = begin.Add(time.Second)
 		time.Sleep(time.Hour)
 		r.s.behind(time.Now())

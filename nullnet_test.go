@@ -263,3 +263,6 @@ func (n *nullNet) Features(int32, string) (level int16, ok bool) { return 0, fal
 func (n *nullNet) Overdue(time.Time) bool           { return false }
 func (n *nullNet) CatchUp(time.Duration, time.Time) {}
 func (n *nullNet) Behind() bool                     { return false }
+
+// Unresolved implements connections.
+func (n *nullNet) Unresolved() error { return nil }

@@ -78,7 +78,7 @@ var connectionProperties = []property{
 		help: "Addresses at which the cluster is first looked for, host:port separated by commas."},
 	{name: "bootstrap.resolve.timeout.ms", field: "BootstrapResolveTimeout", importance: importanceHigh,
 		value: millisValue{at: func(c *Config) *time.Duration { return &c.BootstrapResolveTimeout }, typ: "LONG"},
-		help:  "How long unresolvable bootstrap servers are looked up again. With 0, New fails at once (KIP-909)."},
+		help:  "How long bootstrap servers none of which can be resolved are looked up again, from the first attempt on; then every call fails. With 0, New fails at once (KIP-909). No effect with a DialContext."},
 	{name: "client.dns.lookup", field: "ClientDNSLookup", importance: importanceMedium,
 		value: choiceValue[ClientDNSLookup]{at: func(c *Config) *ClientDNSLookup { return &c.ClientDNSLookup }, def: "use_all_dns_ips", words: []choiceWord[ClientDNSLookup]{
 			{"use_all_dns_ips", UseAllDNSIPs}, {"resolve_canonical_bootstrap_servers_only", ResolveCanonicalBootstrapServersOnly}}},
@@ -105,7 +105,7 @@ var connectionProperties = []property{
 		help:  "How long a topic that nothing is sent to is remembered."},
 	{name: "metadata.recovery.rebootstrap.trigger.ms", field: "MetadataRecoveryRebootstrapTrigger", importance: importanceLow,
 		value: millisValue{at: func(c *Config) *time.Duration { return &c.MetadataRecoveryRebootstrapTrigger }, typ: "LONG", def: 5 * time.Minute},
-		help:  "How long metadata may stay out before the client begins again with the bootstrap servers (KIP-1102)."},
+		help:  "How long metadata may stay out before the client begins again with the bootstrap servers (KIP-1102). With 0, it does so at the first answer that fails to come."},
 	{name: "metadata.recovery.strategy", field: "MetadataRecoveryStrategy", importance: importanceLow,
 		value: choiceValue[MetadataRecovery]{at: func(c *Config) *MetadataRecovery { return &c.MetadataRecoveryStrategy }, def: "rebootstrap", folded: true, words: []choiceWord[MetadataRecovery]{
 			{"REBOOTSTRAP", MetadataRecoveryRebootstrap}, {"NONE", MetadataRecoveryNone}}},
@@ -181,7 +181,7 @@ var sendingProperties = []property{
 		help:  "Largest request, and largest record before compression."},
 	{name: "request.timeout.ms", field: "RequestTimeout", importance: importanceMedium,
 		value: millisValue{at: func(c *Config) *time.Duration { return &c.RequestTimeout }, typ: "INT", def: 30 * time.Second},
-		help:  "How long an answer may take before the connection is closed and the batch retried."},
+		help:  "How long an answer may take before the connection is closed and the batch retried, and how long brokers wait for replicas. With 0 an answer has to come in the same millisecond."},
 	{name: "retries", field: "Retries", importance: importanceHigh,
 		value: numberValue[int]{at: func(c *Config) *int { return &c.Retries }, typ: "INT", def: maxInt32, max: maxInt32, valid: "[0,...,2147483647]"},
 		help:  "How often a batch is sent again; delivery.timeout.ms is the better limit. 0 switches idempotence off."},

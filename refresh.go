@@ -31,7 +31,8 @@ import (
 type refresher struct {
 	maxAge, maxIdle  time.Duration
 	gap              time.Duration // between full requests in the long run
-	rebootstrapAfter time.Duration // 0: never
+	rebootstrap      bool          // go back to the bootstrap servers
+	rebootstrapAfter time.Duration // when no refresh worked for so long; 0: at the first that did not
 	backoff          backoff.Backoff
 	random           func() float64
 	board            *board
@@ -142,9 +143,7 @@ func newRefresher(s *settings, o *board, random func() float64) *refresher {
 		maxAge: s.metadataMaxAge, maxIdle: s.metadataMaxIdle, gap: s.retryBackoff, board: o, random: random, logger: s.logger,
 		backoff: backoff.New(s.retryBackoff, s.retryBackoffMax),
 		topics:  map[string]*topicState{}, unknown: map[string]*topicState{},
-	}
-	if s.rebootstrap {
-		r.rebootstrapAfter = s.rebootstrapTrigger
+		rebootstrap: s.rebootstrap, rebootstrapAfter: s.rebootstrapTrigger,
 	}
 	return r
 }
@@ -524,7 +523,7 @@ const calm = 5 * time.Second
 
 // stuck reports whether no refresh worked for metadata.recovery.rebootstrap.trigger.ms.
 func (r *refresher) stuck(now time.Time) bool {
-	return r.rebootstrapAfter > 0 && !r.trouble.IsZero() && now.Sub(r.trouble) >= r.rebootstrapAfter
+	return r.rebootstrap && !r.trouble.IsZero() && now.Sub(r.trouble) >= r.rebootstrapAfter
 }
 
 // patience is how long a topic that does not exist is asked for after the last sender waited for it.

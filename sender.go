@@ -50,6 +50,7 @@ type sender struct {
 	leaderless    []*partitionQueue // with something to send and nowhere to send it
 	mark          int64             // flushes begun, as far as the sender knows
 	crowds        int64             // lines for memory begun, as far as it knows
+	resolveBy     time.Time         // when bootstrap.resolve.timeout.ms ends, counted from the first question
 	bootstrapping bool              // the client has the bootstrap servers, not the snapshot's nodes
 	hurry         bool              // this turn, lingers don't count: closing, or somebody waits for memory
 	closing       bool
@@ -83,6 +84,7 @@ type connections interface {
 	LastError(id int32) error
 	Trouble() error
 	Unreachable() bool
+	Unresolved() error
 	Throttle(id int32, d time.Duration, now time.Time)
 	Send(id int32, r *network.Request, now time.Time)
 	Handle(ev network.Event, now time.Time, done []*network.Request) []*network.Request

@@ -537,3 +537,6 @@ func (n *simNet) timeout(r *network.Request) time.Duration {
 	}
 	return n.x.e.cfg.requestTimeout
 }
+
+// Unresolved implements connections.
+func (n *simNet) Unresolved() error { return nil }

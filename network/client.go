@@ -25,6 +25,8 @@ type Client struct {
 	generation  uint64          // of the set of nodes
 	correlation int32           // the next id
 	inFlight    int             // requests that are not back yet
+	unresolved  error           // of the last look-up, while none has found an address; nil: one has, or there was none
+	resolved    bool            // some name of a node had an address, or its dialer looks for it
 	misses      int             // attempts to connect that failed since the last that did not, whatever the node
 	trouble     error           // of the last connection that failed, since the last one that came up
 	restTo      time.Time       // after many of them: LeastLoaded tries no further node before
@@ -159,6 +161,21 @@ func (c *Client) Unreachable() bool {
 		}
 	}
 	return true
+}
+
+// Unresolved is why no name of a node could be resolved, from the first attempt that failed for it
+// until the first that did not; nil before and after. Names that are left to a DialContext count as resolved.
+func (c *Client) Unresolved() error { return c.unresolved }
+
+// noteResolved takes in how far an attempt to connect came.
+func (c *Client) noteResolved(cause *Error) {
+	switch {
+	case c.resolved:
+	case cause != nil && cause.Op == opResolve:
+		c.unresolved = cause
+	default:
+		c.resolved, c.unresolved = true, nil
+	}
 }
 
 // Throttle keeps requests from the node for d, as its answer asked (KIP-219). The time does not

@@ -40,7 +40,8 @@ type Config struct {
 	// Kafka: max.in.flight.requests.per.connection. If not positive, 5.
 	MaxInFlight int
 	// RequestTimeout is how long a request may take as a whole, from Send to the last byte of the
-	// answer, time throttled not counted. Kafka: request.timeout.ms. If not positive, 30s.
+	// answer, time throttled not counted. Kafka: request.timeout.ms. If zero, 30s; if negative, 1ms:
+	// Java counts in whole milliseconds, so that with 0 an answer in the same one is in time.
 	RequestTimeout time.Duration
 	// SetupTimeout is the first limit for connecting; it doubles with each failure in a row, shaken
 	// by 20 %. Kafka: socket.connection.setup.timeout.ms (KIP-601). If not positive, 10s.
@@ -83,7 +84,7 @@ func (cfg Config) withDefaults() Config {
 	}
 	cfg.dialIP = new(net.Dialer).DialContext // with keep-alive and TCP_NODELAY
 	cfg.MaxInFlight = cmp.Or(max(cfg.MaxInFlight, 0), 5)
-	cfg.RequestTimeout = cmp.Or(max(cfg.RequestTimeout, 0), 30*time.Second)
+	cfg.RequestTimeout = max(cmp.Or(cfg.RequestTimeout, 30*time.Second), time.Millisecond)
 	cfg.SetupTimeout = cmp.Or(max(cfg.SetupTimeout, 0), 10*time.Second)
 	cfg.SetupTimeoutMax = max(cmp.Or(max(cfg.SetupTimeoutMax, 0), 30*time.Second), cfg.SetupTimeout)
 	cfg.ReconnectBackoff = max(cmp.Or(cfg.ReconnectBackoff, 50*time.Millisecond), 0)

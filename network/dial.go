@@ -14,6 +14,9 @@ import (
 // minShare is the least time that one of several addresses gets.
 const minShare = 2 * time.Second
 
+// opResolve is what an Error says was being done when a name had no address.
+const opResolve = "resolve"
+
 // dial resolves the node's name, each time anew, and tries the addresses in turn. It begins behind
 // the one that was tried last, which may be why there is need for another try. All of it takes the
 // set-up time-out at most; every address has its share of what is left.
@@ -22,7 +25,7 @@ func (c *conn) dial(ctx context.Context) (net.Conn, error) {
 	defer cancel()
 	addrs, err := c.resolve(ctx)
 	if err != nil {
-		return nil, c.setupError(ctx, "resolve", err)
+		return nil, c.setupError(ctx, opResolve, err)
 	}
 	deadline, _ := ctx.Deadline()
 	for i, addr := range addrs {

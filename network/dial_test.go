@@ -185,3 +185,48 @@ func TestCloseEndsDialling(t *testing.T) {
 		require.Zero(t, time.Since(start))
 	})
 }
+
+// A name that is not known is one thing, a node that can't be reached another.
+func TestUnresolvedUntilANameIs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		table := map[string][]string{}
+		r := newRig(t, nil, func(cfg *Config) {
+			cfg.DialContext = nil
+			cfg.Lookup = func(ctx context.Context, host string) ([]string, error) { return hosts(table)(ctx, host) }
+		})
+		r.cfg.dialIP = r.dial
+		require.NoError(t, r.Unresolved(), "nobody has looked")
+		try := func() {
+			r.Ready(-1, time.Now())
+			r.settle()
+			time.Sleep(10 * time.Second)
+		}
+		try()
+		require.ErrorContains(t, r.Unresolved(), "no such host")
+		table["boot"] = []string{"10.0.0.1"}
+		try() // refused
+		require.NoError(t, r.Unresolved())
+		require.ErrorIs(t, r.Trouble(), errRefused)
+		delete(table, "boot")
+		try()
+		require.NoError(t, r.Unresolved(), "it was resolved once")
+		require.ErrorContains(t, r.Trouble(), "no such host")
+	})
+}
+
+func TestNamesOfAnInjectedDialerCountAsResolved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		r.Ready(-1, time.Now())
+		r.settle()
+		require.NoError(t, r.Unresolved())
+		require.ErrorIs(t, r.Trouble(), errRefused)
+	})
+}
+
+// Kafka counts whole milliseconds: with request.timeout.ms=0 an answer within the first is in time.
+func TestNoRequestTimeoutIsAMillisecond(t *testing.T) {
+	require.Equal(t, time.Millisecond, Config{RequestTimeout: -1}.withDefaults().RequestTimeout)
+	require.Equal(t, 30*time.Second, Config{}.withDefaults().RequestTimeout)
+	require.Equal(t, time.Second, Config{RequestTimeout: time.Second}.withDefaults().RequestTimeout)
+}

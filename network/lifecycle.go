@@ -30,6 +30,7 @@ func (c *Client) opened(ev Event, now time.Time) {
 	n.versions, n.err = ev.versions, nil
 	n.failedDials, n.missed = 0, false
 	c.trouble = nil
+	c.noteResolved(nil)
 	if n.id >= 0 { // a bootstrap server may know nothing but wrong nodes
 		c.misses, c.restTo = 0, time.Time{}
 	}
@@ -48,6 +49,7 @@ func (c *Client) lost(ev Event, now time.Time, done []*Request) []*Request {
 	next := down
 	switch n.state {
 	case connecting:
+		c.noteResolved(cause)
 		c.failed(n, cause, ev.phase == dialling, now)
 	case ready:
 		c.failed(n, cause.disconnected(), false, now)

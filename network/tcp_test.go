@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"io"
 	"net"
-	"syscall"
 	"testing"
 	"time"
 
@@ -130,27 +129,6 @@ func TestRealSockets(t *testing.T) {
 		require.NoError(t, r.Err)
 		require.Len(t, r.Exchange.(*echo).in, 3_000_000)
 	}
-}
-
-func TestSocketOptions(t *testing.T) {
-	c := newTCPClient(t, tcpNode(t, tcpEcho(10)))
-	x := c.nodes[-1].conn
-	x.mu.Lock()
-	nc := x.nc.(*net.TCPConn)
-	x.mu.Unlock()
-	raw, err := nc.SyscallConn()
-	require.NoError(t, err)
-	option := func(level, name int) int {
-		var v int
-		var opErr error
-		require.NoError(t, raw.Control(func(fd uintptr) { v, opErr = syscall.GetsockoptInt(int(fd), level, name) }))
-		require.NoError(t, opErr)
-		return v
-	}
-	require.NotZero(t, option(syscall.IPPROTO_TCP, syscall.TCP_NODELAY))
-	require.NotZero(t, option(syscall.SOL_SOCKET, syscall.SO_KEEPALIVE))
-	require.GreaterOrEqual(t, option(syscall.SOL_SOCKET, syscall.SO_SNDBUF), 128<<10)
-	require.GreaterOrEqual(t, option(syscall.SOL_SOCKET, syscall.SO_RCVBUF), 32<<10)
 }
 
 // NetworkClientTest.testFailedConnectionToFirstAddress, with the plain dialer.
