@@ -10,8 +10,8 @@ import (
 	"github.com/klauspost/compress/gzip"
 )
 
-// gzipStandardLevel is what level -1 means: see New.
-const gzipStandardLevel = 5
+// gzipStandardLevel is what level -1 means, to zlib and so to Java. To the library it is 5.
+const gzipStandardLevel = 6
 
 // gzipEncoder writes one gzip member.
 type gzipEncoder struct {

@@ -91,3 +91,28 @@ func vector(t *testing.T, file string) (Codec, []byte) {
 	require.NoError(t, err)
 	return codec, vectorInput(part[2], n)
 }
+
+// docs/configuration.md tells which levels are one, for the libraries have fewer than Java's.
+func TestLevelsThatAreOne(t *testing.T) {
+	in := append(vectorInput("text", 60_000), vectorInput("noise", 5_000)...)
+	for codec, groups := range map[Codec][][]int{
+		Gzip: {{1}, {2}, {3}, {4}, {5}, {-1, 6, DefaultLevel}, {7}, {8}, {9}},
+		LZ4:  {{1, 2}, {3}, {4, 5, 6, 7, 8, 10, 11, 12, 13, 14, 15, 16, 17}, {9, DefaultLevel}},
+		Zstd: {{-131072, -5, -1}, {0, 1, 2, 3, DefaultLevel}, {4, 5}, {6, 7, 8, 9}, {10, 11, 15, 19, 22}},
+	} {
+		made := map[string][]int{}
+		for _, group := range groups {
+			var first []byte
+			for _, level := range group {
+				packed, err := newCompressor(t, codec, level).Compress(nil, in)
+				require.NoError(t, err)
+				if first == nil {
+					first = packed
+				}
+				require.True(t, bytes.Equal(first, packed), "%s: level %d is not %d", codec, level, group[0])
+			}
+			require.Empty(t, made[string(first)], "%s: level %d is the same", codec, group[0])
+			made[string(first)] = group
+		}
+	}
+}

@@ -17,11 +17,18 @@ import org.apache.kafka.common.utils.ByteBufferOutputStream;
  *   java -cp ... Vectors.java write DIR   packs the inputs into DIR/CODEC_LEVEL_KIND_LENGTH.bin
  *   java -cp ... Vectors.java check DIR   unpacks all such files in DIR and compares with the inputs
  *
+ *   java -cp ... Vectors.java measure FILE SIZE CODEC_LEVEL...   packs the file in sections of so many bytes;
+ *                                         prints codec, packed/raw, and MB per second of CPU time
+ *
  * Codec lz4v0 is lz4 as message format 0 has it, with the wrong header checksum.
  */
 public class Vectors {
     public static void main(String[] args) throws Exception {
         Path dir = Path.of(args[1]);
+        if (args[0].equals("measure")) {
+            measure(Files.readAllBytes(dir), Integer.parseInt(args[2]), Arrays.copyOfRange(args, 3, args.length));
+            return;
+        }
         if (args[0].equals("check")) {
             int n = 0;
             try (var files = Files.newDirectoryStream(dir, "*.bin")) {
@@ -66,6 +73,33 @@ public class Vectors {
         }
         if (!Arrays.equals(got, input(name[2], Integer.parseInt(name[3])))) {
             throw new IllegalStateException(file + " unpacks to something else");
+        }
+    }
+
+    static void measure(byte[] raw, int size, String[] codecs) throws Exception {
+        var threads = java.lang.management.ManagementFactory.getThreadMXBean();
+        for (String codec : codecs) {
+            long packed = 0, bytes = 0, begin = 0, used;
+            var buffer = new ByteBufferOutputStream(2 * size);
+            for (int pass = 0; ; pass++) {
+                if (pass == 1) { // the first was for the compiler
+                    packed = bytes = 0;
+                    begin = threads.getCurrentThreadCpuTime();
+                }
+                for (int at = 0; at + size <= raw.length; at += size) {
+                    buffer.position(0);
+                    try (OutputStream out = compression(codec).wrapForOutput(buffer, (byte) 2)) {
+                        out.write(raw, at, size);
+                    }
+                    packed += buffer.position();
+                    bytes += size;
+                }
+                used = threads.getCurrentThreadCpuTime() - begin;
+                if (pass > 0 && used > 200_000_000L) {
+                    break;
+                }
+            }
+            System.out.printf("%s %.4f %.1f%n", codec, (double) packed / bytes, bytes * 1e3 / used);
         }
     }
 
