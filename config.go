@@ -120,7 +120,9 @@ type Config struct {
 	MaxRequestSize int
 
 	// BatchSize is how many bytes of one partition are sent together at most, unless one record is
-	// larger. Kafka: batch.size. If zero, 16 KiB; if negative, every record is a batch of its own.
+	// larger. With Compression that is their size on the wire; before compression a batch has at most
+	// four times as many, which data that shrinks to less than a quarter does not fill. Raise it for such.
+	// Kafka: batch.size. If zero, 16 KiB; if negative, every record is a batch of its own.
 	BatchSize int
 	// Linger is how long a batch that is not full waits for company.
 	// Kafka: linger.ms. If zero, 5ms; if negative, none.
@@ -133,12 +135,14 @@ type Config struct {
 	BufferMemoryAllocationStrategy BufferAllocation
 	// Compression is the codec for batches. Kafka: compression.type.
 	Compression Compression
-	// CompressionGzipLevel is 1 (fast) to 9 (small), or -1 for gzip's own default.
+	// CompressionGzipLevel is 1 (fast) to 9 (small), or -1 for 6.
 	// Kafka: compression.gzip.level. If nil, -1.
 	CompressionGzipLevel *int
-	// CompressionLZ4Level is 1 (fast) to 17 (small). Kafka: compression.lz4.level. If nil, 9.
+	// CompressionLZ4Level is 1 to 17 (small); 9 is the fast compressor, as in Java. Some levels are equal:
+	// see docs/configuration.md. Kafka: compression.lz4.level. If nil, 9.
 	CompressionLZ4Level *int
-	// CompressionZstdLevel is -131072 (fast) to 22 (small). Kafka: compression.zstd.level. If nil, 3.
+	// CompressionZstdLevel is -131072 (fast) to 22 (small). Of these there are five levels here: see
+	// docs/configuration.md. Kafka: compression.zstd.level. If nil, 3.
 	CompressionZstdLevel *int
 
 	// Partitioner chooses partitions. If nil, records go where they say, else by their key's hash as
@@ -192,6 +196,7 @@ type Config struct {
 type givenProperties struct {
 	clientID    bool              // client.id was given; empty stays empty then
 	partitioner string            // partitioner.class, a Java class
+	texts       map[string]string // properties with a field, as they were written
 	noEffect    map[string]string // properties without a field: their values, secrets hidden
 	unknown     []string          // names that are no Kafka property, sorted
 }

@@ -118,13 +118,8 @@ type resolver struct {
 }
 
 func (r *resolver) fault(name, reason, fix string) {
-	f := ConfigFault{Name: name, Reason: reason, Fix: fix}
-	if row := propertyByName[name]; row != nil && row.value != nil {
-		if text, set := row.value.text(r.c); set {
-			f.Value = row.shown(text)
-		}
-	}
-	r.faults = append(r.faults, f)
+	row := propertyByName[name]
+	r.faults = append(r.faults, ConfigFault{Name: name, Field: row.field, Value: row.shown(row.written(r.c)), Reason: reason, Fix: fix})
 }
 
 func (r *resolver) note(level slog.Level, text string, attrs ...slog.Attr) {
@@ -138,8 +133,8 @@ func (r *resolver) checkFields() {
 			if row.value == nil {
 				continue
 			}
-			if reason := row.value.check(r.c); reason != "" {
-				r.fault(row.name, reason, "")
+			if no := row.value.check(r.c); no != (complaint{}) {
+				r.fault(row.name, no.reason, no.fix)
 			}
 		}
 	}
@@ -304,7 +299,7 @@ func (r *resolver) rest() {
 		r.fault("partitioner.rack.aware", "needs client.rack", "set client.rack to the rack this client runs in")
 	}
 	if c.props.partitioner != "" && c.Partitioner == nil {
-		r.fault("partitioner.class", "names a Java class", "set Config.Partitioner to its counterpart in Go, or remove it to use the built-in partitioner")
+		r.fault("partitioner.class", "names a Java class", partitionerInstead(c.props.partitioner))
 	}
 	if c.SecurityProtocol != Plaintext && c.SecurityProtocol <= SASLSSL {
 		needs := needsTLS
@@ -320,13 +315,13 @@ func (r *resolver) rest() {
 func (r *resolver) bootstrap() []string {
 	const name = "bootstrap.servers"
 	if len(r.c.BootstrapServers) == 0 {
-		r.faults = append(r.faults, ConfigFault{Name: name, Reason: "is required", Fix: "name one or more host:port"})
+		r.faults = append(r.faults, ConfigFault{Name: name, Field: "BootstrapServers", Reason: "is required", Fix: "name one or more host:port"})
 	}
 	var addrs []string
 	for _, server := range r.c.BootstrapServers {
 		addr, reason, fix := parseServer(server)
 		if reason != "" {
-			r.faults = append(r.faults, ConfigFault{Name: name, Value: server, Reason: reason, Fix: fix})
+			r.faults = append(r.faults, ConfigFault{Name: name, Field: "BootstrapServers", Value: server, Reason: reason, Fix: fix})
 			continue
 		}
 		addrs = append(addrs, addr)

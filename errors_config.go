@@ -10,7 +10,10 @@ import (
 type ConfigFault struct {
 	// Name is the Kafka property, or the place in the file, or the Config field that has no property.
 	Name string
-	// Value is the value found, "[hidden]" for secrets.
+	// Field is the field of Config that it is about. It is empty for what is wrong with properties by
+	// themselves, and where there is no field.
+	Field string
+	// Value is the value as it was written, "[hidden]" for secrets.
 	Value string
 	// Reason says what is wrong with it.
 	Reason string
@@ -24,6 +27,9 @@ type ConfigFault struct {
 func (f ConfigFault) String() string {
 	var b strings.Builder
 	b.WriteString(clean(f.Name))
+	if f.Field != "" {
+		b.WriteString(" (Config." + f.Field + ")")
+	}
 	if f.Value != "" {
 		b.WriteString("=")
 		b.WriteString(quote(f.Value))

@@ -43,8 +43,8 @@ func ExampleParseProperties() {
 	}
 	// Output:
 	// [localhost:9092] true <nil>
-	// acks="2": valid values: all, -1, 0, 1
-	// linger.ms="5ms": not a whole number of 64 bits
+	// acks="2": must be one of all, -1, 0, 1
+	// linger.ms="5ms": must be an integer (milliseconds); write 5
 }
 
 // Files that Java producers are configured with can be read as they are.

@@ -6,8 +6,11 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"reflect"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 )
 
 // ParseProperties makes a Config from Kafka's property names, "linger.ms" and the like. It checks
@@ -59,9 +62,13 @@ func (c *Config) parse(props map[string]string) []ConfigFault {
 		}
 		text := trimJava(props[name])
 		if row.value != nil {
-			if reason := row.value.parse(c, text); reason != "" {
-				faults = append(faults, row.fault(text, reason))
+			if no := row.value.parse(c, text); no != (complaint{}) {
+				faults = append(faults, row.fault(text, no))
 			}
+			if c.props.texts == nil {
+				c.props.texts = map[string]string{}
+			}
+			c.props.texts[name] = text
 			continue
 		}
 		if row.isDefault(text) {
@@ -115,19 +122,52 @@ func (c Config) logUnused(l *slog.Logger) {
 			if row.status == statusNoEffect && row.value != nil {
 				_, given = row.value.text(&c)
 			}
-			if given {
-				l.LogAttrs(ctx, slog.LevelInfo, "property has no effect", slog.String("property", row.name), slog.String("reason", row.note))
+			if !given {
+				continue
 			}
+			attrs := []slog.Attr{slog.String("property", row.name), slog.String("reason", row.note)}
+			if same := counterpart(c.props.noEffect[row.name]); same != "" {
+				attrs = append(attrs, slog.String("counterpart", same))
+			}
+			l.LogAttrs(ctx, slog.LevelInfo, "property has no effect", attrs...)
 		}
 	}
 }
 
-func (row *property) fault(text, reason string) ConfigFault {
-	return ConfigFault{Name: row.name, Value: row.shown(text), Reason: reason}
+func (row *property) fault(text string, no complaint) ConfigFault {
+	return ConfigFault{Name: row.name, Value: row.shown(text), Reason: no.reason, Fix: no.fix}
+}
+
+// written is the value as it was written: the property's text, if the field still has what came of that,
+// else the field's value in Go.
+func (row *property) written(c *Config) string {
+	current, set := row.value.text(c)
+	if !set {
+		return ""
+	}
+	if text, given := c.props.texts[row.name]; given {
+		var again Config
+		row.value.parse(&again, text)
+		if then, _ := row.value.text(&again); then == current {
+			return text
+		}
+	}
+	field := reflect.ValueOf(c).Elem().FieldByName(row.field)
+	switch field.Kind() {
+	case reflect.Pointer:
+		field = field.Elem()
+	case reflect.Interface, reflect.Slice:
+		return current
+	case reflect.Int64:
+		if d, ok := field.Interface().(time.Duration); ok && d < 0 && d > -time.Microsecond {
+			return strconv.FormatInt(int64(d), 10) // a number that says "none", and no time
+		}
+	}
+	return fmt.Sprint(field.Interface())
 }
 
 func (row *property) unsupported(text string) ConfigFault {
-	f := row.fault(text, row.note+" is not supported yet")
+	f := row.fault(text, complaint{reason: row.note + " is not supported yet"})
 	if row.note != needsTLS && row.note != needsSASL {
 		f.Reason = row.note + " are not supported yet"
 	}

@@ -13,14 +13,22 @@ import (
 // the field as text, and checks the field. Everything that is known about the field's default and
 // range is in its propertyValue, and nowhere else.
 type propertyValue interface {
-	// parse sets the field; a non-empty reason says why the text is refused.
-	parse(c *Config, text string) (reason string)
+	// parse sets the field, or says why the text is refused.
+	parse(c *Config, text string) complaint
 	// text is the field as property text; set is false while the field has its zero value.
 	text(c *Config) (text string, set bool)
-	// check returns why the field is refused, empty if it is fine.
-	check(c *Config) (reason string)
+	// check says why the field is refused, if it is.
+	check(c *Config) complaint
 	// kafka returns Java's type, default and valid values as Kafka documents them.
 	kafka() (typ, def, valid string)
+}
+
+// complaint is why a value can't be taken, and what to write instead where that is known. The zero
+// complaint is none.
+type complaint struct{ reason, fix string }
+
+func complain(format string, args ...any) complaint {
+	return complaint{reason: fmt.Sprintf(format, args...)}
 }
 
 // maxDuration is what longer times are cut to, so that no deadline overflows.
@@ -45,13 +53,13 @@ func (m millisValue) max() int64 {
 	return math.MaxInt64
 }
 
-func (m millisValue) parse(c *Config, text string) string {
-	n, reason := parseInt(text, m.typ)
-	if reason == "" {
-		reason = m.checkMillis(n)
+func (m millisValue) parse(c *Config, text string) complaint {
+	n, no := parseInt(text, m.typ, "milliseconds")
+	if no == (complaint{}) {
+		no = m.checkMillis(n, func(n int64) string { return fmt.Sprint(n, " ms") })
 	}
-	if reason != "" {
-		return reason
+	if no != (complaint{}) {
+		return no
 	}
 	field := m.at(c)
 	switch {
@@ -64,7 +72,7 @@ func (m millisValue) parse(c *Config, text string) string {
 	case m.def != 0:
 		*field = -1
 	}
-	return ""
+	return complaint{}
 }
 
 func (m millisValue) text(c *Config) (string, bool) {
@@ -78,27 +86,29 @@ func (m millisValue) text(c *Config) (string, bool) {
 	return strconv.FormatInt(ceilMillis(d), 10), d != 0
 }
 
-func (m millisValue) check(c *Config) string {
+func (m millisValue) check(c *Config) complaint {
 	d := *m.at(c)
+	inWords := func(n int64) string { return (time.Duration(n) * time.Millisecond).String() }
 	switch {
 	case d == 0, d < 0 && m.ever:
-		return ""
+		return complaint{}
 	case d > 0 && m.min > 0 && d < time.Duration(m.min)*time.Millisecond:
-		return fmt.Sprintf("must be at least %v", time.Duration(m.min)*time.Millisecond)
+		return complain("must be at least %s", inWords(m.min))
 	}
-	return m.checkMillis(max(0, ceilMillis(d)))
+	return m.checkMillis(max(0, ceilMillis(d)), inWords)
 }
 
-func (m millisValue) checkMillis(n int64) string {
+// checkMillis words its bounds as the value is worded.
+func (m millisValue) checkMillis(n int64, inWords func(int64) string) complaint {
 	switch {
 	case m.must && n <= 0:
-		return "must be at least 1 ms: nothing is done in no time"
+		return complain("must be at least 1 ms: nothing can be done in no time")
 	case n < m.min:
-		return fmt.Sprintf("must be at least %d ms", m.min)
+		return complain("must be at least %s", inWords(m.min))
 	case n > m.max():
-		return fmt.Sprintf("must be at most %d ms", m.max())
+		return complain("must be at most %s", inWords(m.max()))
 	}
-	return ""
+	return complaint{}
 }
 
 func (m millisValue) kafka() (typ, def, valid string) {
@@ -132,22 +142,23 @@ type numberValue[T int | int64] struct {
 	def      T
 	min, max int64
 	valid    string // if Kafka words the range otherwise
+	unit     string // "bytes", or nothing
 	low      bool   // numbers below zero mean themselves, and property 0 means -1
 }
 
-func (v numberValue[T]) parse(c *Config, text string) string {
-	n, reason := parseInt(text, v.typ)
-	if reason == "" {
-		reason = v.checkNumber(n)
+func (v numberValue[T]) parse(c *Config, text string) complaint {
+	n, no := parseInt(text, v.typ, v.unit)
+	if no == (complaint{}) {
+		no = v.checkNumber(n)
 	}
-	if reason != "" {
-		return reason
+	if no != (complaint{}) {
+		return no
 	}
 	if n == 0 {
 		n = -1
 	}
 	*v.at(c) = T(n)
-	return ""
+	return complaint{}
 }
 
 func (v numberValue[T]) text(c *Config) (string, bool) {
@@ -158,10 +169,10 @@ func (v numberValue[T]) text(c *Config) (string, bool) {
 	return strconv.FormatInt(n, 10), n != 0
 }
 
-func (v numberValue[T]) check(c *Config) string {
+func (v numberValue[T]) check(c *Config) complaint {
 	n := int64(*v.at(c))
 	if n == 0 {
-		return ""
+		return complaint{}
 	}
 	if !v.low {
 		n = max(0, n)
@@ -169,14 +180,14 @@ func (v numberValue[T]) check(c *Config) string {
 	return v.checkNumber(n)
 }
 
-func (v numberValue[T]) checkNumber(n int64) string {
+func (v numberValue[T]) checkNumber(n int64) complaint {
 	switch limit := min(v.max, maxOf(v.typ)); {
 	case n < v.min:
-		return fmt.Sprintf("must be at least %d", v.min)
+		return complain("must be at least %d", v.min)
 	case n > limit:
-		return fmt.Sprintf("must be at most %d", limit)
+		return complain("must be at most %d", limit)
 	}
-	return ""
+	return complaint{}
 }
 
 func (v numberValue[T]) kafka() (typ, def, valid string) {
@@ -206,15 +217,15 @@ type levelValue struct {
 	valid           string
 }
 
-func (l levelValue) parse(c *Config, text string) string {
-	n, reason := parseInt(text, "INT")
-	if reason == "" {
-		reason = l.checkLevel(int(n))
+func (l levelValue) parse(c *Config, text string) complaint {
+	n, no := parseInt(text, "INT", "")
+	if no == (complaint{}) {
+		no = l.checkLevel(int(n))
 	}
-	if reason == "" {
+	if no == (complaint{}) {
 		*l.at(c) = new(int(n))
 	}
-	return reason
+	return no
 }
 
 func (l levelValue) text(c *Config) (string, bool) {
@@ -224,18 +235,21 @@ func (l levelValue) text(c *Config) (string, bool) {
 	return "", false
 }
 
-func (l levelValue) check(c *Config) string {
+func (l levelValue) check(c *Config) complaint {
 	if p := *l.at(c); p != nil {
 		return l.checkLevel(*p)
 	}
-	return ""
+	return complaint{}
 }
 
-func (l levelValue) checkLevel(n int) string {
-	if n == l.extra || n >= l.min && n <= l.max {
-		return ""
+func (l levelValue) checkLevel(n int) complaint {
+	switch {
+	case n == l.extra || n >= l.min && n <= l.max:
+		return complaint{}
+	case l.extra < l.min:
+		return complain("must be %d to %d, or %d", l.min, l.max, l.extra)
 	}
-	return "valid levels: " + l.valid
+	return complain("must be %d to %d", l.min, l.max)
 }
 
 func (l levelValue) kafka() (typ, def, valid string) { return "INT", strconv.Itoa(l.def), l.valid }
@@ -243,15 +257,15 @@ func (l levelValue) kafka() (typ, def, valid string) { return "INT", strconv.Ito
 // toggleValue is a boolean whose default is true.
 type toggleValue struct{ at func(*Config) *Toggle }
 
-func (t toggleValue) parse(c *Config, text string) string {
-	on, reason := parseBool(text)
-	if reason == "" {
+func (t toggleValue) parse(c *Config, text string) complaint {
+	on, no := parseBool(text)
+	if no == (complaint{}) {
 		*t.at(c) = Disabled
 		if on {
 			*t.at(c) = Enabled
 		}
 	}
-	return reason
+	return no
 }
 
 func (t toggleValue) text(c *Config) (string, bool) {
@@ -259,11 +273,11 @@ func (t toggleValue) text(c *Config) (string, bool) {
 	return strconv.FormatBool(v != Disabled), v != ToggleDefault
 }
 
-func (t toggleValue) check(c *Config) string {
+func (t toggleValue) check(c *Config) complaint {
 	if *t.at(c) > Disabled {
-		return "valid values: ToggleDefault, Enabled, Disabled"
+		return complain("must be ToggleDefault, Enabled or Disabled")
 	}
-	return ""
+	return complaint{}
 }
 
 func (t toggleValue) kafka() (typ, def, valid string) { return "BOOLEAN", "true", "" }
@@ -274,19 +288,19 @@ func (t toggleValue) get(c *Config) bool { return *t.at(c) != Disabled }
 // flagValue is a boolean whose default is false.
 type flagValue struct{ at func(*Config) *bool }
 
-func (f flagValue) parse(c *Config, text string) string {
-	on, reason := parseBool(text)
-	if reason == "" {
+func (f flagValue) parse(c *Config, text string) complaint {
+	on, no := parseBool(text)
+	if no == (complaint{}) {
 		*f.at(c) = on
 	}
-	return reason
+	return no
 }
 
 func (f flagValue) text(c *Config) (string, bool) {
 	return strconv.FormatBool(*f.at(c)), *f.at(c)
 }
 
-func (f flagValue) check(*Config) string { return "" }
+func (f flagValue) check(*Config) complaint { return complaint{} }
 
 func (f flagValue) kafka() (typ, def, valid string) { return "BOOLEAN", "false", "" }
 
@@ -304,14 +318,22 @@ type choiceValue[T ~uint8] struct {
 	words  []choiceWord[T]
 }
 
-func (v choiceValue[T]) parse(c *Config, text string) string {
+func (v choiceValue[T]) parse(c *Config, text string) complaint {
+	no := v.unknown()
 	for _, w := range v.words {
-		if text == w.text || v.folded && strings.EqualFold(text, w.text) {
+		switch same := strings.EqualFold(text, w.text); {
+		case text == w.text || v.folded && same:
 			*v.at(c) = w.value
-			return ""
+			return complaint{}
+		case same:
+			no.fix = "write " + w.text
 		}
 	}
-	return "valid values: " + strings.Join(v.names(), ", ")
+	return no
+}
+
+func (v choiceValue[T]) unknown() complaint {
+	return complain("must be one of %s", strings.Join(v.names(), ", "))
 }
 
 func (v choiceValue[T]) text(c *Config) (string, bool) {
@@ -324,11 +346,11 @@ func (v choiceValue[T]) text(c *Config) (string, bool) {
 	return fmt.Sprint(current), true
 }
 
-func (v choiceValue[T]) check(c *Config) string {
+func (v choiceValue[T]) check(c *Config) complaint {
 	if slices.ContainsFunc(v.words, func(w choiceWord[T]) bool { return w.value == *v.at(c) }) {
-		return ""
+		return complaint{}
 	}
-	return "valid values: " + strings.Join(v.names(), ", ")
+	return v.unknown()
 }
 
 func (v choiceValue[T]) names() []string {
@@ -356,9 +378,9 @@ type textValue struct {
 	given    func(*Config) *bool
 }
 
-func (t textValue) parse(c *Config, text string) string {
+func (t textValue) parse(c *Config, text string) complaint {
 	if t.nonEmpty && text == "" {
-		return "must not be empty"
+		return complaint{"must not be empty", "leave it out to have none"}
 	}
 	*t.at(c) = text
 	if t.given != nil {
@@ -372,14 +394,14 @@ func (t textValue) text(c *Config) (string, bool) {
 	return s, s != "" || t.given != nil && *t.given(c)
 }
 
-func (t textValue) check(c *Config) string {
+func (t textValue) check(c *Config) complaint {
 	switch s := *t.at(c); {
 	case len(s) > math.MaxInt16:
-		return fmt.Sprintf("must not be longer than %d bytes", math.MaxInt16)
+		return complain("must not be longer than %d bytes", math.MaxInt16)
 	case t.nonEmpty && s != "" && trimJava(s) == "":
-		return "must not be blank"
+		return complaint{"must not be blank", "leave it empty to have none"}
 	}
-	return ""
+	return complaint{}
 }
 
 func (t textValue) kafka() (typ, def, valid string) { return t.typ, t.def, t.valid }
@@ -387,16 +409,16 @@ func (t textValue) kafka() (typ, def, valid string) { return t.typ, t.def, t.val
 // serversValue is bootstrap.servers.
 type serversValue struct{}
 
-func (serversValue) parse(c *Config, text string) string {
+func (serversValue) parse(c *Config, text string) complaint {
 	if text == "" {
-		return "must name at least one host:port"
+		return complaint{"is empty", "name one or more host:port, separated by commas"}
 	}
 	list := strings.Split(text, ",")
 	for i, s := range list {
 		list[i] = trimJava(s)
 	}
 	c.BootstrapServers = list
-	return ""
+	return complaint{}
 }
 
 func (serversValue) text(c *Config) (string, bool) {
@@ -404,19 +426,10 @@ func (serversValue) text(c *Config) (string, bool) {
 }
 
 // check leaves the addresses to parseBootstrap, which has more to say than one reason.
-func (serversValue) check(*Config) string { return "" }
+func (serversValue) check(*Config) complaint { return complaint{} }
 
 func (serversValue) kafka() (typ, def, valid string) {
 	return "LIST", "(required)", "non-empty list, no empty element"
-}
-
-func parseInt(text, typ string) (int64, string) {
-	bits := map[string]int{"SHORT": 16, "INT": 32, "LONG": 64}[typ]
-	n, err := strconv.ParseInt(text, 10, bits)
-	if err != nil {
-		return 0, fmt.Sprintf("not a whole number of %d bits", bits)
-	}
-	return n, ""
 }
 
 func maxOf(typ string) int64 {
@@ -424,16 +437,6 @@ func maxOf(typ string) int64 {
 		return math.MaxInt32
 	}
 	return math.MaxInt64
-}
-
-func parseBool(text string) (on bool, reason string) {
-	switch strings.ToLower(text) {
-	case "true":
-		return true, ""
-	case "false":
-		return false, ""
-	}
-	return false, "must be true or false"
 }
 
 // atLeast is Kafka's way to write a lower bound.
