@@ -6,11 +6,9 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
-	"math"
 	"net"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -40,7 +38,6 @@ type effectLab struct {
 	*testing.T
 	c     *quilltest.Cluster
 	props map[string]string
-	value string
 	log   bytes.Buffer
 
 	mu    sync.Mutex
@@ -201,12 +198,6 @@ func (l *effectLab) keyless(p *quill.Producer[string, string], n int) (counts [3
 	return counts
 }
 
-func (l *effectLab) millis() time.Duration {
-	n, err := strconv.ParseInt(l.value, 10, 64)
-	require.NoError(l, err)
-	return time.Duration(min(n, math.MaxInt64/int64(time.Millisecond))) * time.Millisecond
-}
-
 // about requires that d is want, give or take the 20 % that pauses are shaken by.
 func (l *effectLab) about(d, want time.Duration) {
 	l.Helper()
@@ -219,7 +210,7 @@ func TestEveryPropertyHasItsEffect(t *testing.T) {
 	require.Error(t, err)
 	for _, e := range slices.Concat(connectionEffects, sendingEffects, otherEffects) {
 		t.Run(e.name+"="+e.value, func(t *testing.T) {
-			l := &effectLab{value: e.value}
+			l := &effectLab{}
 			bubble(t, quilltest.Options{Racks: []string{"a", "b", "c"}, Intercept: l.note}, func(t *testing.T, c *quilltest.Cluster) {
 				c.MustCreateTopic("t", 3, quilltest.TopicConfig{MaxMessageBytes: 10 << 20})
 				l.T, l.c = t, c
