@@ -132,7 +132,7 @@ func newChaos(t *testing.T, seed uint64) *chaos {
 	x.goroutines, x.records = 1+r.IntN(4), 50+r.IntN(250)
 	x.pause = pick(r, 0, time.Millisecond, 10*time.Millisecond, 60*time.Millisecond)
 	x.faultsFor = time.Duration(1+r.IntN(8)) * time.Second
-	x.opts = quilltest.Options{Pipes: true, Release: pick(r, "", "", "", "3.9", "3.3", "2.8", "2.1")}
+	x.opts = quilltest.Options{Pipes: true, Strict: true, Release: pick(r, "", "", "", "3.9", "3.3", "2.8", "2.1")}
 	var err error
 	x.cluster, err = quilltest.NewCluster(x.opts)
 	require.NoError(t, err)

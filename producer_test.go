@@ -19,7 +19,7 @@ import (
 func bubble(t *testing.T, opts quilltest.Options, test func(t *testing.T, c *quilltest.Cluster)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		opts.Pipes = true
+		opts.Pipes, opts.Strict = true, true
 		c, err := quilltest.NewCluster(opts)
 		require.NoError(t, err)
 		defer c.Close()

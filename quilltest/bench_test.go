@@ -21,7 +21,7 @@ func BenchmarkCheckBatch(b *testing.B) {
 	b.SetBytes(int64(len(raw)))
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, bad := checkBatch(raw, latestProduce, &cfg, now); bad != nil {
+		if _, bad := checkBatch(raw, latestProduce, &cfg, false, now); bad != nil {
 			b.Fatal(bad.reason)
 		}
 	}

@@ -46,6 +46,8 @@ type call struct {
 	plan    plan
 	body    message.Message
 	done    <-chan struct{} // closed when the connection ends
+
+	unauthorized bool // of a Produce request: it has records of a transaction and does not say which
 }
 
 // A conn is one connection. All fields but the last two belong to serve.

@@ -27,9 +27,9 @@
 // batch that is too large, records that do not add up to their batch, sequences out of order, a
 // producer epoch that is too old, a node that does not lead. It also answers as a real one does: a
 // batch that comes twice gets its first offset again, KIP-951 names the new leader, KIP-467 names
-// the bad records. Where a real node looks away (bytes behind the last batch, offset deltas with
-// gaps in an uncompressed batch) the cluster refuses, since a test wants to know. There is one copy
-// of each log: replicas are names in the metadata, and nothing is lost when a leader stops.
+// the bad records. What is odd in a request gets the code that Kafka 4.3 answers, and where a real node
+// looks away (bytes behind the batch, offset deltas with gaps in an uncompressed batch) so does the
+// cluster, unless it is told to be [Options.Strict]. There is one copy of each log: replicas are names in the metadata, and nothing is lost when a leader stops.
 //
 // # Transactions
 //

@@ -229,5 +229,6 @@ func (p *partition) oldestLocked() int64 {
 //
 // +checklocks:p.mu
 func (p *partition) positionLocked(offset int64) int {
-	return sort.Search(len(p.batches), func(i int) bool { return p.batches[i].lastOffset >= offset })
+	batches := p.batches
+	return sort.Search(len(batches), func(i int) bool { return batches[i].lastOffset >= offset })
 }

@@ -23,7 +23,10 @@ func FuzzCheckBatch(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		b, bad := checkBatch(raw, latestProduce, &cfg, time.Now())
+		if _, bad := checkBatch(raw, latestProduce, &cfg, false, time.Now()); bad != nil && bad.code == protocol.None {
+			t.Fatal("refused without an error code")
+		}
+		b, bad := checkBatch(raw, latestProduce, &cfg, true, time.Now())
 		if bad != nil {
 			if bad.code == protocol.None {
 				t.Fatal("refused without an error code")

@@ -51,6 +51,11 @@ type Options struct {
 	// one. If zero, 100 MiB. Kafka: socket.request.max.bytes.
 	MaxRequestBytes int
 
+	// Strict refuses batches that no good producer writes although Kafka takes them: offset deltas with
+	// gaps in an uncompressed batch, bytes behind the batch, a producer id without an epoch, attributes
+	// that are not a producer's. It is meant for tests of producers.
+	Strict bool
+
 	// ProduceQuota is how many bytes per second a client id may produce before its answers carry a
 	// throttle time; a second's worth may go ahead. If zero, any number. Kafka: the quota
 	// producer_byte_rate.

@@ -128,7 +128,7 @@ func (p *partition) append(node int32, acks, version int16, transactionalID stri
 	if res := p.leads(node, acks, byID); res.code != protocol.None {
 		return res
 	}
-	batch, bad := checkBatch(raw, version, &p.topic.cfg, now)
+	batch, bad := checkBatch(raw, version, &p.topic.cfg, p.cluster.opts.Strict, now)
 	if bad != nil {
 		return appendResult{refusal: *bad, baseOffset: -1, logAppendTime: -1, logStart: -1}
 	}
@@ -151,7 +151,7 @@ func (p *partition) append(node int32, acks, version int16, transactionalID stri
 func (p *partition) appendLocked(node int32, batch *checkedBatch, rules sequenceRules, now time.Time) appendResult {
 	h := &batch.header
 	res := appendResult{baseOffset: p.end, logAppendTime: -1, logStart: p.start}
-	idempotent := h.ProducerID != protocol.NoProducerID
+	idempotent := h.ProducerID > protocol.NoProducerID
 	if idempotent {
 		v := p.producers[h.ProducerID].check(h, rules)
 		switch {
@@ -194,8 +194,9 @@ func (p *partition) storeLocked(node int32, batch *checkedBatch, now time.Time) 
 		p.keepLocked(stored)
 		return
 	}
-	rewritten := h.MaxTimestamp != batch.maxTimestamp || p.topic.cfg.LogAppendTime
+	rewritten := h.MaxTimestamp != batch.maxTimestamp || p.topic.cfg.LogAppendTime || h.LogAppendTime()
 	h.MaxTimestamp = batch.maxTimestamp
+	h.Attributes &^= protocol.AttrLogAppendTime // the topic says so, not the producer
 	if p.topic.cfg.LogAppendTime {
 		h.Attributes |= protocol.AttrLogAppendTime
 	}

@@ -45,13 +45,25 @@ func (c *Cluster) topicName(id protocol.UUID) string {
 func handleProduce(q *call) (message.Message, bool) {
 	req := q.body.(*message.ProduceRequest)
 	res := newResponse[*message.ProduceResponse](protocol.Produce)
+	if slices.ContainsFunc(req.TopicData, func(t message.TopicProduceData) bool {
+		return slices.ContainsFunc(t.PartitionData, func(p message.PartitionProduceData) bool { return p.Records == nil })
+	}) {
+		return nil, false // a node can't read null records
+	}
+	last := make(map[TopicPartition]int) // of a partition that is named twice the last batch counts
+	for i, tp := range q.partitions {
+		last[tp] = i
+	}
+	q.unauthorized = req.TransactionalID == nil && slices.ContainsFunc(req.TopicData, hasTransactional)
 	failed := false
-	i := 0 // the partitions are listed in the request's order
+	i := -1 // the partitions are listed in the request's order
 	for _, t := range req.TopicData {
 		tr := message.TopicProduceResponse{Name: t.Name, TopicID: t.TopicID}
 		for _, p := range t.PartitionData {
+			if i++; last[q.partitions[i]] != i && q.partitions[i].Topic != "" {
+				continue
+			}
 			pr := q.produce(q.partitions[i], req, p.Records, res)
-			i++
 			failed = failed || pr.ErrorCode != protocol.None
 			tr.PartitionResponses = append(tr.PartitionResponses, pr)
 		}
@@ -61,6 +73,15 @@ func handleProduce(q *call) (message.Message, bool) {
 		return nil, !failed // the closed connection is all that tells the client
 	}
 	return res, true
+}
+
+// hasTransactional says whether a batch for the topic is of a transaction. Kafka then wants to know of
+// which, before it looks at anything else.
+func hasTransactional(t message.TopicProduceData) bool {
+	return slices.ContainsFunc(t.PartitionData, func(p message.PartitionProduceData) bool {
+		h, err := protocol.ReadBatchHeader(p.Records)
+		return err == nil && h.Transactional()
+	})
 }
 
 // produce handles one partition of the request.
@@ -90,6 +111,10 @@ func (q *call) appendTo(tp TopicPartition, req *message.ProduceRequest, records 
 	none := appendResult{baseOffset: -1, logAppendTime: -1, logStart: -1, leader: -1, epoch: -1}
 	if req.Acks < -1 || req.Acks > 1 {
 		none.code = protocol.InvalidRequiredAcks
+		return none
+	}
+	if q.unauthorized {
+		none.code = protocol.TransactionalIDAuthorizationFailed
 		return none
 	}
 	p, err := q.cluster.partition(tp.Topic, tp.Partition)

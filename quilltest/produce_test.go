@@ -1,6 +1,7 @@
 package quilltest
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -64,13 +65,13 @@ func TestLogRefusesWhatABrokerRefuses(t *testing.T) {
 		batch   testBatch
 		version int16
 		code    protocol.ErrorCode
+		strict  protocol.ErrorCode // with Options.Strict; 0: the same
 		cfg     TopicConfig
 	}{
-		{name: "nothing", batch: raw(func([]byte) []byte { return nil }), code: protocol.InvalidRecord},
 		{name: "empty", batch: raw(func([]byte) []byte { return []byte{} }), code: protocol.InvalidRecord},
 		{name: "half a batch", batch: raw(func(b []byte) []byte { return b[:len(b)-1] }), code: protocol.InvalidRecord},
 		{name: "half a header", batch: raw(func(b []byte) []byte { return b[:20] }), code: protocol.InvalidRecord},
-		{name: "bytes behind", batch: raw(func(b []byte) []byte { return append(b, 0) }), code: protocol.InvalidRecord},
+		{name: "bytes behind", batch: raw(func(b []byte) []byte { return append(b, 0) }), strict: protocol.InvalidRecord},
 		{name: "two batches", batch: raw(func(b []byte) []byte { return append(b, b...) }), code: protocol.InvalidRecord},
 		{name: "magic 1", batch: header(func(h *protocol.BatchHeader) { h.Magic = 1 }), code: protocol.InvalidRecord},
 		{name: "flipped bit", batch: raw(func(b []byte) []byte { b[len(b)-1] ^= 1; return b }), code: protocol.CorruptMessage},
@@ -79,18 +80,18 @@ func TestLogRefusesWhatABrokerRefuses(t *testing.T) {
 		{name: "count too low", batch: header(func(h *protocol.BatchHeader) { h.Count, h.LastOffsetDelta = 2, 1 }), code: protocol.InvalidRecord},
 		{name: "count too high", batch: header(func(h *protocol.BatchHeader) { h.Count, h.LastOffsetDelta = 4, 3 }), code: protocol.InvalidRecord},
 		{name: "count and last offset differ", batch: header(func(h *protocol.BatchHeader) { h.LastOffsetDelta = 3 }), code: protocol.InvalidRecord},
-		{name: "offset gap", batch: section(func(b []byte) []byte { return append(b[:len(b)/3*2], second...) }), code: protocol.InvalidRecord},
+		{name: "offset gap", batch: section(func(b []byte) []byte { return append(b[:len(b)/3*2], second...) }), strict: protocol.InvalidRecord},
 		{name: "record cut", batch: section(func(b []byte) []byte { return b[:len(b)-1] }), code: protocol.InvalidRecord},
 		{name: "garbage", batch: section(func(b []byte) []byte { return []byte(strings.Repeat("\xff", len(b))) }), code: protocol.InvalidRecord},
 		{name: "control", batch: header(func(h *protocol.BatchHeader) { h.Attributes |= protocol.AttrControl }), code: protocol.InvalidRecord},
-		{name: "delete horizon", batch: header(func(h *protocol.BatchHeader) { h.Attributes |= protocol.AttrDeleteHorizon }), code: protocol.InvalidRecord},
-		{name: "log append time", batch: header(func(h *protocol.BatchHeader) { h.Attributes |= protocol.AttrLogAppendTime }), code: protocol.InvalidTimestamp},
+		{name: "delete horizon", batch: header(func(h *protocol.BatchHeader) { h.Attributes |= protocol.AttrDeleteHorizon }), strict: protocol.InvalidRecord},
+		{name: "log append time", batch: header(func(h *protocol.BatchHeader) { h.Attributes |= protocol.AttrLogAppendTime }), strict: protocol.InvalidTimestamp},
 		{name: "producer id without sequence", batch: header(func(h *protocol.BatchHeader) { h.ProducerID, h.ProducerEpoch = 5, 0 }), code: protocol.InvalidRecord},
-		{name: "producer id without epoch", batch: header(func(h *protocol.BatchHeader) { h.ProducerID, h.BaseSequence = 5, 0 }), code: protocol.InvalidRecord},
-		{name: "transactional without producer id", batch: header(func(h *protocol.BatchHeader) { h.Attributes |= protocol.AttrTransactional }), code: protocol.InvalidRecord},
+		{name: "producer id without epoch", batch: header(func(h *protocol.BatchHeader) { h.ProducerID, h.BaseSequence = 5, 0 }), strict: protocol.InvalidRecord},
+		{name: "transactional without producer id", batch: header(func(h *protocol.BatchHeader) { h.Attributes |= protocol.AttrTransactional }), code: protocol.TransactionalIDAuthorizationFailed},
 		{name: "outside a transaction", batch: testBatch{values: records(1), pid: 5, header: func(h *protocol.BatchHeader) { h.Attributes |= protocol.AttrTransactional }}, code: protocol.TransactionalIDAuthorizationFailed},
-		{name: "unknown codec", batch: header(func(h *protocol.BatchHeader) { h.Attributes |= 7 }), code: protocol.InvalidRecord},
-		{name: "not compressed as it says", batch: header(func(h *protocol.BatchHeader) { h.Attributes |= int16(compress.Gzip) }), code: protocol.InvalidRecord},
+		{name: "unknown codec", batch: header(func(h *protocol.BatchHeader) { h.Attributes |= 7 }), code: protocol.UnknownServerError},
+		{name: "not compressed as it says", batch: header(func(h *protocol.BatchHeader) { h.Attributes |= int16(compress.Gzip) }), code: protocol.UnknownServerError},
 		{name: "zstd before version 7", batch: header(func(h *protocol.BatchHeader) { h.Attributes |= int16(compress.Zstd) }), version: 6, code: protocol.UnsupportedCompressionType},
 		{name: "too large", batch: testBatch{values: records(3)}, cfg: TopicConfig{MaxMessageBytes: 100}, code: protocol.MessageTooLarge},
 		{name: "larger than a segment", batch: testBatch{values: records(3)}, cfg: TopicConfig{SegmentBytes: 100}, code: protocol.RecordListTooLarge},
@@ -101,20 +102,26 @@ func TestLogRefusesWhatABrokerRefuses(t *testing.T) {
 		{name: "no timestamps", batch: testBatch{values: records(1), timestamp: -1}},
 	}
 	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			inBubble(t, Options{}, func(t *testing.T, c *Cluster) {
-				c.MustCreateTopic("orders", 1, test.cfg)
-				version := orDefault(test.version, latestProduce)
-				got := dial(t, c, 1).produceAt(c, "orders", test.batch.bytes(), version)
-				require.Equal(t, test.code, got.ErrorCode)
-				if test.code == protocol.None {
-					require.Equal(t, int64(len(test.batch.values)), c.Appended("orders"))
-					return
-				}
-				require.Equal(t, int64(-1), got.BaseOffset)
-				require.Zero(t, c.Appended("orders"))
+		for _, strict := range []bool{false, true} {
+			code := test.code
+			if strict {
+				code = orDefault(test.strict, code)
+			}
+			t.Run(fmt.Sprintf("%s/%v", test.name, strict), func(t *testing.T) {
+				inBubble(t, Options{Strict: strict}, func(t *testing.T, c *Cluster) {
+					c.MustCreateTopic("orders", 1, test.cfg)
+					version := orDefault(test.version, latestProduce)
+					got := dial(t, c, 1).produceAt(c, "orders", test.batch.bytes(), version)
+					require.Equal(t, code, got.ErrorCode)
+					if code == protocol.None {
+						require.Equal(t, int64(len(test.batch.values)), c.Appended("orders"))
+						return
+					}
+					require.Equal(t, int64(-1), got.BaseOffset)
+					require.Zero(t, c.Appended("orders"))
+				})
 			})
-		})
+		}
 	}
 }
 
@@ -152,7 +159,7 @@ func TestSinglePartitionsFail(t *testing.T) {
 	inBubble(t, Options{}, func(t *testing.T, c *Cluster) {
 		c.MustCreateTopic("orders", 3, TopicConfig{})
 		good := testBatch{values: records(1)}.bytes()
-		res := dial(t, c, 2).do(produceRequest(c, "orders", -1, good, good, nil, good), latestProduce).(*message.ProduceResponse)
+		res := dial(t, c, 2).do(produceRequest(c, "orders", -1, good, good, []byte{}, good), latestProduce).(*message.ProduceResponse)
 		var codes []protocol.ErrorCode
 		for _, p := range res.Responses[0].PartitionResponses {
 			codes = append(codes, p.ErrorCode)
@@ -380,5 +387,42 @@ func TestAppendDoesNotKeepTheRequest(t *testing.T) {
 		for i, v := range slices.Concat(first, second) {
 			require.Equal(t, v, string(log[i].Value))
 		}
+	})
+}
+
+// TestOddBatchesAreStoredAsKafkaStoresThem: what is taken although it is odd must be readable, and say
+// nothing about the topic that is not so.
+func TestOddBatchesAreStoredAsKafkaStoresThem(t *testing.T) {
+	inBubble(t, Options{}, func(t *testing.T, c *Cluster) {
+		c.MustCreateTopic("orders", 1, TopicConfig{})
+		r := dial(t, c, 1)
+		odd := testBatch{values: records(3), header: func(h *protocol.BatchHeader) { h.Attributes |= protocol.AttrLogAppendTime }}
+		require.Equal(t, protocol.None, r.produce(c, "orders", odd.bytes()).ErrorCode)
+		odd = testBatch{values: records(3), raw: func(b []byte) []byte { return append(b, 1, 2, 3) }}
+		require.Equal(t, protocol.None, r.produce(c, "orders", odd.bytes()).ErrorCode)
+		log, err := c.Batches("orders", 0)
+		require.NoError(t, err)
+		require.False(t, log[0].Header.LogAppendTime(), "the topic's type counts")
+		for _, b := range log {
+			require.Equal(t, b.Header.Size(), len(b.Bytes), "without what was behind it")
+			require.Equal(t, protocol.BatchCRC(b.Bytes), b.Header.CRC)
+		}
+		r.send(produceRequest(c, "orders", -1, nil), latestProduce)
+		r.requireClosed() // a node can't read null records
+	})
+}
+
+// TestOfAPartitionNamedTwiceTheLastBatchCounts, and there is one answer, as from Kafka.
+func TestOfAPartitionNamedTwiceTheLastBatchCounts(t *testing.T) {
+	inBubble(t, Options{}, func(t *testing.T, c *Cluster) {
+		c.MustCreateTopic("orders", 1, TopicConfig{})
+		req := produceRequest(c, "orders", -1, testBatch{values: []string{"a"}}.bytes(), testBatch{values: []string{"b"}}.bytes())
+		req.TopicData[0].PartitionData[1].Index = 0
+		res := dial(t, c, 1).do(req, latestProduce).(*message.ProduceResponse)
+		require.Len(t, res.Responses[0].PartitionResponses, 1)
+		log, err := c.Records("orders", 0)
+		require.NoError(t, err)
+		require.Len(t, log, 1)
+		require.Equal(t, "b", string(log[0].Value))
 	})
 }

@@ -61,6 +61,8 @@ func (s *producerState) check(h *protocol.BatchHeader, rules sequenceRules) verd
 	base, last := h.BaseSequence, h.LastSequence()
 	switch {
 	case s != nil:
+	case h.ProducerEpoch < protocol.NoProducerEpoch:
+		return verdict{code: protocol.InvalidProducerEpoch, reason: fmt.Sprintf("epoch %d of producer id %d", h.ProducerEpoch, h.ProducerID)}
 	case rules.refuseUnknown && base != 0:
 		return verdict{code: protocol.UnknownProducerID, reason: fmt.Sprintf("found no record of producer id %d", h.ProducerID)}
 	case base > rules.latestStart:

@@ -26,7 +26,7 @@ const addingProduce = 12
 //
 // +checklocks:p.mu
 func (p *partition) joinLocked(h *protocol.BatchHeader, transactionalID string, version int16) *refusal {
-	if !h.Transactional() {
+	if !h.Transactional() || h.ProducerID <= protocol.NoProducerID {
 		return nil
 	}
 	if transactionalID == "" {

@@ -1,6 +1,8 @@
 package quilltest
 
 import (
+	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 	"sync"
@@ -42,12 +44,16 @@ type checkedBatch struct {
 }
 
 // checkBatch checks the records field of one partition of a produce request.
-func checkBatch(raw []byte, version int16, cfg *TopicConfig, now time.Time) (checkedBatch, *refusal) {
+func checkBatch(raw []byte, version int16, cfg *TopicConfig, strict bool, now time.Time) (checkedBatch, *refusal) {
 	h, bad := checkShape(raw, version)
 	if bad != nil {
 		return checkedBatch{}, bad
 	}
+	behind := len(raw) - h.Size()
+	raw = raw[:h.Size()]
 	switch {
+	case strict && behind > 0:
+		bad = refuse(protocol.InvalidRecord, "%d bytes behind the record batch", behind)
 	case h.BaseOffset != 0:
 		bad = refuse(protocol.InvalidRecord, "the baseOffset of the record batch should be 0, but it is %d", h.BaseOffset)
 	case len(raw) > cfg.MaxMessageBytes:
@@ -61,42 +67,88 @@ func checkBatch(raw []byte, version int16, cfg *TopicConfig, now time.Time) (che
 	case int64(h.LastOffsetDelta)+1 != int64(h.Count):
 		bad = refuse(protocol.InvalidRecord, "inconsistent batch offset range [0, %d] and count of records %d", h.LastOffsetDelta, h.Count)
 	default:
-		bad = checkAttributes(&h)
+		bad = checkAttributes(&h, strict)
 	}
 	if bad != nil {
 		return checkedBatch{}, bad
 	}
 	b := checkedBatch{header: h, raw: raw}
-	return b, b.checkRecords(cfg, now)
+	return b, b.checkRecords(cfg, strict, now)
 }
 
-// checkShape makes sure that raw is exactly one batch of magic 2.
+// checkShape makes sure that raw begins with a batch of magic 2 and that no other follows. Bytes behind
+// it that are no batch are left to the caller.
 func checkShape(raw []byte, version int16) (protocol.BatchHeader, *refusal) {
-	if len(raw) == 0 {
+	size, bad := batchSize(raw)
+	switch {
+	case bad != nil:
+		return protocol.BatchHeader{}, bad
+	case size == 0:
 		return protocol.BatchHeader{}, refuse(protocol.InvalidRecord, "produce requests with version %d must have at least one record batch", version)
+	case raw[magicOffset] < 2:
+		return protocol.BatchHeader{}, refuse(protocol.InvalidRecord, "produce requests with version %d are only allowed to contain record batches with magic version 2", version)
 	}
-	h, err := protocol.ReadBatchHeader(raw)
-	if err != nil {
-		return h, refuse(protocol.InvalidRecord, "produce requests with version %d are only allowed to contain whole record batches with magic version 2: %v", version, err)
-	}
-	if len(raw) > h.Size() {
-		return h, refuse(protocol.InvalidRecord, "produce requests with version %d are only allowed to contain exactly one record batch per partition", version)
+	h, err := protocol.ReadBatchHeader(raw[:size])
+	switch {
+	case errors.Is(err, protocol.ErrTruncated):
+		return h, refuse(protocol.CorruptMessage, "record batch with a header that is too short: %v", err)
+	case err != nil:
+		return h, refuse(protocol.InvalidRecord, "record batch with an impossible header: %v", err)
 	}
 	if version < 7 && compress.Codec(h.Codec()) == compress.Zstd {
 		return h, refuse(protocol.UnsupportedCompressionType, "produce requests with version %d are not allowed to use ZStandard compression", version)
 	}
+	if h.Codec() > int8(compress.Zstd) {
+		return h, refuse(protocol.UnknownServerError, "unknown compression type id: %d", h.Codec())
+	}
+	switch next, bad := batchSize(raw[size:]); {
+	case bad != nil:
+		return h, bad
+	case next > 0:
+		return h, refuse(protocol.InvalidRecord, "produce requests with version %d are only allowed to contain exactly one record batch per partition", version)
+	}
 	return h, nil
 }
 
-func checkAttributes(h *protocol.BatchHeader) *refusal {
+// Where a batch has its magic, which is its version, and the least that its length may be.
+const (
+	magicOffset = 16
+	leastLength = 14
+)
+
+// batchSize returns the size of the batch at the start of b, 0 if there is no whole one (Kafka:
+// ByteBufferLogInputStream).
+func batchSize(b []byte) (int, *refusal) {
+	if len(b) < 12 {
+		return 0, nil
+	}
+	length := int32(binary.BigEndian.Uint32(b[8:]))
+	switch {
+	case length < leastLength:
+		return 0, refuse(protocol.CorruptMessage, "record size %d is less than the minimum record overhead (%d)", length, leastLength)
+	case len(b) <= magicOffset:
+		return 0, nil
+	case b[magicOffset] > 2:
+		return 0, refuse(protocol.CorruptMessage, "invalid magic found in record: %d", int8(b[magicOffset]))
+	case length > math.MaxInt32-12:
+		return 0, refuse(protocol.UnknownServerError, "record size %d", length) // as a sum of 32 bits it is negative
+	case len(b) < int(length)+12:
+		return 0, nil
+	}
+	return int(length) + 12, nil
+}
+
+// checkAttributes follows LogValidator.validateBatch. A producer id below -1 is none there.
+func checkAttributes(h *protocol.BatchHeader, strict bool) *refusal {
 	switch {
 	case h.Control():
 		return refuse(protocol.InvalidRecord, "clients are not allowed to write control records")
+	case h.ProducerID > protocol.NoProducerID && h.BaseSequence < 0:
+		return refuse(protocol.InvalidRecord, "invalid sequence number %d in record batch with producer id %d", h.BaseSequence, h.ProducerID)
+	case !strict:
 	case h.Attributes&protocol.AttrDeleteHorizon != 0:
 		return refuse(protocol.InvalidRecord, "clients are not allowed to set a delete horizon")
-	case h.ProducerID != protocol.NoProducerID && h.BaseSequence < 0:
-		return refuse(protocol.InvalidRecord, "invalid sequence number %d in record batch with producer id %d", h.BaseSequence, h.ProducerID)
-	case h.ProducerID != protocol.NoProducerID && h.ProducerEpoch < 0:
+	case h.ProducerID > protocol.NoProducerID && h.ProducerEpoch < 0:
 		return refuse(protocol.InvalidRecord, "invalid producer epoch %d in record batch with producer id %d", h.ProducerEpoch, h.ProducerID)
 	case h.ProducerID < protocol.NoProducerID:
 		return refuse(protocol.InvalidRecord, "invalid producer id %d", h.ProducerID)
@@ -104,8 +156,6 @@ func checkAttributes(h *protocol.BatchHeader) *refusal {
 		return refuse(protocol.InvalidRecord, "transactional record batch without a producer id")
 	case h.LogAppendTime():
 		return refuse(protocol.InvalidTimestamp, "a producer should not set the timestamp type to LogAppendTime")
-	case h.Codec() > int8(compress.Zstd):
-		return refuse(protocol.InvalidRecord, "unknown compression type id: %d", h.Codec())
 	}
 	return nil
 }
@@ -114,14 +164,15 @@ func checkAttributes(h *protocol.BatchHeader) *refusal {
 var unpacked = sync.Pool{New: func() any { return new([]byte) }}
 
 // checkRecords walks the records and fills in the largest timestamp.
-func (b *checkedBatch) checkRecords(cfg *TopicConfig, now time.Time) *refusal {
+func (b *checkedBatch) checkRecords(cfg *TopicConfig, strict bool, now time.Time) *refusal {
 	section := b.raw[protocol.BatchOverhead:]
-	if codec := compress.Codec(b.header.Codec()); codec != compress.None {
+	codec := compress.Codec(b.header.Codec())
+	if codec != compress.None {
 		buf := unpacked.Get().(*[]byte)
 		defer unpacked.Put(buf)
 		plain, err := compress.Decompress(codec, (*buf)[:0], section, maxUnpacked)
 		if err != nil {
-			return refuse(protocol.InvalidRecord, "records do not decompress as %v: %v", codec, err)
+			return refuse(protocol.UnknownServerError, "records do not decompress as %v: %v", codec, err)
 		}
 		*buf, section = plain, plain
 	}
@@ -130,11 +181,14 @@ func (b *checkedBatch) checkRecords(cfg *TopicConfig, now time.Time) *refusal {
 	var errs []recordError
 	code := protocol.InvalidRecord
 	for i := range b.header.Count {
-		r, size, fault := skimRecord(section)
+		r, size, fault := skimRecord(section, strict)
 		switch {
 		case fault != "":
 			return refuse(protocol.InvalidRecord, "record %d of %d: %s", i, b.header.Count, fault)
-		case r.offsetDelta != int64(i):
+		case r.offsetDelta != int64(i) && codec != compress.None:
+			// Kafka's own error for that is one that no code stands for.
+			return refuse(protocol.UnknownServerError, "record %d of %d does not have incremental offsets: offset delta %d", i, b.header.Count, r.offsetDelta)
+		case r.offsetDelta != int64(i) && strict:
 			return refuse(protocol.InvalidRecord, "record %d of %d does not have incremental offsets: offset delta %d", i, b.header.Count, r.offsetDelta)
 		}
 		section = section[size:]
@@ -182,7 +236,7 @@ type skimmed struct {
 
 // skimRecord reads past the record at the start of b. It returns the record's size, or what is
 // wrong with it.
-func skimRecord(b []byte) (r skimmed, size int, fault string) {
+func skimRecord(b []byte, strict bool) (r skimmed, size int, fault string) {
 	length, i := number(b, 0)
 	if i < 0 || length <= 0 || length > int64(len(b)-i) {
 		return r, 0, "length reaches behind the batch"
@@ -193,9 +247,8 @@ func skimRecord(b []byte) (r skimmed, size int, fault string) {
 	r.offsetDelta, i = number(b, i)
 	keySize, i := number(b, i)
 	r.nullKey = keySize < 0
-	i = past(b, i, keySize, -1)
-	valueSize, i := number(b, i)
-	i = past(b, i, valueSize, -1)
+	valueSize, i := number(b, past(b, i, nullSize(keySize, strict), -1))
+	i = past(b, i, nullSize(valueSize, strict), -1)
 	headers, i := number(b, i)
 	if headers < 0 {
 		i = -1
@@ -210,6 +263,14 @@ func skimRecord(b []byte) (r skimmed, size int, fault string) {
 		return r, 0, fmt.Sprintf("invalid record structure in %d bytes", len(b))
 	}
 	return r, size, ""
+}
+
+// nullSize makes the size of null of any that is negative, as Kafka does.
+func nullSize(n int64, strict bool) int64 {
+	if strict {
+		return n
+	}
+	return max(n, -1)
 }
 
 // past returns the position behind n bytes at b[i], -1 if there are fewer. An n of -1 is null, if
