@@ -30,6 +30,7 @@ type produceRequest struct {
 	size    int
 	sealing sealProgress // what workers do of it, if it was offered to them
 
+	asked    message.Asked // bounds the answer
 	response message.ProduceResponse
 	bulky    bool // the answer was so large that what it was decoded into is not kept
 }
@@ -77,6 +78,8 @@ func (r *produceRequest) Versions() (lowest, highest int16) {
 // add puts a batch into the request.
 func (r *produceRequest) add(b *batch) {
 	t := b.queue.topic
+	r.asked.Partitions++
+	r.asked.Records = max(r.asked.Records, int(b.records))
 	at := 0
 	for i := range r.topics {
 		at += r.topics[i].n
@@ -95,6 +98,7 @@ func (r *produceRequest) add(b *batch) {
 	}
 	r.noIDs = r.noIDs || id.IsZero()
 	r.topics = append(r.topics, produceTopic{t, id, 1})
+	r.asked.Topics++
 	r.batches = append(r.batches, b)
 	r.size += b.size()
 }
@@ -175,7 +179,7 @@ func (r *produceRequest) Decode(rd *protocol.Reader, version int16) error {
 		rd.Expect(r.topics[0].topic.name)
 	}
 	r.bulky = rd.Remaining() > keptAnswer
-	r.response.Decode(rd, version)
+	r.response.DecodeWithin(rd, version, r.asked)
 	return rd.Err()
 }
 

@@ -225,6 +225,7 @@ func TestTheMemoryOfALargeAnswerIsNotKept(t *testing.T) {
 		if large {
 			partitions = keptAnswer / 10
 		}
+		req.asked.Partitions = partitions
 		answer.Responses = []message.TopicProduceResponse{{Name: "test", PartitionResponses: make([]message.PartitionProduceResponse, partitions)}}
 		text := answer.Append(nil, 9)
 		require.Equal(t, large, len(text) > keptAnswer)

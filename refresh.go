@@ -490,7 +490,7 @@ func (r *refresher) update(resp *message.MetadataResponse, version int16) metada
 		}
 		for _, p := range t.Partitions {
 			part := metadata.Partition{Index: p.PartitionIndex, Leader: p.LeaderID, LeaderEpoch: p.LeaderEpoch,
-				Replicas: p.ReplicaNodes, ISR: p.ISRNodes, Offline: p.OfflineReplicas}
+				Replicas: p.ReplicaNodes.List(), ISR: p.ISRNodes.List(), Offline: p.OfflineReplicas.List()}
 			if p.ErrorCode != protocol.None {
 				part.Err = p.ErrorCode
 			}

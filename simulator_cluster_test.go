@@ -299,10 +299,11 @@ func (c *simCluster) topicMetadata(name string, at time.Time, f *simFrame) messa
 		if led.leader == -1 {
 			pm.ErrorCode = protocol.LeaderNotAvailable
 		}
+		all := make(message.Int32s, 0, len(c.nodes))
 		for _, n := range c.nodes {
-			pm.ReplicaNodes = append(pm.ReplicaNodes, n.id)
+			all = append(all, n.id)
 		}
-		pm.ISRNodes = pm.ReplicaNodes
+		pm.ReplicaNodes, pm.ISRNodes = &all, &all
 		m.Partitions = append(m.Partitions, pm)
 	}
 	return m

@@ -64,7 +64,11 @@ func (m *Message) Encode(f *Frame, version int16) error {
 
 // Decode implements Exchange.
 func (m *Message) Decode(r *protocol.Reader, version int16) error {
-	m.Response.Decode(r, version)
+	if response, ok := m.Response.(message.Response); ok {
+		response.DecodeWithin(r, version, message.AskedBy(m.Request))
+	} else {
+		m.Response.Decode(r, version)
+	}
 	return r.Err()
 }
 

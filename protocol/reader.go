@@ -169,7 +169,8 @@ func (r *Reader) String() string {
 	return r.text(r.take(n))
 }
 
-// NullableString reads a string with a 16-bit length, nil for null.
+// NullableString reads a string with a 16-bit length, nil for null. The string that
+// it points to must not be changed.
 func (r *Reader) NullableString() *string {
 	n := int(r.Int16())
 	if n < 0 {
@@ -191,7 +192,8 @@ func (r *Reader) CompactString() string {
 	return r.text(r.take(n))
 }
 
-// CompactNullableString reads a compact string, nil for null.
+// CompactNullableString reads a compact string, nil for null. The string that it
+// points to must not be changed.
 func (r *Reader) CompactNullableString() *string {
 	n := r.compactLen()
 	if n < 0 {
@@ -200,11 +202,18 @@ func (r *Reader) CompactNullableString() *string {
 	return r.stringPointer(n)
 }
 
+// empty is what all pointers to an empty string point to, so that a node can't make us allocate by
+// sending many of them. Nobody may write to it.
+var empty string
+
 // stringPointer reads n bytes as a string, nil after an error.
 func (r *Reader) stringPointer(n int) *string {
 	b := r.take(n)
 	if r.err != nil {
 		return nil
+	}
+	if n == 0 {
+		return &empty
 	}
 	s := string(b)
 	return &s

@@ -89,8 +89,8 @@ func TestStoppedLeaderIsReplaced(t *testing.T) {
 		res := dial(t, c, 2).metadata(13, "orders", "single")
 		require.Len(t, res.Brokers, 2)
 		require.Equal(t, int32(2), res.ControllerID)
-		require.Equal(t, []int32{2, 3}, res.Topics[0].Partitions[0].ISRNodes)
-		require.Equal(t, []int32{1}, res.Topics[0].Partitions[0].OfflineReplicas)
+		require.Equal(t, []int32{2, 3}, res.Topics[0].Partitions[0].ISRNodes.List())
+		require.Equal(t, []int32{1}, res.Topics[0].Partitions[0].OfflineReplicas.List())
 		require.Equal(t, protocol.LeaderNotAvailable, res.Topics[1].Partitions[0].ErrorCode)
 
 		require.NoError(t, c.StopNode(3))

@@ -126,14 +126,16 @@ func (p *partition) metadata(q *call) message.MetadataResponsePartition {
 	p.mu.Lock()
 	res := message.MetadataResponsePartition{
 		PartitionIndex: p.index, LeaderID: p.leader, LeaderEpoch: p.epoch,
-		ReplicaNodes: slices.Clone(p.replicas), ISRNodes: slices.Clone(p.isr),
+		ReplicaNodes: new(message.Int32s(slices.Clone(p.replicas))), ISRNodes: new(message.Int32s(slices.Clone(p.isr))),
 	}
 	p.mu.Unlock()
-	for _, id := range res.ReplicaNodes {
+	var offline message.Int32s
+	for _, id := range *res.ReplicaNodes {
 		if !q.cluster.running(id) {
-			res.OfflineReplicas = append(res.OfflineReplicas, id)
+			offline = append(offline, id)
 		}
 	}
+	res.OfflineReplicas = &offline
 	if res.LeaderID == -1 {
 		res.ErrorCode = protocol.LeaderNotAvailable
 	}

@@ -35,7 +35,7 @@ func TestMetadataDescribesTheCluster(t *testing.T) {
 				orders := res.Topics[1]
 				require.Len(t, orders.Partitions, 4)
 				require.Equal(t, int32(2), orders.Partitions[0].LeaderID)
-				require.Equal(t, []int32{3, 1}, orders.Partitions[2].ReplicaNodes)
+				require.Equal(t, []int32{3, 1}, orders.Partitions[2].ReplicaNodes.List())
 				if version >= 1 {
 					require.Nil(t, res.Brokers[0].Rack)
 					require.Equal(t, "east", *res.Brokers[1].Rack)

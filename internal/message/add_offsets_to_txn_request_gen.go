@@ -53,7 +53,7 @@ func (m *AddOffsetsToTxnRequest) Append(dst []byte, version int16) []byte {
 
 // Decode implements [Message].
 func (m *AddOffsetsToTxnRequest) Decode(r *protocol.Reader, version int16) {
-	d := newDecoder(r, version, version >= 3)
+	d := newDecoder(r, version, version >= 3, Asked{})
 	m.decode(&d)
 }
 

@@ -41,7 +41,12 @@ func (m *AddOffsetsToTxnResponse) Append(dst []byte, version int16) []byte {
 
 // Decode implements [Message].
 func (m *AddOffsetsToTxnResponse) Decode(r *protocol.Reader, version int16) {
-	d := newDecoder(r, version, version >= 3)
+	m.DecodeWithin(r, version, Asked{})
+}
+
+// DecodeWithin implements [Response].
+func (m *AddOffsetsToTxnResponse) DecodeWithin(r *protocol.Reader, version int16, asked Asked) {
+	d := newDecoder(r, version, version >= 3, asked)
 	m.decode(&d)
 }
 

@@ -69,7 +69,7 @@ func (m *AddPartitionsToTxnRequest) Append(dst []byte, version int16) []byte {
 
 // Decode implements [Message].
 func (m *AddPartitionsToTxnRequest) Decode(r *protocol.Reader, version int16) {
-	d := newDecoder(r, version, version >= 3)
+	d := newDecoder(r, version, version >= 3, Asked{})
 	m.decode(&d)
 }
 

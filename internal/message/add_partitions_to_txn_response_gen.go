@@ -61,7 +61,12 @@ func (m *AddPartitionsToTxnResponse) Append(dst []byte, version int16) []byte {
 
 // Decode implements [Message].
 func (m *AddPartitionsToTxnResponse) Decode(r *protocol.Reader, version int16) {
-	d := newDecoder(r, version, version >= 3)
+	m.DecodeWithin(r, version, Asked{})
+}
+
+// DecodeWithin implements [Response].
+func (m *AddPartitionsToTxnResponse) DecodeWithin(r *protocol.Reader, version int16, asked Asked) {
+	d := newDecoder(r, version, version >= 3, asked)
 	m.decode(&d)
 }
 
@@ -70,15 +75,23 @@ func (m *AddPartitionsToTxnResponse) decode(d *decoder) {
 	m.ThrottleTimeMs = d.Int32()
 	if d.version >= 4 {
 		m.ErrorCode = protocol.ErrorCode(d.Int16())
-		m.ResultsByTransaction = array(d, m.ResultsByTransaction, 3)
+		var rest int
+		m.ResultsByTransaction, rest = boundedArray(d, m.ResultsByTransaction, 3, d.asked.Keys)
 		for i := range m.ResultsByTransaction {
 			m.ResultsByTransaction[i].decode(d)
 		}
+		if rest > 0 {
+			skip(d, rest, new(AddPartitionsToTxnResult))
+		}
 	}
 	if d.version <= 3 {
-		m.ResultsByTopicV3AndBelow = array(d, m.ResultsByTopicV3AndBelow, 3)
+		var rest int
+		m.ResultsByTopicV3AndBelow, rest = boundedArray(d, m.ResultsByTopicV3AndBelow, 3, d.asked.Topics)
 		for i := range m.ResultsByTopicV3AndBelow {
 			m.ResultsByTopicV3AndBelow[i].decode(d)
+		}
+		if rest > 0 {
+			skip(d, rest, new(AddPartitionsToTxnTopicResult))
 		}
 	}
 	if d.flexible {
@@ -114,9 +127,13 @@ func (m *AddPartitionsToTxnResult) appendTo(dst []byte, version int16) []byte {
 func (m *AddPartitionsToTxnResult) decode(d *decoder) {
 	m.Reset()
 	m.TransactionalID = d.string()
-	m.TopicResults = array(d, m.TopicResults, 3)
+	var rest int
+	m.TopicResults, rest = boundedArray(d, m.TopicResults, 3, d.asked.Topics)
 	for i := range m.TopicResults {
 		m.TopicResults[i].decode(d)
+	}
+	if rest > 0 {
+		skip(d, rest, new(AddPartitionsToTxnTopicResult))
 	}
 	d.SkipTags()
 }
@@ -152,9 +169,13 @@ func (m *AddPartitionsToTxnTopicResult) appendTo(dst []byte, version int16) []by
 func (m *AddPartitionsToTxnTopicResult) decode(d *decoder) {
 	m.Reset()
 	m.Name = d.string()
-	m.ResultsByPartition = array(d, m.ResultsByPartition, 6)
+	var rest int
+	m.ResultsByPartition, rest = boundedArray(d, m.ResultsByPartition, 6, d.asked.Partitions)
 	for i := range m.ResultsByPartition {
 		m.ResultsByPartition[i].decode(d)
+	}
+	if rest > 0 {
+		skip(d, rest, new(AddPartitionsToTxnPartitionResult))
 	}
 	if d.flexible {
 		d.SkipTags()

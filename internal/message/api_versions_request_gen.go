@@ -61,7 +61,7 @@ func (m *APIVersionsRequest) Append(dst []byte, version int16) []byte {
 
 // Decode implements [Message].
 func (m *APIVersionsRequest) Decode(r *protocol.Reader, version int16) {
-	d := newDecoder(r, version, version >= 3)
+	d := newDecoder(r, version, version >= 3, Asked{})
 	m.decode(&d)
 }
 

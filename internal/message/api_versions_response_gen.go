@@ -101,7 +101,12 @@ func (m *APIVersionsResponse) Append(dst []byte, version int16) []byte {
 
 // Decode implements [Message].
 func (m *APIVersionsResponse) Decode(r *protocol.Reader, version int16) {
-	d := newDecoder(r, version, version >= 3)
+	m.DecodeWithin(r, version, Asked{})
+}
+
+// DecodeWithin implements [Response].
+func (m *APIVersionsResponse) DecodeWithin(r *protocol.Reader, version int16, asked Asked) {
+	d := newDecoder(r, version, version >= 3, asked)
 	m.decode(&d)
 }
 

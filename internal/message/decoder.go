@@ -1,20 +1,22 @@
 package message
 
 import (
+	"encoding/binary"
 	"fmt"
 	"reflect"
 
 	"github.com/quill-kafka/quill/protocol"
 )
 
-// What Decode may allocate for arrays and nullable strings: a multiple of the
-// input and a little on top. The struct of a short element is larger than its
-// bytes, up to six times in honest answers (a topic with a short name and one
-// partition without replicas). Elements that are empty could make it twenty
-// times; a frame full of them is refused.
+// What Decode may allocate: a multiple of the input and a little on top. The structs are larger than the
+// bytes that they are made of, up to twice in honest answers of any size (a topic with one partition).
+// Elements that are empty could make it eight times; an answer full of them is refused.
 const (
-	memoryPerByte = 8
-	memoryAtLeast = 64 << 10
+	memoryPerByte = 2
+	memoryAtLeast = 1<<20 - 64<<10 // with what is not counted below a MiB
+	// memoryPerAsked is what each topic and partition that was asked for may take in any case: with short names
+	// and in old versions an answer about many topics with one partition each goes beyond twice its size.
+	memoryPerAsked = 256
 )
 
 // decoder reads one message: the reader and what all structs of the message
@@ -24,10 +26,13 @@ type decoder struct {
 	version  int16
 	flexible bool // compact lengths and tagged fields (KIP-482)
 	memory   int  // bytes that may still be allocated
+	asked    Asked
+	lists    map[string]*Int32s // by their bytes; nil until there is one
 }
 
-func newDecoder(r *protocol.Reader, version int16, flexible bool) decoder {
-	return decoder{r, version, flexible, memoryPerByte*r.Remaining() + memoryAtLeast}
+func newDecoder(r *protocol.Reader, version int16, flexible bool, asked Asked) decoder {
+	return decoder{Reader: r, version: version, flexible: flexible, asked: asked,
+		memory: max(memoryPerByte*r.Remaining()+memoryAtLeast, memoryPerAsked*(asked.Topics+asked.Partitions))}
 }
 
 // spend takes n values of the given size from the memory. If that is more than
@@ -37,25 +42,58 @@ func (d *decoder) spend(n int, size uintptr) bool {
 		d.Fail(fmt.Errorf("%w: too many small elements", protocol.ErrMalformed))
 		return false
 	}
-	d.memory -= n * int(size)
+	d.memory = max(d.memory-blockSize(n*int(size)), 0)
 	return true
 }
 
-func (d *decoder) string() string {
-	if d.flexible {
-		return d.CompactString()
+// blockSize is how much the allocator takes for n bytes, about.
+func blockSize(n int) int {
+	switch {
+	case n < 16:
+		return n // put together with others
+	case n <= 32:
+		return (n + 7) &^ 7
+	case n <= 256:
+		return (n + 15) &^ 15
+	case n <= 32<<10:
+		return n + n/10
 	}
-	return d.String()
+	return n + 8<<10 // whole pages
 }
 
-func (d *decoder) nullableString() *string {
-	if !d.spend(1, reflect.TypeFor[string]().Size()) {
-		return nil
-	}
+func (d *decoder) string() (s string) {
 	if d.flexible {
-		return d.CompactNullableString()
+		s = d.CompactString()
+	} else {
+		s = d.String()
 	}
-	return d.NullableString()
+	d.spend(len(s), 1)
+	return s
+}
+
+// stringPointer reads a string that other versions allow to be null.
+func (d *decoder) stringPointer() *string {
+	s := d.string()
+	if s == "" || !d.spend(1, reflect.TypeFor[string]().Size()) {
+		return &empty
+	}
+	return new(s)
+}
+
+// empty is what pointers to an empty string point to. Nobody writes to it.
+var empty string
+
+func (d *decoder) nullableString() (s *string) {
+	if d.flexible {
+		s = d.CompactNullableString()
+	} else {
+		s = d.NullableString()
+	}
+	if s != nil && *s != "" {
+		d.spend(1, reflect.TypeFor[string]().Size())
+		d.spend(len(*s), 1)
+	}
+	return s
 }
 
 func (d *decoder) bytes() []byte {
@@ -84,18 +122,53 @@ func array[T any](d *decoder, s []T, least int) []T {
 	return s
 }
 
+// boundedArray is array of not many more elements than were asked for, if that is not zero. rest is how many
+// come behind them, for skip.
+func boundedArray[T any](d *decoder, s []T, least, asked int) (_ []T, rest int) {
+	n := d.arrayLen(least)
+	if n < 0 {
+		d.Fail(fmt.Errorf("%w: null array", protocol.ErrMalformed))
+		return nil, 0
+	}
+	if limit := asked + surplus; asked > 0 && n > limit {
+		n, rest = limit, n-limit
+	}
+	return elements(d, s, n), rest
+}
+
+// surplus is how many elements that were not asked for an answer may have before they are skipped: whoever
+// looks for what was asked finds it behind some that are odd.
+const surplus = 16
+
+// skip reads n elements that nobody asked for and keeps none: what was asked for has its answer all the same.
+func skip(d *decoder, n int, into interface{ decode(*decoder) }) {
+	for range n {
+		if d.Err() != nil {
+			return
+		}
+		into.decode(d)
+	}
+}
+
 // nullableArray is array where null is allowed; it is nil, and only it.
 func nullableArray[T any](d *decoder, s []T, least int) []T {
-	var n int
-	if d.flexible {
-		n = d.CompactArrayLen(least)
-	} else {
-		n = d.ArrayLen(least)
-	}
-	switch {
-	case n < 0:
+	n := d.arrayLen(least)
+	if n < 0 {
 		return nil
-	case n > cap(s) && !d.spend(n, reflect.TypeFor[T]().Size()):
+	}
+	return elements(d, s, n)
+}
+
+func (d *decoder) arrayLen(least int) int {
+	if d.flexible {
+		return d.CompactArrayLen(least)
+	}
+	return d.ArrayLen(least)
+}
+
+// elements returns s with n elements, none if they take more memory than there is.
+func elements[T any](d *decoder, s []T, n int) []T {
+	if n > cap(s) && !d.spend(n, reflect.TypeFor[T]().Size()) {
 		n = 0
 	}
 	return resize(s, n)
@@ -111,3 +184,52 @@ func resize[T any](s []T, n int) []T {
 	copy(grown, s[:cap(s)])
 	return grown
 }
+
+// Int32s is a list of numbers that many elements of an answer have in common, like the replicas of
+// partitions: Decode keeps one copy of each. nil is the empty list. A list is not changed.
+type Int32s []int32
+
+// List is the list.
+func (l *Int32s) List() []int32 {
+	if l == nil {
+		return nil
+	}
+	return *l
+}
+
+// sharedInt32s reads a list of numbers.
+func (d *decoder) sharedInt32s() *Int32s {
+	n := d.arrayLen(int32Size)
+	if n < 0 {
+		d.Fail(fmt.Errorf("%w: null array", protocol.ErrMalformed))
+	}
+	if n <= 0 {
+		return nil
+	}
+	rest := *d.Reader
+	raw := rest.Rest()[:n*int32Size]
+	for range n {
+		d.Int32()
+	}
+	if l := d.lists[string(raw)]; l != nil {
+		return l
+	}
+	if !d.spend(1, listSize) || !d.spend(2*len(raw), 1) { // the list, and its bytes as the key
+		return nil
+	}
+	l := make(Int32s, n)
+	for i := range l {
+		l[i] = int32(binary.BigEndian.Uint32(raw[i*int32Size:]))
+	}
+	if d.lists == nil {
+		d.lists = make(map[string]*Int32s)
+	}
+	d.lists[string(raw)] = &l
+	return &l
+}
+
+const (
+	int32Size = 4
+	// listSize is about what a list costs besides its numbers: its header, and its place in a map that grows.
+	listSize = 24 + 8*24
+)

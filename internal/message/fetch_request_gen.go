@@ -121,7 +121,7 @@ func (m *FetchRequest) Append(dst []byte, version int16) []byte {
 
 // Decode implements [Message].
 func (m *FetchRequest) Decode(r *protocol.Reader, version int16) {
-	d := newDecoder(r, version, version >= 12)
+	d := newDecoder(r, version, version >= 12, Asked{})
 	m.decode(&d)
 }
 

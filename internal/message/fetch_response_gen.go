@@ -69,7 +69,12 @@ func (m *FetchResponse) Append(dst []byte, version int16) []byte {
 
 // Decode implements [Message].
 func (m *FetchResponse) Decode(r *protocol.Reader, version int16) {
-	d := newDecoder(r, version, version >= 12)
+	m.DecodeWithin(r, version, Asked{})
+}
+
+// DecodeWithin implements [Response].
+func (m *FetchResponse) DecodeWithin(r *protocol.Reader, version int16, asked Asked) {
+	d := newDecoder(r, version, version >= 12, asked)
 	m.decode(&d)
 }
 

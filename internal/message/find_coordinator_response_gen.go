@@ -71,7 +71,12 @@ func (m *FindCoordinatorResponse) Append(dst []byte, version int16) []byte {
 
 // Decode implements [Message].
 func (m *FindCoordinatorResponse) Decode(r *protocol.Reader, version int16) {
-	d := newDecoder(r, version, version >= 3)
+	m.DecodeWithin(r, version, Asked{})
+}
+
+// DecodeWithin implements [Response].
+func (m *FindCoordinatorResponse) DecodeWithin(r *protocol.Reader, version int16, asked Asked) {
+	d := newDecoder(r, version, version >= 3, asked)
 	m.decode(&d)
 }
 
@@ -92,9 +97,13 @@ func (m *FindCoordinatorResponse) decode(d *decoder) {
 		m.Port = d.Int32()
 	}
 	if d.version >= 4 {
-		m.Coordinators = array(d, m.Coordinators, 14)
+		var rest int
+		m.Coordinators, rest = boundedArray(d, m.Coordinators, 14, d.asked.Keys)
 		for i := range m.Coordinators {
 			m.Coordinators[i].decode(d)
+		}
+		if rest > 0 {
+			skip(d, rest, new(Coordinator))
 		}
 	}
 	if d.flexible {

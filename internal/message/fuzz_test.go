@@ -59,11 +59,8 @@ func fuzzResponse(f *testing.F, api string) {
 	})
 }
 
-// allowance is how much Decode may allocate for n bytes of input: the decoder's
-// own limit, the copies of the strings, and what the allocator adds by rounding up.
-func allowance(n int) uint64 {
-	return (memoryPerByte+2)*uint64(n) + memoryAtLeast + 8<<10
-}
+// allowance is how much Decode may allocate for n bytes of input.
+func allowance(n int) uint64 { return 2*uint64(n) + 1<<20 }
 
 // allocated returns the number of bytes that f allocates.
 func allocated(f func()) uint64 {

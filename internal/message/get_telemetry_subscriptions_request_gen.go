@@ -47,7 +47,7 @@ func (m *GetTelemetrySubscriptionsRequest) Append(dst []byte, _ int16) []byte {
 
 // Decode implements [Message].
 func (m *GetTelemetrySubscriptionsRequest) Decode(r *protocol.Reader, version int16) {
-	d := newDecoder(r, version, true)
+	d := newDecoder(r, version, true, Asked{})
 	m.decode(&d)
 }
 

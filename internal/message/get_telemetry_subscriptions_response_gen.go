@@ -74,7 +74,12 @@ func (m *GetTelemetrySubscriptionsResponse) Append(dst []byte, _ int16) []byte {
 
 // Decode implements [Message].
 func (m *GetTelemetrySubscriptionsResponse) Decode(r *protocol.Reader, version int16) {
-	d := newDecoder(r, version, true)
+	m.DecodeWithin(r, version, Asked{})
+}
+
+// DecodeWithin implements [Response].
+func (m *GetTelemetrySubscriptionsResponse) DecodeWithin(r *protocol.Reader, version int16, asked Asked) {
+	d := newDecoder(r, version, true, asked)
 	m.decode(&d)
 }
 

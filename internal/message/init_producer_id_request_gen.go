@@ -61,7 +61,7 @@ func (m *InitProducerIDRequest) Append(dst []byte, version int16) []byte {
 
 // Decode implements [Message].
 func (m *InitProducerIDRequest) Decode(r *protocol.Reader, version int16) {
-	d := newDecoder(r, version, version >= 2)
+	d := newDecoder(r, version, version >= 2, Asked{})
 	m.decode(&d)
 }
 

@@ -49,7 +49,12 @@ func (m *InitProducerIDResponse) Append(dst []byte, version int16) []byte {
 
 // Decode implements [Message].
 func (m *InitProducerIDResponse) Decode(r *protocol.Reader, version int16) {
-	d := newDecoder(r, version, version >= 2)
+	m.DecodeWithin(r, version, Asked{})
+}
+
+// DecodeWithin implements [Response].
+func (m *InitProducerIDResponse) DecodeWithin(r *protocol.Reader, version int16, asked Asked) {
+	d := newDecoder(r, version, version >= 2, asked)
 	m.decode(&d)
 }
 

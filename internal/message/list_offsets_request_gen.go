@@ -68,7 +68,7 @@ func (m *ListOffsetsRequest) Append(dst []byte, version int16) []byte {
 
 // Decode implements [Message].
 func (m *ListOffsetsRequest) Decode(r *protocol.Reader, version int16) {
-	d := newDecoder(r, version, version >= 6)
+	d := newDecoder(r, version, version >= 6, Asked{})
 	m.decode(&d)
 }
 

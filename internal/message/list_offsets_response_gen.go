@@ -48,7 +48,12 @@ func (m *ListOffsetsResponse) Append(dst []byte, version int16) []byte {
 
 // Decode implements [Message].
 func (m *ListOffsetsResponse) Decode(r *protocol.Reader, version int16) {
-	d := newDecoder(r, version, version >= 6)
+	m.DecodeWithin(r, version, Asked{})
+}
+
+// DecodeWithin implements [Response].
+func (m *ListOffsetsResponse) DecodeWithin(r *protocol.Reader, version int16, asked Asked) {
+	d := newDecoder(r, version, version >= 6, asked)
 	m.decode(&d)
 }
 

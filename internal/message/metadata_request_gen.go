@@ -70,7 +70,7 @@ func (m *MetadataRequest) Append(dst []byte, version int16) []byte {
 
 // Decode implements [Message].
 func (m *MetadataRequest) Decode(r *protocol.Reader, version int16) {
-	d := newDecoder(r, version, version >= 9)
+	d := newDecoder(r, version, version >= 9, Asked{})
 	m.decode(&d)
 }
 
@@ -157,7 +157,7 @@ func (m *MetadataRequestTopic) decode(d *decoder) {
 	if d.version >= 10 {
 		m.Name = d.nullableString()
 	} else {
-		m.Name = new(d.string())
+		m.Name = d.stringPointer()
 	}
 	if d.flexible {
 		d.SkipTags()

@@ -78,7 +78,12 @@ func (m *MetadataResponse) Append(dst []byte, version int16) []byte {
 
 // Decode implements [Message].
 func (m *MetadataResponse) Decode(r *protocol.Reader, version int16) {
-	d := newDecoder(r, version, version >= 9)
+	m.DecodeWithin(r, version, Asked{})
+}
+
+// DecodeWithin implements [Response].
+func (m *MetadataResponse) DecodeWithin(r *protocol.Reader, version int16, asked Asked) {
+	d := newDecoder(r, version, version >= 9, asked)
 	m.decode(&d)
 }
 
@@ -97,9 +102,13 @@ func (m *MetadataResponse) decode(d *decoder) {
 	if d.version >= 1 {
 		m.ControllerID = d.Int32()
 	}
-	m.Topics = array(d, m.Topics, 8)
+	var rest int
+	m.Topics, rest = boundedArray(d, m.Topics, 8, d.asked.Topics)
 	for i := range m.Topics {
 		m.Topics[i].decode(d)
+	}
+	if rest > 0 {
+		skip(d, rest, new(MetadataResponseTopic))
 	}
 	if d.version >= 8 && d.version <= 10 {
 		m.ClusterAuthorizedOperations = d.Int32()
@@ -216,7 +225,7 @@ func (m *MetadataResponseTopic) decode(d *decoder) {
 	if d.version >= 12 {
 		m.Name = d.nullableString()
 	} else {
-		m.Name = new(d.string())
+		m.Name = d.stringPointer()
 	}
 	if d.version >= 10 {
 		m.TopicID = d.UUID()
@@ -247,20 +256,17 @@ type MetadataResponsePartition struct {
 	// The leader epoch of this partition. (version 7+, default -1)
 	LeaderEpoch int32
 	// The set of all nodes that host this partition.
-	ReplicaNodes []int32
+	ReplicaNodes *Int32s
 	// The set of nodes that are in sync with the leader for this partition.
-	ISRNodes []int32
+	ISRNodes *Int32s
 	// The set of offline replicas of this partition. (version 5+)
-	OfflineReplicas []int32
+	OfflineReplicas *Int32s
 }
 
 // Reset sets every field to its default and keeps the capacity of slices.
 func (m *MetadataResponsePartition) Reset() {
 	*m = MetadataResponsePartition{
-		LeaderEpoch:     -1,
-		ReplicaNodes:    m.ReplicaNodes[:0],
-		ISRNodes:        m.ISRNodes[:0],
-		OfflineReplicas: m.OfflineReplicas[:0],
+		LeaderEpoch: -1,
 	}
 }
 
@@ -272,17 +278,17 @@ func (m *MetadataResponsePartition) appendTo(dst []byte, version int16) []byte {
 	if version >= 7 {
 		dst = protocol.AppendInt32(dst, m.LeaderEpoch)
 	}
-	dst = appendLen(dst, m.ReplicaNodes, flexible)
-	for _, v := range m.ReplicaNodes {
+	dst = appendLen(dst, m.ReplicaNodes.List(), flexible)
+	for _, v := range m.ReplicaNodes.List() {
 		dst = protocol.AppendInt32(dst, v)
 	}
-	dst = appendLen(dst, m.ISRNodes, flexible)
-	for _, v := range m.ISRNodes {
+	dst = appendLen(dst, m.ISRNodes.List(), flexible)
+	for _, v := range m.ISRNodes.List() {
 		dst = protocol.AppendInt32(dst, v)
 	}
 	if version >= 5 {
-		dst = appendLen(dst, m.OfflineReplicas, flexible)
-		for _, v := range m.OfflineReplicas {
+		dst = appendLen(dst, m.OfflineReplicas.List(), flexible)
+		for _, v := range m.OfflineReplicas.List() {
 			dst = protocol.AppendInt32(dst, v)
 		}
 	}
@@ -300,19 +306,10 @@ func (m *MetadataResponsePartition) decode(d *decoder) {
 	if d.version >= 7 {
 		m.LeaderEpoch = d.Int32()
 	}
-	m.ReplicaNodes = array(d, m.ReplicaNodes, 4)
-	for i := range m.ReplicaNodes {
-		m.ReplicaNodes[i] = d.Int32()
-	}
-	m.ISRNodes = array(d, m.ISRNodes, 4)
-	for i := range m.ISRNodes {
-		m.ISRNodes[i] = d.Int32()
-	}
+	m.ReplicaNodes = d.sharedInt32s()
+	m.ISRNodes = d.sharedInt32s()
 	if d.version >= 5 {
-		m.OfflineReplicas = array(d, m.OfflineReplicas, 4)
-		for i := range m.OfflineReplicas {
-			m.OfflineReplicas[i] = d.Int32()
-		}
+		m.OfflineReplicas = d.sharedInt32s()
 	}
 	if d.flexible {
 		d.SkipTags()

@@ -57,7 +57,7 @@ func (m *OffsetForLeaderEpochRequest) Append(dst []byte, version int16) []byte {
 
 // Decode implements [Message].
 func (m *OffsetForLeaderEpochRequest) Decode(r *protocol.Reader, version int16) {
-	d := newDecoder(r, version, version >= 4)
+	d := newDecoder(r, version, version >= 4, Asked{})
 	m.decode(&d)
 }
 

@@ -47,7 +47,12 @@ func (m *OffsetForLeaderEpochResponse) Append(dst []byte, version int16) []byte 
 
 // Decode implements [Message].
 func (m *OffsetForLeaderEpochResponse) Decode(r *protocol.Reader, version int16) {
-	d := newDecoder(r, version, version >= 4)
+	m.DecodeWithin(r, version, Asked{})
+}
+
+// DecodeWithin implements [Response].
+func (m *OffsetForLeaderEpochResponse) DecodeWithin(r *protocol.Reader, version int16, asked Asked) {
+	d := newDecoder(r, version, version >= 4, asked)
 	m.decode(&d)
 }
 

@@ -60,7 +60,7 @@ func (m *ProduceRequest) Append(dst []byte, version int16) []byte {
 
 // Decode implements [Message].
 func (m *ProduceRequest) Decode(r *protocol.Reader, version int16) {
-	d := newDecoder(r, version, version >= 9)
+	d := newDecoder(r, version, version >= 9, Asked{})
 	m.decode(&d)
 }
 

@@ -61,15 +61,24 @@ func (m *ProduceResponse) Append(dst []byte, version int16) []byte {
 
 // Decode implements [Message].
 func (m *ProduceResponse) Decode(r *protocol.Reader, version int16) {
-	d := newDecoder(r, version, version >= 9)
+	m.DecodeWithin(r, version, Asked{})
+}
+
+// DecodeWithin implements [Response].
+func (m *ProduceResponse) DecodeWithin(r *protocol.Reader, version int16, asked Asked) {
+	d := newDecoder(r, version, version >= 9, asked)
 	m.decode(&d)
 }
 
 func (m *ProduceResponse) decode(d *decoder) {
 	m.Reset()
-	m.Responses = array(d, m.Responses, 3)
+	var rest int
+	m.Responses, rest = boundedArray(d, m.Responses, 3, d.asked.Topics)
 	for i := range m.Responses {
 		m.Responses[i].decode(d)
+	}
+	if rest > 0 {
+		skip(d, rest, new(TopicProduceResponse))
 	}
 	m.ThrottleTimeMs = d.Int32()
 	if d.flexible {
@@ -130,9 +139,13 @@ func (m *TopicProduceResponse) decode(d *decoder) {
 	if d.version >= 13 {
 		m.TopicID = d.UUID()
 	}
-	m.PartitionResponses = array(d, m.PartitionResponses, 22)
+	var rest int
+	m.PartitionResponses, rest = boundedArray(d, m.PartitionResponses, 22, d.asked.Partitions)
 	for i := range m.PartitionResponses {
 		m.PartitionResponses[i].decode(d)
+	}
+	if rest > 0 {
+		skip(d, rest, new(PartitionProduceResponse))
 	}
 	if d.flexible {
 		d.SkipTags()
@@ -213,9 +226,13 @@ func (m *PartitionProduceResponse) decode(d *decoder) {
 		m.LogStartOffset = d.Int64()
 	}
 	if d.version >= 8 {
-		m.RecordErrors = array(d, m.RecordErrors, 6)
+		var rest int
+		m.RecordErrors, rest = boundedArray(d, m.RecordErrors, 6, d.asked.Records)
 		for i := range m.RecordErrors {
 			m.RecordErrors[i].decode(d)
+		}
+		if rest > 0 {
+			skip(d, rest, new(BatchIndexAndErrorMessage))
 		}
 		m.ErrorMessage = d.nullableString()
 	}

@@ -53,7 +53,7 @@ func (m *PushTelemetryRequest) Append(dst []byte, _ int16) []byte {
 
 // Decode implements [Message].
 func (m *PushTelemetryRequest) Decode(r *protocol.Reader, version int16) {
-	d := newDecoder(r, version, true)
+	d := newDecoder(r, version, true, Asked{})
 	m.decode(&d)
 }
 

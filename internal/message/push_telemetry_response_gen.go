@@ -38,7 +38,12 @@ func (m *PushTelemetryResponse) Append(dst []byte, _ int16) []byte {
 
 // Decode implements [Message].
 func (m *PushTelemetryResponse) Decode(r *protocol.Reader, version int16) {
-	d := newDecoder(r, version, true)
+	m.DecodeWithin(r, version, Asked{})
+}
+
+// DecodeWithin implements [Response].
+func (m *PushTelemetryResponse) DecodeWithin(r *protocol.Reader, version int16, asked Asked) {
+	d := newDecoder(r, version, true, asked)
 	m.decode(&d)
 }
 

@@ -44,7 +44,7 @@ func (m *SaslAuthenticateRequest) Append(dst []byte, version int16) []byte {
 
 // Decode implements [Message].
 func (m *SaslAuthenticateRequest) Decode(r *protocol.Reader, version int16) {
-	d := newDecoder(r, version, version >= 2)
+	d := newDecoder(r, version, version >= 2, Asked{})
 	m.decode(&d)
 }
 

@@ -44,7 +44,12 @@ func (m *SaslAuthenticateResponse) Append(dst []byte, version int16) []byte {
 
 // Decode implements [Message].
 func (m *SaslAuthenticateResponse) Decode(r *protocol.Reader, version int16) {
-	d := newDecoder(r, version, version >= 2)
+	m.DecodeWithin(r, version, Asked{})
+}
+
+// DecodeWithin implements [Response].
+func (m *SaslAuthenticateResponse) DecodeWithin(r *protocol.Reader, version int16, asked Asked) {
+	d := newDecoder(r, version, version >= 2, asked)
 	m.decode(&d)
 }
 

@@ -40,7 +40,7 @@ func (m *SaslHandshakeRequest) Append(dst []byte, _ int16) []byte {
 
 // Decode implements [Message].
 func (m *SaslHandshakeRequest) Decode(r *protocol.Reader, version int16) {
-	d := newDecoder(r, version, false)
+	d := newDecoder(r, version, false, Asked{})
 	m.decode(&d)
 }
 

@@ -36,7 +36,12 @@ func (m *SaslHandshakeResponse) Append(dst []byte, _ int16) []byte {
 
 // Decode implements [Message].
 func (m *SaslHandshakeResponse) Decode(r *protocol.Reader, version int16) {
-	d := newDecoder(r, version, false)
+	m.DecodeWithin(r, version, Asked{})
+}
+
+// DecodeWithin implements [Response].
+func (m *SaslHandshakeResponse) DecodeWithin(r *protocol.Reader, version int16, asked Asked) {
+	d := newDecoder(r, version, false, asked)
 	m.decode(&d)
 }
 

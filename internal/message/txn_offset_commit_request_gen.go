@@ -74,7 +74,7 @@ func (m *TxnOffsetCommitRequest) Append(dst []byte, version int16) []byte {
 
 // Decode implements [Message].
 func (m *TxnOffsetCommitRequest) Decode(r *protocol.Reader, version int16) {
-	d := newDecoder(r, version, version >= 3)
+	d := newDecoder(r, version, version >= 3, Asked{})
 	m.decode(&d)
 }
 

@@ -46,16 +46,25 @@ func (m *TxnOffsetCommitResponse) Append(dst []byte, version int16) []byte {
 
 // Decode implements [Message].
 func (m *TxnOffsetCommitResponse) Decode(r *protocol.Reader, version int16) {
-	d := newDecoder(r, version, version >= 3)
+	m.DecodeWithin(r, version, Asked{})
+}
+
+// DecodeWithin implements [Response].
+func (m *TxnOffsetCommitResponse) DecodeWithin(r *protocol.Reader, version int16, asked Asked) {
+	d := newDecoder(r, version, version >= 3, asked)
 	m.decode(&d)
 }
 
 func (m *TxnOffsetCommitResponse) decode(d *decoder) {
 	m.Reset()
 	m.ThrottleTimeMs = d.Int32()
-	m.Topics = array(d, m.Topics, 3)
+	var rest int
+	m.Topics, rest = boundedArray(d, m.Topics, 3, d.asked.Topics)
 	for i := range m.Topics {
 		m.Topics[i].decode(d)
+	}
+	if rest > 0 {
+		skip(d, rest, new(TxnOffsetCommitResponseTopic))
 	}
 	if d.flexible {
 		d.SkipTags()
@@ -105,9 +114,13 @@ func (m *TxnOffsetCommitResponseTopic) decode(d *decoder) {
 	if d.version >= 6 {
 		m.TopicID = d.UUID()
 	}
-	m.Partitions = array(d, m.Partitions, 6)
+	var rest int
+	m.Partitions, rest = boundedArray(d, m.Partitions, 6, d.asked.Partitions)
 	for i := range m.Partitions {
 		m.Partitions[i].decode(d)
+	}
+	if rest > 0 {
+		skip(d, rest, new(TxnOffsetCommitResponsePartition))
 	}
 	if d.flexible {
 		d.SkipTags()

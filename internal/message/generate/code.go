@@ -78,6 +78,7 @@ func (g *codegen) reset() {
 	var inits, after []string
 	for _, f := range s.fields {
 		switch {
+		case f.shared: // nil is the empty list
 		case f.array && f.nullable.any:
 			inits = append(inits, fmt.Sprintf("%s: resize(m.%s, 0), // empty, not null", f.name, f.name))
 		case f.array:
@@ -163,6 +164,9 @@ func (g *codegen) appendField(f *field) []string {
 			}
 			return []string{g.appendValue(f, v, x, nullable)}
 		})
+	}
+	if f.shared {
+		x += ".List()"
 	}
 	lines := g.splitNullable(f, "version", func(v versions, nullable bool) []string {
 		helper := "appendLen"

@@ -15,7 +15,14 @@ func (g *codegen) decode() {
 		}
 		g.w.line("// Decode implements [Message].")
 		g.w.line("func (m *%s) Decode(r *protocol.Reader, version int16) {", g.s.name)
-		g.w.line("d := newDecoder(r, version, %s)\nm.decode(&d)\n}\n", flexible)
+		if g.m.request {
+			g.w.line("d := newDecoder(r, version, %s, Asked{})\nm.decode(&d)\n}\n", flexible)
+		} else {
+			g.w.line("m.DecodeWithin(r, version, Asked{})\n}\n")
+			g.w.line("// DecodeWithin implements [Response].")
+			g.w.line("func (m *%s) DecodeWithin(r *protocol.Reader, version int16, asked Asked) {", g.s.name)
+			g.w.line("d := newDecoder(r, version, %s, asked)\nm.decode(&d)\n}\n", flexible)
+		}
 	}
 	b := blocks{{code: []string{"m.Reset()"}}}
 	for _, f := range g.s.plain() {
@@ -61,15 +68,21 @@ func (g *codegen) decodeField(f *field) []string {
 		return g.splitNullable(f, "d.version", func(_ versions, nullable bool) []string {
 			value := readValue(f, nullable)
 			if f.goType() == "*string" && !nullable {
-				value = "new(" + value + ")"
+				value = "d.stringPointer()"
 			}
 			return []string{x + " = " + value}
 		})
+	}
+	if f.shared {
+		return []string{x + " = d.sharedInt32s()"}
 	}
 	lines := g.splitNullable(f, "d.version", func(_ versions, nullable bool) []string {
 		helper := "array"
 		if nullable {
 			helper = "nullableArray"
+		}
+		if f.bound != "" {
+			return []string{fmt.Sprintf("%s, rest = boundedArray(d, %s, %d, d.asked.%s)", x, x, f.minSize(g.m.flexible), f.bound)}
 		}
 		return []string{fmt.Sprintf("%s = %s(d, %s, %d)", x, helper, x, f.minSize(g.m.flexible))}
 	})
@@ -77,7 +90,12 @@ func (g *codegen) decodeField(f *field) []string {
 	if f.kind != kindStruct {
 		element = x + "[i] = " + readValue(f, false)
 	}
-	return append(lines, "for i := range "+x+" {", element, "}")
+	lines = append(lines, "for i := range "+x+" {", element, "}")
+	if f.bound != "" {
+		lines = append([]string{"var rest int"}, lines...)
+		lines = append(lines, "if rest > 0 {", "skip(d, rest, new("+f.element.name+"))", "}")
+	}
+	return lines
 }
 
 // readValue is the expression that reads a value of the field's kind.

@@ -26,13 +26,16 @@ func TestCommittedFilesAreGenerated(t *testing.T) {
 	require.NoError(t, err)
 	files, err := generate(defs)
 	require.NoError(t, err)
+	bounded := 0
 	for name, want := range files {
+		bounded += bytes.Count(want, []byte("= boundedArray(d, "))
 		got, err := os.ReadFile(filepath.Join("..", name))
 		require.NoError(t, err, "run go generate in internal/message")
 		if !bytes.Equal(want, got) {
 			t.Errorf("%s is not what the generator writes: run go generate in internal/message", name)
 		}
 	}
+	require.Equal(t, len(bounds), bounded, "a bound for an array that no answer has")
 	committed, err := filepath.Glob("../*_gen.go")
 	require.NoError(t, err)
 	require.Len(t, committed, len(files), "files that nothing generates any more")

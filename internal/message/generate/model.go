@@ -46,9 +46,27 @@ type field struct {
 	tag       uint32
 	ignorable bool
 	value     string // the default as a Go expression; empty: the zero value
+	shared    bool   // a list of numbers of which Decode keeps one copy for all elements
+	bound     string // an array's field of Asked; empty: the question does not bound it
 }
 
 const kindStruct = "struct"
+
+// bounds names the arrays of answers that need no more elements than the question asked for, with the field
+// of Asked that says how many.
+var bounds = map[string]string{
+	"ProduceResponse.Responses":                           "Topics",
+	"TopicProduceResponse.PartitionResponses":             "Partitions",
+	"PartitionProduceResponse.RecordErrors":               "Records",
+	"MetadataResponse.Topics":                             "Topics",
+	"FindCoordinatorResponse.Coordinators":                "Keys",
+	"AddPartitionsToTxnResponse.ResultsByTransaction":     "Keys",
+	"AddPartitionsToTxnResult.TopicResults":               "Topics",
+	"AddPartitionsToTxnResponse.ResultsByTopicV3AndBelow": "Topics",
+	"AddPartitionsToTxnTopicResult.ResultsByPartition":    "Partitions",
+	"TxnOffsetCommitResponse.Topics":                      "Topics",
+	"TxnOffsetCommitResponseTopic.Partitions":             "Partitions",
+}
 
 // goTypes are Kafka's primitive types in Go. A nullable string is a *string; a
 // nil slice is the null of the others.
@@ -85,7 +103,7 @@ func buildAPI(defs map[string][]byte, name string) (api, error) {
 	}
 	a := api{key: parsed[0].APIKey, name: goName(name)}
 	for i, m := range []**message{&a.request, &a.response} {
-		b := builder{structs: make(map[string]*structure)}
+		b := builder{structs: make(map[string]*structure), response: i == 1}
 		built, err := b.build(parsed[i], stable)
 		if err != nil {
 			return api{}, fmt.Errorf("%s: %w", parsed[i].Name, err)
@@ -97,8 +115,9 @@ func buildAPI(defs map[string][]byte, name string) (api, error) {
 
 // builder resolves one definition.
 type builder struct {
-	structs map[string]*structure // by JSON name
-	order   []*structure
+	structs  map[string]*structure // by JSON name
+	order    []*structure
+	response bool
 }
 
 func (b *builder) build(d *definition, stable versions) (*message, error) {
@@ -171,6 +190,16 @@ func (b *builder) field(s *structure, d fieldDef) (*field, error) {
 	if d.Tag != nil {
 		f.tag = *d.Tag
 	}
+	if b.response {
+		f.bound = bounds[s.name+"."+f.name]
+		f.shared = f.array && f.kind == "int32" && !s.top
+	}
+	switch {
+	case f.shared && (f.tagged.any || f.nullable.any):
+		return nil, fmt.Errorf("a tagged or nullable list of numbers in an answer is not supported")
+	case f.bound != "" && (!f.array || f.kind != kindStruct || f.nullable.any):
+		return nil, fmt.Errorf("only arrays of structs that are not null can be bounded")
+	}
 	var err error
 	f.value, err = f.defaultValue(d.Default)
 	return f, err
@@ -238,6 +267,8 @@ func (f *field) goType() string {
 		t = f.element.name
 	case f.kind == "string" && f.nullable.any && !f.array:
 		return "*string"
+	case f.shared:
+		return "*Int32s"
 	}
 	if f.array {
 		return "[]" + t

@@ -1,0 +1,52 @@
+package message
+
+import "github.com/quill-kafka/quill/protocol"
+
+// Asked is what a question asked for, as far as it bounds the answer: a node that answers for more is
+// broken or hostile, and what it adds is skipped. Zero means no bound.
+type Asked struct {
+	Topics     int // topics named
+	Partitions int // partitions of all topics together
+	Records    int // most records of one partition
+	Keys       int // transactional ids or groups
+}
+
+// Response is a message that a node sends. Every response of this package implements it.
+type Response interface {
+	Message
+	// DecodeWithin is Decode of the answer to a question.
+	DecodeWithin(r *protocol.Reader, version int16, asked Asked)
+}
+
+// AskedBy counts what a request asks for. It returns the zero value for a request that bounds nothing.
+func AskedBy(m Message) Asked {
+	switch m := m.(type) {
+	case *MetadataRequest:
+		return Asked{Topics: len(m.Topics)} // none are all of them, or no answer about topics
+	case *FindCoordinatorRequest:
+		return Asked{Keys: len(m.CoordinatorKeys)}
+	case *AddPartitionsToTxnRequest:
+		return m.asked()
+	case *TxnOffsetCommitRequest:
+		asked := Asked{Topics: len(m.Topics)}
+		for i := range m.Topics {
+			asked.Partitions += len(m.Topics[i].Partitions)
+		}
+		return asked
+	}
+	return Asked{}
+}
+
+func (m *AddPartitionsToTxnRequest) asked() Asked {
+	asked := Asked{Keys: len(m.Transactions), Topics: len(m.V3AndBelowTopics)}
+	for i := range m.V3AndBelowTopics {
+		asked.Partitions += len(m.V3AndBelowTopics[i].Partitions)
+	}
+	for i := range m.Transactions {
+		asked.Topics += len(m.Transactions[i].Topics)
+		for j := range m.Transactions[i].Topics {
+			asked.Partitions += len(m.Transactions[i].Topics[j].Partitions)
+		}
+	}
+	return asked
+}
