@@ -200,7 +200,7 @@ func TestAnAbsurdThrottleTimeIsCutAndTold(t *testing.T) {
 		require.Zero(x, time.Since(start))
 		x.delivered(b)
 		require.Equal(x, 5*time.Minute, time.Since(start))
-		require.Equal(x, 1, strings.Count(x.told.String(), "throttle time cut"))
+		require.Equal(x, 1, strings.Count(x.told.String(), "node asks for an absurd throttle time"))
 	})
 }
 

@@ -188,7 +188,7 @@ func (c *Client) Throttle(id int32, d time.Duration, now time.Time) {
 
 func (c *Client) throttle(n *node, d time.Duration, now time.Time) {
 	if d > maxThrottle {
-		c.cfg.Logger.Warn("throttle time cut", "node", n.id, "throttle", d, "limit", maxThrottle)
+		c.cfg.Logger.Warn("node asks for an absurd throttle time, which is cut", n.name(), "throttle", d, "limit", maxThrottle)
 		d = maxThrottle
 	}
 	n.throttledTo = later(now.Add(d), n.throttledTo)
@@ -252,6 +252,7 @@ func (c *Client) Handle(ev Event, now time.Time, done []*Request) []*Request {
 		n := ev.conn.node
 		if n.forget(ev.request) {
 			n.usedAt = now
+			n.answered = n.answered || ev.err == nil && !ev.request.NoAnswer
 			done = append(done, c.finish(ev.request, ev.err, now))
 			if n.draining {
 				c.drain(n)

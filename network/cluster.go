@@ -72,7 +72,7 @@ func (c *Client) setNodes(nodes iter.Seq2[int32, string]) {
 // setAddr notes where the node is. A connection that leads elsewhere is left.
 func (c *Client) setAddr(n *node, addr string) {
 	if n.addr != addr {
-		c.cfg.Logger.Info("node has moved", "node", n.id, "from", n.addr, "to", addr)
+		c.cfg.Logger.Info("node has moved", n.name(), "from", n.addr, "to", addr)
 		n.addr, n.lastTried = addr, ""
 		n.failures, n.failedDials, n.missed = 0, 0, false
 		switch n.state {
@@ -113,11 +113,11 @@ func (c *Client) Rebootstrap(now time.Time) {
 	if bootstrapping || c.closed {
 		return
 	}
-	c.cfg.Logger.Info("rebootstrap", "servers", len(c.bootstrap))
 	trouble := c.Trouble() // stays what it was: that connections are left now is no news
+	c.cfg.Logger.Info("going back to the bootstrap servers", "servers", len(c.bootstrap))
 	for _, n := range c.nodes {
 		if n.state == connecting || n.state == ready {
-			c.fail(n, n.conn.errorf("rebootstrap", errors.New("the cluster is looked for anew")), now)
+			c.fail(n, n.conn.errorf("rebootstrap", errors.New("going back to the bootstrap servers")), now)
 		}
 	}
 	c.setNodes(c.bootstrapNodes())

@@ -27,6 +27,8 @@ type conn struct {
 	setup       time.Duration      // limit for dialling, and once more for the handshake
 	skip        string             // the address tried last time
 	correlation int32              // the first of handshakeIDs ids for the handshake
+	ask         int16              // the version of ApiVersions to begin with
+	spare       *atomic.Bool       // bytes behind an answer were logged; the node's
 	cancel      context.CancelFunc // ends dialling
 	stop        chan struct{}      // closed by the first fail
 	bell        chan struct{}      // to the writer: queue is not empty; capacity 1
@@ -97,9 +99,9 @@ const (
 func newConn(c *Client, n *node, setup time.Duration, cancel context.CancelFunc) *conn {
 	return &conn{
 		cfg: &c.cfg, node: n, id: n.id, addr: n.addr, bootstrap: n.id < 0, setup: setup, skip: n.lastTried,
-		correlation: c.correlationIDs(handshakeIDs),
-		cancel:      cancel,
-		stop:        make(chan struct{}), bell: make(chan struct{}, 1),
+		correlation: c.correlationIDs(handshakeIDs), ask: n.askVersion(), spare: &n.spare,
+		cancel: cancel,
+		stop:   make(chan struct{}), bell: make(chan struct{}, 1),
 	}
 }
 

@@ -26,8 +26,8 @@
 //   - A node has at most one connection. The next one begins when the requests of the last are back,
 //     so requests never overtake each other.
 //   - Answers come in the order of their requests. Any other correlation id, an answer without a
-//     request, a size out of bounds, bytes left over: the connection is closed, since the stream
-//     can't be trusted any more.
+//     request, a size out of bounds: the connection is closed, since the stream can't be trusted any
+//     more. Bytes behind an answer are within its frame and ignored.
 //   - Memory follows the bytes that arrived, not the size a node claims.
 //   - Every wait ends: dialling and the handshake by the set-up time-out, requests by theirs.
 //

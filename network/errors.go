@@ -3,6 +3,7 @@ package network
 import (
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // The kinds of failure; use errors.Is. They come wrapped in an [*Error].
@@ -29,6 +30,11 @@ var (
 	ErrClosed = errors.New("client is closed")
 )
 
+// hungUp marks the error of a handshake in which the peer closed the connection instead of answering.
+type hungUp struct{ error }
+
+func (h hungUp) Unwrap() error { return h.error }
+
 // errUnused ends a connection nobody needs: it was idle, or its node has moved or gone. It never
 // reaches a request, because such a connection has none.
 var errUnused = errors.New("no longer needed")
@@ -44,7 +50,14 @@ type Error struct {
 
 // Error implements error.
 func (e *Error) Error() string {
-	return fmt.Sprintf("node %d (%s): %s: %v", e.Node, e.Addr, e.Op, e.Err)
+	text := e.Err.Error()
+	if !strings.Contains(text, e.Op+" ") { // "dial tcp 192.0.2.1:9092: …" says it already
+		text = e.Op + ": " + text
+	}
+	if e.Node < 0 {
+		return fmt.Sprintf("bootstrap server %s: %s", e.Addr, text)
+	}
+	return fmt.Sprintf("node %d (%s): %s", e.Node, e.Addr, text)
 }
 
 // Unwrap returns the cause.

@@ -16,7 +16,8 @@ func (c *Client) connect(n *node, now time.Time) {
 	ctx, cancel := context.WithCancel(context.Background())
 	x := newConn(c, n, c.setup.Next(n.failedDials, c.random), cancel)
 	n.conn = x
-	c.cfg.Logger.Debug("connecting", "node", n.id, "addr", n.addr, "attempt", n.failures)
+	n.answered = false
+	c.cfg.Logger.Debug("connecting to node", n.name(), "addr", n.addr, "attempt", n.failures+1)
 	c.wg.Go(func() { x.run(ctx) }) // ends after x.fail; it posts closed as its last deed
 }
 
@@ -39,7 +40,7 @@ func (c *Client) opened(ev Event, now time.Time) {
 	if c.cfg.MaxIdle > 0 {
 		c.wakeBy(now.Add(c.cfg.MaxIdle))
 	}
-	c.cfg.Logger.Debug("connected", "node", n.id, "addr", n.addr, "remote", ev.conn.dialled, "elapsed", now.Sub(n.attemptAt))
+	c.cfg.Logger.Debug("connected to node", n.name(), "addr", n.addr, "remote", ev.conn.dialled, "elapsed", now.Sub(n.attemptAt))
 }
 
 // lost takes in that a connection has ended, and gives back what it held.
@@ -50,8 +51,13 @@ func (c *Client) lost(ev Event, now time.Time, done []*Request) []*Request {
 	switch n.state {
 	case connecting:
 		c.noteResolved(cause)
+		if _, ok := errors.AsType[hungUp](cause); ok {
+			n.hangUps++
+		}
 		c.failed(n, cause, ev.phase == dialling, now)
 	case ready:
+		n.hangUps = 0
+		cause = n.onFirstRequest(cause)
 		c.failed(n, cause.disconnected(), false, now)
 	default: // closing; what led to it has been counted
 		if n.planned {
@@ -101,8 +107,29 @@ func (c *Client) failed(n *node, err *Error, dialling bool, now time.Time) {
 	if now.Sub(n.warnedAt) >= warnEvery && !unasked {
 		level, n.warnedAt = slog.LevelWarn, now
 	}
-	c.cfg.Logger.LogAttrs(context.Background(), level, "connection lost", slog.Int("node", int(n.id)),
-		slog.String("addr", n.addr), slog.Int("in_flight", len(n.inFlight)), slog.Any("err", err))
+	c.cfg.Logger.LogAttrs(context.Background(), level, n.failure(dialling), n.name(), slog.String("addr", n.addr),
+		slog.Int("in_flight", len(n.inFlight)), slog.Duration("retry_in", n.retryAt.Sub(now)), slog.Any("err", err))
+}
+
+// failure is what the log calls the end of a connection.
+func (n *node) failure(dialling bool) string {
+	switch {
+	case n.state == ready:
+		return "connection to node lost"
+	case dialling:
+		return "could not connect to node"
+	}
+	return "connected to node, but could not agree on versions"
+}
+
+// onFirstRequest adds what it may mean that a node answers ApiVersions and hangs up on whatever comes next:
+// that is what a listener with SASL does.
+func (n *node) onFirstRequest(err *Error) *Error {
+	if n.answered || len(n.inFlight) == 0 || !closedByPeer(err.Err) {
+		return err
+	}
+	return &Error{Node: err.Node, Addr: err.Addr, Op: err.Op,
+		Err: fmt.Errorf("%w: the node closed the connection on the first request; does the listener want SASL?", err.Err)}
 }
 
 // fail closes a node's connection because of err.
@@ -115,7 +142,7 @@ func (c *Client) fail(n *node, err *Error, now time.Time) {
 
 // leave closes a node's connection as planned: nothing is in flight, and it counts as no failure.
 func (c *Client) leave(n *node) {
-	c.cfg.Logger.Debug("leaving connection", "node", n.id, "addr", n.conn.addr)
+	c.cfg.Logger.Debug("closing connection to node that is not needed", n.name(), "addr", n.conn.addr)
 	n.become(closing)
 	n.planned = true
 	n.versions = nil

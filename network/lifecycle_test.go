@@ -4,12 +4,16 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"math"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/quill-kafka/quill/internal/message"
 )
 
 // NetworkClientTest.testRequestTimeout, testDefaultRequestTimeout; InFlightRequestsTest: timed-out
@@ -120,6 +124,61 @@ func TestSilentPeerIsLeftAfterTheSetupTimeout(t *testing.T) {
 		require.ErrorIs(t, r.LastError(-1), ErrSetupTimeout)
 		require.ErrorContains(t, r.LastError(-1), "ApiVersions")
 	})
+}
+
+// request.timeout.ms holds for the handshake, too, if it is shorter than the set-up time-out.
+func TestSilentPeerIsLeftAfterTheRequestTimeout(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, silent, func(cfg *Config) { cfg.RequestTimeout = 2 * time.Second })
+		require.False(t, r.Ready(-1, time.Now()))
+		r.pass(2*time.Second - time.Millisecond)
+		require.NoError(t, r.LastError(-1))
+		r.pass(2 * time.Millisecond)
+		require.ErrorIs(t, r.LastError(-1), ErrSetupTimeout)
+	})
+}
+
+// The log says at which point a connection failed, as a warning, and calls a bootstrap server that.
+func TestTheLogSaysHowAConnectionFailed(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		script func(*peer)
+		text   string
+		err    string
+	}{
+		{"refused", nil, "could not connect to node", "bootstrap server boot:9092: dial: connection refused"},
+		{"no Kafka", func(p *peer) { p.request(); p.raw([]byte("HTTP/1.1 400 Bad Request")...) }, "connected to node, but could not agree on versions",
+			"bootstrap server boot:9092: negotiate: the peer speaks another protocol: it answers with HTTP; is the port that of a Kafka listener?"},
+		{"hangs up", func(p *peer) { p.request() }, "connected to node, but could not agree on versions",
+			"bootstrap server boot:9092: negotiate: the peer closed the connection on ApiVersions version 4 (EOF): does the listener want TLS, or is it no broker?"},
+		{"wants SASL", func(p *peer) { p.handshake(); p.request() }, "connection to node lost",
+			"bootstrap server boot:9092: read: disconnected: EOF: the node closed the connection on the first request; does the listener want SASL?"},
+		{"breaks later", func(p *peer) { p.handshake(); q := p.request(); p.answer(q.id, "x"); p.request() }, "connection to node lost",
+			"bootstrap server boot:9092: read: disconnected: EOF"},
+		{"a controller", func(p *peer) {
+			p.versions(&message.APIVersionsResponse{APIKeys: []message.APIVersion{{APIKey: 1, MaxVersion: 17}, {APIKey: 18, MaxVersion: 4}, {APIKey: 52, MaxVersion: 2}}, FinalizedFeaturesEpoch: -1})
+			silent(p)
+		}, "connected to node, but could not agree on versions",
+			"bootstrap server boot:9092: negotiate: no common version: the node does not serve Produce: it is a KRaft controller; name the listeners of brokers"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				var log lockedBuffer
+				r := newRig(t, c.script, func(cfg *Config) { cfg.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+				r.Ready(-1, time.Now())
+				r.settle()
+				for range 2 {
+					if r.Ready(-1, time.Now()) {
+						r.send(-1, "x")
+						r.settle()
+					}
+				}
+				require.EqualError(t, r.LastError(-1), c.err)
+				require.Contains(t, log.String(), "level=WARN msg=\""+c.text+"\" node=bootstrap addr=boot:9092")
+				require.Equal(t, 1, strings.Count(log.String(), "\n"), log.String())
+			})
+		})
+	}
 }
 
 // ClusterConnectionStatesTest.testExponentialConnectionSetupTimeout, testTimedOutConnections (KIP-601).

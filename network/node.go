@@ -2,7 +2,9 @@ package network
 
 import (
 	"fmt"
+	"log/slog"
 	"slices"
+	"sync/atomic"
 	"time"
 )
 
@@ -72,7 +74,30 @@ type node struct {
 	lastTried   string // the address that was dialled last; the next attempt begins behind it
 	err         error  // why the last connection failed; nil once one is ready
 	warnedAt    time.Time
+	hangUps     int  // handshakes in a row in which the peer closed the connection; see askVersion
+	answered    bool // the connection has had an answer besides that of the handshake
+
+	spare atomic.Bool // bytes behind an answer were logged; set by connections
 }
+
+// name is what the log calls the node.
+func (n *node) name() slog.Attr { return nodeName(n.id) }
+
+// nodeName is what the log calls a node: bootstrap servers have no id of Kafka's.
+func nodeName(id int32) slog.Attr {
+	if id < 0 {
+		return slog.String("node", "bootstrap")
+	}
+	return slog.Int("node", int(id))
+}
+
+// askVersions are the versions of ApiVersions that a node is asked with which closes the connection instead
+// of answering: some proxies and old brokers do that to a version they don't know. Two tries each, since
+// a broker that is being stopped does it too; then all over again.
+var askVersions = [...]int16{apiVersionsVersion, apiVersionsVersion, 3, 3, 0, 0}
+
+// askVersion is the version to begin the next handshake with.
+func (n *node) askVersion() int16 { return askVersions[n.hangUps%len(askVersions)] }
 
 // become changes the state.
 func (n *node) become(to state) {

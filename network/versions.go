@@ -23,6 +23,8 @@ const (
 	throttledVersion = int16(2)
 	// trackedAPIs is one above the highest API key that is remembered.
 	trackedAPIs = 128
+	// voteKey is the API key of Vote, which only KRaft controllers serve.
+	voteKey = 52
 )
 
 // versions is what a node speaks. It does not change. The nil value speaks nothing.
@@ -53,7 +55,9 @@ func newVersions(resp *message.APIVersionsResponse) (*versions, error) {
 		r.lowest, r.highest = max(r.lowest, a.MinVersion, 0), min(r.highest, a.MaxVersion)
 	}
 	for _, key := range []protocol.APIKey{protocol.Produce, protocol.Metadata} {
-		if _, _, ok := v.get(key); !ok {
+		if _, _, ok := v.get(key); !ok && v.ranges[voteKey].served {
+			return nil, fmt.Errorf("%w: the node does not serve %v: it is a KRaft controller; name the listeners of brokers", ErrUnsupportedVersion, key)
+		} else if !ok {
 			return nil, fmt.Errorf("%w: the node does not serve %v; is it a broker?", ErrUnsupportedVersion, key)
 		}
 	}
@@ -99,12 +103,12 @@ func (v *versions) choose(x Exchange) (int16, error) {
 // the node does not know the version of the question, it is asked again with the one it names if that
 // is lower, else with version 0 (KIP-511); so it ends.
 func (c *conn) negotiate(nc net.Conn) (*versions, error) {
-	version := apiVersionsVersion
+	version := c.ask
 	for i := int32(0); ; i++ {
 		resp, err := c.askVersions(nc, version, c.correlation+i)
 		switch {
 		case err != nil:
-			return nil, explain(err)
+			return nil, explain(err, version)
 		case resp.ErrorCode == protocol.None:
 			v, err := newVersions(resp)
 			if err == nil && version >= throttledVersion {
@@ -162,19 +166,28 @@ func (c *conn) askVersions(nc net.Conn, version int16, id int32) (*message.APIVe
 	if err := rd.Err(); err != nil {
 		return nil, malformed("ApiVersions version %d: %w", version, err)
 	}
-	if rd.Remaining() > 0 {
-		return nil, malformed("ApiVersions version %d: %d bytes left over", version, rd.Remaining())
+	if err := c.spareBytes(&rd, protocol.APIVersions, version); err != nil {
+		return nil, malformed("ApiVersions version %d: %w", version, err)
 	}
 	return resp, nil
 }
 
 // explain says what a failure of the handshake may mean.
-func explain(err error) error {
+func explain(err error, version int16) error {
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return fmt.Errorf("%w: no answer to ApiVersions", ErrSetupTimeout)
-	case errors.Is(err, io.EOF):
-		return fmt.Errorf("%w: the peer closed the connection; is it a listener for TLS (security.protocol), or no broker?", err)
+	case closedByPeer(err):
+		return hungUp{fmt.Errorf("the peer closed the connection on ApiVersions version %d (%w): does the listener want TLS, or is it no broker?", version, err)}
 	}
 	return err
+}
+
+// closedByPeer reports whether err of a read or write says that the other end has closed the connection.
+func closedByPeer(err error) bool {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrClosedPipe) {
+		return true
+	}
+	op, ok := errors.AsType[*net.OpError](err)
+	return ok && !op.Timeout()
 }

@@ -202,3 +202,73 @@ func TestHandshakeCorrelation(t *testing.T) {
 		require.ErrorIs(t, r.LastError(-1), ErrMalformedResponse)
 	})
 }
+
+// A peer that closes the connection instead of answering may not know the version of the question: proxies
+// and old brokers do that. It is asked with lower ones, two times each, since brokers that are being stopped
+// close connections too, and from the top again in the end.
+func TestAPeerThatHangsUpIsAskedWithLowerVersions(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		knows int16
+		want  []int16
+	}{
+		{"version 4", 4, []int16{4}},
+		{"version 3", 3, []int16{4, 4, 3}},
+		{"version 0", 0, []int16{4, 4, 3, 3, 0}},
+		{"none", -1, []int16{4, 4, 3, 3, 0, 0, 4, 4, 3, 3}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				var asked []int16
+				r := newRig(t, func(p *peer) {
+					q := p.request()
+					asked = append(asked, q.version)
+					if q.version > c.knows {
+						return // closes
+					}
+					p.answer(q.id, string(versionsAnswer().Append(nil, q.version)))
+					p.request()
+				})
+				for range 1000 {
+					if r.Ready(-1, time.Now()) || len(asked) == len(c.want) {
+						break
+					}
+					r.pass(10 * time.Millisecond)
+				}
+				require.Equal(t, c.want, asked)
+				if c.knows < 0 {
+					return
+				}
+				// What works is kept when we left the connection ourselves; a node that closed one may be another now.
+				r.pass(10 * time.Minute)
+				r.connect(-1)
+				require.Equal(t, c.want[len(c.want)-1], asked[len(asked)-1])
+				r.send(-1, "x")
+				r.pass(2 * time.Second)
+				r.Ready(-1, time.Now())
+				r.settle()
+				require.Equal(t, int16(4), asked[len(asked)-1])
+			})
+		})
+	}
+}
+
+// Before version 2 of ApiVersions nodes keep the throttle time themselves: it is not waited for once more.
+func TestAnOldNodeHasThrottledAlready(t *testing.T) {
+	for version, ready := range map[int16]bool{1: true, 2: false} {
+		bubble(t, func(t *testing.T) {
+			r := newRig(t, func(p *peer) {
+				q := p.request()
+				p.answer(q.id, string((&message.APIVersionsResponse{ErrorCode: protocol.UnsupportedVersion,
+					APIKeys: []message.APIVersion{{APIKey: 18, MaxVersion: version}}}).Append(nil, 0)))
+				m := versionsAnswer()
+				m.ThrottleTimeMs = 5000
+				p.versions(m)
+				silent(p)
+			})
+			require.False(t, r.Ready(-1, time.Now()))
+			r.settle()
+			require.Equal(t, ready, r.Ready(-1, time.Now()), "version %d", version)
+		})
+	}
+}

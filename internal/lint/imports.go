@@ -16,7 +16,7 @@ var imports = map[string][]string{
 	"internal/conformance": {".", "metadata"},
 	"quilltest":            {"metadata", "protocol", "internal/message", "internal/compress", "internal/murmur2"}, // not the root: its own tests use quilltest
 	".":                    {"network", "metadata", "protocol", "internal/message", "internal/compress", "internal/deque", "internal/backoff", "internal/murmur2", "internal/prefetch", "internal/invariant"},
-	"network":              {"metadata", "protocol", "internal/message", "internal/backoff"},
+	"network":              {"metadata", "protocol", "internal/message", "internal/backoff", "internal/invariant"},
 	"internal/message/...": {"protocol"},
 	"internal/compress":    {},
 	"internal/deque":       {},
