@@ -1,6 +1,7 @@
 package network
 
 import (
+	"encoding/hex"
 	"io"
 	"log/slog"
 	"runtime"
@@ -352,5 +353,42 @@ func TestHostileNodesCostNoMemory(t *testing.T) {
 		runtime.ReadMemStats(&after)
 		require.ErrorIs(t, req.Err, io.ErrUnexpectedEOF)
 		require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(2<<20))
+	})
+}
+
+// metadataOfMockCluster is what a mock broker of librdkafka 2.16.0 answers to Metadata version 13 about the topic
+// "quill", recorded from the socket, without the size in front: a zero too many comes in the end.
+const metadataOfMockCluster = "00000007000000000004000000010a3132372e302e302e310000b0870000000000020a3132372e302e302e31000097010000000000" +
+	"030a3132372e302e302e31000091930000186d6f636b436c757374657231353564326430313631643400000000020000067175696c6c26b02e3f4a3e4dab913a" +
+	"f04dfb0b265e0005000000000000000000020000000004000000010000000200000003040000000100000002000000030100000000000001000000020000000004" +
+	"000000010000000200000003040000000100000002000000030100000000000002000000020000000004000000010000000200000003040000000100000002000000" +
+	"030100000000000003000000010000000004000000010000000200000003040000000100000002000000030100800000000000000000"
+
+func TestTheMockClusterOfLibrdkafkaIsUnderstood(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		recorded, err := hex.DecodeString(metadataOfMockCluster)
+		require.NoError(t, err)
+		r := newRig(t, func(p *peer) {
+			p.handshake()
+			for {
+				p.answer(p.request().id, string(recorded[4:]))
+			}
+		})
+		r.connect(-1)
+		resp := new(message.MetadataResponse)
+		question := &message.MetadataRequest{Topics: []message.MetadataRequestTopic{{Name: new("quill")}}}
+		req := &Request{Exchange: &Message{Request: question, Response: resp}}
+		r.Send(-1, req, time.Now())
+		r.settle()
+		if invariant.Enabled {
+			require.ErrorContains(t, req.Err, "1 bytes left over")
+			return
+		}
+		require.NoError(t, req.Err)
+		require.Len(t, resp.Brokers, 3)
+		require.Equal(t, "quill", *resp.Topics[0].Name)
+		require.Len(t, resp.Topics[0].Partitions, 4)
+		require.Equal(t, []int32{1, 2, 3}, resp.Topics[0].Partitions[3].ISRNodes.List())
+		require.True(t, r.Connected(-1))
 	})
 }

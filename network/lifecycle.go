@@ -108,7 +108,7 @@ func (c *Client) failed(n *node, err *Error, dialling bool, now time.Time) {
 		level, n.warnedAt = slog.LevelWarn, now
 	}
 	c.cfg.Logger.LogAttrs(context.Background(), level, n.failure(dialling), n.name(), slog.String("addr", n.addr),
-		slog.Int("in_flight", len(n.inFlight)), slog.Duration("retry_in", n.retryAt.Sub(now)), slog.Any("err", err))
+		slog.Int("in_flight", len(n.inFlight)), slog.Duration("retry_in", n.retryAt.Sub(now).Round(time.Millisecond)), slog.Any("err", err))
 }
 
 // failure is what the log calls the end of a connection.
