@@ -58,10 +58,15 @@ func (t *transaction) lost(r *txnRequest, req *network.Request, now time.Time) {
 	}
 	t.note(r, req.Node, req.Err)
 	t.s.logger.Debug("no answer from a coordinator", "request", r.kind.String(), "node", req.Node, "err", req.Err)
-	t.pause(r, now, t.s.retry.Next(r.attempts-1, t.s.random))
+	t.pause(r, now, t.backoff())
 }
 
 func (t *transaction) pause(r *txnRequest, now time.Time, d time.Duration) { r.retryAt = now.Add(d) }
+
+// backoff is how long a request to a coordinator waits for its next attempt. Like Java's it does not grow: what
+// these answers tell (a coordinator that is loading, or has just moved) passes in a moment, and an
+// application waits for each. A node that can't be reached has a back-off of its own, which grows.
+func (t *transaction) backoff() time.Duration { return t.s.retry.Next(0, t.s.random) }
 
 // concurrentPause is how long a request waits while the transaction before is being ended. Kafka:
 // ADD_PARTITIONS_RETRY_BACKOFF_MS.
@@ -91,10 +96,7 @@ func (t *transaction) conclude(r *txnRequest, v txnVerdict, code protocol.ErrorC
 			t.forget(r)
 		}
 		r.lost = r.lost || r.kind.leavesOpen(code)
-		d := t.s.retry.Next(r.attempts-1, t.s.random)
-		if code == protocol.ConcurrentTransactions {
-			d = t.s.retry.Next(0, t.s.random)
-		}
+		d := t.backoff()
 		if v == txnRetrySoon {
 			d = min(d, concurrentPause)
 		}

@@ -151,7 +151,7 @@ func (t *transaction) send(r *txnRequest, now time.Time) time.Time {
 	if _, known := t.s.snapshot.Node(node); !known {
 		t.s.refresh.all = true
 		t.forget(r)
-		t.pause(r, now, t.s.retry.Next(0, t.s.random))
+		t.pause(r, now, t.backoff())
 		return r.retryAt
 	}
 	client := t.s.client

@@ -99,10 +99,10 @@ var ofTransactions = []mutation{
 		by:     by("TestAnInitWithoutAnIDIsRefused"),
 	},
 	{
-		name: "concurrent-find-backs-off", file: "transaction_answers.go",
-		old: "		if code == protocol.ConcurrentTransactions {\n			d = t.s.retry.Next(0, t.s.random)", new: "		if code == protocol.ConcurrentTransactions {\n			d = t.s.retry.Next(r.attempts-1, t.s.random)",
-		breaks: "who waits for the end of the transaction before asks ever more rarely",
-		by:     by("TestPausesForTheTransactionBeforeDoNotGrow"),
+		name: "coordinators-back-off", file: "transaction_answers.go",
+		old: "func (t *transaction) backoff() time.Duration { return t.s.retry.Next(0, t.s.random) }", new: "func (t *transaction) backoff() time.Duration { return t.s.retry.Next(t.request.attempts-1, t.s.random) }",
+		breaks: "who waits for a coordinator asks ever more rarely",
+		by:     by("TestPausesForTheTransactionBeforeDoNotGrow|TestCoordinatorsAreAskedAgainWithoutAGrowingPause"),
 	},
 	{
 		name: "partitions-added-late", file: "transaction_answers.go",

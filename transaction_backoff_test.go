@@ -1,0 +1,40 @@
+package quill_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/quill-kafka/quill"
+	"github.com/quill-kafka/quill/protocol"
+	"github.com/quill-kafka/quill/quilltest"
+	"github.com/stretchr/testify/require"
+)
+
+// A coordinator that is loading its log, or has just moved, is asked again each retry.backoff.ms, as Java does:
+// with a back-off that grows a rolling restart is felt for seconds.
+func TestCoordinatorsAreAskedAgainWithoutAGrowingPause(t *testing.T) {
+	const times = 6
+	for _, code := range []protocol.ErrorCode{protocol.CoordinatorLoadInProgress, protocol.NotCoordinator, protocol.ConcurrentTransactions} {
+		for _, api := range []protocol.APIKey{protocol.InitProducerID, protocol.EndTxn, protocol.FindCoordinator} {
+			if api == protocol.FindCoordinator && code != protocol.CoordinatorLoadInProgress {
+				continue
+			}
+			t.Run(api.String()+" "+code.Name(), func(t *testing.T) {
+				inRelease(t, quilltest.Options{}, func(cfg *quill.Config) { cfg.RetryBackoffMax = time.Minute }, func(x *txnLab) {
+					fault := quilltest.Fault{APIs: []protocol.APIKey{api}, Err: code, Times: times}
+					if api != protocol.EndTxn {
+						x.c.Inject(fault)
+						within(x.T, times*80*time.Millisecond, times*130*time.Millisecond, func() { require.NoError(x, x.p.InitTransactions(x.Context())) })
+						return
+					}
+					require.NoError(x, x.p.InitTransactions(x.Context()))
+					x.begin()
+					x.send(0, "v")
+					require.NoError(x, x.p.Flush(x.Context()))
+					x.c.Inject(fault)
+					within(x.T, times*80*time.Millisecond, times*130*time.Millisecond, func() { require.NoError(x, x.p.CommitTransaction(x.Context())) })
+				})
+			})
+		}
+	}
+}
