@@ -187,13 +187,13 @@ func (s *sender) finishProducerID(r *network.Request, now time.Time) {
 	}
 	if err == nil {
 		*i = idempotence{on: true, state: idReady, id: resp.ProducerID, epoch: resp.ProducerEpoch, bumps: i.bumps, renewals: i.renewals}
-		s.logger.Info("producer id", "producer_id", i.id, "producer_epoch", i.epoch, "node", r.Node)
+		s.logger.Info("got a producer id", "producer_id", i.id, "producer_epoch", i.epoch, "node", r.Node)
 		return
 	}
 	i.state, i.err = idNone, err
 	i.retryAt = now.Add(s.retry.Next(i.attempts, s.random))
 	i.attempts++
-	s.logger.Warn("producer id not received", "node", r.Node, "err", err)
+	s.logger.Warn("could not get a producer id", "node", r.Node, "err", err)
 	code, answered := errors.AsType[protocol.ErrorCode](err)
 	switch {
 	case errors.Is(err, network.ErrUnsupportedVersion):
@@ -201,7 +201,7 @@ func (s *sender) finishProducerID(r *network.Request, now time.Time) {
 			Reason: "the cluster has no idempotence; set enable.idempotence=false for it"})
 	case code == protocol.ClusterAuthorizationFailed: // may heal: what waits now fails, later sends ask again
 		for b := s.acc.oldest(); b != nil; b = s.acc.oldest() {
-			s.giveUp(b, s.describe(b, &Error{Op: "get a producer id", Code: code, Partition: -1, Node: r.Node}, now), now)
+			s.giveUp(b, s.describe(b, &Error{Code: code, Class: ErrRetriable, Reason: "no producer id; it is asked for again with the next send"}, now), now)
 		}
 	case answered && !code.Retriable() && code != protocol.UnknownServerError:
 		s.fatal(&Error{Op: "get a producer id", Code: code, Class: ErrFatal, Partition: -1, Node: r.Node})

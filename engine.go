@@ -8,6 +8,7 @@ import (
 	"net"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -188,7 +189,10 @@ func (e *engine) refuses(lookOnly bool) *Error {
 // was not sent, whatever became of the one that made the producer useless.
 func (e *engine) refusal(err *Error, topic string, partition int32) *Error {
 	own := *err
-	own.Topic, own.Partition, own.Node = topic, partition, -1
+	if own.Op != "send" { // what made the producer useless was something else
+		own.Reason = strings.TrimSuffix("since it could not "+own.Op+": "+own.Reason, ": ")
+	}
+	own.Op, own.Topic, own.Partition, own.Node = "send", topic, partition, -1
 	own.Attempts, own.Elapsed, own.Fate = 0, 0, NotSent
 	return &own
 }

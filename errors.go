@@ -28,6 +28,8 @@ var (
 	ErrTimeout error = &sentinel{text: "timed out"}
 	// ErrDeliveryTimeout: delivery.timeout.ms passed before the record's fate was known. Is also ErrTimeout.
 	ErrDeliveryTimeout error = &sentinel{text: "delivery timed out", parent: ErrTimeout}
+	// ErrDisconnected: the connection to the broker was lost before it answered. Kafka: NetworkException.
+	ErrDisconnected error = &sentinel{text: "disconnected"}
 	// ErrBufferExhausted: no buffer memory became free within max.block.ms. Is also ErrTimeout.
 	ErrBufferExhausted error = &sentinel{text: "buffer memory is exhausted", parent: ErrTimeout}
 	// ErrMemoryShare: one partition or node holds all the buffer memory it may. Is also ErrBufferExhausted.
@@ -211,6 +213,7 @@ func classOf(err error) error {
 
 var kindClasses = []struct{ kind, class error }{
 	{ErrTimeout, ErrRetriable},
+	{ErrDisconnected, ErrRetriable},
 	{ErrWouldBlock, ErrRetriable},
 	{ErrClosed, ErrFatal},
 	{ErrUnsupportedVersion, ErrFatal},
@@ -288,7 +291,7 @@ func (e *Error) text() string {
 	var b strings.Builder
 	b.WriteString(e.Op)
 	if e.Topic != "" {
-		fmt.Fprintf(&b, " to topic %s", quote(e.Topic))
+		fmt.Fprintf(&b, " %s topic %s", preposition(e.Op), quote(e.Topic))
 		if e.Partition >= 0 {
 			fmt.Fprintf(&b, " partition %d", e.Partition)
 		}
@@ -296,7 +299,7 @@ func (e *Error) text() string {
 	for _, part := range [...]string{e.what(), clean(e.Reason)} {
 		if part != "" {
 			b.WriteString(": ")
-			b.WriteString(part)
+			b.WriteString(strings.TrimSuffix(part, "."))
 		}
 	}
 	if e.Detail != "" {
@@ -316,6 +319,20 @@ func (e *Error) text() string {
 	}
 	return b.String()
 }
+
+// preposition is what comes between what was being done and the topic.
+func preposition(op string) string {
+	switch {
+	case strings.HasPrefix(op, "send"):
+		return "to"
+	case op == opPartitions:
+		return "of"
+	}
+	return "for"
+}
+
+// opPartitions is what PartitionsFor does.
+const opPartitions = "look up the partitions"
 
 // what names the failure: its kind, its code, or both.
 func (e *Error) what() string {
@@ -343,7 +360,7 @@ func (e *Error) facts() string {
 	case e.Attempts > 1:
 		facts = append(facts, strconv.Itoa(e.Attempts)+" attempts")
 	}
-	if e.Elapsed > 0 {
+	if e.Elapsed > 0 && !strings.Contains(e.Reason, roundDuration(e.Elapsed).String()) {
 		facts = append(facts, "after "+roundDuration(e.Elapsed).String())
 	}
 	if e.Attempts > 0 || e.Fate != NotSent {
@@ -447,9 +464,9 @@ func causeText(err error) string {
 		return e.text()
 	}
 	if code, ok := err.(protocol.ErrorCode); ok {
-		return code.Error() // Kafka's text, known to be harmless
+		return strings.TrimSuffix(code.Error(), ".") // Kafka's text, known to be harmless
 	}
-	return clean(err.Error())
+	return strings.TrimSuffix(clean(err.Error()), ".")
 }
 
 // roundDuration leaves what a reader cares about: milliseconds, or microseconds below one.

@@ -108,7 +108,7 @@ func TestEveryErrorHasAtMostOneClass(t *testing.T) {
 
 func TestErrorText(t *testing.T) {
 	for want, e := range map[string]*Error{
-		`quill: send to topic "orders" partition 3: delivery timed out: 2m0s passed since Send (node 2, 5 attempts, after 2m0s, maybe written); ` +
+		`quill: send to topic "orders" partition 3: delivery timed out: 2m0s passed since Send (node 2, 5 attempts, maybe written); ` +
 			`last cause: connection reset; check the nodes of the partition, or raise delivery.timeout.ms`: {
 			Op: "send", Topic: "orders", Partition: 3, Node: 2, Attempts: 5, Elapsed: 2*time.Minute + 12*time.Microsecond, Kind: ErrDeliveryTimeout,
 			Fate: MaybeWritten, Reason: "2m0s passed since Send", Cause: errors.New("connection reset"),
@@ -116,13 +116,13 @@ func TestErrorText(t *testing.T) {
 		`quill: wait for buffer memory: buffer memory is exhausted (after 250µs); send slower, or raise buffer.memory or max.block.ms`: {
 			Op: "wait for buffer memory", Partition: -1, Kind: ErrBufferExhausted, Elapsed: 250 * time.Microsecond,
 		},
-		`quill: send to topic "t": TOPIC_AUTHORIZATION_FAILED: Topic authorization failed. (node 0, 1 attempt, rejected); grant this client WRITE and DESCRIBE on the topic`: {
+		`quill: send to topic "t": TOPIC_AUTHORIZATION_FAILED: Topic authorization failed (node 0, 1 attempt, rejected); grant this client WRITE and DESCRIBE on the topic`: {
 			Op: "send", Topic: "t", Partition: -1, Attempts: 1, Code: protocol.TopicAuthorizationFailed, Fate: Rejected,
 		},
 		`quill: send to topic "t" partition 0: POLICY_VIOLATION: "no \"x\" here\nor there"`: {
 			Op: "send", Topic: "t", Code: protocol.PolicyViolation, Detail: "no \"x\" here\nor there",
 		},
-		`quill: metadata of topic "t": timed out: not present after 1m0s; last cause: UNKNOWN_TOPIC_OR_PARTITION: This server does not host this topic-partition.; ` +
+		`quill: metadata of topic "t": timed out: not present after 1m0s; last cause: UNKNOWN_TOPIC_OR_PARTITION: This server does not host this topic-partition; ` +
 			`does the topic exist, and may this client see it?`: {
 			Op: "metadata of topic \"t\"", Partition: -1, Kind: ErrTimeout, Reason: "not present after 1m0s", Cause: protocol.UnknownTopicOrPartition,
 		},

@@ -361,7 +361,7 @@ func (s *sender) reenqueue(b *batch, now time.Time) {
 	if b.lastError == protocol.ConcurrentTransactions { // the markers of the transaction before are being written
 		b.retryAt = now.Add(min(concurrentPause, s.cfg.retryBackoff))
 	}
-	s.logger.Debug("batch to be sent again", "topic", b.queue.topic.name, "partition", b.queue.index, "node", b.nodeAtSend,
+	s.logger.Debug("a batch is sent again", "topic", b.queue.topic.name, "partition", b.queue.index, "node", b.nodeAtSend,
 		"attempt", b.attempts, "base_sequence", b.baseSequence, "err", b.lastError)
 	q := b.queue
 	q.mu.Lock()
@@ -424,10 +424,18 @@ func (s *sender) failBatch(b *batch, f facts, v verdict, answer *message.Partiti
 // refusal is why a batch is given up.
 func (s *sender) refusal(b *batch, f facts, answer *message.PartitionProduceResponse, now time.Time) *Error {
 	cause := &Error{Op: "send", Code: f.code}
-	if f.code == protocol.None { // lost, and out of retries or time
+	switch {
+	case f.code == protocol.None: // lost, and out of retries or time
 		cause.Kind, cause.Cause = ErrDeliveryTimeout, b.lastError
 		if now.Before(b.createdAt.Add(s.acc.deliveryTimeout)) {
-			cause.Kind, cause.Class, cause.Reason = nil, ErrRetriable, "no retries are left"
+			cause.Kind, cause.Reason = lostKind(b.lastError), "no retries are left"
+		}
+	case errors.Is(b.lastError, network.ErrUnsupportedVersion):
+		cause.Cause = b.lastError // the versions
+	case f.code == protocol.MessageTooLarge || f.code == protocol.RecordListTooLarge:
+		cause.Reason = fmt.Sprintf("%d bytes in a batch of %d records", b.size(), b.records)
+		if b.records == 1 {
+			cause.Reason = fmt.Sprintf("the record takes %d bytes in a batch of its own", b.size())
 		}
 	}
 	if f.idempotent && f.code == protocol.OutOfOrderSequenceNumber && b.maybeWritten {
@@ -438,6 +446,14 @@ func (s *sender) refusal(b *batch, f facts, answer *message.PartitionProduceResp
 		cause.Detail = detail(*answer.ErrorMessage)
 	}
 	return s.describe(b, cause, now)
+}
+
+// lostKind is what a request without an answer came to.
+func lostKind(err error) error {
+	if errors.Is(err, network.ErrRequestTimeout) {
+		return ErrTimeout
+	}
+	return ErrDisconnected
 }
 
 // blamesSome reports whether the broker names some of the records, but not all.
@@ -514,11 +530,11 @@ func (s *sender) expired(b *batch, now time.Time) *Error {
 	e := s.describe(b, &Error{Kind: ErrDeliveryTimeout, Cause: b.lastError}, now)
 	switch {
 	case b.onWire:
-		e.Reason = fmt.Sprintf("%d records expired %v after their batch was opened, while waiting for an answer", b.records, e.Elapsed)
+		e.Reason = countOf(b.records, "record") + " expired while waiting for an answer"
 	case b.attempts > 0:
-		e.Reason = fmt.Sprintf("%d records expired %v after their batch was opened, while waiting to be sent again", b.records, e.Elapsed)
+		e.Reason = countOf(b.records, "record") + " expired while waiting to be sent again"
 	default:
-		e.Reason = fmt.Sprintf("%d records expired %v after their batch was opened, before they could be sent", b.records, e.Elapsed)
+		e.Reason = countOf(b.records, "record") + " expired before they could be sent"
 		if e.Cause == nil && s.idem.state != idReady {
 			e.Cause = s.idem.err
 		}
@@ -542,4 +558,12 @@ func (s *sender) whyNot(b *batch) error {
 		return s.client.Trouble()
 	}
 	return nil
+}
+
+// countOf is a number of things in words.
+func countOf(n int32, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }

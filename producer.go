@@ -205,17 +205,21 @@ func (p *Producer[K, V]) Flush(ctx context.Context) error {
 // PartitionsFor returns the topic's partitions with their leaders and replicas. If the topic is not
 // known yet it waits for its metadata as Send does, and fails in the same ways.
 func (p *Producer[K, V]) PartitionsFor(ctx context.Context, topic string) ([]metadata.Partition, error) {
-	if p.closed.Load() {
-		return nil, p.e.refusal(p.e.closedReason(), topic, -1)
-	}
 	if ctx == nil {
-		return nil, notBegun(ctx, "look for partitions")
+		return nil, notBegun(ctx, opPartitions)
 	}
 	out := outgoing{mayWait: true, lookOnly: true}
 	out.Topic = topic
-	_, info, err := p.e.topicFor(ctx, &out)
+	info, err := (*metadata.Topic)(nil), (*Error)(nil)
+	if p.closed.Load() {
+		err = p.e.refusal(p.e.closedReason(), topic, -1)
+	} else {
+		_, info, err = p.e.topicFor(ctx, &out)
+	}
 	if err != nil {
-		return nil, err
+		own := *err
+		own.Op = opPartitions
+		return nil, &own
 	}
 	return slices.Clone(info.Partitions), nil
 }

@@ -80,6 +80,8 @@ func TestAProducerIDThatIsRefusedMayBeGrantedLater(t *testing.T) {
 		e := x.failed(x.send(0, "a"))
 		require.ErrorIs(x, e, protocol.ClusterAuthorizationFailed)
 		require.Equal(x, quill.NotSent, e.Outcome())
+		require.False(x, e.Fatal(), "the producer goes on")
+		require.True(x, e.Retriable())
 		i.Remove()
 		x.deliver(0, "b")
 		require.Equal(x, []string{"b@0:0"}, x.log(0))

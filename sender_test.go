@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -203,6 +204,7 @@ func TestRetriesHaveAnEnd(t *testing.T) {
 		require.Equal(x, 2, e.Attempts)
 		require.Equal(x, quill.MaybeWritten, e.Outcome())
 		require.True(x, e.Retriable())
+		require.ErrorIs(x, e, quill.ErrDisconnected)
 		require.Equal(x, []string{"a@0:0"}, x.log(0))
 		x.deliver(0, "c")
 		require.Equal(x, []string{"a@0:0", "c@1:0"}, x.log(0), "b may be in the log, so its number is not used again")
@@ -418,7 +420,7 @@ func TestTheBrokersOwnWordsReachTheCaller(t *testing.T) {
 	inLab(t, quilltest.Options{}, nil, func(x *lab) {
 		x.produce(quilltest.Fault{Err: protocol.InvalidRequest})
 		e := x.failed(x.send(0, "a"))
-		require.Contains(x, e.Error(), protocol.InvalidRequest.Message())
+		require.Contains(x, e.Error(), strings.TrimSuffix(protocol.InvalidRequest.Message(), "."))
 		x.produce(quilltest.Fault{Err: protocol.InvalidRequest, ErrMessage: "told by the broker"})
 		e = x.failed(x.send(0, "b"))
 		require.Contains(x, e.Error(), "told by the broker")

@@ -30,7 +30,7 @@ func (s *sender) split(b *batch, now time.Time) {
 	}
 	b.queue.topic.ratio.set(1)
 	parts := s.acc.cut(b, records, limit, nil)
-	s.logger.Warn("batch is too large for the broker, split", "topic", b.queue.topic.name, "partition", b.queue.index,
+	s.logger.Warn("a batch is too large for the broker and is split", "topic", b.queue.topic.name, "partition", b.queue.index,
 		"bytes", b.size(), "records", b.records, "parts", len(parts))
 	if b.sequenced {
 		b.queue.out.seq.replace(b, parts)

@@ -171,11 +171,11 @@ func (t *transaction) enter(to txnState, err *Error) {
 	}
 	if !t.state.mayBecome(to) {
 		invariant.Check(false, "transaction: from %v to %v", t.state, to)
-		t.s.fatal(&Error{Op: "transaction", Kind: ErrInvalidTxnState, Class: ErrFatal, Partition: -1, Node: -1,
+		t.s.fatal(&Error{Op: "change the state of the transaction", Kind: ErrInvalidTxnState, Class: ErrFatal, Partition: -1, Node: -1,
 			Reason: fmt.Sprintf("there is no way from %v to %v", t.state, to), Cause: orNil(err)})
 		return
 	}
-	t.s.logger.Debug("transaction", "from", t.state.String(), "to", to.String(), "transactional_id", t.id, "err", orNil(err))
+	t.s.logger.Debug("transaction changes its state", "from", t.state.String(), "to", to.String(), "transactional_id", t.id, "err", orNil(err))
 	t.state, t.err, t.woken = to, err, true
 	t.letIn()
 }
@@ -196,7 +196,7 @@ func (t *transaction) needs(call string, state txnState) *Error {
 		return nil
 	}
 	e := &Error{Op: call, Kind: ErrInvalidTxnState, Partition: -1, Node: -1,
-		Reason: fmt.Sprintf("it needs state %v, the producer is %v", state, t.state)}
+		Reason: fmt.Sprintf("%s (the producer is %v)", t.state.wayTo(state), t.state)}
 	if t.err != nil {
 		e.Cause = t.err
 	}
@@ -207,6 +207,29 @@ func (t *transaction) needs(call string, state txnState) *Error {
 		e.Class = ErrFatal
 	}
 	return e
+}
+
+// wayTo says what has to be called for a call that needs another state.
+func (s txnState) wayTo(state txnState) string {
+	switch {
+	case s == txnUninitialized:
+		return "call InitTransactions first"
+	case s == txnInitializing && state == txnUninitialized:
+		return "InitTransactions is under way, or has worked already"
+	case s == txnInitializing:
+		return "wait until InitTransactions, or the end of the transaction before, has returned"
+	case state == txnUninitialized:
+		return "InitTransactions has worked already"
+	case s == txnReady:
+		return "call BeginTransaction first"
+	case s == txnInTransaction:
+		return "a transaction is open: commit or abort it first"
+	case s.completing():
+		return "the transaction is being ended: wait until that call has returned"
+	case s == txnAbortableError:
+		return "the transaction has failed: call AbortTransaction first"
+	}
+	return "the producer is of no further use: close it and make a new one"
 }
 
 // resume is what a call goes on with: nil if it begins something new. Only the call that timed out
@@ -221,7 +244,7 @@ func (t *transaction) resume(call string) (*operation, *Error) {
 		return o, nil
 	}
 	return nil, &Error{Op: call, Kind: ErrInvalidTxnState, Partition: -1, Node: -1,
-		Reason: fmt.Sprintf("the call of %s before has not returned its outcome, it has to be repeated first (the producer is %v)", o.call, t.state)}
+		Reason: fmt.Sprintf("call %s again first: it gave up waiting, and its outcome is not known yet (the producer is %v)", o.call, t.state)}
 }
 
 // initialize begins InitTransactions.
@@ -467,7 +490,7 @@ func (t *transaction) closing(now time.Time) bool {
 	}
 	switch t.state {
 	case txnInTransaction, txnAbortableError:
-		t.s.logger.Info("transaction aborted, the producer is closed", "transactional_id", t.id)
+		t.s.logger.Info("the transaction was aborted, since the producer is closed", "transactional_id", t.id)
 		t.wind(false)
 		return false
 	case txnCommitting, txnAborting:

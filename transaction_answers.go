@@ -57,7 +57,7 @@ func (t *transaction) lost(r *txnRequest, req *network.Request, now time.Time) {
 		t.forget(r)
 	}
 	t.note(r, req.Node, req.Err)
-	t.s.logger.Debug("no answer from a coordinator", "request", r.kind.String(), "node", req.Node, "err", req.Err)
+	t.s.logger.Debug("a coordinator did not answer", "request", r.kind.String(), "node", req.Node, "err", req.Err)
 	t.pause(r, now, t.backoff())
 }
 
@@ -101,7 +101,7 @@ func (t *transaction) conclude(r *txnRequest, v txnVerdict, code protocol.ErrorC
 			d = min(d, concurrentPause)
 		}
 		t.note(r, -1, code)
-		t.s.logger.Debug("coordinator to be asked again", "request", r.kind.String(), "attempt", r.attempts, "err", code)
+		t.s.logger.Debug("a coordinator is asked again", "request", r.kind.String(), "attempt", r.attempts, "err", code)
 		t.pause(r, now, d)
 		return false
 	}
@@ -167,7 +167,7 @@ func (t *transaction) fail(r *txnRequest, err *Error) {
 
 // deny is for a producer that may not have its id: it may be allowed to later, and asks anew then.
 func (t *transaction) deny(err *Error) {
-	t.s.logger.Warn("producer id denied", "transactional_id", t.id, "err", err)
+	t.s.logger.Warn("the producer id was denied", "transactional_id", t.id, "err", err)
 	own := t.spoil(err)
 	if own == nil {
 		return
@@ -196,7 +196,11 @@ func (t *transaction) found(f *txnRequest, resp *message.FindCoordinatorResponse
 		} else {
 			t.group, t.groupNode = f.group, got.NodeID
 		}
-		t.s.logger.Info("coordinator found", "group", f.group, "transactional_id", t.id, "node", got.NodeID)
+		if f.group == "" {
+			t.s.logger.Info("found the coordinator of the transactional id", "transactional_id", t.id, "node", got.NodeID)
+		} else {
+			t.s.logger.Info("found the coordinator of the consumer group", "group", f.group, "transactional_id", t.id, "node", got.NodeID)
+		}
 		t.finding, t.trouble = nil, t.s.client.LastError(got.NodeID)
 		return
 	}
@@ -213,7 +217,7 @@ func (t *transaction) initialized(r *txnRequest, resp *message.InitProducerIDRes
 		return
 	}
 	t.adopt(resp.ProducerID, resp.ProducerEpoch)
-	t.s.logger.Info("producer id", "transactional_id", t.id, "producer_id", resp.ProducerID, "producer_epoch", resp.ProducerEpoch, "node", node)
+	t.s.logger.Info("got a producer id", "transactional_id", t.id, "producer_id", resp.ProducerID, "producer_epoch", resp.ProducerEpoch, "node", node)
 	t.rest(true)
 }
 
@@ -281,7 +285,7 @@ func (t *transaction) ended(r *txnRequest, resp *message.EndTxnResponse, now tim
 	case follows(id, epoch, resp.ProducerID, resp.ProducerEpoch):
 		t.adopt(resp.ProducerID, resp.ProducerEpoch)
 	default:
-		t.s.logger.Warn("impossible producer id at the end of a transaction", "transactional_id", t.id, "producer_id", id, "producer_epoch", epoch,
+		t.s.logger.Warn("the end of a transaction named an impossible producer id, so it is asked for", "transactional_id", t.id, "producer_id", id, "producer_epoch", epoch,
 			"next_producer_id", resp.ProducerID, "next_producer_epoch", resp.ProducerEpoch)
 		t.bump = true // ask for it
 	}

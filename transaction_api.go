@@ -139,7 +139,7 @@ func (p *Producer[K, V]) AbortTransaction(ctx context.Context) error {
 // instruct has the sender do something, at once.
 func (e *engine) instruct(call string, do func(t *transaction) *Error) *Error {
 	if e.cfg.transactionalID == "" {
-		return &Error{Op: call, Kind: ErrInvalidTxnState, Partition: -1, Node: -1, Reason: "the producer has no transactional.id"}
+		return &Error{Op: call, Kind: ErrInvalidTxnState, Partition: -1, Node: -1, Reason: "the producer has no transactional.id: set Config.TransactionalID"}
 	}
 	closed := &Error{Op: call, Kind: ErrClosed, Partition: -1, Node: -1}
 	if e.closed.Load() {

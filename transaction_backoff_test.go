@@ -38,3 +38,16 @@ func TestCoordinatorsAreAskedAgainWithoutAGrowingPause(t *testing.T) {
 		}
 	}
 }
+
+// A coordinator that can't end transactions is noticed before records are sent that nobody could commit.
+func TestInitTransactionsNoticesWhatTheCoordinatorLacks(t *testing.T) {
+	for _, api := range []protocol.APIKey{protocol.EndTxn, protocol.AddPartitionsToTxn, protocol.InitProducerID} {
+		inRelease(t, quilltest.Options{MaxVersions: map[protocol.APIKey]int16{api: -1}}, nil, func(x *txnLab) {
+			err := x.p.InitTransactions(x.Context())
+			require.ErrorIs(x, err, quill.ErrUnsupportedVersion)
+			require.ErrorIs(x, err, quill.ErrFatal)
+			require.ErrorContains(x, err, "does not serve "+api.String()+", which transactions need; Kafka has that since 0.11")
+			require.Zero(x, x.c.RequestCount(protocol.InitProducerID), "nothing was asked for in vain")
+		})
+	}
+}

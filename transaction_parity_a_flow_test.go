@@ -309,7 +309,7 @@ func TestAMissingRightNamesItsTopicAlone(t *testing.T) {
 		err := x.p.CommitTransaction(x.Context())
 		require.ErrorIs(x, err, protocol.TopicAuthorizationFailed)
 		require.ErrorIs(x, err, quill.ErrAbortable)
-		require.ErrorContains(x, err, `to topic "secret"`)
+		require.ErrorContains(x, err, `for topic "secret"`)
 		require.NotContains(x, err.Error(), `"t"`)
 		x.abort()
 		require.Empty(x, w.take(), "neither was added")

@@ -1,6 +1,8 @@
 package quill
 
 import (
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/quill-kafka/quill/internal/message"
@@ -169,11 +171,37 @@ func (t *transaction) send(r *txnRequest, now time.Time) time.Time {
 		_, highest, ok := client.Versions(node, protocol.InitProducerID)
 		t.canBump = ok && highest >= bumpVersion
 	}
+	if missing := t.missing(r, node); missing != nil {
+		t.s.fatal(missing)
+		return time.Time{}
+	}
 	if r.kind == askCommitOffsets && t.version2 {
 		t.started = true // it adds the group itself
 	}
 	t.post(node, r, t.exchange(r, node), now)
 	return time.Time{}
+}
+
+// neededAPIs are those that every transaction needs of its coordinator.
+var neededAPIs = [...]protocol.APIKey{protocol.InitProducerID, protocol.AddPartitionsToTxn, protocol.EndTxn}
+
+// missing is an error if the coordinator does not serve what every transaction needs: InitTransactions fails
+// then, before records are sent that nobody can commit.
+func (t *transaction) missing(r *txnRequest, node int32) *Error {
+	if r.kind != askInit {
+		return nil
+	}
+	var names []string
+	for _, key := range neededAPIs {
+		if _, _, ok := t.s.client.Versions(node, key); !ok {
+			names = append(names, key.String())
+		}
+	}
+	if names == nil {
+		return nil
+	}
+	return &Error{Op: r.kind.String(), Kind: ErrUnsupportedVersion, Class: ErrFatal, Partition: -1, Node: -1,
+		Reason: fmt.Sprintf("node %d does not serve %s, which transactions need; Kafka has that since 0.11", node, strings.Join(names, " and "))}
 }
 
 // leavesOpen reports whether an answer says only that the coordinator does not know what becomes of the

@@ -166,7 +166,7 @@ func TestSendsNeedATransaction(t *testing.T) {
 		refused := func() {
 			_, err := x.send(0, "v").Wait(x.Context())
 			require.ErrorIs(x, err, quill.ErrInvalidTxnState)
-			require.ErrorContains(x, err, "IN_TRANSACTION")
+			require.ErrorContains(x, err, "call BeginTransaction first")
 			e, _ := errors.AsType[*quill.Error](err)
 			require.Equal(x, quill.NotSent, e.Outcome())
 			require.Equal(x, "t", e.Topic)

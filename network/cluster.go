@@ -74,7 +74,7 @@ func (c *Client) setAddr(n *node, addr string) {
 	if n.addr != addr {
 		c.cfg.Logger.Info("node has moved", n.name(), "from", n.addr, "to", addr)
 		n.addr, n.lastTried = addr, ""
-		n.failures, n.failedDials, n.missed = 0, 0, false
+		n.failures, n.failedDials, n.missed, n.answered = 0, 0, false, false
 		switch n.state {
 		case down:
 			n.become(idle)

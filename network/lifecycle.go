@@ -16,7 +16,6 @@ func (c *Client) connect(n *node, now time.Time) {
 	ctx, cancel := context.WithCancel(context.Background())
 	x := newConn(c, n, c.setup.Next(n.failedDials, c.random), cancel)
 	n.conn = x
-	n.answered = false
 	c.cfg.Logger.Debug("connecting to node", n.name(), "addr", n.addr, "attempt", n.failures+1)
 	c.wg.Go(func() { x.run(ctx) }) // ends after x.fail; it posts closed as its last deed
 }

@@ -75,7 +75,7 @@ type node struct {
 	err         error  // why the last connection failed; nil once one is ready
 	warnedAt    time.Time
 	hangUps     int  // handshakes in a row in which the peer closed the connection; see askVersion
-	answered    bool // the connection has had an answer besides that of the handshake
+	answered    bool // it has answered something besides ApiVersions, on whatever connection
 
 	spare atomic.Bool // bytes behind an answer were logged; set by connections
 }

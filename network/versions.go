@@ -89,14 +89,40 @@ func (v *versions) choose(x Exchange) (int16, error) {
 	lowest, highest := x.Versions()
 	nodeLowest, nodeHighest, ok := v.get(key)
 	if !ok {
-		return 0, fmt.Errorf("%w of %v: the node does not serve it", ErrUnsupportedVersion, key)
+		return 0, fmt.Errorf("%w of %v: the node does not serve it%s", ErrUnsupportedVersion, key, since(key, lowest))
 	}
 	version := min(highest, nodeHighest)
 	if version < max(lowest, nodeLowest) {
-		return 0, fmt.Errorf("%w of %v: the node has %d to %d, the client %d to %d",
-			ErrUnsupportedVersion, key, nodeLowest, nodeHighest, lowest, highest)
+		release := ""
+		if nodeHighest < lowest {
+			release = since(key, lowest)
+		}
+		return 0, fmt.Errorf("%w of %v: the node has %d to %d, the client %d to %d%s",
+			ErrUnsupportedVersion, key, nodeLowest, nodeHighest, lowest, highest, release)
 	}
 	return version, nil
+}
+
+// releases are the first releases of Kafka with a version of an API that this client may need, ascending.
+var releases = []struct {
+	key     protocol.APIKey
+	version int16
+	release string
+}{
+	{protocol.Produce, 3, "0.11"}, {protocol.Produce, 7, "2.1"}, {protocol.Produce, 12, "4.0"}, {protocol.Produce, 13, "4.1"},
+	{protocol.InitProducerID, 0, "0.11"}, {protocol.AddPartitionsToTxn, 0, "0.11"}, {protocol.AddOffsetsToTxn, 0, "0.11"},
+	{protocol.EndTxn, 0, "0.11"}, {protocol.TxnOffsetCommit, 0, "0.11"}, {protocol.TxnOffsetCommit, 3, "2.5"},
+	{protocol.FindCoordinator, 1, "0.11"},
+}
+
+// since says in which release of Kafka a version of an API came, "" if that is not known.
+func since(key protocol.APIKey, version int16) string {
+	for _, r := range releases {
+		if r.key == key && r.version >= version {
+			return "; Kafka has it since " + r.release
+		}
+	}
+	return ""
 }
 
 // negotiate asks the node for its versions, synchronously and with a deadline set by the caller. If
