@@ -41,11 +41,11 @@ func (s *sender) askAnyNode(now time.Time) time.Time {
 		return now
 	}
 	if !ok {
-		s.refresh.board.note(s.client.Trouble())
+		s.noteTrouble()
 		return retryAt
 	}
 	if !s.client.Ready(id, now) {
-		s.refresh.board.note(s.client.Trouble())
+		s.noteTrouble()
 		return s.client.CanRetryAt(id, now)
 	}
 	if slices.Contains(s.refresh.asking, id) {
@@ -73,6 +73,15 @@ func (s *sender) neverResolved(now time.Time) bool {
 	s.fatal(&Error{Op: "send", Kind: ErrTimeout, Class: ErrFatal, Partition: -1, Node: -1, Cause: err,
 		Reason: fmt.Sprintf("no name of bootstrap.servers was resolved within %v (bootstrap.resolve.timeout.ms)", s.cfg.bootstrapResolveTimeout)})
 	return true
+}
+
+// noteTrouble keeps why nobody can be asked. Waiting is of no use if no server is a broker.
+func (s *sender) noteTrouble() {
+	if err := s.client.NoBroker(); err != nil {
+		s.refresh.board.warn(err)
+		return
+	}
+	s.refresh.board.note(s.client.Trouble())
 }
 
 // anyConnected reports whether some node has a connection, be it too busy for another request now.

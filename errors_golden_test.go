@@ -145,7 +145,10 @@ var sendErrors = []provoked{
 		_ = refused(protocol.InitProducerID, protocol.InvalidRequest, sendRecord)(x)
 		return sendRecord(x)
 	}},
-	{name: "no idempotence in the cluster", opts: quilltest.Options{MaxVersions: map[protocol.APIKey]int16{protocol.InitProducerID: -1}}, do: sendRecord},
+	{name: "no idempotence in the cluster", opts: quilltest.Options{MaxVersions: map[protocol.APIKey]int16{protocol.InitProducerID: -1}}, do: func(x *lab) error {
+		_ = sendRecord(x)
+		return sendRecord(x)
+	}},
 	{name: "produce is too old", opts: quilltest.Options{MaxVersions: map[protocol.APIKey]int16{protocol.Produce: 6}},
 		cfg: func(cfg *quill.Config) { cfg.Compression = quill.CompressionZstd }, do: sendRecord},
 	{name: "refused connection", cfg: func(cfg *quill.Config) {

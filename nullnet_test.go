@@ -195,6 +195,9 @@ func (n *nullNet) InFlight(id int32) int { n.count("InFlight"); return n.slots[i
 // CanRetryAt implements connections.
 func (n *nullNet) CanRetryAt(int32, time.Time) (at time.Time) { n.count("CanRetryAt"); return at }
 
+// NoBroker implements connections.
+func (n *nullNet) NoBroker() error { return nil }
+
 // LeastLoaded implements connections.
 func (n *nullNet) LeastLoaded(now time.Time) (int32, bool, time.Time) {
 	n.count("LeastLoaded")

@@ -129,6 +129,14 @@ func (o *board) note(err error) {
 	o.mu.Unlock()
 }
 
+// warn is note that wakes those who wait, if the reason is another one.
+func (o *board) warn(err error) {
+	if o.look().lastErr != err {
+		o.note(err)
+		o.poke()
+	}
+}
+
 // poke wakes those who wait, without news about the cluster.
 func (o *board) poke() {
 	o.mu.Lock()

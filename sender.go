@@ -85,6 +85,7 @@ type connections interface {
 	Trouble() error
 	Unreachable() bool
 	Unresolved() error
+	NoBroker() error
 	Throttle(id int32, d time.Duration, now time.Time)
 	Send(id int32, r *network.Request, now time.Time)
 	Handle(ev network.Event, now time.Time, done []*network.Request) []*network.Request

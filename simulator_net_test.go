@@ -228,6 +228,9 @@ func (t *simTarget) canRetryAt(now time.Time) time.Time {
 	return time.Time{}
 }
 
+// NoBroker implements connections.
+func (n *simNet) NoBroker() error { return nil }
+
 // LeastLoaded implements connections.
 func (n *simNet) LeastLoaded(now time.Time) (id int32, ok bool, retryAt time.Time) {
 	var up, coming, next *simTarget

@@ -1,6 +1,7 @@
 package network
 
 import (
+	"errors"
 	"math"
 	"math/rand/v2"
 	"sync"
@@ -176,6 +177,18 @@ func (c *Client) noteResolved(cause *Error) {
 	default:
 		c.resolved, c.unresolved = true, nil
 	}
+}
+
+// NoBroker is why none of the nodes is of use: each has answered, and is a KRaft controller. It is nil if
+// one may be of use.
+func (c *Client) NoBroker() error {
+	var last error
+	for _, n := range c.order {
+		if last = n.err; !errors.Is(last, ErrController) {
+			return nil
+		}
+	}
+	return last
 }
 
 // Throttle keeps requests from the node for d, as its answer asked (KIP-219). The time does not

@@ -16,6 +16,9 @@ var (
 	ErrSetupTimeout = errors.New("connection setup timed out")
 	// ErrUnsupportedVersion says that node and client have no version of the API in common.
 	ErrUnsupportedVersion = errors.New("no common version")
+	// ErrController says that the node is a controller of KRaft and no broker. It is also an
+	// ErrUnsupportedVersion.
+	ErrController = errors.New("it is a KRaft controller")
 	// ErrMalformedResponse says that the node's answer can't be understood, or is out of order.
 	ErrMalformedResponse = errors.New("malformed response")
 	// ErrResponseTooLarge says that an answer is larger than Config.MaxResponse.

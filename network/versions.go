@@ -56,7 +56,7 @@ func newVersions(resp *message.APIVersionsResponse) (*versions, error) {
 	}
 	for _, key := range []protocol.APIKey{protocol.Produce, protocol.Metadata} {
 		if _, _, ok := v.get(key); !ok && v.ranges[voteKey].served {
-			return nil, fmt.Errorf("%w: the node does not serve %v: it is a KRaft controller; name the listeners of brokers", ErrUnsupportedVersion, key)
+			return nil, fmt.Errorf("%w: the node does not serve %v: %w; name the listeners of brokers", ErrUnsupportedVersion, key, ErrController)
 		} else if !ok {
 			return nil, fmt.Errorf("%w: the node does not serve %v; is it a broker?", ErrUnsupportedVersion, key)
 		}
