@@ -215,7 +215,7 @@ func TestEveryPropertyHasItsEffect(t *testing.T) {
 				c.MustCreateTopic("t", 3, quilltest.TopicConfig{MaxMessageBytes: 10 << 20})
 				l.T, l.c = t, c
 				l.props = map[string]string{"bootstrap.servers": strings.Join(c.BootstrapServers(), ","), e.name: e.value}
-				for _, pair := range strings.Fields(e.also) {
+				for pair := range strings.FieldsSeq(e.also) {
 					name, value, _ := strings.Cut(pair, "=")
 					l.props[name] = value
 				}

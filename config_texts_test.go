@@ -106,7 +106,7 @@ func wrongConfig(change func(*Config)) func() error {
 func wrongSettings(pairs string) func() error {
 	return func() error {
 		props := map[string]string{"bootstrap.servers": "localhost:9092"}
-		for _, pair := range strings.Fields(pairs) {
+		for pair := range strings.FieldsSeq(pairs) {
 			name, value, _ := strings.Cut(pair, "=")
 			props[name] = value
 		}

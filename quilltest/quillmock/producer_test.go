@@ -56,8 +56,8 @@ func signature(f reflect.Type) string {
 		types = append(types, f.In(i).String())
 	}
 	types = append(types, "→")
-	for i := range f.NumOut() {
-		types = append(types, f.Out(i).String())
+	for out := range f.Outs() {
+		types = append(types, out.String())
 	}
 	return strings.Join(types, " ")
 }
