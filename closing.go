@@ -121,6 +121,7 @@ func (e *engine) forcedEnd(own bool) error {
 func (e *engine) shutDown(ctx context.Context) error {
 	e.clock.close()
 	e.dispatch.close()
+	e.sender.losses.close()
 	e.partitioner.begin(func() error { return closePlugin(e.cfg.partitioner) })
 	return e.partitioner.await(ctx)
 }

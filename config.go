@@ -185,8 +185,10 @@ type Config struct {
 	// Kafka: enable.metrics.push. On by default. No effect yet.
 	EnableMetricsPush Toggle
 
-	// Logger gets what is worth knowing and has no other way to be told: connections lost, retries,
-	// questionable configuration. Nothing is logged per record. If nil, nothing is logged.
+	// Logger gets what is worth knowing and has no other way to be reported: connections lost, retries,
+	// questionable configuration, and records that failed, counted by topic and cause. Nothing is logged
+	// per record. Its handler must not wait for this producer: lines come from the goroutine that sends.
+	// If nil, warnings and errors go to slog.Default(); slog.New(slog.DiscardHandler) silences them.
 	Logger *slog.Logger
 
 	props givenProperties

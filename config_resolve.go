@@ -96,10 +96,11 @@ func (c Config) resolve() (settings, error) {
 		}
 	}
 	s.notes = r.notes
-	s.logger = slog.New(slog.DiscardHandler)
-	if c.Logger != nil {
-		s.logger = c.Logger.With(slog.String("client_id", clean(s.clientID)))
+	logger := c.Logger
+	if logger == nil {
+		logger = slog.New(defaultLog{})
 	}
+	s.logger = logger.With(slog.String("client_id", clean(s.clientID)))
 	return s, nil
 }
 

@@ -111,7 +111,7 @@ func assemble(cfg Config) (*engine, error) {
 		cfg: &e.cfg, acc: e.acc, box: e.box, dispatch: e.dispatch, sealer: seal, logger: s.logger,
 		refresh: newRefresher(&e.cfg, e.board, rand.Float64), retry: backoff.New(s.retryBackoff, s.retryBackoffMax),
 		snapshot: new(metadata.Snapshot), bootstrapping: true, nodes: map[int32]*nodeOut{}, random: rand.Float64,
-		idem: idempotence{on: s.idempotent, id: -1, epoch: -1}, finished: make(chan struct{}), onFatal: e.setFatal,
+		idem: idempotence{on: s.idempotent, id: -1, epoch: -1}, finished: make(chan struct{}), onFatal: e.setFatal, losses: newLossLog(s.logger),
 	}
 	if s.transactionalID != "" {
 		e.sender.idem.transactional = true

@@ -2,6 +2,7 @@ package quill
 
 import (
 	"context"
+	"math"
 	"sync"
 	"time"
 	"unsafe"
@@ -247,9 +248,14 @@ func (r *result) reset() {
 	*r = result{meta: r.meta[:0], runs: r.runs[:0], fate: noFate, inCallback: r.inCallback}
 }
 
+// timestampMillis is t as Kafka has it, -1 if it is none that Kafka can have: the zero time, one before
+// 1970, or one beyond what 64 bits of milliseconds can hold.
 func timestampMillis(t time.Time) int64 {
-	if t.IsZero() {
+	if sec := t.Unix(); sec < 0 || sec >= maxSeconds {
 		return -1
 	}
 	return t.UnixMilli()
 }
+
+// maxSeconds is where milliseconds end, in the year 292278994.
+const maxSeconds = math.MaxInt64 / 1000

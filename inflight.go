@@ -378,6 +378,7 @@ func (s *sender) conclude(b *batch, out fate) {
 		out.openedAt = b.createdAt.UnixMilli()
 	}
 	b.res.fate = out
+	s.losses.add(b.queue.topic.name, out.err, int64(b.records))
 	if s.txn != nil {
 		s.txn.told(b, out.err)
 	}

@@ -111,9 +111,20 @@ func (c *interceptorChain[K, V]) onAcknowledgement(m RecordMetadata, headers Hea
 	if !c.hasAcknowledgement() {
 		return
 	}
-	headers = slices.Clip(headers)
-	for i := range c.links {
-		l := &c.links[i]
+	c.acknowledge(0, m, slices.Clip(headers), err)
+}
+
+// acknowledge is onAcknowledgement for the interceptors from the next one on. It goes on with those behind
+// one that ends the goroutine.
+func (c *interceptorChain[K, V]) acknowledge(next int, m RecordMetadata, headers Headers, err error) {
+	defer func() {
+		if next < len(c.links) {
+			c.acknowledge(next, m, headers, err)
+		}
+	}()
+	for next < len(c.links) {
+		l := &c.links[next]
+		next++
 		if l.ack == nil {
 			continue
 		}

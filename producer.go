@@ -19,12 +19,13 @@ import (
 // One producer per process is usually best: it is safe for concurrent use, and more senders make its
 // batches fuller. Close it to deliver what is buffered.
 type Producer[K, V any] struct {
-	e      *engine
-	key    partSerializer[K]
-	value  partSerializer[V]
-	chain  *interceptorChain[K, V] // nil: none
-	plain  bool                    // both serializers are Bytes
-	direct atomic.Bool             // and there are no interceptors, and the view is not closed
+	e       *engine
+	key     partSerializer[K]
+	value   partSerializer[V]
+	chain   *interceptorChain[K, V] // nil: none
+	plain   bool                    // both serializers are Bytes
+	foreign bool                    // code that is not ours runs in Send
+	direct  atomic.Bool             // and there are no interceptors, and the view is not closed
 
 	view    bool        // made by Share: does not own the engine
 	closed  atomic.Bool // the view, not the engine
@@ -44,13 +45,19 @@ func New[K, V any](cfg Config, key Serializer[K], value Serializer[V], intercept
 	if err != nil {
 		return nil, err
 	}
+	done := false
+	defer func() {
+		if !done { // an error, or a plug-in's Configure ended the goroutine
+			ctx, cancel := context.WithCancel(context.Background())
+			cancel()
+			_ = e.close(ctx) // nothing was sent: there is nothing to lose
+		}
+	}()
 	p, err := newView(e, key, value, interceptors)
 	if err != nil {
-		ctx, cancel := context.WithCancel(context.Background())
-		cancel()
-		_ = e.close(ctx) // nothing was sent: there is nothing to lose
 		return nil, err
 	}
+	done = true
 	return p, nil
 }
 
@@ -88,6 +95,7 @@ func (p *Producer[K, V]) Send(ctx context.Context, r Record[K, V]) Future {
 	}
 	out := outgoing{appendInput: appendInput{shared: true}, mayWait: true}
 	if err := p.send(ctx, &r, &out); err != nil {
+		p.e.sender.losses.add(r.Topic, err, 1)
 		return failedFuture(out.metadata(), err)
 	}
 	return Future{out.at.res, out.at.index}
@@ -105,6 +113,7 @@ func (p *Producer[K, V]) SendFunc(ctx context.Context, r Record[K, V], fn Callba
 func (p *Producer[K, V]) sendLong(ctx context.Context, r Record[K, V], fn Callback) {
 	out := outgoing{appendInput: appendInput{callback: fn}, mayWait: true}
 	if err := p.send(ctx, &r, &out); err != nil {
+		p.e.sender.losses.add(r.Topic, err, 1)
 		p.e.dispatch.call(fn, out.metadata(), err)
 	}
 }
@@ -299,6 +308,36 @@ func (p *Producer[K, V]) short(ctx context.Context, r *Record[K, V], fn Callback
 
 // send is all of them. An error means that the record was not appended; the interceptors know.
 func (p *Producer[K, V]) send(ctx context.Context, r *Record[K, V], out *outgoing) *Error {
+	if !p.foreign {
+		return p.sendThrough(ctx, r, out)
+	}
+	returned := false
+	defer func() {
+		if !returned {
+			p.goroutineEnded(r, out)
+		}
+	}()
+	err := p.sendThrough(ctx, r, out)
+	returned = true
+	return err
+}
+
+// goroutineEnded gives a record its outcome whose Send did not return: a plug-in called runtime.Goexit, as
+// FailNow of a test does.
+func (p *Producer[K, V]) goroutineEnded(r *Record[K, V], out *outgoing) {
+	err := &Error{Op: "send", Topic: r.Topic, Partition: out.chosen, Node: -1, Reason: "a plug-in ended the goroutine (runtime.Goexit, which FailNow of a test calls)"}
+	p.e.sender.losses.add(r.Topic, err, 1)
+	if out.callback != nil {
+		defer p.e.dispatch.call(out.callback, out.metadata(), err)
+	}
+	if p.chain != nil {
+		p.chain.onSendError(r.Topic, out.chosen, r.Headers, err)
+	}
+}
+
+// sendThrough is send, unless a plug-in ends the goroutine.
+func (p *Producer[K, V]) sendThrough(ctx context.Context, r *Record[K, V], out *outgoing) *Error {
+	out.Topic, out.chosen = r.Topic, r.Partition.or(-1) // for the error, if this goes no further
 	if p.chain != nil && ctx != nil {
 		*r = p.chain.onSend(ctx, *r)
 	}
@@ -329,7 +368,11 @@ func (p *Producer[K, V]) sendRecord(ctx context.Context, r *Record[K, V], out *o
 		return err
 	}
 	if out.timestamp = timestampMillis(r.Timestamp); out.timestamp < 0 && !r.Timestamp.IsZero() {
-		return &Error{Op: "send", Kind: ErrInvalidRecord, Topic: r.Topic, Partition: out.chosen, Node: -1, Reason: "the timestamp is before 1970"}
+		reason := "the timestamp is before 1970"
+		if r.Timestamp.Unix() > 0 {
+			reason = "the timestamp is after the year 292278993, more milliseconds than Kafka can hold"
+		}
+		return &Error{Op: "send", Kind: ErrInvalidRecord, Topic: r.Topic, Partition: out.chosen, Node: -1, Reason: reason}
 	}
 	if p.chain.hasAcknowledgement() {
 		return p.sendAcknowledged(ctx, r, out, t, info)
@@ -369,22 +412,25 @@ func (p *Producer[K, V]) sendAcknowledged(ctx context.Context, r *Record[K, V], 
 	if err := p.serialize(r, out, lent); err != nil {
 		return err
 	}
-	fn := out.callback
+	fn, sent := out.callback, false
+	defer func() {
+		if !sent { // an error, or a plug-in ended the goroutine
+			out.callback = fn
+		}
+	}()
 	out.callback = p.acknowledging(fn, out.Headers)
 	err := p.sendBytes(ctx, out, t, info)
-	if err != nil {
-		out.callback = fn
-	}
+	sent = err == nil
 	return err
 }
 
 // acknowledging is fn after the interceptors' OnAcknowledgement.
 func (p *Producer[K, V]) acknowledging(fn Callback, headers Headers) Callback {
 	return func(m RecordMetadata, err error) {
-		p.chain.onAcknowledgement(m, headers, err)
 		if fn != nil {
-			fn(m, err)
+			defer fn(m, err) // also if an interceptor ends the goroutine
 		}
+		p.chain.onAcknowledgement(m, headers, err)
 	}
 }
 
@@ -419,8 +465,9 @@ func newView[K, V any](e *engine, key Serializer[K], value Serializer[V], interc
 	p := &Producer[K, V]{e: e, plugins: pluginClose{done: make(chan struct{})}}
 	info := ClientInfo{ClientID: e.cfg.clientID, Logger: e.cfg.logger}
 	var opened []func() error
+	done := false
 	defer func() {
-		if err != nil {
+		if !done { // an error, or Configure ended the goroutine
 			for _, c := range opened {
 				_ = c() // the reason to fail is the first fault
 			}
@@ -443,6 +490,8 @@ func newView[K, V any](e *engine, key Serializer[K], value Serializer[V], interc
 	_, plainValue := any(value).(bytesSerializer)
 	p.plain = plainKey && plainValue
 	p.direct.Store(p.plain && p.chain == nil)
+	p.foreign = p.chain != nil || !p.key.trusted || !p.value.trusted || e.cfg.partitioner != nil
+	done = true
 	return p, nil
 }
 

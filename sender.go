@@ -56,6 +56,7 @@ type sender struct {
 	closing       bool
 	aborting      *Error // set: everything incomplete fails with it
 	lost          givenUp
+	losses        *lossLog
 	stopped       bool
 	meant         time.Time // when the next turn is to begin at the latest
 	agesAt        time.Time // when an open batch is old; zero: there is none, as of the last turn

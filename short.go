@@ -50,7 +50,7 @@ func (e *engine) short(ctx context.Context, r *bytesRecord, fn Callback, shared 
 	var timestamp int64
 	if r.Timestamp.IsZero() {
 		timestamp = e.clock.millis()
-	} else if timestamp = r.Timestamp.UnixMilli(); timestamp < 0 {
+	} else if timestamp = timestampMillis(r.Timestamp); timestamp < 0 {
 		return at, false
 	}
 	if !t.used.Load() {

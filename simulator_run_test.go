@@ -268,6 +268,7 @@ func (x *simulation) build() {
 	if err != nil {
 		panic(err)
 	}
+	e.sender.losses = nil // it would set timers of the machine's
 	x.e = e
 	if c.Codec != compress.None {
 		e.sender.sealer.c = simCompressors()[c.Codec]

@@ -113,15 +113,21 @@ func TestTheLogIsToldOfTopicsThatAreNotThere(t *testing.T) {
 			e := failsWithin(t, p, 0, 0, rec("secret", "k", "v"))
 			require.ErrorIs(t, e, protocol.TopicAuthorizationFailed)
 		}
-		require.Equal(t, 1, strings.Count(told.String(), "topic=secret"))
+		lines := func(topic string) (n int) {
+			for _, line := range told.lines("topic cannot be sent to") {
+				n += strings.Count(line, topic)
+			}
+			return n
+		}
+		require.Equal(t, 1, lines("topic=secret"))
 		require.Contains(t, told.String(), "TOPIC_AUTHORIZATION_FAILED")
 		for i := range 30 {
 			go p.Send(context.Background(), rec(fmt.Sprint("missing-", i), "k", "v"))
 		}
 		time.Sleep(400 * time.Millisecond)
-		require.LessOrEqual(t, strings.Count(told.String(), "topic=missing"), 10)
+		require.LessOrEqual(t, lines("topic=missing"), 10)
 		time.Sleep(5 * time.Second)
-		require.Equal(t, 30, strings.Count(told.String(), "topic=missing"))
+		require.Equal(t, 30, lines("topic=missing"))
 		closeProducer(t, p)
 	})
 }

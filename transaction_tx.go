@@ -31,6 +31,7 @@ func (tx *Tx[K, V]) Send(ctx context.Context, r Record[K, V]) Future {
 	}
 	out := outgoing{appendInput: appendInput{shared: true}, mayWait: true}
 	if err := tx.send(ctx, &r, &out); err != nil {
+		tx.p.e.sender.losses.add(r.Topic, err, 1)
 		return failedFuture(out.metadata(), err)
 	}
 	return Future{out.at.res, out.at.index}
@@ -47,6 +48,7 @@ func (tx *Tx[K, V]) SendFunc(ctx context.Context, r Record[K, V], fn Callback) {
 	}
 	out := outgoing{appendInput: appendInput{callback: fn}, mayWait: true}
 	if err := tx.send(ctx, &r, &out); err != nil {
+		tx.p.e.sender.losses.add(r.Topic, err, 1)
 		tx.p.e.dispatch.call(fn, out.metadata(), err)
 	}
 }
@@ -82,7 +84,14 @@ func (tx *Tx[K, V]) send(ctx context.Context, r *Record[K, V], out *outgoing) *E
 		out.Topic, out.chosen = r.Topic, r.Partition.or(-1)
 		return tx.overError(r.Topic)
 	}
+	returned := false
+	defer func() {
+		if !returned { // a plug-in ended the goroutine
+			tx.fail(&Error{Op: "send", Topic: r.Topic, Partition: -1, Node: -1, Reason: "a plug-in ended the goroutine"})
+		}
+	}()
 	err := tx.p.send(ctx, r, out)
+	returned = true
 	if err != nil {
 		tx.fail(err)
 	}

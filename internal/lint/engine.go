@@ -30,6 +30,8 @@ var budgets = []budget{
 			"closing.go engine.closeInside":         1, // what is left of a Close in a callback
 			"closing.go pluginClose.begin":          1, // plug-ins' Close, which Close waits for
 			"dispatcher.go dispatcher.run":          1, // its successor, if a callback ends it
+			"losses.go lossLog.add":                 1, // a timer, while records fail
+			"losses.go lossLog.minute":              1, // the next one
 			"watchdog.go dispatcher.startWatch":     1, // a timer, while callbacks run
 			"watchdog.go dispatcher.watchCallbacks": 1, // the next one
 			"clock.go coarseClock.read":             1, // the ticker while sends are many
@@ -71,6 +73,8 @@ var budgets = []budget{
 			"bufferpool.go bufferPool.waiterLocked": 1, // a Send that waits
 			"engine.go engine.awaitTopic":           1,
 			"closing.go awaitClosed":                1, // a Close whose time is over
+			"losses.go lossLog.add":                 1, // once a minute while records fail
+			"losses.go lossLog.minute":              1,
 			"watchdog.go dispatcher.startWatch":     1, // a look at callbacks that do not return
 			"watchdog.go dispatcher.watchCallbacks": 1,
 			"transaction_tx.go sleep":               1, // InTransaction between its attempts
