@@ -201,4 +201,5 @@ type givenProperties struct {
 	texts       map[string]string // properties with a field, as they were written
 	noEffect    map[string]string // properties without a field: their values, secrets hidden
 	unknown     []string          // names that are no Kafka property, sorted
+	all         map[string]string // every one, as it was written
 }

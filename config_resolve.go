@@ -3,6 +3,7 @@ package quill
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"math"
 	"net"
 	"slices"
@@ -21,6 +22,7 @@ type settings struct {
 	bootstrapResolveTimeout time.Duration
 	canonicalNames          bool
 	clientID, clientRack    string
+	properties              map[string]string                                                 // as they were given
 	logger                  *slog.Logger                                                      // never nil; carries the client id
 	dial                    func(ctx context.Context, network, addr string) (net.Conn, error) // nil: net.Dialer's
 
@@ -73,7 +75,7 @@ func (c Config) resolve() (settings, error) {
 	r.checkFields()
 	s := settings{
 		clientID: trimJava(c.ClientID), clientRack: trimJava(c.ClientRack), partitioner: c.Partitioner, dial: c.DialContext,
-		transactionalID: trimJava(c.TransactionalID), twoPhaseCommit: c.TransactionTwoPhaseCommit,
+		transactionalID: trimJava(c.TransactionalID), properties: c.props.all, twoPhaseCommit: c.TransactionTwoPhaseCommit,
 		canonicalNames: c.ClientDNSLookup == ResolveCanonicalBootstrapServersOnly,
 		rebootstrap:    c.MetadataRecoveryStrategy == MetadataRecoveryRebootstrap,
 		ignoreKeys:     c.PartitionerIgnoreKeys, rackAware: c.PartitionerRackAware,
@@ -102,6 +104,11 @@ func (c Config) resolve() (settings, error) {
 	}
 	s.logger = logger.With(slog.String("client_id", clean(s.clientID)))
 	return s, nil
+}
+
+// clientInfo is what plug-ins get to know.
+func (s *settings) clientInfo() ClientInfo {
+	return ClientInfo{ClientID: s.clientID, Logger: s.logger, Properties: maps.Clone(s.properties)}
 }
 
 // logNotes tells the log what resolve changed or found odd.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"log/slog"
 	"runtime"
+	"runtime/debug"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -178,7 +179,7 @@ func (d *dispatcher) call(fn Callback, m RecordMetadata, err error) {
 }
 
 func (d *dispatcher) logPanic(m RecordMetadata, p any) {
-	d.logger.Error("callback panicked", "topic", m.Topic, "partition", m.Partition, "offset", m.Offset, "panic", p)
+	d.logger.Error("callback panicked", "topic", m.Topic, "partition", m.Partition, "offset", m.Offset, "panic", p, "stack", string(debug.Stack()))
 }
 
 // inside reports whether the caller runs on the dispatcher, that is, in a callback. It is asked before

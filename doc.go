@@ -111,7 +111,11 @@
 //     can't do that, it is fatal once the transaction has ended.
 //   - In a transaction every failed record is Abortable, and what has not left when the producer is closed
 //     fails, since the transaction is aborted. Java still sends it.
-//   - Every failure of a Send is told through its future and callback, never by a second way.
+//   - Every failure of a Send is told through its future and callback, never by a second way. What nobody
+//     looks at is seen in the log: failures are counted by topic and cause, a line a minute at most.
+//   - A Send whose context is over sends nothing. Java has no contexts; an interrupt ends its waits only.
+//   - A callback may get its record (SendRecord), and an interceptor may keep a context from a record's
+//     Send to its outcome.
 //   - SendSync does not wait out linger.ms.
 //   - A key that is left out is no key: String serializes the empty string as a null key, and so do the
 //     other serializers whose zero value says "nothing" (the table is at String). KeepZero has it Java's way.

@@ -100,7 +100,7 @@ func assemble(cfg Config) (*engine, error) {
 		return nil, err
 	}
 	if s.partitioner != nil {
-		if err := configurePlugin(s.partitioner, ClientInfo{ClientID: s.clientID, Logger: s.logger}); err != nil {
+		if err := configurePlugin(s.partitioner, s.clientInfo()); err != nil {
 			return nil, fmt.Errorf("configure partitioner: %w", err)
 		}
 	}
@@ -388,6 +388,8 @@ type outgoing struct {
 	limit    blockLimit
 	chosen   int32 // its partition as far as it is known, -1
 	at       position
+	contexts []context.Context // what its interceptors keep for it
+	typed    [2]any            // key and value before they were serialized, if the partitioner wants them
 }
 
 // metadata is what is known of a record that was not appended.
@@ -479,7 +481,11 @@ func (e *engine) choose(r *outgoing, t *topicState, info *metadata.Topic) (p int
 
 // custom asks the user's partitioner.
 func (e *engine) custom(r *outgoing, t *topicState, info *metadata.Topic) (p int32, err *Error) {
-	p, failed := choosePartition(e.cfg.partitioner, PartitionInput{Topic: info, Cluster: e.board.look().snapshot, Key: r.Key, Value: r.Value, Headers: r.Headers})
+	partitioner := e.cfg.partitioner
+	if typed, ok := partitioner.(TypedPartitioner); ok {
+		partitioner = PartitionerFunc(func(in PartitionInput) (int32, error) { return typed.PartitionTyped(in, r.typed[0], r.typed[1]) })
+	}
+	p, failed := choosePartition(partitioner, PartitionInput{Topic: info, Cluster: e.board.look().snapshot, Key: r.Key, Value: r.Value, Headers: r.Headers})
 	if failed != nil {
 		return -1, e.sendError(failed, t.name, -1)
 	}

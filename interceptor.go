@@ -34,17 +34,31 @@ type AcknowledgementInterceptor interface {
 	OnAcknowledgement(m RecordMetadata, headers Headers, err error)
 }
 
+// ContextInterceptor is an Interceptor that keeps a context for each record, from its Send to its outcome:
+// that of a span, which is ended by the outcome.
+//
+// OnSendContext is called instead of OnSend, and OnAcknowledgementContext instead of OnAcknowledgement, with
+// the context that OnSendContext returned (that of the Send if it failed or returned none). The
+// interceptors that follow get that context too; the Send itself waits by its own.
+type ContextInterceptor[K, V any] interface {
+	Interceptor[K, V]
+	OnSendContext(ctx context.Context, r Record[K, V]) (context.Context, Record[K, V], error)
+	OnAcknowledgementContext(ctx context.Context, m RecordMetadata, headers Headers, err error)
+}
+
 // interceptorChain is the interceptors of one producer. It does not change once it is made. A nil
 // chain is an empty one.
 type interceptorChain[K, V any] struct {
 	links  []chainLink[K, V]
 	acks   bool // some link wants acknowledgements
+	keeps  bool // some link keeps contexts
 	logger *slog.Logger
 }
 
 type chainLink[K, V any] struct {
 	interceptor Interceptor[K, V]
 	ack         AcknowledgementInterceptor // nil if it has none
+	keeper      ContextInterceptor[K, V]   // nil if it is none
 	faults      *atomic.Uint64
 }
 
@@ -55,11 +69,14 @@ func newInterceptorChain[K, V any](interceptors []Interceptor[K, V], info Client
 	for i, it := range interceptors {
 		if it == nil {
 			_ = c.close()
-			return nil, fmt.Errorf("interceptor %d is nil", i)
+			return nil, &ConfigError{Faults: []ConfigFault{{Name: "interceptor.classes", Reason: fmt.Sprintf("interceptor %d is nil", i), Fix: "pass none instead"}}}
 		}
 		link := chainLink[K, V]{interceptor: it, faults: new(atomic.Uint64)}
 		if ack, ok := it.(AcknowledgementInterceptor); ok {
 			link.ack, c.acks = ack, true
+		}
+		if keeper, ok := it.(ContextInterceptor[K, V]); ok {
+			link.keeper, c.acks, c.keeps = keeper, true, true
 		}
 		c.links = append(c.links, link)
 		if err := configurePlugin(it, info); err != nil {
@@ -71,20 +88,30 @@ func newInterceptorChain[K, V any](interceptors []Interceptor[K, V], info Client
 }
 
 // onSend is the record after all interceptors.
-func (c *interceptorChain[K, V]) onSend(ctx context.Context, r Record[K, V]) Record[K, V] {
+func (c *interceptorChain[K, V]) onSend(ctx context.Context, r Record[K, V]) (Record[K, V], []context.Context) {
 	if c == nil || len(c.links) == 0 {
-		return r
+		return r, nil
 	}
 	return c.passOn(ctx, r)
 }
 
-func (c *interceptorChain[K, V]) passOn(ctx context.Context, r Record[K, V]) Record[K, V] {
+func (c *interceptorChain[K, V]) passOn(ctx context.Context, r Record[K, V]) (Record[K, V], []context.Context) {
+	var contexts []context.Context
+	if c.keeps {
+		contexts = make([]context.Context, len(c.links))
+	}
 	for i := range c.links {
 		l := &c.links[i]
 		// Clipped, so that what this interceptor adds goes to a copy: the slice may be shared by
 		// other records, and is what the next one gets if this one fails.
 		r.Headers = slices.Clip(r.Headers)
-		next, err := l.onSend(ctx, r)
+		own, next, err := l.onSend(ctx, r)
+		if err == nil && own != nil {
+			ctx = own
+		}
+		if c.keeps {
+			contexts[i] = ctx
+		}
 		if err != nil {
 			partition, ok := r.Partition.Get()
 			if !ok {
@@ -95,50 +122,65 @@ func (c *interceptorChain[K, V]) passOn(ctx context.Context, r Record[K, V]) Rec
 		}
 		r = next
 	}
-	return r
+	return r, contexts
 }
 
-func (l *chainLink[K, V]) onSend(ctx context.Context, r Record[K, V]) (next Record[K, V], err error) {
+func (l *chainLink[K, V]) onSend(ctx context.Context, r Record[K, V]) (own context.Context, next Record[K, V], err error) {
 	defer recovered(&err)
-	return l.interceptor.OnSend(ctx, r)
+	if l.keeper != nil {
+		return l.keeper.OnSendContext(ctx, r)
+	}
+	next, err = l.interceptor.OnSend(ctx, r)
+	return nil, next, err
 }
 
 // hasAcknowledgement reports whether onAcknowledgement does anything.
 func (c *interceptorChain[K, V]) hasAcknowledgement() bool { return c != nil && c.acks }
 
 // onAcknowledgement tells the interceptors what became of a record.
-func (c *interceptorChain[K, V]) onAcknowledgement(m RecordMetadata, headers Headers, err error) {
+func (c *interceptorChain[K, V]) onAcknowledgement(contexts []context.Context, m RecordMetadata, headers Headers, err error) {
 	if !c.hasAcknowledgement() {
 		return
 	}
-	c.acknowledge(0, m, slices.Clip(headers), err)
+	c.acknowledge(0, contexts, m, slices.Clip(headers), err)
 }
 
 // acknowledge is onAcknowledgement for the interceptors from the next one on. It goes on with those behind
 // one that ends the goroutine.
-func (c *interceptorChain[K, V]) acknowledge(next int, m RecordMetadata, headers Headers, err error) {
+func (c *interceptorChain[K, V]) acknowledge(next int, contexts []context.Context, m RecordMetadata, headers Headers, err error) {
 	defer func() {
 		if next < len(c.links) {
-			c.acknowledge(next, m, headers, err)
+			c.acknowledge(next, contexts, m, headers, err)
 		}
 	}()
 	for next < len(c.links) {
-		l := &c.links[next]
+		l, ctx := &c.links[next], context.Background()
+		if next < len(contexts) {
+			ctx = contexts[next]
+		}
 		next++
-		if l.ack == nil {
+		if l.ack == nil && l.keeper == nil {
 			continue
 		}
-		if fault := guard(func() error { l.ack.OnAcknowledgement(m, headers, err); return nil }); fault != nil {
+		if fault := guard(func() error { l.acknowledge(ctx, m, headers, err); return nil }); fault != nil {
 			c.report(l, "OnAcknowledgement", m.Topic, m.Partition, fault)
 		}
 	}
 }
 
-// onSendError tells the interceptors of a record that failed before it was appended. partition is
-// the one it was to go to, -1 if none was chosen.
-func (c *interceptorChain[K, V]) onSendError(topic string, partition int32, headers Headers, err error) {
+// acknowledge tells one interceptor.
+func (l *chainLink[K, V]) acknowledge(ctx context.Context, m RecordMetadata, headers Headers, err error) {
+	if l.keeper != nil {
+		l.keeper.OnAcknowledgementContext(ctx, m, headers, err)
+		return
+	}
+	l.ack.OnAcknowledgement(m, headers, err)
+}
+
+// onSendError tells the interceptors of a record that failed before it was appended.
+func (c *interceptorChain[K, V]) onSendError(r *outgoing, err error) {
 	if c.hasAcknowledgement() {
-		c.onAcknowledgement(unknownMetadata(topic, partition), headers, err)
+		c.onAcknowledgement(r.contexts, unknownMetadata(r.Topic, r.chosen), r.Headers, err)
 	}
 }
 
@@ -171,8 +213,8 @@ func (c *interceptorChain[K, V]) report(l *chainLink[K, V], method, topic string
 		slog.Uint64("faults", n),
 		slog.Any("err", err),
 	}
-	if p, ok := errors.AsType[*panicError](err); ok {
-		attrs = append(attrs, slog.String("stack", string(p.stack)))
+	if p, ok := errors.AsType[*PanicError](err); ok {
+		attrs = append(attrs, slog.String("stack", string(p.Stack)))
 	}
 	c.logger.LogAttrs(context.Background(), slog.LevelWarn, "interceptor failed", attrs...)
 }

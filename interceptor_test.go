@@ -93,10 +93,10 @@ func newChain(t *testing.T, log *bytes.Buffer, taps ...*tap) *interceptorChain[s
 func TestInterceptorsRunInOrder(t *testing.T) {
 	taps, calls := newTaps("abc")
 	c := newChain(t, nil, taps...)
-	r := c.onSend(t.Context(), textRecord{Topic: "t", Value: "v"})
+	r, _ := c.onSend(t.Context(), textRecord{Topic: "t", Value: "v"})
 	require.Equal(t, "vabc", r.Value)
 	require.Len(t, r.Headers, 3)
-	c.onAcknowledgement(RecordMetadata{Topic: "t", Partition: 1, Offset: 9}, r.Headers, nil)
+	c.onAcknowledgement(nil, RecordMetadata{Topic: "t", Partition: 1, Offset: 9}, r.Headers, nil)
 	require.NoError(t, c.close())
 	require.Equal(t, []string{
 		"a: send v", "b: send va", "c: send vab",
@@ -115,7 +115,7 @@ func TestFaultyInterceptorIsSkipped(t *testing.T) {
 			taps, calls := newTaps("abc")
 			spoil(taps[1])
 			c := newChain(t, &log, taps...)
-			r := c.onSend(t.Context(), textRecord{Topic: "orders", Partition: Partition(4), Value: "v"})
+			r, _ := c.onSend(t.Context(), textRecord{Topic: "orders", Partition: Partition(4), Value: "v"})
 			require.Equal(t, "vac", r.Value)
 			require.Equal(t, Headers{{Key: "a"}, {Key: "c"}}, r.Headers)
 			require.Equal(t, []string{"a: send v", "b: send va", "c: send va"}, *calls)
@@ -146,9 +146,9 @@ func TestInterceptorsDoNotShareHeaderMemory(t *testing.T) {
 	shared := make(Headers, 0, 10) // the caller sends many records with it
 	taps, _ := newTaps("a")
 	c := newChain(t, nil, taps...)
-	first := c.onSend(t.Context(), textRecord{Topic: "t", Headers: shared})
+	first, _ := c.onSend(t.Context(), textRecord{Topic: "t", Headers: shared})
 	taps[0].name = "b"
-	second := c.onSend(t.Context(), textRecord{Topic: "t", Headers: shared})
+	second, _ := c.onSend(t.Context(), textRecord{Topic: "t", Headers: shared})
 	require.Equal(t, Headers{{Key: "a"}}, first.Headers)
 	require.Equal(t, Headers{{Key: "b"}}, second.Headers)
 	require.Empty(t, shared)
@@ -159,7 +159,7 @@ func TestFaultyAcknowledgementIsIsolated(t *testing.T) {
 	taps, calls := newTaps("ab")
 	taps[0].ackPanic = "broken"
 	c := newChain(t, &log, taps...)
-	c.onAcknowledgement(RecordMetadata{Topic: "t", Partition: 2, Offset: -1}, nil, errPlugin)
+	c.onAcknowledgement(nil, RecordMetadata{Topic: "t", Partition: 2, Offset: -1}, nil, errPlugin)
 	require.Len(t, *calls, 2)
 	for _, want := range []string{"method=OnAcknowledgement", "topic=t", "partition=2", "panic: broken"} {
 		require.Contains(t, log.String(), want)
@@ -169,8 +169,8 @@ func TestFaultyAcknowledgementIsIsolated(t *testing.T) {
 func TestFailedSendTellsTopicAndPartition(t *testing.T) {
 	taps, calls := newTaps("a")
 	c := newChain(t, nil, taps...)
-	c.onSendError("t", -1, nil, errPlugin)
-	c.onSendError("t", 3, Headers{{Key: "h"}}, errPlugin)
+	c.onSendError(failedRecord(-1, nil), errPlugin)
+	c.onSendError(failedRecord(3, Headers{{Key: "h"}}), errPlugin)
 	require.Equal(t, []string{
 		"a: ack t--1@-1 0 headers plug-in failed",
 		"a: ack t-3@-1 1 headers plug-in failed",
@@ -183,8 +183,8 @@ func TestOnlyAcknowledgementInterceptorsAreAcknowledged(t *testing.T) {
 	c, err := newInterceptorChain([]Interceptor[string, string]{sendOnly{taps[0]}}, info)
 	require.NoError(t, err)
 	require.False(t, c.hasAcknowledgement())
-	c.onAcknowledgement(RecordMetadata{}, nil, nil)
-	c.onSendError("t", 0, nil, errPlugin)
+	c.onAcknowledgement(nil, RecordMetadata{}, nil, nil)
+	c.onSendError(failedRecord(0, nil), errPlugin)
 	require.NoError(t, c.close())
 	require.Empty(t, *calls)
 
@@ -192,7 +192,7 @@ func TestOnlyAcknowledgementInterceptorsAreAcknowledged(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, c.hasAcknowledgement())
 	*calls = nil
-	c.onSendError("t", 0, nil, errPlugin)
+	c.onSendError(failedRecord(0, nil), errPlugin)
 	require.Len(t, *calls, 1)
 }
 
@@ -200,15 +200,16 @@ func TestEmptyChainDoesNothing(t *testing.T) {
 	var none *interceptorChain[string, string]
 	for _, c := range []*interceptorChain[string, string]{none, newChain(t, nil)} {
 		r := textRecord{Topic: "t", Value: "v"}
-		require.Equal(t, r, c.onSend(t.Context(), r))
+		same, _ := c.onSend(t.Context(), r)
+		require.Equal(t, r, same)
 		require.False(t, c.hasAcknowledgement())
-		c.onAcknowledgement(RecordMetadata{}, nil, nil)
-		c.onSendError("t", 0, nil, nil)
+		c.onAcknowledgement(nil, RecordMetadata{}, nil, nil)
+		c.onSendError(failedRecord(0, nil), nil)
 		require.NoError(t, c.close())
 		ctx := t.Context()
 		require.Zero(t, testing.AllocsPerRun(100, func() {
-			r = c.onSend(ctx, r)
-			c.onSendError("t", 0, nil, nil)
+			r, _ = c.onSend(ctx, r)
+			c.onSendError(failedRecord(0, nil), nil)
 		}))
 	}
 }
@@ -255,4 +256,11 @@ func TestPanicsOfPluginsAreErrors(t *testing.T) {
 	require.ErrorIs(t, closePlugin(p), errPlugin)
 	require.NoError(t, configurePlugin(new(RoundRobinPartitioner), ClientInfo{}))
 	require.NoError(t, closePlugin(new(RoundRobinPartitioner)))
+}
+
+// failedRecord is a record that failed in Send.
+func failedRecord(partition int32, headers Headers) *outgoing {
+	r := &outgoing{chosen: partition}
+	r.Topic, r.Headers = "t", headers
+	return r
 }

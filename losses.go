@@ -66,7 +66,11 @@ func (l *lossLog) add(topic string, err error, records int64) {
 		time.AfterFunc(lossEvery, l.minute) // the last is the one that has nothing more to say
 	}
 	l.mu.Unlock()
-	l.logger.Warn("records failed", "topic", key.topic, "records", records, "err", err)
+	attrs := []any{"topic", key.topic, "records", records, "err", err}
+	if p, ok := errors.AsType[*PanicError](err); ok {
+		attrs = append(attrs, "stack", string(p.Stack))
+	}
+	l.logger.Warn("records failed", attrs...)
 }
 
 // minute is the end of one.

@@ -23,7 +23,8 @@ import (
 // a panic, or a partition that the topic does not have fails the record with ErrPartitioner or
 // ErrInvalidPartition.
 //
-// A partitioner may have more methods: those of BatchPartitioner, Configurer and io.Closer.
+// A partitioner may have more methods: those of BatchPartitioner, TypedPartitioner, Configurer and
+// io.Closer.
 type Partitioner interface {
 	Partition(in PartitionInput) (int32, error)
 }
@@ -34,6 +35,13 @@ type Partitioner interface {
 type BatchPartitioner interface {
 	Partitioner
 	OnNewBatch(topic *metadata.Topic, previous int32)
+}
+
+// TypedPartitioner is a Partitioner that decides by the key or the value as they were given to Send.
+// PartitionTyped is called instead of Partition; key and value are a K and a V of the record's producer.
+type TypedPartitioner interface {
+	Partitioner
+	PartitionTyped(in PartitionInput, key, value any) (int32, error)
 }
 
 // PartitionInput is a record on its way to a partition, in serialized form. A nil Key or Value is

@@ -11,6 +11,11 @@ import (
 type ClientInfo struct {
 	ClientID string       // the client id in use, also if it was generated
 	Logger   *slog.Logger // never nil
+
+	// Properties are what ParseProperties or LoadProperties was given, word for word, with those that are
+	// no config of Kafka's: a plug-in's own settings. They are not to be changed. Nil if the Config was
+	// made otherwise. Kafka: what Configurable.configure gets.
+	Properties map[string]string
 }
 
 // Configurer is the optional part of an Interceptor or a Partitioner that wants to know its
@@ -50,20 +55,22 @@ func guard(f func() error) (err error) {
 // recovered turns a panic into *err. It is to be deferred directly.
 func recovered(err *error) {
 	if v := recover(); v != nil {
-		*err = &panicError{value: v, stack: debug.Stack()}
+		*err = &PanicError{Value: v, Stack: debug.Stack()}
 	}
 }
 
-// panicError is a panic of a plug-in.
-type panicError struct {
-	value any
-	stack []byte
+// PanicError is a panic of a plug-in. It is the Cause of the Error of the record concerned; errors.As finds
+// it there.
+type PanicError struct {
+	Value any    // what it panicked with
+	Stack []byte // where: the text of debug.Stack
 }
 
-func (e *panicError) Error() string { return fmt.Sprintf("panic: %v", e.value) }
+// Error says with what, without the stack.
+func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
 
 // Unwrap is the error that the plug-in panicked with, if it was one.
-func (e *panicError) Unwrap() error {
-	err, _ := e.value.(error)
+func (e *PanicError) Unwrap() error {
+	err, _ := e.Value.(error)
 	return err
 }

@@ -25,6 +25,7 @@ type Producer[K, V any] struct {
 	chain   *interceptorChain[K, V] // nil: none
 	plain   bool                    // both serializers are Bytes
 	foreign bool                    // code that is not ours runs in Send
+	typed   bool                    // the partitioner wants keys and values before they are serialized
 	direct  atomic.Bool             // and there are no interceptors, and the view is not closed
 
 	view    bool        // made by Share: does not own the engine
@@ -107,6 +108,25 @@ func (p *Producer[K, V]) SendFunc(ctx context.Context, r Record[K, V], fn Callba
 	if _, ok := p.short(ctx, &r, fn, false); !ok {
 		p.sendLong(ctx, r, fn)
 	}
+}
+
+// RecordCallback is a Callback that gets its record too, as it was given to SendRecord.
+type RecordCallback[K, V any] func(r Record[K, V], m RecordMetadata, err error)
+
+// SendRecord is SendFunc with a callback that gets the record as well, so that one function for all can
+// send what was not delivered elsewhere, or log it. The record is kept until then: what its key, value and
+// headers refer to must not be used again before. That costs an allocation for each record.
+func (p *Producer[K, V]) SendRecord(ctx context.Context, r Record[K, V], fn RecordCallback[K, V]) {
+	if fn == nil {
+		p.SendFunc(ctx, r, nil)
+		return
+	}
+	p.SendFunc(ctx, r, keeping(r, fn))
+}
+
+// keeping is fn as the Callback of one record.
+func keeping[K, V any](r Record[K, V], fn RecordCallback[K, V]) Callback {
+	return func(m RecordMetadata, err error) { fn(r, m, err) }
 }
 
 // sendLong is SendFunc for a record that can't go the short way.
@@ -331,7 +351,7 @@ func (p *Producer[K, V]) goroutineEnded(r *Record[K, V], out *outgoing) {
 		defer p.e.dispatch.call(out.callback, out.metadata(), err)
 	}
 	if p.chain != nil {
-		p.chain.onSendError(r.Topic, out.chosen, r.Headers, err)
+		p.chain.onSendError(out, err)
 	}
 }
 
@@ -339,7 +359,7 @@ func (p *Producer[K, V]) goroutineEnded(r *Record[K, V], out *outgoing) {
 func (p *Producer[K, V]) sendThrough(ctx context.Context, r *Record[K, V], out *outgoing) *Error {
 	out.Topic, out.chosen = r.Topic, r.Partition.or(-1) // for the error, if this goes no further
 	if p.chain != nil && ctx != nil {
-		*r = p.chain.onSend(ctx, *r)
+		*r, out.contexts = p.chain.onSend(ctx, *r)
 	}
 	out.Topic, out.Partition, out.Timestamp, out.Headers = r.Topic, r.Partition, r.Timestamp, r.Headers
 	out.chosen = out.partitionOr(-1)
@@ -356,7 +376,7 @@ func (p *Producer[K, V]) sendThrough(ctx context.Context, r *Record[K, V], out *
 		err = p.e.sendFailed(err)
 	}
 	if err != nil && p.chain != nil {
-		p.chain.onSendError(out.Topic, out.chosen, out.Headers, err)
+		p.chain.onSendError(out, err)
 	}
 	return err
 }
@@ -373,6 +393,9 @@ func (p *Producer[K, V]) sendRecord(ctx context.Context, r *Record[K, V], out *o
 			reason = "the timestamp is after the year 292278993, more milliseconds than Kafka can hold"
 		}
 		return &Error{Op: "send", Kind: ErrInvalidRecord, Topic: r.Topic, Partition: out.chosen, Node: -1, Reason: reason}
+	}
+	if p.typed {
+		out.typed = [2]any{r.Key, r.Value}
 	}
 	if p.chain.hasAcknowledgement() {
 		return p.sendAcknowledged(ctx, r, out, t, info)
@@ -418,19 +441,19 @@ func (p *Producer[K, V]) sendAcknowledged(ctx context.Context, r *Record[K, V], 
 			out.callback = fn
 		}
 	}()
-	out.callback = p.acknowledging(fn, out.Headers)
+	out.callback = p.acknowledging(fn, out.Headers, out.contexts)
 	err := p.sendBytes(ctx, out, t, info)
 	sent = err == nil
 	return err
 }
 
 // acknowledging is fn after the interceptors' OnAcknowledgement.
-func (p *Producer[K, V]) acknowledging(fn Callback, headers Headers) Callback {
+func (p *Producer[K, V]) acknowledging(fn Callback, headers Headers, contexts []context.Context) Callback {
 	return func(m RecordMetadata, err error) {
 		if fn != nil {
 			defer fn(m, err) // also if an interceptor ends the goroutine
 		}
-		p.chain.onAcknowledgement(m, headers, err)
+		p.chain.onAcknowledgement(contexts, m, headers, err)
 	}
 }
 
@@ -463,7 +486,7 @@ func newView[K, V any](e *engine, key Serializer[K], value Serializer[V], interc
 		return nil, &ConfigError{Faults: []ConfigFault{{Name: "key.serializer, value.serializer", Reason: "a serializer is nil", Fix: "pass one for the key and one for the value"}}}
 	}
 	p := &Producer[K, V]{e: e, plugins: pluginClose{done: make(chan struct{})}}
-	info := ClientInfo{ClientID: e.cfg.clientID, Logger: e.cfg.logger}
+	info := e.cfg.clientInfo()
 	var opened []func() error
 	done := false
 	defer func() {
@@ -491,6 +514,7 @@ func newView[K, V any](e *engine, key Serializer[K], value Serializer[V], interc
 	p.plain = plainKey && plainValue
 	p.direct.Store(p.plain && p.chain == nil)
 	p.foreign = p.chain != nil || !p.key.trusted || !p.value.trusted || e.cfg.partitioner != nil
+	_, p.typed = e.cfg.partitioner.(TypedPartitioner)
 	done = true
 	return p, nil
 }

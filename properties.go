@@ -54,6 +54,7 @@ func LoadProperties(r io.Reader) (Config, error) {
 // parse takes the properties over into c, in the order of their names.
 func (c *Config) parse(props map[string]string) []ConfigFault {
 	var faults []ConfigFault
+	c.props.all = maps.Clone(props)
 	for _, name := range slices.Sorted(maps.Keys(props)) {
 		row, ok := propertyByName[name]
 		if !ok {

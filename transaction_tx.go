@@ -84,14 +84,14 @@ func (tx *Tx[K, V]) send(ctx context.Context, r *Record[K, V], out *outgoing) *E
 		out.Topic, out.chosen = r.Topic, r.Partition.or(-1)
 		return tx.overError(r.Topic)
 	}
-	returned := false
+	through := false
 	defer func() {
-		if !returned { // a plug-in ended the goroutine
+		if !through { // a plug-in ended the goroutine
 			tx.fail(&Error{Op: "send", Topic: r.Topic, Partition: -1, Node: -1, Reason: "a plug-in ended the goroutine"})
 		}
 	}()
 	err := tx.p.send(ctx, r, out)
-	returned = true
+	through = true
 	if err != nil {
 		tx.fail(err)
 	}

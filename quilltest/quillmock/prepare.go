@@ -92,9 +92,14 @@ func (p *Producer[K, V]) choose(e *entry[K, V], partitions int) (int32, error) {
 	case p.opts.Partitioner != nil:
 		t := topicOf(r.Topic, partitions)
 		cluster := metadata.NewSnapshot(metadata.Update{ClusterID: "mock", Nodes: []metadata.Node{mockNode}, Topics: []metadata.Topic{*t}})
+		in := quill.PartitionInput{Topic: t, Cluster: cluster, Key: e.key, Value: e.value, Headers: r.Headers}
 		var chosen int32
 		err := guard(func() (err error) {
-			chosen, err = p.opts.Partitioner.Partition(quill.PartitionInput{Topic: t, Cluster: cluster, Key: e.key, Value: e.value, Headers: r.Headers})
+			if typed, ok := p.opts.Partitioner.(quill.TypedPartitioner); ok {
+				chosen, err = typed.PartitionTyped(in, r.Key, r.Value)
+			} else {
+				chosen, err = p.opts.Partitioner.Partition(in)
+			}
 			return err
 		})
 		if err != nil {

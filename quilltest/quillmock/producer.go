@@ -160,6 +160,15 @@ func (p *Producer[K, V]) SendFunc(ctx context.Context, r quill.Record[K, V], fn 
 	}
 }
 
+// SendRecord is SendFunc with a callback that gets the record too.
+func (p *Producer[K, V]) SendRecord(ctx context.Context, r quill.Record[K, V], fn quill.RecordCallback[K, V]) {
+	if fn == nil {
+		p.SendFunc(ctx, r, nil)
+		return
+	}
+	p.SendFunc(ctx, r, func(m quill.RecordMetadata, err error) { fn(r, m, err) })
+}
+
 // SendSync sends a record and waits for its outcome: with Options.Manual, until another goroutine
 // completes it.
 func (p *Producer[K, V]) SendSync(ctx context.Context, r quill.Record[K, V]) (quill.RecordMetadata, error) {
