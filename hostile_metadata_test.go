@@ -179,7 +179,7 @@ func (l metadataLie) run(x *siege) {
 		require.GreaterOrEqual(x, lie.Hits(), int64(8), "to the end")
 	}
 	require.LessOrEqual(x, x.dialled(), 60)
-	require.Equal(x, l.faults, strings.Contains(x.told.String(), "metadata answer"), x.told.String())
+	require.Equal(x, l.faults, strings.Contains(x.told.String(), `msg="metadata answer`), x.told.String())
 	lie.Remove()
 	x.deliver(0, "c")
 }
