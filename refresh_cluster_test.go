@@ -108,7 +108,7 @@ func TestKeylessRecordsStayInTheRackThatTheClusterTells(t *testing.T) {
 
 // Before version 9 of Metadata brokers report epochs that may be old (KAFKA-9212): leaders are taken as they come.
 func TestEpochsOfOldBrokersDoNotCount(t *testing.T) {
-	for release, follows := range map[string]bool{"2.2": true, "2.4": false} {
+	for release, follows := range map[string]bool{"2.3": true, "2.4": false} {
 		bubble(t, quilltest.Options{Release: release}, func(t *testing.T, c *quilltest.Cluster) {
 			c.MustCreateTopic("t", 1, quilltest.TopicConfig{})
 			p := open(t, config(c))
