@@ -178,7 +178,7 @@ func (x *simulation) most(topic int) int {
 
 // try is Send as far as it goes without waiting.
 func (x *simulation) try(w *simWait) {
-	err := x.p.send(context.Background(), &w.rec, &w.out)
+	err := x.attempt(w)
 	switch {
 	case err == nil:
 		x.sent(w, w.out.at)
@@ -190,6 +190,23 @@ func (x *simulation) try(w *simWait) {
 	default:
 		x.joinLine(w)
 	}
+}
+
+// attempt is Producer.send, which waits until the sender knows of a failure that the transaction can't do
+// without. Here the sender has no goroutine that could serve it meanwhile, so it takes its turn at once.
+func (x *simulation) attempt(w *simWait) *Error {
+	w.out.Topic, w.out.Partition, w.out.Timestamp = w.rec.Topic, w.rec.Partition, w.rec.Timestamp
+	w.out.chosen = w.out.partitionOr(-1)
+	err := x.p.sendRecord(context.Background(), &w.rec, &w.out)
+	if err == nil || x.cfg.Txn == nil {
+		return err
+	}
+	if own := x.e.dooms(err); own != nil {
+		x.e.box.order(func(s *sender, _ time.Time) { s.txn.sendFailed(own) })
+		x.turn()
+		return own
+	}
+	return err
 }
 
 // joinLine makes a Send wait for memory, as bufferPool.allocate does.
