@@ -91,7 +91,8 @@
 //     blocks, and a callback that blocks for ten seconds is logged.
 //   - buffer.memory is a hard bound, compressed copies and batches in flight included. In a cluster of
 //     several nodes, one may hold at most four times what is free of it, so that a node that takes
-//     nothing leaves a fifth for the records to the others. Keyless records go round such a node.
+//     nothing leaves a fifth for the records to the others. Keyless records go round such a node. If all
+//     records go to one node of several, a sixteenth (at least one batch) is kept for records to others.
 //   - If a broker refuses a batch for some of its records and names them (KIP-467), these fail and
 //     the others are sent again.
 //   - Goroutines that send keyless records at the same time, and fill batches, use a sticky partition
@@ -117,11 +118,22 @@
 //   - A callback may get its record (SendRecord), and an interceptor may keep a context from a record's
 //     Send to its outcome.
 //   - SendSync does not wait out linger.ms.
+//   - A batch that the broker finds too large is split and sent again at once, without a back-off.
+//   - The sequences of a batch that was refused for good are used again if nothing followed it, so that
+//     the next batch needs no new epoch.
+//   - A transaction of which nothing has left the producer is ended without a request to the coordinator.
+//   - InitProducerId is asked again after UNKNOWN_SERVER_ERROR, which ends Java's producer, and
+//     OFFSET_METADATA_TOO_LARGE only makes the transaction abortable.
+//   - A Close that runs out of time returns ErrForceClosed with the number of records given up, and logs
+//     it. Java's returns as if all had been delivered.
+//   - A process that stood still (stopped, suspended, throttled) looks into its sockets before it gives up
+//     anything by the clock. Java reports sends as timed out whose answers have arrived.
 //   - A key that is left out is no key: String serializes the empty string as a null key, and so do the
 //     other serializers whose zero value says "nothing" (the table is at String). KeepZero has it Java's way.
 //
 // # Testing
 //
-// Package quilltest has an in-memory cluster that speaks the real protocol, and MockProducer. The
-// producer runs inside testing/synctest bubbles.
+// Package quilltest has an in-memory cluster that speaks the real protocol; package quilltest/quillmock
+// is a mock producer, the counterpart of Java's MockProducer. The producer runs inside testing/synctest
+// bubbles.
 package quill
