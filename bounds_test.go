@@ -120,3 +120,40 @@ func TestAClosedViewOnBytesSendsNothing(t *testing.T) {
 		require.Len(t, logged(t, c, "t", 0), 4)
 	})
 }
+
+// Of the records of one batch each is told its own offset, time and sizes, also if they have a callback in common.
+func TestEachCallbackTellsItsOwnRecord(t *testing.T) {
+	for _, refused := range []bool{false, true} {
+		bubble(t, quilltest.Options{}, func(t *testing.T, c *quilltest.Cluster) {
+			c.MustCreateTopic("t", 1, quilltest.TopicConfig{})
+			if refused {
+				c.Inject(quilltest.Fault{APIs: []protocol.APIKey{protocol.Produce}, Err: protocol.TopicAuthorizationFailed})
+			}
+			cfg := config(c)
+			cfg.Linger, cfg.DeliveryTimeout = time.Hour, 2*time.Hour
+			p := open(t, cfg)
+			var told []quill.RecordMetadata
+			callback := func(m quill.RecordMetadata, err error) {
+				require.Equal(t, refused, err != nil)
+				told = append(told, m)
+			}
+			for i := range 5 {
+				r := rec("t", strings.Repeat("k", 1+i), strings.Repeat("v", 10*i))
+				r.Timestamp = time.UnixMilli(int64(1_000_000 - 7*i))
+				p.SendFunc(t.Context(), r, callback)
+			}
+			closeProducer(t, p)
+			require.Len(t, told, 5)
+			for i, m := range told {
+				offset := int64(i)
+				if refused {
+					offset = -1
+				}
+				require.Equal(t, offset, m.Offset)
+				require.EqualValues(t, 1_000_000-7*i, m.Timestamp.UnixMilli())
+				require.EqualValues(t, 1+i, m.KeySize)
+				require.EqualValues(t, 10*i, m.ValueSize)
+			}
+		})
+	}
+}

@@ -237,6 +237,20 @@ func TestTheMemoryOfALargeAnswerIsNotKept(t *testing.T) {
 	}
 }
 
+// A request is kept for the next one; what it was about may be forgotten meanwhile.
+func TestARequestThatIsKeptHoldsOnToNothing(t *testing.T) {
+	req, _ := produceFixture(t, compress.None, true)
+	id := "mover"
+	req.transactionalID = &id
+	require.NotEmpty(t, req.batches)
+	batches, topics := len(req.batches), len(req.topics)
+	req.reset()
+	require.Equal(t, make([]*batch, batches), req.batches[:batches])
+	require.Equal(t, make([]produceTopic, topics), req.topics[:topics])
+	require.Nil(t, req.transactionalID)
+	require.Zero(t, req.size)
+}
+
 func TestProduceGroupsBatchesByTopic(t *testing.T) {
 	req, _ := produceFixture(t, compress.None, true)
 	require.Len(t, req.topics, 3)

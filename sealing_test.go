@@ -164,6 +164,28 @@ func TestAnErrorOfAWorkerReachesTheWriter(t *testing.T) {
 	require.True(t, c.settle(r))
 }
 
+// Two that seal the same batch at once would write to the same memory.
+func TestTheWriterLeavesABatchToTheWorkerThatHasIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, _ := produceFixture(t, compress.LZ4, false)
+		withCrew(r, 0)
+		c := &r.sealer.crew
+		r.sealing.offered, r.sealing.done = true, make(chan struct{}, 1)
+		c.mu.Lock()
+		b := c.nextLocked(r)
+		c.mu.Unlock()
+		encoded := make(chan error, 1)
+		go func() { encoded <- r.Encode(&network.Frame{}, 9) }()
+		synctest.Wait()
+		require.Empty(t, encoded)
+		require.False(t, b.sealed)
+		require.True(t, r.batches[len(r.batches)-1].sealed, "those that nobody has are the writer's")
+		c.sealed(r, b.seal(r.sealer))
+		require.NoError(t, <-encoded)
+		require.True(t, c.settle(r))
+	})
+}
+
 func TestSmallRequestsAndTheFirstBatchAreTheWriters(t *testing.T) {
 	r, _ := produceFixture(t, compress.LZ4, false)
 	c := &r.sealer.crew

@@ -49,6 +49,11 @@ func TestTheShortWayIsForOrdinaryRecords(t *testing.T) {
 			change: func(s *settings) {
 				s.partitioner = PartitionerFunc(func(PartitionInput) (int32, error) { return 0, nil })
 			}},
+		{name: "a partitioner of the user's, and a key", record: bytesRecord{Topic: "test", Key: keyOf(0, 4), Value: []byte("v")},
+			change: func(s *settings) {
+				s.partitioner = PartitionerFunc(func(PartitionInput) (int32, error) { return 1, nil })
+			}},
+		{name: "a key", record: bytesRecord{Topic: "test", Key: keyOf(0, 4), Value: []byte("v")}, ok: true},
 		{name: "nothing is taken any more", record: at(bytesRecord{Topic: "test"}), before: func(r *rig, _ *engine) { r.acc.refused.Store(errClosedSend) }},
 		{name: "the topic was deleted", record: at(bytesRecord{Topic: "test"}), before: func(r *rig, _ *engine) { r.topic.setInfo(nil) }},
 		{name: "the topic may not be written to", record: at(bytesRecord{Topic: "test"}), before: func(r *rig, _ *engine) {
@@ -78,6 +83,15 @@ func TestTheShortWayIsForOrdinaryRecords(t *testing.T) {
 				require.True(t, after.shared)
 			})
 		})
+	}
+}
+
+// keyOf is a key that belongs to the partition, of so many.
+func keyOf(partition int32, partitions int) []byte {
+	for i := byte(0); ; i++ {
+		if KeyPartition([]byte{i}, partitions) == partition {
+			return []byte{i}
+		}
 	}
 }
 
@@ -167,4 +181,20 @@ func TestARecordThatFindsTheLockTakenIsCounted(t *testing.T) {
 func stacks() string {
 	buf := make([]byte, 1<<20)
 	return string(buf[:runtime.Stack(buf, true)])
+}
+
+// Once records are refused none gets into a batch that is still open, whichever way it goes.
+func TestNoRecordGetsIntoAnOpenBatchOnceRefused(t *testing.T) {
+	shortRig(t, nil, func(t *testing.T, r *rig, e *engine) {
+		before := r.open(0)
+		r.acc.refuse(refusedByClose, errClosedSend)
+		_, err := r.acc.append(t.Context(), r.topic.queue(0), one("", "v"), nil, nil)
+		require.Same(t, errClosedSend, err)
+		_, ok := e.short(t.Context(), &bytesRecord{Topic: "test", Partition: Partition(0), Value: []byte("v")}, nil, false)
+		require.False(t, ok)
+		require.Equal(t, before, r.open(0))
+		r.acc.refuse(refusedByClose, nil)
+		r.append(0, "", "v")
+		require.Len(t, r.open(0).meta, len(before.meta)+1)
+	})
 }

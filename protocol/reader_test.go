@@ -270,3 +270,20 @@ func TestExpectedStringsAreNotCopied(t *testing.T) {
 	require.Equal(t, []string{expected, expected, "others"}, []string{r.CompactString(), r.String(), r.CompactString()})
 	require.NoError(t, r.Err())
 }
+
+// A tagged field that is cut is an error also if nobody reads what is in it.
+func TestACutTagIsAnErrorAlsoIfItIsUnknown(t *testing.T) {
+	whole := []byte{2, 7, 3, 'a', 'b', 'c', 9, 1, 'x'}
+	for n := range len(whole) {
+		r := NewReader(whole[:n])
+		r.Tags(func(uint32, *Reader) {})
+		require.ErrorIs(t, r.Err(), ErrTruncated, "%d bytes", n)
+		r = NewReader(whole[:n])
+		r.SkipTags()
+		require.ErrorIs(t, r.Err(), ErrTruncated, "%d bytes", n)
+	}
+	r := NewReader(whole)
+	r.Tags(func(uint32, *Reader) {})
+	require.NoError(t, r.Err())
+	require.Zero(t, r.Remaining())
+}
