@@ -45,4 +45,6 @@ func (m *mutation) witness() witness {
 }
 
 // mutations is the whole list.
-func mutations() []mutation { return slices.Concat(ofSender, ofTransactions) }
+func mutations() []mutation {
+	return slices.Concat(ofSender, ofSending, ofTransactions, ofMemory, ofMetadata, ofNetwork, ofProtocol, ofConfig, ofPlugins)
+}

@@ -3,7 +3,7 @@
 //	go run ./internal/lint/mutate                a sample of the list, as large as six minutes allow
 //	go run ./internal/lint/mutate -seed 7        the sample that this seed draws; else the commit draws it
 //	go run ./internal/lint/mutate -all           every mutation of the list
-//	go run ./internal/lint/mutate -run unmute    those whose names contain that
+//	go run ./internal/lint/mutate -run unmute    those whose names contain that, or one of these, apart by commas
 //	go run ./internal/lint/mutate -file queue.go those in files whose names contain that
 //
 // It says which test caught each, or which of the simulator's seeds. It exits with 1 if one survives the
@@ -28,7 +28,7 @@ import (
 
 func main() {
 	all := flag.Bool("all", false, "every mutation")
-	only := flag.String("run", "", "only mutations whose names contain this")
+	only := flag.String("run", "", "only mutations whose names contain this, or one of these, apart by commas")
 	file := flag.String("file", "", "only mutations of files whose names contain this")
 	seed := flag.Uint64("seed", 0, "draws the sample; 0: the commit does")
 	limit := flag.Duration("for", 6*time.Minute, "how long mutations of a sample are begun")
@@ -78,7 +78,8 @@ func commitSeed() uint64 {
 func (r *runner) choose(name, file string) []int {
 	numbers := make([]int, 0, len(r.all))
 	for i, m := range r.all {
-		if strings.Contains(m.name, name) && strings.Contains(m.file, file) {
+		called := slices.ContainsFunc(strings.Split(name, ","), func(part string) bool { return strings.Contains(m.name, part) })
+		if called && strings.Contains(m.file, file) {
 			numbers = append(numbers, i+1)
 		}
 	}

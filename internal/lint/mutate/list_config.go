@@ -1,0 +1,167 @@
+package main
+
+// Settings, and their way to where they hold.
+var ofConfig = []mutation{
+	{
+		name: "six-requests-with-idempotence", file: "config_resolve.go",
+		old: "		if s.maxInFlight > 5 {", new: "		if s.maxInFlight > 6 {",
+		breaks: "six requests are in flight with idempotence",
+		by:     by("TestInterplayAsInKafka"),
+	},
+	{
+		name: "base-beyond-limit", file: "config_resolve.go",
+		old: "	return min(from, to), to\n", new: "	return from, to\n",
+		breaks: "a back-off begins beyond its maximum",
+		by:     by("TestInterplayAsInKafka"),
+	},
+	{
+		name: "linger-uncapped", file: "config_resolve.go",
+		old: "s.linger = min(r.duration(\"linger.ms\"), math.MaxInt32*time.Millisecond)", new: "s.linger = r.duration(\"linger.ms\")",
+		breaks: "a linger of years overflows the delivery time-out",
+		by:     by("TestInterplayAsInKafka"),
+	},
+	{
+		name: "short-delivery-timeout-accepted", file: "config_resolve.go",
+		old: "	case r.c.DeliveryTimeout != 0:\n", new: "	case r.c.DeliveryTimeout < 0:\n",
+		breaks: "a delivery time-out that can't hold is taken",
+		by:     by("TestInterplayAsInKafka"),
+	},
+	{
+		name: "delivery-timeout-not-raised", file: "config_resolve.go",
+		old: "		s.deliveryTimeout = need\n", new: "		_ = need\n",
+		breaks: "records expire before the first request can time out",
+		by:     by("TestInterplayAsInKafka"),
+	},
+	{
+		name: "acks-without-idempotence", file: "config_resolve.go",
+		old: "			{c.Acks == AcksAll, \"acks\"", new: "			{c.Acks != AcksNone, \"acks\"",
+		breaks: "idempotence stays on with acks=1",
+		by:     by("TestInterplayAsInKafka"),
+	},
+	{
+		name: "retries-without-idempotence", file: "config_resolve.go",
+		old: "			{s.retries != 0, \"retries\"", new: "			{s.retries >= 0, \"retries\"",
+		breaks: "idempotence stays on without retries",
+		by:     by("TestInterplayAsInKafka"),
+	},
+	{
+		name: "transactions-without-idempotence", file: "config_resolve.go",
+		old: "	if !s.idempotent && c.TransactionalID != \"\" {", new: "	if !s.idempotent && c.TransactionalID == \"-\" {",
+		breaks: "transactions run without idempotence",
+		by:     by("TestInterplayAsInKafka"),
+	},
+	{
+		name: "acks-mixed-up", file: "config_resolve.go",
+		old: "AcksLeader: 1, AcksNone: 0}", new: "AcksLeader: 0, AcksNone: 1}",
+		breaks: "acks=1 waits for nobody",
+		by:     by("TestInterplayAsInKafka"),
+	},
+	{
+		name: "rack-aware-without-a-rack", file: "config_resolve.go",
+		old: "	if c.PartitionerRackAware && trimJava(c.ClientRack) == \"\" {", new: "	if c.PartitionerRackAware && c.ClientRack == \"-\" {",
+		breaks: "rack-aware partitioning without a rack does nothing, silently",
+		by:     by("TestInterplayAsInKafka"),
+	},
+	{
+		name: "security-ignored", file: "config_resolve.go",
+		old: "	if c.SecurityProtocol != Plaintext && c.SecurityProtocol <= SASLSSL {", new: "	if c.SecurityProtocol != Plaintext && c.SecurityProtocol < SSL {",
+		breaks: "records go in plain text although TLS was asked for",
+		by:     by("TestInterplayAsInKafka"),
+	},
+	{
+		name: "long-time-overflows", file: "properties_value.go",
+		old: "	case n > int64(maxDuration/time.Millisecond):\n", new: "	case n < 0 && n > int64(maxDuration/time.Millisecond):\n",
+		breaks: "a time of Java's Long.MAX_VALUE is negative",
+		by:     by("TestLongDurationsAreCut"),
+	},
+	{
+		name: "zero-millis-means-default", file: "properties_value.go",
+		old: "	case m.def != 0:\n		*field = -1", new: "	case m.def < 0:\n		*field = -1",
+		breaks: "linger.ms=0 lingers five milliseconds",
+		by:     by("TestInterplayAsInKafka"),
+	},
+	{
+		name: "zero-number-means-default", file: "properties_value.go",
+		old: "	if n == 0 {\n		n = -1\n	}\n	*v.at(c) = T(n)", new: "	*v.at(c) = T(n)",
+		breaks: "retries=0 retries for ever",
+		by:     by("TestInterplayAsInKafka"),
+	},
+	{
+		name: "int-times-unbounded", file: "properties_value.go",
+		old: "	case n > m.max():\n		return complain(\"must be at most %s\", inWords(m.max()))", new: "	case n > math.MaxInt64-1:\n		return complain(\"must be at most %s\", inWords(m.max()))",
+		breaks: "times are taken that Java refuses",
+		by:     by("TestFieldsAreCheckedAndAllFaultsReported"),
+	},
+	{
+		name: "key-ends-at-the-last-separator", file: "properties_parse.go",
+		old: "			end = i\n			break\n", new: "			end = i\n",
+		breaks: "keys reach into values",
+		by:     by("TestPropertiesFormat"),
+	},
+	{
+		name: "backslash-pairs-continue", file: "properties_parse.go",
+		old: "strings.TrimRight(line, `\\`)))%2 == 1", new: "strings.TrimRight(line, `\\`))) > 0",
+		breaks: "a value that ends in an escaped backslash swallows the next line",
+		by:     by("TestPropertiesFormat"),
+	},
+	{
+		name: "file-size-unbounded", file: "properties.go",
+		old: "	if len(data) > limit {", new: "	if len(data) > 2*limit {",
+		breaks: "a file of gigabytes is cut without a word",
+		by:     by("TestMalformedPropertiesAreReportedTogether"),
+	},
+	{
+		name: "reconnect-max-unused", file: "engine.go",
+		old: "ReconnectBackoffMax: noneIfZero(s.reconnectBackoffMax),", new: "ReconnectBackoffMax: noneIfZero(s.reconnectBackoff),",
+		breaks: "reconnect.backoff.max.ms is without effect",
+		by:     by("TestLiesAboutVersionsAreFoundOutOrHarmless"),
+	},
+	{
+		name: "request-timeout-unused", file: "engine.go",
+		old: "RequestTimeout: noneIfZero(s.requestTimeout),", new: "RequestTimeout: noneIfZero(10 * s.requestTimeout),",
+		breaks: "request.timeout.ms is without effect",
+		by:     by("TestHostileProduceAnswersLoseAndDoubleNothing"),
+	},
+	{
+		name: "client-id-unused", file: "engine.go",
+		old: "ClientID: s.clientID, SoftwareName", new: "ClientID: \"quill\", SoftwareName",
+		breaks: "client.id is without effect",
+		by:     by("TestPluginsSeeTheGeneratedClientID"),
+	},
+	{
+		name: "in-flight-unused", file: "engine.go",
+		old: "MaxInFlight: s.maxInFlight,", new: "MaxInFlight: 5,",
+		breaks: "max.in.flight.requests.per.connection is without effect",
+		by:     by("TestAnAbortDropsWhatWasAddedAndNotSent"),
+	},
+	{
+		name: "dialer-unused", file: "engine.go",
+		old: "		DialContext: s.dial, ", new: "		DialContext: nil, ",
+		breaks: "Config.DialContext is without effect",
+		by:     by("TestBadInputIsATypedErrorInTime"),
+	},
+	{
+		name: "topic-name-of-249", file: "engine.go",
+		old: "	case len(name) > maxTopicName:", new: "	case len(name) >= maxTopicName:",
+		breaks: "a topic with a name of 249 characters can't be sent to",
+		by:     by("TestATopicNameMayHave249Characters"),
+	},
+	{
+		name: "record-of-max-request-size", file: "engine.go",
+		old: "size > e.cfg.maxRequestSize || int64(size) > e.cfg.bufferMemory {\n", new: "size >= e.cfg.maxRequestSize || int64(size) > e.cfg.bufferMemory {\n",
+		breaks: "a record that just fits is refused",
+		by:     by("TestARecordMayBeAsLargeAsMaxRequestSize"),
+	},
+	{
+		name: "record-of-buffer-memory", file: "engine.go",
+		old: "size > e.cfg.maxRequestSize || int64(size) > e.cfg.bufferMemory {\n", new: "size > e.cfg.maxRequestSize || int64(size) >= e.cfg.bufferMemory {\n",
+		breaks: "a record that just fits is refused",
+		by:     by("TestARecordMayBeAsLargeAsMaxRequestSize"),
+	},
+	{
+		name: "record-beyond-max-request-size", file: "engine.go",
+		old: "	r.maxSize = protocol.MaxRecordSize(r.Key, r.Value, r.Headers)\n	if size := r.maxSize + protocol.BatchOverhead;", new: "	r.maxSize = protocol.MaxRecordSize(r.Key, r.Value, r.Headers)\n	if size := r.maxSize;",
+		breaks: "a record is taken that no request can hold",
+		by:     by("TestARecordMayBeAsLargeAsMaxRequestSize"),
+	},
+}

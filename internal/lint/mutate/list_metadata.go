@@ -1,0 +1,161 @@
+package main
+
+// What is known of the cluster.
+var ofMetadata = []mutation{
+	{
+		name: "rebootstrap-required-ignored", file: "refresh.go",
+		old: "return old, resp.ErrorCode == protocol.RebootstrapRequired", new: "return old, resp.ErrorCode == protocol.UnknownServerError",
+		breaks: "a cluster that asks for it is not looked for again (KIP-1102)",
+		by:     by("TestRebootstrapWhenTheClusterAsksForIt"),
+	},
+	{
+		name: "no-auto-creation", file: "refresh.go",
+		old: "	req.AllowAutoTopicCreation = true\n", new: "	req.AllowAutoTopicCreation = false\n",
+		breaks: "topics that the cluster would make are not there",
+		by:     by("TestTopicIsCreatedByTheCluster"),
+	},
+	{
+		name: "other-cluster-unnoticed", file: "refresh.go",
+		old: "u.ClusterID != \"\" && u.ClusterID != was {", new: "u.ClusterID != \"\" && u.ClusterID == \"\" {",
+		breaks: "nobody is told that a node belongs to another cluster",
+		by:     by("TestAnotherClusterIDIsTold"),
+	},
+	{
+		name: "equal-epoch-is-stale", file: "metadata/merge.go",
+		old: "p.LeaderEpoch == NoEpoch || p.LeaderEpoch >= last):", new: "p.LeaderEpoch == NoEpoch || p.LeaderEpoch > last):",
+		breaks: "the later of two answers of one epoch is dropped",
+		by:     by("TestEpochNeverGoesBack|TestSameEpochTakesTheLaterAnswer"),
+	},
+	{
+		name: "old-leaders-come-back", file: "metadata/merge.go",
+		old: "case listed && (p.LeaderEpoch == NoEpoch || p.LeaderEpoch >= last):", new: "case listed && last < 1<<30:",
+		breaks: "a stale answer brings back a deposed leader",
+		by:     by("TestEpochNeverGoesBack"),
+	},
+	{
+		name: "shorter-answer-counts", file: "metadata/merge.go",
+		old: "n := len(t.Partitions); t.ID != [16]byte{} && n < len(known.Partitions)", new: "n := len(t.Partitions); t.ID == [16]byte{0: 1} && n < 0",
+		breaks: "a stale answer takes partitions away, and keys move",
+		by:     by("TestPartitionsGrowAndDoNotShrink"),
+	},
+	{
+		name: "seen-epochs-dropped", file: "metadata/merge.go",
+		old: "			t.seen = known.lastEpochs()\n			break", new: "			break",
+		breaks: "epochs are forgotten that partitions had",
+		by:     by("TestNoEpochIsNotAnEpoch"),
+	},
+	{
+		name: "gone-topics-forgotten", file: "metadata/merge.go",
+		old: "		default:\n			leave(name, t)\n", new: "		default:\n			_ = leave\n",
+		breaks: "a topic that was left out once has no epochs any more",
+		by:     by("TestEpochsOutliveTopicErrorsAndAbsence"),
+	},
+	{
+		name: "sparse-index-accepted", file: "metadata/merge.go",
+		old: "int(index) >= 2*len(in)+8 {", new: "int(index) >= 1<<30 {",
+		breaks: "an answer with one odd index takes gigabytes",
+		by:     by("TestOddPartitionIndexes"),
+	},
+	{
+		name: "twice-named-partition", file: "metadata/merge.go",
+		old: "		if slot.Err != ErrPartitionMissing {\n", new: "		if slot.Err == ErrMalformed {\n",
+		breaks: "an answer that names a partition twice is believed",
+		by:     by("TestOddPartitionIndexes"),
+	},
+	{
+		name: "equal-hint-counts", file: "metadata/merge.go",
+		old: "c.LeaderEpoch <= t.lastEpoch(int(c.Partition)) {", new: "c.LeaderEpoch < t.lastEpoch(int(c.Partition)) {",
+		breaks: "a hint without news moves a leader",
+		by:     by("TestLeaderHintsCountOnlyWithAHigherEpoch"),
+	},
+	{
+		name: "hint-of-an-unknown-node", file: "metadata/merge.go",
+		old: "if _, ok := merged[c.Leader]; !ok || t == nil", new: "if _, ok := merged[c.Leader]; !ok && c.Leader > 1<<20 || t == nil",
+		breaks: "a hint moves a partition to a node that nobody knows",
+		by:     by("TestLeaderHintsCountOnlyWithAHigherEpoch"),
+	},
+	{
+		name: "moved-racks-unnoticed", file: "metadata/merge.go",
+		old: "return x.Rack == y.Rack })", new: "return x.ID == y.ID })",
+		breaks: "a node that moved to another rack counts as in the old one",
+		by:     by("TestLeaderRackFollowsTheNodes"),
+	},
+	{
+		name: "new-id-keeps-epochs", file: "metadata/merge.go",
+		old: "			known = nil // made", new: "			_ = known // made",
+		breaks: "the leaders of a topic made anew are stale for ever",
+		by:     by("TestNewTopicIDLetsLowerEpochsIn"),
+	},
+	{
+		name: "unwanted-topics-kept", file: "metadata/merge.go",
+		old: "in.Name == \"\" || !keep(in.Name) {", new: "in.Name == \"\" {",
+		breaks: "metadata grow with topics that nobody sends to",
+		by:     by("TestUnwantedTopicsAreLeftOut"),
+	},
+	{
+		name: "unreliable-epochs-believed", file: "metadata/merge.go",
+		old: "	if ignoreEpochs {\n", new: "	if ignoreEpochs && known != nil && len(known.Partitions) == 0 {\n",
+		breaks: "epochs of old brokers, which may be stale, count (KAFKA-9212)",
+		by:     by("TestUnreliableEpochsAreIgnored"),
+	},
+	{
+		name: "forgetting-keeps-epoch", file: "forget.go",
+		old: "s.idem.forgot = s.idem.on && !s.idem.transactional", new: "s.idem.forgot = false",
+		breaks: "a topic sent to again looks like a copy of before",
+		by:     by("TestAForgottenTopicComesBackUnderANewEpoch"),
+	},
+	{
+		name: "forgetting-wakes-nobody", file: "forget.go",
+		old: "		s.refresh.board.poke() // who", new: "		_ = gone // who",
+		breaks: "a Send waits for a state that nobody asks for",
+		by:     by("TestForgettingWakesThoseWhoWait"),
+	},
+	{
+		name: "forgets-what-is-on-the-wire", file: "forget.go",
+		old: "q.shut = q.batches.Len() == 0 && q.out.line.Len() == 0 && len(q.out.seq.inFlight) == 0", new: "q.shut = q.batches.Len() == 0",
+		breaks: "a topic with batches in flight is forgotten",
+		by:     by("TestATopicInUseIsNotForgotten"),
+	},
+	{
+		name: "forgets-what-waits", file: "forget.go",
+		old: "q.shut = q.batches.Len() == 0 && ", new: "q.shut = ",
+		breaks: "a topic with records to send is forgotten",
+		by:     by("TestATopicInUseIsNotForgotten"),
+	},
+	{
+		name: "pool-not-told-of-nodes", file: "ask.go",
+		old: "	s.acc.pool.setNodes(next.NodeCount())\n", new: "	s.acc.pool.setNodes(min(1, next.NodeCount()))\n",
+		breaks: "one node may take all of the buffer",
+		by:     by("TestOnlyTheLingersOfACrowdedNodeAreCut"),
+	},
+	{
+		name: "never-stuck", file: "refresh.go",
+		old: "!r.trouble.IsZero() && now.Sub(r.trouble) >= r.rebootstrapAfter", new: "!r.trouble.IsZero() && now.Sub(r.trouble) < 0",
+		breaks: "metadata.recovery.rebootstrap.trigger.ms is without effect (KIP-1102)",
+		by:     by("TestTimeStoodStillIsNoTimeInTrouble"),
+	},
+	{
+		name: "max-age-ignored", file: "refresh.go",
+		old: "at = maxTime(at, r.refreshedAt.Add(r.maxAge))", new: "at = maxTime(at, r.refreshedAt.Add(2*r.maxAge))",
+		breaks: "metadata are twice as old as metadata.max.age.ms",
+		by:     by("TestATopicThatAnAnswerLeavesOutIsAskedForAgain"),
+	},
+	{
+		name: "busy-topics-expire", file: "refresh.go",
+		old: "		if t.used.Swap(false) {\n			t.lastUsed = now", new: "		if t.used.Swap(false) && r.maxIdle < 0 {\n			t.lastUsed = now",
+		breaks: "a topic that records are sent to is forgotten",
+		by:     by("TestAnAbsurdThrottleTimeIsCutAndTold"),
+	},
+	{
+		name: "hints-not-taken-in", file: "ask.go",
+		old: "		} else if info != t.info.Load() {\n", new: "		} else if info != t.info.Load() && now.IsZero() {\n",
+		breaks: "leaders that produce answers tell are not taken in",
+		by:     bySimulator,
+	},
+	{
+		name: "hints-not-asked-about", file: "ask.go",
+		old: "			s.needTopic(t, now)\n		} else if", new: "			_ = t\n		} else if",
+		breaks: "a leader that is not known yet is never asked about: records expire in a healthy cluster",
+		by:     by("TestALeaderWhoseAddressNobodyTellsIsFoundWithinASecond"),
+	},
+}

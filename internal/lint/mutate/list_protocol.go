@@ -1,0 +1,161 @@
+package main
+
+// Bytes: records, batches, primitives, codecs, hashes.
+var ofProtocol = []mutation{
+	{
+		name: "third-varint-byte-broken", file: "protocol/record.go",
+		old: "offset>>14<<16|0x8080, 3", new: "offset>>14<<16|0x0080, 3",
+		breaks: "all records of a batch from the 8,192nd on are garbage",
+		by:     by("TestTheQuickPathWritesEveryOffsetDelta"),
+	},
+	{
+		name: "third-varint-byte-broken-end-to-end", file: "protocol/record.go",
+		old: "offset>>14<<16|0x8080, 3", new: "offset>>14<<17|0x8080, 3",
+		breaks: "the same, as the whole producer shows",
+		by:     byRoot("TestABatchOfTenThousandRecordsCanBeRead"),
+	},
+	{
+		name: "second-varint-byte-broken", file: "protocol/record.go",
+		old: "return v&0x7f | 0x80 | v>>7<<8 }", new: "return v&0x7f | 0x80 | v>>7<<7 }",
+		breaks: "all records of a batch from the 64th on are garbage",
+		by:     by("TestTheQuickPathWritesEveryOffsetDelta|TestWriterMatchesJava"),
+	},
+	{
+		name: "record-size-off", file: "protocol/record.go",
+		old: "		if n >= 0x40 {\n			n++", new: "		if n > 0x40 {\n			n++",
+		breaks: "some records are a byte longer than was reckoned",
+		by:     by("TestTheQuickPathWritesEveryOffsetDelta|TestAppendRecordTouchesNothingBehindTheRecord"),
+	},
+	{
+		name: "null-key-is-empty", file: "protocol/record.go",
+		old: "		keyLen = 1 // -1", new: "		keyLen = 0 // -1",
+		breaks: "records without a key have an empty one",
+		by:     by("TestWriterMatchesJava"),
+	},
+	{
+		name: "null-value-is-empty", file: "protocol/record.go",
+		old: "		b[i] = 1 // -1", new: "		b[i] = 0 // -1",
+		breaks: "tombstones are empty values, and compaction keeps them",
+		by:     by("TestWriterMatchesJava"),
+	},
+	{
+		name: "negative-deltas", file: "protocol/append.go",
+		old: "return uint64(v)<<1 ^ uint64(v>>63) }", new: "return uint64(v) << 1 }",
+		breaks: "records older than the first of their batch have a wrong time",
+		by:     by("TestEveryPrimitiveRoundTrips|TestWriterMatchesJava"),
+	},
+	{
+		name: "bytes-behind-a-record-accepted", file: "protocol/record.go",
+		old: "	if r.off != len(r.b) {\n", new: "	if r.off > len(r.b) {\n",
+		breaks: "a record that is longer than it says is accepted",
+		by:     by("TestInvalidRecordsAreRefused"),
+	},
+	{
+		name: "arrays-unbounded", file: "protocol/reader.go",
+		old: "	case n > r.Remaining()/max(minElementSize, 1):", new: "	case n > math.MaxInt32:",
+		breaks: "an answer of ten bytes takes gigabytes",
+		by:     by("TestCountsThatCannotFitAreRefused"),
+	},
+	{
+		name: "varints-too-long", file: "protocol/reader.go",
+		old: "		if i == size-1 && b > limit {", new: "		if i == size && b > limit {",
+		breaks: "a varint that overflows is read as another number",
+		by:     by("TestOverlongVarintsAreMalformed"),
+	},
+	{
+		name: "tags-beyond-end", file: "protocol/reader.go",
+		old: "		if size > r.Remaining() {\n			r.Fail(ErrTruncated)\n		}\n", new: "		if size > r.Remaining() {\n			size = r.Remaining()\n		}\n",
+		breaks: "a tagged field reaches beyond its message",
+		by:     by("TestACutTagIsAnErrorAlsoIfItIsUnknown"),
+	},
+	{
+		name: "errors-do-not-stick", file: "protocol/reader.go",
+		old: "	if r.err != nil || err == nil {", new: "	if err == nil {",
+		breaks: "the last error is told and not the first",
+		by:     by("TestFirstErrorSticksAndNamesThePosition"),
+	},
+	{
+		name: "long-string-cut", file: "protocol/append.go",
+		old: "	if len(s) > math.MaxInt16 {\n		panic(\"protocol: string longer than 32767 bytes\")\n	}\n	return append(AppendInt16", new: "	if len(s) > math.MaxInt16 {\n		s = s[:math.MaxInt16]\n	}\n	return append(AppendInt16",
+		breaks: "a name that is too long becomes another one",
+		by:     by("TestStringBeyondTheFormatPanics"),
+	},
+	{
+		name: "null-compact-string-is-empty", file: "protocol/append.go",
+		old: "	if s == nil {\n		return append(dst, 0)\n	}\n	return AppendCompactString", new: "	if s == nil {\n		return append(dst, 1)\n	}\n	return AppendCompactString",
+		breaks: "null and empty are the same on the wire",
+		by:     by("TestEveryPrimitiveRoundTrips"),
+	},
+	{
+		name: "batch-longer-than-input", file: "protocol/batch.go",
+		old: "	case int(h.Length) > len(b)-batchLengthEnd:", new: "	case int(h.Length) > len(b)+batchLengthEnd:",
+		breaks: "a batch that is cut off is accepted",
+		by:     by("TestBatchLengthBelowTheHeaderIsMalformed|TestEveryPrefixOfABatchIsTruncated"),
+	},
+	{
+		name: "crc-from-the-wrong-byte", file: "protocol/batch.go",
+		old: "return CRC32C(0, b[batchCRCStart:])", new: "return CRC32C(0, b[batchCRCStart-1:])",
+		breaks: "brokers refuse each batch as corrupt",
+		by:     by("TestEveryFlippedBitBehindTheCRCIsNoticed|TestReaderMatchesJava"),
+	},
+	{
+		name: "max-timestamp-in-the-wrong-place", file: "protocol/batch.go",
+		old: "be.PutUint64(b[35:], uint64(h.MaxTimestamp))", new: "be.PutUint64(b[35:], uint64(h.BaseTimestamp))",
+		breaks: "batches have the time of their first record",
+		by:     by("TestWriterMatchesJava|TestPlainBatchHasNoProducer"),
+	},
+	{
+		name: "gzip-limit-off", file: "internal/compress/gzip.go",
+		old: "		case full && n > 0:\n			return nil, ErrTooLarge", new: "		case full && n > 1:\n			return nil, ErrTooLarge",
+		breaks: "a byte more than allowed is unpacked and lost",
+		by:     by("TestLimitHolds|TestDecompressTakesOtherClientsForms"),
+	},
+	{
+		name: "zstd-negative-levels", file: "internal/compress/zstd.go",
+		old: "zstd.WithNoEntropyCompression(level < 0)", new: "zstd.WithNoEntropyCompression(level < -99999)",
+		breaks: "negative levels are as slow as level 1",
+		by:     by("TestHigherLevelsPackBetter"),
+	},
+	{
+		name: "parts-in-the-wrong-order", file: "internal/compress/zstd.go",
+		old: "		e.whole = append(e.whole, part...)\n", new: "		e.whole = append(part[:len(part):len(part)], e.whole...)\n",
+		breaks: "records of batches of several chunks are garbage",
+		by:     by("TestPartsPackAsOneSection"),
+	},
+	{
+		name: "gzip-always-standard", file: "internal/compress/gzip.go",
+		old: "	if level == -1 {\n		level = gzipStandardLevel", new: "	if level != 0 {\n		level = gzipStandardLevel",
+		breaks: "compression.gzip.level is without effect",
+		by:     by("TestHigherLevelsPackBetter"),
+	},
+	{
+		name: "jitter-only-longer", file: "internal/backoff/backoff.go",
+		old: "wait := (1 - jitter + 2*jitter*rnd()) * term", new: "wait := (1 + jitter*rnd()) * term",
+		breaks: "pauses are longer than they should be",
+		by:     by("TestJitterStaysWithinTwentyPercentAndUnderTheMaximum|TestDoublesUpToTheMaximum"),
+	},
+	{
+		name: "no-jitter", file: "internal/backoff/backoff.go",
+		old: "(1 - jitter + 2*jitter*rnd()) * term", new: "(1 + 0*rnd()) * term",
+		breaks: "clients that failed together come back together",
+		by:     by("TestJitterStaysWithinTwentyPercentAndUnderTheMaximum"),
+	},
+	{
+		name: "backoff-beyond-the-maximum", file: "internal/backoff/backoff.go",
+		old: "	if wait >= float64(b.max) {\n		return b.max", new: "	if wait >= 2*float64(b.max) {\n		return b.max",
+		breaks: "pauses are longer than the maximum",
+		by:     by("TestJitterStaysWithinTwentyPercentAndUnderTheMaximum"),
+	},
+	{
+		name: "hash-of-the-tail", file: "internal/murmur2/murmur2.go",
+		old: "uint32(c) << (8 * i)", new: "uint32(c) << (8 * (i & 1))",
+		breaks: "keys go to other partitions than with Java",
+		by:     by("TestSameAsJava"),
+	},
+	{
+		name: "hash-keeps-its-sign", file: "internal/murmur2/murmur2.go",
+		old: "int32(Sum(key)&math.MaxInt32) % n", new: "int32(Sum(key)>>1) % n",
+		breaks: "the same",
+		by:     by("TestSameAsJava|TestHundredThousandKeysSameAsJava"),
+	},
+}
