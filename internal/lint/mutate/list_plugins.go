@@ -130,7 +130,7 @@ var ofPlugins = []mutation{
 	},
 	{
 		name: "acknowledgements-of-the-first", file: "interceptor.go",
-		old: "		if l.ack == nil {\n			continue", new: "		if l.ack == nil {\n			return",
+		old: "		if l.ack == nil && l.keeper == nil {\n			continue", new: "		if l.ack == nil && l.keeper == nil {\n			next = len(c.links)\n			continue",
 		breaks: "interceptors behind one without OnAcknowledgement are not told",
 		by:     by("TestOnlyAcknowledgementInterceptorsAreAcknowledged"),
 	},
