@@ -248,11 +248,11 @@ func (s *oddSide) ask(t *testing.T, req *message.ProduceRequest, version int16) 
 	var codes []string
 	for _, r := range res.Responses {
 		for _, p := range r.PartitionResponses {
-			blamed := ""
+			var blamed strings.Builder
 			for _, e := range p.RecordErrors {
-				blamed += fmt.Sprint(" ", e.BatchIndex)
+				blamed.WriteString(fmt.Sprint(" ", e.BatchIndex))
 			}
-			codes = append(codes, fmt.Sprintf("%d: %s%s", p.Index, p.ErrorCode.Name(), blamed))
+			codes = append(codes, fmt.Sprintf("%d: %s%s", p.Index, p.ErrorCode.Name(), blamed.String()))
 		}
 	}
 	slices.Sort(codes) // Kafka answers in no order
