@@ -52,16 +52,21 @@ func TestAbortWaitsForWhatIsInFlight(t *testing.T) {
 // A batch that expires on the wire may be written until its request is back.
 func TestNothingIsWrittenAfterTheEnd(t *testing.T) {
 	inTransactions(t, func(cfg *quill.Config) { cfg.RequestTimeout, cfg.DeliveryTimeout = 4*time.Second, 5*time.Second }, func(x *txnLab) {
+		const held = 3900 * time.Millisecond
 		var order []protocol.APIKey
-		x.c.Inject(quilltest.Fault{APIs: []protocol.APIKey{protocol.Produce, protocol.EndTxn}, Times: -1, Do: func(r *quilltest.Request) { order = append(order, r.API) }})
+		arrived := map[protocol.APIKey]time.Time{}
+		x.c.Inject(quilltest.Fault{APIs: []protocol.APIKey{protocol.Produce, protocol.EndTxn}, Times: -1, Do: func(r *quilltest.Request) {
+			order, arrived[r.API] = append(order, r.API), time.Now()
+		}})
 		x.begin()
 		_, err := x.p.SendSync(x.Context(), to(0, "first"))
 		require.NoError(x, err)
-		x.c.Inject(quilltest.Fault{APIs: []protocol.APIKey{protocol.Produce}, Delay: 3900 * time.Millisecond, Err: protocol.NotEnoughReplicas, Times: 3})
+		x.c.Inject(quilltest.Fault{APIs: []protocol.APIKey{protocol.Produce}, Delay: held, Err: protocol.NotEnoughReplicas, Times: 3})
 		_, err = x.send(0, "v").Wait(x.Context())
 		require.ErrorIs(x, err, quill.ErrDeliveryTimeout)
 		x.abort()
 		require.Equal(x, protocol.EndTxn, order[len(order)-1])
+		require.GreaterOrEqual(x, arrived[protocol.EndTxn].Sub(arrived[protocol.Produce]), held, "the request that the batch expired in is back")
 		time.Sleep(10 * time.Second)
 		require.Equal(x, protocol.EndTxn, order[len(order)-1])
 		x.requireGoesOn()

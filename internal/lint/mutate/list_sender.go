@@ -6,7 +6,7 @@ var ofSender = []mutation{
 		name: "end-does-not-wait-for-the-wire", file: "transaction_requests.go",
 		old: "return t.s.onWire == 0 && t.s.acc.count() == 0 }", new: "return t.s.acc.count() == 0 }",
 		breaks: "EndTxn leaves while a batch that was given up is on the wire",
-		by:     byTransactions,
+		by:     by("TestNothingIsWrittenAfterTheEnd"),
 	},
 	{
 		name: "same-epoch-after-a-lost-end", file: "transaction_answers.go",
