@@ -13,29 +13,24 @@ import (
 	"github.com/quill-kafka/quill/quilltest"
 )
 
-// startExample starts an embedded cluster with topic "orders" of two partitions, and a producer.
-func startExample() (p *quill.Producer[string, string], c *quilltest.Cluster, stop func()) {
-	c, err := quilltest.NewCluster(quilltest.Options{})
+func ExampleProducer_Send() {
+	cluster, err := quilltest.NewCluster(quilltest.Options{}) // in the place of a real one
 	if err != nil {
 		log.Fatal(err)
 	}
-	c.MustCreateTopic("orders", 2, quilltest.TopicConfig{})
-	p, err = quill.New(quill.Config{BootstrapServers: c.BootstrapServers()}, quill.String, quill.String)
+	defer cluster.Close()
+	cluster.MustCreateTopic("orders", 2, quilltest.TopicConfig{})
+	producer, err := quill.New(quill.Config{BootstrapServers: cluster.BootstrapServers()}, quill.String, quill.String)
 	if err != nil {
 		log.Fatal(err)
 	}
-	return p, c, func() {
+	defer func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 		defer cancel()
-		if err := errors.Join(p.Close(ctx), c.Close()); err != nil {
-			log.Fatal(err)
+		if err := producer.Close(ctx); err != nil {
+			log.Print(err)
 		}
-	}
-}
-
-func ExampleProducer_Send() {
-	producer, _, stop := startExample()
-	defer stop()
+	}()
 	ctx := context.Background()
 
 	tea := producer.Send(ctx, quill.Record[string, string]{Topic: "orders", Key: "ada", Value: "tea"})
@@ -50,8 +45,23 @@ func ExampleProducer_Send() {
 }
 
 func ExampleProducer_SendFunc() {
-	producer, _, stop := startExample()
-	defer stop()
+	cluster, err := quilltest.NewCluster(quilltest.Options{}) // in the place of a real one
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer cluster.Close()
+	cluster.MustCreateTopic("orders", 2, quilltest.TopicConfig{})
+	producer, err := quill.New(quill.Config{BootstrapServers: cluster.BootstrapServers()}, quill.String, quill.String)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		if err := producer.Close(ctx); err != nil {
+			log.Print(err)
+		}
+	}()
 
 	done := make(chan struct{})
 	producer.SendFunc(context.Background(), quill.Record[string, string]{Topic: "orders", Value: "tea"}, func(m quill.RecordMetadata, err error) {
@@ -64,8 +74,23 @@ func ExampleProducer_SendFunc() {
 
 // SendSync does not wait out linger.ms.
 func ExampleProducer_SendSync() {
-	producer, _, stop := startExample()
-	defer stop()
+	cluster, err := quilltest.NewCluster(quilltest.Options{}) // in the place of a real one
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer cluster.Close()
+	cluster.MustCreateTopic("orders", 2, quilltest.TopicConfig{})
+	producer, err := quill.New(quill.Config{BootstrapServers: cluster.BootstrapServers()}, quill.String, quill.String)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		if err := producer.Close(ctx); err != nil {
+			log.Print(err)
+		}
+	}()
 
 	m, err := producer.SendSync(context.Background(), quill.Record[string, string]{Topic: "orders", Key: "ada", Value: "tea"})
 	if err != nil {
@@ -82,8 +107,23 @@ func ExampleProducer_SendSync() {
 
 // SendAll sends ahead of the results it yields, which come in the order of the records.
 func ExampleProducer_SendAll() {
-	producer, _, stop := startExample()
-	defer stop()
+	cluster, err := quilltest.NewCluster(quilltest.Options{}) // in the place of a real one
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer cluster.Close()
+	cluster.MustCreateTopic("orders", 2, quilltest.TopicConfig{})
+	producer, err := quill.New(quill.Config{BootstrapServers: cluster.BootstrapServers()}, quill.String, quill.String)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		if err := producer.Close(ctx); err != nil {
+			log.Print(err)
+		}
+	}()
 
 	orders := func(yield func(quill.Record[string, string]) bool) {
 		for _, what := range []string{"tea", "milk", "sugar"} {
@@ -104,8 +144,23 @@ func ExampleProducer_SendAll() {
 // TrySend refuses what it would have to wait for: here the metadata of a topic that is sent to for
 // the first time.
 func ExampleProducer_TrySend() {
-	producer, _, stop := startExample()
-	defer stop()
+	cluster, err := quilltest.NewCluster(quilltest.Options{}) // in the place of a real one
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer cluster.Close()
+	cluster.MustCreateTopic("orders", 2, quilltest.TopicConfig{})
+	producer, err := quill.New(quill.Config{BootstrapServers: cluster.BootstrapServers()}, quill.String, quill.String)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		if err := producer.Close(ctx); err != nil {
+			log.Print(err)
+		}
+	}()
 
 	record := quill.Record[string, string]{Topic: "orders", Value: "tea"}
 	fmt.Println(producer.TrySend(record))
@@ -154,8 +209,16 @@ func ExampleProducer_Flush() {
 // Close delivers what is buffered, for as long as its context allows. Give it one of its own: the context
 // that a signal ends is over when Close is called.
 func ExampleProducer_Close() {
-	producer, cluster, stop := startExample()
-	defer stop()
+	cluster, err := quilltest.NewCluster(quilltest.Options{}) // in the place of a real one
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer cluster.Close()
+	cluster.MustCreateTopic("orders", 2, quilltest.TopicConfig{})
+	producer, err := quill.New(quill.Config{BootstrapServers: cluster.BootstrapServers()}, quill.String, quill.String)
+	if err != nil {
+		log.Fatal(err)
+	}
 
 	for range 100 {
 		producer.Send(context.Background(), quill.Record[string, string]{Topic: "orders", Value: "tea"})
@@ -164,7 +227,7 @@ func ExampleProducer_Close() {
 	defer cancel()
 	fmt.Println(producer.Close(ctx), cluster.Appended("orders"))
 
-	_, err := producer.SendSync(ctx, quill.Record[string, string]{Topic: "orders", Value: "tea"})
+	_, err = producer.SendSync(ctx, quill.Record[string, string]{Topic: "orders", Value: "tea"})
 	fmt.Println(errors.Is(err, quill.ErrClosed))
 	// Output:
 	// <nil> 100
@@ -173,8 +236,23 @@ func ExampleProducer_Close() {
 
 // One producer, records of several types.
 func ExampleShare() {
-	producer, cluster, stop := startExample()
-	defer stop()
+	cluster, err := quilltest.NewCluster(quilltest.Options{}) // in the place of a real one
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer cluster.Close()
+	cluster.MustCreateTopic("orders", 2, quilltest.TopicConfig{})
+	producer, err := quill.New(quill.Config{BootstrapServers: cluster.BootstrapServers()}, quill.String, quill.String)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		if err := producer.Close(ctx); err != nil {
+			log.Print(err)
+		}
+	}()
 
 	type order struct{ What string }
 	orders, err := quill.Share(producer, quill.Int64, quill.JSON[order]())
@@ -193,8 +271,23 @@ func ExampleShare() {
 }
 
 func ExamplePartition() {
-	producer, _, stop := startExample()
-	defer stop()
+	cluster, err := quilltest.NewCluster(quilltest.Options{}) // in the place of a real one
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer cluster.Close()
+	cluster.MustCreateTopic("orders", 2, quilltest.TopicConfig{})
+	producer, err := quill.New(quill.Config{BootstrapServers: cluster.BootstrapServers()}, quill.String, quill.String)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		if err := producer.Close(ctx); err != nil {
+			log.Print(err)
+		}
+	}()
 
 	m, err := producer.SendSync(context.Background(), quill.Record[string, string]{Topic: "orders", Value: "tea", Partition: quill.Partition(1)})
 	fmt.Println(m.Partition, err)
@@ -208,8 +301,23 @@ func ExamplePartition() {
 
 // The same callback for all records is the cheapest way to hear of failures.
 func ExampleCallback() {
-	producer, _, stop := startExample()
-	defer stop()
+	cluster, err := quilltest.NewCluster(quilltest.Options{}) // in the place of a real one
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer cluster.Close()
+	cluster.MustCreateTopic("orders", 2, quilltest.TopicConfig{})
+	producer, err := quill.New(quill.Config{BootstrapServers: cluster.BootstrapServers()}, quill.String, quill.String)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		if err := producer.Close(ctx); err != nil {
+			log.Print(err)
+		}
+	}()
 
 	var mu sync.Mutex
 	failed := 0
@@ -234,8 +342,12 @@ func ExampleCallback() {
 
 // With acks=0 nobody tells where the record went.
 func ExampleRecordMetadata() {
-	_, cluster, stop := startExample()
-	defer stop()
+	cluster, err := quilltest.NewCluster(quilltest.Options{}) // in the place of a real one
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer cluster.Close()
+	cluster.MustCreateTopic("orders", 2, quilltest.TopicConfig{})
 	producer, err := quill.New(quill.Config{BootstrapServers: cluster.BootstrapServers(), Acks: quill.AcksNone}, quill.String, quill.Nullable(quill.String))
 	if err != nil {
 		log.Fatal(err)
@@ -264,8 +376,12 @@ func ExampleRecordMetadata() {
 
 // A wait that ends early changes nothing about the record.
 func ExampleFuture() {
-	_, cluster, stop := startExample()
-	defer stop()
+	cluster, err := quilltest.NewCluster(quilltest.Options{}) // in the place of a real one
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer cluster.Close()
+	cluster.MustCreateTopic("orders", 2, quilltest.TopicConfig{})
 	producer, err := quill.New(quill.Config{BootstrapServers: cluster.BootstrapServers(), Linger: time.Hour}, quill.String, quill.String)
 	if err != nil {
 		log.Fatal(err)

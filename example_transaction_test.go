@@ -11,37 +11,32 @@ import (
 	"github.com/quill-kafka/quill/quilltest"
 )
 
-// startTransactions starts an embedded cluster with topic "orders", and a transactional producer.
-func startTransactions() (p *quill.Producer[string, string], c *quilltest.Cluster, stop func()) {
-	c, err := quilltest.NewCluster(quilltest.Options{})
-	if err != nil {
-		log.Fatal(err)
-	}
-	c.MustCreateTopic("orders", 1, quilltest.TopicConfig{})
-	p, err = quill.New(quill.Config{BootstrapServers: c.BootstrapServers(), TransactionalID: "till-7"}, quill.String, quill.String)
-	if err != nil {
-		log.Fatal(err)
-	}
-	if err := p.InitTransactions(context.Background()); err != nil {
-		log.Fatal(err)
-	}
-	return p, c, func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-		defer cancel()
-		if err := errors.Join(p.Close(ctx), c.Close()); err != nil {
-			log.Fatal(err)
-		}
-	}
-}
-
 // A function that runs in a transaction: what it sends is committed when it returns nil.
 func ExampleProducer_InTransaction() {
-	producer, cluster, stop := startTransactions()
-	defer stop()
+	cluster, err := quilltest.NewCluster(quilltest.Options{}) // in the place of a real one
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer cluster.Close()
+	cluster.MustCreateTopic("orders", 1, quilltest.TopicConfig{})
+	producer, err := quill.New(quill.Config{BootstrapServers: cluster.BootstrapServers(), TransactionalID: "till-7"}, quill.String, quill.String)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		if err := producer.Close(ctx); err != nil {
+			log.Print(err)
+		}
+	}()
+	if err := producer.InitTransactions(context.Background()); err != nil {
+		log.Fatal(err)
+	}
 	ctx := context.Background()
 
 	type tx = quill.Tx[string, string]
-	err := producer.InTransaction(ctx, func(tx *tx) error {
+	err = producer.InTransaction(ctx, func(tx *tx) error {
 		tx.Send(ctx, quill.Record[string, string]{Topic: "orders", Key: "ada", Value: "tea"})
 		tx.Send(ctx, quill.Record[string, string]{Topic: "orders", Key: "ada", Value: "milk"})
 		return nil
@@ -63,8 +58,26 @@ func ExampleProducer_InTransaction() {
 // One step of consume, transform, produce: the offsets of the input are committed with the output. What
 // the consumer says of itself goes into GroupMetadata.
 func ExampleProducer_SendOffsetsToTransaction() {
-	producer, cluster, stop := startTransactions()
-	defer stop()
+	cluster, err := quilltest.NewCluster(quilltest.Options{}) // in the place of a real one
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer cluster.Close()
+	cluster.MustCreateTopic("orders", 1, quilltest.TopicConfig{})
+	producer, err := quill.New(quill.Config{BootstrapServers: cluster.BootstrapServers(), TransactionalID: "till-7"}, quill.String, quill.String)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		if err := producer.Close(ctx); err != nil {
+			log.Print(err)
+		}
+	}()
+	if err := producer.InitTransactions(context.Background()); err != nil {
+		log.Fatal(err)
+	}
 	ctx := context.Background()
 
 	if err := producer.BeginTransaction(); err != nil {
@@ -72,7 +85,7 @@ func ExampleProducer_SendOffsetsToTransaction() {
 	}
 	producer.Send(ctx, quill.Record[string, string]{Topic: "orders", Key: "ada", Value: "TEA"})
 	offsets := map[quill.TopicPartition]quill.OffsetAndMetadata{{Topic: "orders", Partition: 0}: {Offset: 1}}
-	err := producer.SendOffsetsToTransaction(ctx, offsets, quill.GroupMetadata{GroupID: "shouters"})
+	err = producer.SendOffsetsToTransaction(ctx, offsets, quill.GroupMetadata{GroupID: "shouters"})
 	if err == nil {
 		err = producer.CommitTransaction(ctx)
 	}
