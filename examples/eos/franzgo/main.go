@@ -29,9 +29,12 @@ func run(ctx context.Context, a app.Args) (err error) {
 	if err := p.InitTransactions(ctx); err != nil { // before anything is read: it ends what this id had left open
 		return err
 	}
+	watch := app.StartWatch(ctx, a)
 	consumer, err := kgo.NewClient(kgo.SeedBrokers(a.Bootstrap...), kgo.ConsumeTopics(a.In),
 		kgo.ConsumerGroup(a.Group), kgo.InstanceID(a.ID), // under the same name it comes back without a rebalance
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.DisableAutoCommit(),
+		kgo.OnPartitionsAssigned(func(_ context.Context, _ *kgo.Client, p map[string][]int32) { watch.Assigned(len(p[a.In])) }),
+		kgo.OnPartitionsRevoked(func(_ context.Context, _ *kgo.Client, p map[string][]int32) { watch.Assigned(-len(p[a.In])) }),
 		kgo.BlockRebalanceOnPoll()) // what was polled stays ours until AllowRebalance
 	if err != nil {
 		return err
@@ -39,10 +42,14 @@ func run(ctx context.Context, a app.Args) (err error) {
 	defer consumer.CloseAllowingRebalance()
 	for ctx.Err() == nil {
 		fetches := consumer.PollRecords(ctx, a.Transaction)
+		if ctx.Err() == nil {
+			fetches.EachError(func(topic string, partition int32, err error) { log.Printf("read %s/%d: %v", topic, partition, err) })
+		}
 		if fetches.NumRecords() == 0 {
 			consumer.AllowRebalance()
 			continue
 		}
+		watch.Arrived(fetches.NumRecords())
 		offsets, begin := map[quill.TopicPartition]quill.OffsetAndMetadata{}, map[int32]kgo.EpochOffset{}
 		fetches.EachPartition(func(f kgo.FetchTopicPartition) {
 			if n := len(f.Records); n > 0 {

@@ -38,8 +38,9 @@ func run(ctx context.Context, a app.Args) (err error) {
 		return err
 	}
 	defer consumer.Close()
+	watch := app.StartWatch(ctx, a)
 	for ctx.Err() == nil { // a turn is a session: from one rebalance to the next, and it begins at the committed offsets
-		if err := consumer.Consume(ctx, []string{a.In}, &handler{args: a, producer: p}); err != nil {
+		if err := consumer.Consume(ctx, []string{a.In}, &handler{args: a, producer: p, watch: watch}); err != nil {
 			log.Print(err)
 		}
 	}
@@ -49,11 +50,21 @@ func run(ctx context.Context, a app.Args) (err error) {
 type handler struct {
 	args     app.Args
 	producer *quill.BytesProducer
+	watch    *app.Watch
 	turn     sync.Mutex // a producer has one transaction at a time, and each partition a goroutine
 }
 
-func (h *handler) Setup(sarama.ConsumerGroupSession) error   { return nil }
-func (h *handler) Cleanup(sarama.ConsumerGroupSession) error { return nil }
+// Setup begins a session.
+func (h *handler) Setup(s sarama.ConsumerGroupSession) error {
+	h.watch.Assigned(len(s.Claims()[h.args.In]))
+	return nil
+}
+
+// Cleanup ends it.
+func (h *handler) Cleanup(s sarama.ConsumerGroupSession) error {
+	h.watch.Assigned(-len(s.Claims()[h.args.In]))
+	return nil
+}
 
 // ConsumeClaim reads one partition. An error ends the session, and the next one reads again what was not committed.
 func (h *handler) ConsumeClaim(s sarama.ConsumerGroupSession, claim sarama.ConsumerGroupClaim) error {
@@ -62,6 +73,7 @@ func (h *handler) ConsumeClaim(s sarama.ConsumerGroupSession, claim sarama.Consu
 		for len(batch) < h.args.Transaction && len(claim.Messages()) > 0 {
 			batch = append(batch, <-claim.Messages())
 		}
+		h.watch.Arrived(len(batch))
 		if err := h.copy(s, batch); err != nil {
 			return err
 		}
