@@ -183,8 +183,9 @@ func (l *effectLab) abandon(p *quill.Producer[string, string]) {
 }
 
 // keyless sends n records without a key, each a batch of its own, and returns where they went.
-func (l *effectLab) keyless(p *quill.Producer[string, string], n int) (counts [3]int) {
+func (l *effectLab) keyless(p *quill.Producer[string, string], n int) [3]int {
 	var mu sync.Mutex
+	var counts [3]int
 	for range n {
 		p.SendFunc(l.Context(), rec("t", "", strings.Repeat("v", 200)), func(m quill.RecordMetadata, err error) {
 			mu.Lock()
@@ -195,6 +196,8 @@ func (l *effectLab) keyless(p *quill.Producer[string, string], n int) (counts [3
 		})
 		time.Sleep(time.Millisecond)
 	}
+	mu.Lock() // records to a slow node have their outcome later
+	defer mu.Unlock()
 	return counts
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -287,18 +288,18 @@ func TestAnAbortAfterTheContextTakesMaxBlockAtMost(t *testing.T) {
 func TestACommitDoesNotReturnBeforeSlowCallbacks(t *testing.T) {
 	inTransactions(t, func(cfg *quill.Config) { cfg.MaxBlock = 2 * time.Second }, func(x *txnLab) {
 		x.begin()
-		called := false
+		var called atomic.Bool
 		x.p.SendFunc(x.Context(), to(0, "v"), func(quill.RecordMetadata, error) {
 			time.Sleep(5 * time.Second)
-			called = true
+			called.Store(true)
 		})
 		within(x.T, 2*time.Second, 2100*time.Millisecond, func() {
 			require.ErrorIs(x, x.p.CommitTransaction(x.Context()), quill.ErrTimeout)
 		})
-		require.False(x, called)
+		require.False(x, called.Load())
 		require.ErrorIs(x, x.p.CommitTransaction(x.Context()), quill.ErrTimeout)
 		x.commit()
-		require.True(x, called)
+		require.True(x, called.Load())
 		x.requireCommitted("v")
 	})
 }

@@ -2,6 +2,8 @@ package network
 
 import (
 	"math"
+	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -219,10 +221,18 @@ func TestAPeerThatHangsUpIsAskedWithLowerVersions(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
-				var asked []int16
+				var mu sync.Mutex
+				var versions []int16
+				asked := func() []int16 {
+					mu.Lock()
+					defer mu.Unlock()
+					return slices.Clone(versions)
+				}
 				r := newRig(t, func(p *peer) {
 					q := p.request()
-					asked = append(asked, q.version)
+					mu.Lock()
+					versions = append(versions, q.version)
+					mu.Unlock()
 					if q.version > c.knows {
 						return // closes
 					}
@@ -230,24 +240,24 @@ func TestAPeerThatHangsUpIsAskedWithLowerVersions(t *testing.T) {
 					p.request()
 				})
 				for range 1000 {
-					if r.Ready(-1, time.Now()) || len(asked) == len(c.want) {
+					if r.Ready(-1, time.Now()) || len(asked()) == len(c.want) {
 						break
 					}
 					r.pass(10 * time.Millisecond)
 				}
-				require.Equal(t, c.want, asked)
+				require.Equal(t, c.want, asked())
 				if c.knows < 0 {
 					return
 				}
 				// What works is kept when we left the connection ourselves; a node that closed one may be another now.
 				r.pass(10 * time.Minute)
 				r.connect(-1)
-				require.Equal(t, c.want[len(c.want)-1], asked[len(asked)-1])
+				require.Equal(t, c.want[len(c.want)-1], asked()[len(asked())-1])
 				r.send(-1, "x")
 				r.pass(2 * time.Second)
 				r.Ready(-1, time.Now())
 				r.settle()
-				require.Equal(t, int16(4), asked[len(asked)-1])
+				require.Equal(t, int16(4), asked()[len(asked())-1])
 			})
 		})
 	}
