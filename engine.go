@@ -324,7 +324,7 @@ func (e *engine) awaitTopic(ctx context.Context, r *outgoing, t *topicState, lim
 		case errors.Is(now.lastErr, network.ErrController):
 			e.box.want(t) // a later Send profits if there is a broker by then
 			return nil, nil, &Error{Op: "send", Kind: ErrUnsupportedVersion, Class: ErrRetriable, Topic: t.name, Partition: -1, Node: -1,
-				Elapsed: limit.waited(), Reason: "no server can be asked for the topic's metadata", Cause: now.lastErr}
+				Elapsed: limit.waited(), Reason: "no bootstrap server is a broker", Cause: now.lastErr}
 		case info != nil && info.Err == nil && fresh:
 			return nil, nil, &Error{Op: "send", Kind: ErrInvalidPartition, Topic: t.name, Partition: partition.id, Node: -1,
 				Reason: fmt.Sprintf("the topic has %d partitions", len(info.Partitions))}

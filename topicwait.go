@@ -65,7 +65,7 @@ func (e *engine) topicTimeout(t *topicState, partition PartitionID, lastErr erro
 		t.outwait()
 		failed.lasting = t.lasts(f)
 	case lastErr != nil:
-		failed.Reason = fmt.Sprintf("the cluster cannot be asked for the topic's metadata, for %v (max.block.ms)", e.cfg.maxBlock)
+		failed.Reason = fmt.Sprintf("no broker could be asked for the topic's metadata within %v (max.block.ms)", e.cfg.maxBlock)
 	default:
 		failed.Reason = fmt.Sprintf("no metadata of the topic came within %v (max.block.ms)", e.cfg.maxBlock)
 	}

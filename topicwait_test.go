@@ -222,7 +222,7 @@ func TestATimeoutSaysWhatWasWaitedFor(t *testing.T) {
 		}
 		e = failsWithin(t, p, 5*time.Second, 5*time.Second, rec("u", "k", "v"))
 		require.ErrorIs(t, e, quill.ErrTimeout)
-		require.ErrorContains(t, e, "cannot be asked")
+		require.ErrorContains(t, e, "no broker could be asked")
 		require.ErrorContains(t, e, "refused")
 		require.NotContains(t, e.Error(), "not present")
 		for _, id := range c.NodeIDs() {
