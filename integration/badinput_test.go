@@ -112,10 +112,10 @@ func TestWrongPortFailsInTime(t *testing.T) {
 	require.NoError(t, err)
 	go serveHTTP(web) // ends when web is closed
 	t.Cleanup(func() { web.Close() })
+	controller := oneNode(t).Node(1).ControllerAddr()
 	for _, k := range []struct{ name, address, hint string }{
 		{"closed", closed.Addr().String(), "refused"},
 		{"HTTP", web.Addr().String(), "HTTP"},
-		{"controller", oneNode(t).Node(1).ControllerAddr(), "broker"},
 	} {
 		t.Run(k.name, func(t *testing.T) {
 			p := newProducer(t, quill.Config{BootstrapServers: []string{k.address}, MaxBlock: maxBlock})
@@ -130,6 +130,14 @@ func TestWrongPortFailsInTime(t *testing.T) {
 			require.NoError(t, p.Close(ctx), "nothing was sent: there is nothing to wait for")
 		})
 	}
+	// A controller will never be a broker, so a Send does not wait for max.block.ms.
+	t.Run("controller", func(t *testing.T) {
+		p := newProducer(t, quill.Config{BootstrapServers: []string{controller}, MaxBlock: time.Hour})
+		_, err := p.SendSync(within(t, 20*time.Second), quill.Record[[]byte, []byte]{Topic: "any", Value: []byte("v")})
+		requireFailure(t, err, quill.ErrUnsupportedVersion, quill.NotSent)
+		require.ErrorContains(t, err, "KRaft controller")
+		require.NoError(t, p.Close(within(t, time.Second)))
+	})
 }
 
 // serveHTTP answers every connection as a web server answers what is no HTTP.
