@@ -483,7 +483,8 @@ func (e *engine) choose(r *outgoing, t *topicState, info *metadata.Topic) (p int
 func (e *engine) custom(r *outgoing, t *topicState, info *metadata.Topic) (p int32, err *Error) {
 	partitioner := e.cfg.partitioner
 	if typed, ok := partitioner.(TypedPartitioner); ok {
-		partitioner = PartitionerFunc(func(in PartitionInput) (int32, error) { return typed.PartitionTyped(in, r.typed[0], r.typed[1]) })
+		key, value := r.typed[0], r.typed[1] // a function that held r would move every record that is not short to the heap
+		partitioner = PartitionerFunc(func(in PartitionInput) (int32, error) { return typed.PartitionTyped(in, key, value) })
 	}
 	p, failed := choosePartition(partitioner, PartitionInput{Topic: info, Cluster: e.board.look().snapshot, Key: r.Key, Value: r.Value, Headers: r.Headers})
 	if failed != nil {
