@@ -124,6 +124,7 @@ func (d *dispatcher) callUntil(q *partitionQueue, res *result, fn Callback, end 
 	d.calling.Store(q)
 	defer d.calling.Store(nil)
 	defer d.recovered(res)
+	d.watch.series.Add(1)
 	if !d.watch.on.Load() {
 		d.startWatch()
 	}
