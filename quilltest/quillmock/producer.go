@@ -323,15 +323,15 @@ func (p *Producer[K, V]) send(ctx context.Context, r quill.Record[K, V], fn quil
 	r = p.chain.onSend(ctx, r)
 	m := unknownMetadata(r.Topic, partitionOf(r.Partition))
 	e := &entry[K, V]{item: &item{fn: fn}, record: r}
-	e.err = p.prepare(ctx, e, &m)
+	err := p.prepare(ctx, e, &m)
 	e.metadata = m
 	e.future, e.resolve = quill.NewFuture(m.Topic, m.Partition)
-	if e.err == nil {
+	if err == nil {
 		headers := e.record.Headers
 		e.acknowledge = func(m quill.RecordMetadata, err error) { p.chain.onAcknowledgement(m, headers, err) }
-		e.err = p.take(e)
+		err = p.take(e) // from here on it may be delivered by whoever completes it
 	}
-	if err := e.err; err != nil {
+	if err != nil {
 		m.Timestamp = time.Time{}
 		p.chain.onAcknowledgement(unknownMetadata(m.Topic, m.Partition), e.record.Headers, err)
 		e.resolve(m, err)
