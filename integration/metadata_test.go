@@ -19,10 +19,12 @@ import (
 	"github.com/quill-kafka/quill"
 )
 
-// TestANewLeaderWithoutAnAddressIsFoundWithinASecond starts a producer while a node is down. The node comes up and
-// becomes the leader, and the answers of the one before name it without its address, as they do while the broker does
-// not have it as alive in its own cache (KIP-951).
-func TestANewLeaderWithoutAnAddressIsFoundWithinASecond(t *testing.T) {
+// TestANewLeaderWithoutAnAddressIsAskedAbout starts a producer while a node is down. The node comes up and becomes the
+// leader, and the answers of the one before name it without its address, as they do while the broker does not have it
+// as alive in its own cache (KIP-951). It logs how long the record took, some 100 ms on a quiet machine; what it judges
+// is that nothing waited for metadata.max.age.ms. TestALeaderWhoseAddressNobodyTellsIsFoundWithinASecond has the second,
+// in virtual time.
+func TestANewLeaderWithoutAnAddressIsAskedAbout(t *testing.T) {
 	c := threeNodes(t)
 	ctx := within(t, 5*time.Minute)
 	topic := newTopic(t, c, "unheard-leader", 1)
@@ -48,7 +50,7 @@ func TestANewLeaderWithoutAnAddressIsFoundWithinASecond(t *testing.T) {
 	took := time.Since(begin)
 	t.Logf("found in %v, after %d answers without an address", took.Round(time.Millisecond), stripped.Load())
 	require.Positive(t, stripped.Load(), "an answer named a leader")
-	require.Less(t, took, time.Second)
+	require.Less(t, took, time.Minute, "metadata.max.age.ms is five")
 }
 
 // withoutEndpoints is a connection that takes the nodes' addresses out of the answers to Produce.
