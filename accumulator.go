@@ -44,6 +44,9 @@ type accumulator struct {
 
 	topicsMu sync.Mutex // serializes writers of topics
 
+	// What is above is read with each record. What follows is written with each batch, by three goroutines, and fills
+	// one cache line of its own: TestTheListOfBatchesHasItsCacheLine.
+
 	mu sync.Mutex // the list of incomplete batches and the free batches: list work only
 	// +checklocks:mu
 	first *batch
@@ -52,17 +55,22 @@ type accumulator struct {
 	// +checklocks:mu
 	young *batch // all before it have left, or have been aged: see sender.ageOpen
 	// +checklocks:mu
-	incomplete int
-	// +checklocks:mu
 	lastTold *batch // the last one that went to the dispatcher, until it is through with it: Flush waits for it too
 	// +checklocks:mu
-	ended bool // the sender is gone: nothing may be opened
+	free *batch // linked by next
 	// +checklocks:mu
 	flushMark int64
 	// +checklocks:mu
-	reasons [refusals]*Error // of these, refused is the gravest
+	incomplete int32
 	// +checklocks:mu
-	free []*batch
+	kept int16 // how many are free
+	// +checklocks:mu
+	ended bool // the sender is gone: nothing may be opened
+
+	// +checklocks:mu
+	reasons [refusals]*Error // of these, refused is the gravest
+
+	_ [40]byte // up to a size that begins at a cache line
 }
 
 // topicState is what the producer keeps of a topic it sent to.

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -92,6 +93,7 @@ func (l *effectLab) note(r *quilltest.Request) *quilltest.Fault {
 
 // requests are those of an API so far.
 func (l *effectLab) requests(api protocol.APIKey) []effectRequest {
+	synctest.Wait() // with acks=0 a record is done before its node has the request
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.DeleteFunc(slices.Clone(l.wire), func(r effectRequest) bool { return r.api != api })

@@ -20,7 +20,7 @@ type dispatcher struct {
 	acc     *accumulator
 	logger  *slog.Logger
 	id      atomic.Int64                   // the goroutine's number, 0 before it runs
-	calling atomic.Pointer[partitionQueue] // whose callbacks may be running, nil: none
+	calling atomic.Pointer[partitionQueue] // whose callbacks may be running, or ran last; nil: nothing is left to do
 	watch   watchdog
 	done    chan struct{}
 
@@ -94,6 +94,7 @@ func (d *dispatcher) run() {
 		d.mu.Unlock()
 		d.at = place{}
 		if len(d.batches) == 0 {
+			d.calling.Store(nil)
 			if ended = closed; ended {
 				return
 			}
@@ -121,8 +122,9 @@ func (d *dispatcher) deliver(b *batch) {
 // callUntil runs the callback of the records from d.at to end. A panic in it is logged and ends the
 // series early.
 func (d *dispatcher) callUntil(q *partitionQueue, res *result, fn Callback, end int32) {
-	d.calling.Store(q)
-	defer d.calling.Store(nil)
+	if d.calling.Load() != q {
+		d.calling.Store(q)
+	}
 	defer d.recovered(res)
 	d.watch.series.Add(1)
 	if !d.watch.on.Load() {

@@ -32,10 +32,9 @@ func (a *accumulator) newBatch() *batch {
 
 // +checklocks:a.mu
 func (a *accumulator) newBatchLocked() *batch {
-	if last := len(a.free) - 1; last >= 0 {
-		b := a.free[last]
-		a.free[last] = nil
-		a.free = a.free[:last]
+	if b := a.free; b != nil {
+		a.free, b.next = b.next, nil
+		a.kept--
 		return b
 	}
 	return &batch{res: newResult(a.inCallback)}
@@ -55,8 +54,9 @@ func (a *accumulator) recycle(b *batch) {
 		res.reset()
 	}
 	b.reset(res)
-	if len(a.free) < maxKeptBatches {
-		a.free = append(a.free, b)
+	if a.kept < maxKeptBatches {
+		a.free, b.next = b, a.free
+		a.kept++
 	}
 }
 
@@ -166,14 +166,15 @@ func (a *accumulator) oldest() *batch {
 	return a.first
 }
 
-// youngest is the first of the incomplete batches that has neither left nor been aged, or nil. The sender's alone.
-func (a *accumulator) youngest() *batch {
+// ends are the oldest of the incomplete batches, and the first of them that has neither left nor been aged. They
+// are nil if there is none. The sender's alone.
+func (a *accumulator) ends() (oldest, youngest *batch) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for a.young != nil && a.young.inLine {
 		a.young = a.young.next
 	}
-	return a.young
+	return a.first, a.young
 }
 
 // age closes b, the youngest batch, if it is open, unless memory is short: then a record is better off in an
@@ -195,7 +196,7 @@ func (a *accumulator) age(b *batch) (next *batch) {
 func (a *accumulator) count() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.incomplete
+	return int(a.incomplete)
 }
 
 // mark is the number of flushes begun: batches opened under a smaller one are wanted at once.

@@ -232,7 +232,7 @@ func (s *sender) act(now time.Time) (next time.Time) {
 	s.expire(now)
 	s.ageOpen(now)
 	next = earliest(now.Add(forever), s.stepTransaction(now), s.askMetadata(now), s.askProducerID(now), s.drainAll(now))
-	next = earliest(next, s.timers.next(), s.nextExpiry(), s.nextAge(), s.takeTimeouts(now)) // after what sets them
+	next = earliest(next, s.timers.next(), s.nextEnd(), s.takeTimeouts(now)) // after what sets them
 	if s.closing && (s.txn == nil || s.aborting != nil || s.txn.closing(now)) && s.acc.end() {
 		s.stopped = true
 		return now
@@ -503,18 +503,22 @@ func (s *sender) ageOpen(now time.Time) {
 	if s.agesAt.IsZero() || s.agesAt.After(now) {
 		return
 	}
-	for b := s.acc.youngest(); b != nil && !b.createdAt.Add(s.acc.deliveryTimeout/oldPart).After(now); {
+	for _, b := s.acc.ends(); b != nil && !b.createdAt.Add(s.acc.deliveryTimeout/oldPart).After(now); {
 		b = s.acc.age(b)
 	}
 }
 
-// nextAge is when ageOpen has something to do.
-func (s *sender) nextAge() time.Time {
+// nextEnd is when expire or ageOpen has something to do.
+func (s *sender) nextEnd() time.Time {
+	oldest, youngest := s.acc.ends()
 	s.agesAt = time.Time{}
-	if b := s.acc.youngest(); b != nil {
-		s.agesAt = b.createdAt.Add(s.acc.deliveryTimeout / oldPart)
+	if youngest != nil {
+		s.agesAt = youngest.createdAt.Add(s.acc.deliveryTimeout / oldPart)
 	}
-	return s.agesAt
+	if oldest == nil {
+		return time.Time{} // nor is there a youngest
+	}
+	return earliest(oldest.createdAt.Add(s.acc.deliveryTimeout), s.agesAt)
 }
 
 // oldPart: a batch is old when it has spent one part in so many of delivery.timeout.ms. A partition that can't
