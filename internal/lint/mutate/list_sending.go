@@ -28,7 +28,7 @@ var ofSending = []mutation{
 	},
 	{
 		name: "expiry-sets-no-timer", file: "sender.go",
-		old: "next = earliest(next, s.timers.next(), s.nextExpiry(), ", new: "next = earliest(next, s.timers.next(), ",
+		old: "next = earliest(next, s.timers.next(), s.nextEnd(), ", new: "s.nextEnd()\n\tnext = earliest(next, s.timers.next(), ",
 		breaks: "batches expire when something else wakes the sender",
 		by:     by("TestTheSenderSleepsUntilTheNextExpiry"),
 	},
