@@ -481,12 +481,8 @@ func (e *engine) choose(r *outgoing, t *topicState, info *metadata.Topic) (p int
 
 // custom asks the user's partitioner.
 func (e *engine) custom(r *outgoing, t *topicState, info *metadata.Topic) (p int32, err *Error) {
-	partitioner := e.cfg.partitioner
-	if typed, ok := partitioner.(TypedPartitioner); ok {
-		key, value := r.typed[0], r.typed[1] // a function that held r would move every record that is not short to the heap
-		partitioner = PartitionerFunc(func(in PartitionInput) (int32, error) { return typed.PartitionTyped(in, key, value) })
-	}
-	p, failed := choosePartition(partitioner, PartitionInput{Topic: info, Cluster: e.board.look().snapshot, Key: r.Key, Value: r.Value, Headers: r.Headers})
+	in := PartitionInput{Topic: info, Cluster: e.board.look().snapshot, Key: r.Key, Value: r.Value, Headers: r.Headers}
+	p, failed := choosePartition(e.cfg.partitioner, in, r.typed)
 	if failed != nil {
 		return -1, e.sendError(failed, t.name, -1)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"net"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -229,7 +230,7 @@ func (n *nullNet) Send(id int32, r *network.Request, _ time.Time) {
 func (n *nullNet) Handle(_ network.Event, _ time.Time, done []*network.Request) []*network.Request {
 	n.mu.Lock()
 	r := n.posts[0]
-	n.posts = n.posts[1:]
+	n.posts = slices.Delete(n.posts, 0, 1)
 	n.mu.Unlock()
 	n.slots[r.Node]--
 	return append(done, r)

@@ -71,9 +71,10 @@ func KeyPartition(key []byte, partitions int) int32 {
 	return murmur2.Partition(key, int32(partitions))
 }
 
-// choosePartition asks a user's partitioner and checks what it says.
-func choosePartition(p Partitioner, in PartitionInput) (partition int32, err error) {
-	partition, err = askPartitioner(p, in)
+// choosePartition asks a user's partitioner and checks what it says. typed are key and value before they were
+// serialized, for a TypedPartitioner.
+func choosePartition(p Partitioner, in PartitionInput, typed [2]any) (partition int32, err error) {
+	partition, err = askPartitioner(p, in, typed)
 	n := len(in.Topic.Partitions)
 	if err == nil && partition >= 0 && int(partition) < n {
 		return partition, nil
@@ -86,8 +87,11 @@ func choosePartition(p Partitioner, in PartitionInput) (partition int32, err err
 	return -1, fault
 }
 
-func askPartitioner(p Partitioner, in PartitionInput) (partition int32, err error) {
+func askPartitioner(p Partitioner, in PartitionInput, typed [2]any) (partition int32, err error) {
 	defer recovered(&err)
+	if p, ok := p.(TypedPartitioner); ok {
+		return p.PartitionTyped(in, typed[0], typed[1])
+	}
 	return p.Partition(in)
 }
 

@@ -40,7 +40,7 @@ func choices(t *testing.T, p Partitioner, in PartitionInput, n int) []int {
 	t.Helper()
 	counts := make([]int, len(in.Topic.Partitions))
 	for range n {
-		partition, err := choosePartition(p, in)
+		partition, err := choosePartition(p, in, [2]any{})
 		require.NoError(t, err)
 		counts[partition]++
 	}
@@ -77,7 +77,7 @@ func TestBadChoiceOfAPartitionerIsAnError(t *testing.T) {
 		"error":    {func(PartitionInput) (int32, error) { return 0, errPlugin }, ErrPartitioner, errPlugin.Error()},
 		"panic":    {func(PartitionInput) (int32, error) { panic("lost") }, ErrPartitioner, "panic: lost"},
 	} {
-		partition, err := choosePartition(c.p, input(topic))
+		partition, err := choosePartition(c.p, input(topic), [2]any{})
 		require.EqualValues(t, -1, partition, name)
 		require.ErrorIs(t, err, c.kind, name)
 		require.ErrorContains(t, err, c.text, name)
@@ -86,7 +86,7 @@ func TestBadChoiceOfAPartitionerIsAnError(t *testing.T) {
 		require.Equal(t, "t", e.Topic)
 	}
 	good := PartitionerFunc(func(in PartitionInput) (int32, error) { return int32(len(in.Key)), nil })
-	partition, err := choosePartition(good, PartitionInput{Topic: topic, Key: []byte("xx")})
+	partition, err := choosePartition(good, PartitionInput{Topic: topic, Key: []byte("xx")}, [2]any{})
 	require.NoError(t, err)
 	require.EqualValues(t, 2, partition)
 }
@@ -230,7 +230,7 @@ func TestPartitionersDoNotAllocate(t *testing.T) {
 	in.Topic.Name = fmt.Sprint("topic-", rand.Int())
 	for _, p := range []BatchPartitioner{new(StickyPartitioner), batched{new(RoundRobinPartitioner)}} {
 		require.Zero(t, testing.AllocsPerRun(100, func() {
-			partition, err := choosePartition(p, in)
+			partition, err := choosePartition(p, in, [2]any{})
 			if err != nil {
 				t.Error(err)
 			}

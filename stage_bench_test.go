@@ -30,19 +30,9 @@ type stage struct {
 }
 
 func newStage(b *testing.B, cfg Config) *stage {
-	e, n := assembleNull(b, cfg, 3, 3, func(string) int { return 12 })
+	e := assembleStage(b, cfg)
 	p, err := newView[[]byte, []byte](e, Bytes, Bytes, nil)
 	require.NoError(b, err)
-	t := e.acc.ensureTopic("t", e.newTopic)
-	name := "t"
-	var res message.MetadataResponse
-	n.mu.Lock()
-	n.describeLocked(&message.MetadataRequest{Topics: []message.MetadataRequestTopic{{Name: &name}}}, &res)
-	n.mu.Unlock()
-	snapshot := metadata.NewSnapshot(e.sender.refresh.update(&res, 13))
-	info, _ := snapshot.Topic(name)
-	t.setInfo(info)
-	e.acc.inCallback = func() bool { return false }
 	s := &stage{e, p}
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -67,6 +57,22 @@ func newStage(b *testing.B, cfg Config) *stage {
 		e.clock.close()
 	})
 	return s
+}
+
+// assembleStage is an engine that knows topic "t", and whose sender does not run.
+func assembleStage(t testing.TB, cfg Config) *engine {
+	e, n := assembleNull(t, cfg, 3, 3, func(string) int { return 12 })
+	topic := e.acc.ensureTopic("t", e.newTopic)
+	name := "t"
+	var res message.MetadataResponse
+	n.mu.Lock()
+	n.describeLocked(&message.MetadataRequest{Topics: []message.MetadataRequestTopic{{Name: &name}}}, &res)
+	n.mu.Unlock()
+	snapshot := metadata.NewSnapshot(e.sender.refresh.update(&res, 13))
+	info, _ := snapshot.Topic(name)
+	topic.setInfo(info)
+	e.acc.inCallback = func() bool { return false }
+	return e
 }
 
 // discard takes the full batches of queues away.
