@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/quill-kafka/quill/internal/backoff"
 	"github.com/quill-kafka/quill/metadata"
 )
 
@@ -90,13 +91,14 @@ type topicState struct {
 	loadAt    atomic.Int64
 
 	// the sender's alone
-	lastUsed     time.Time
-	ask          topicAsk
-	complainedAt time.Time // when the log was last told that it is not there
-	shelved      bool      // see refresher.leave
-	forgotten    bool      // see forgetIdle
-	ownTimes     bool      // the last answer had no log append time: records keep their timestamps
-	doubtedID    int64     // the producer id that an answer since then was not about; -1: none. See sender.foreign
+	lastUsed  time.Time
+	ask       topicAsk
+	missing   backoff.Spell // of looks that did not find it
+	refused   backoff.Spell // of batches that were too large for its broker
+	shelved   bool          // see refresher.leave
+	forgotten bool          // see forgetIdle
+	ownTimes  bool          // the last answer had no log append time: records keep their timestamps
+	doubtedID int64         // the producer id that an answer since then was not about; -1: none. See sender.foreign
 }
 
 // appendInput is one record on its way into a batch.

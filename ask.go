@@ -1,8 +1,10 @@
 package quill
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -106,7 +108,6 @@ func (s *sender) rebootstrap(now time.Time) {
 func (s *sender) finishMetadata(r *network.Request, now time.Time) {
 	s.applyHints(now) // they came before, and are about the topics as they were
 	if r.Err != nil {
-		s.logger.Debug("metadata request failed", "node", r.Node, "err", r.Err)
 		s.refresh.failed(r.Tag.(*metadataAsk), r.Err, now)
 		return
 	}
@@ -195,6 +196,7 @@ func (s *sender) finishProducerID(r *network.Request, now time.Time) {
 		err = protocol.UnknownServerError
 	}
 	if err == nil {
+		s.idSpell.Ended()
 		*i = idempotence{on: true, state: idReady, id: resp.ProducerID, epoch: resp.ProducerEpoch, bumps: i.bumps, renewals: i.renewals}
 		s.logger.Info("got a producer id", "producer_id", i.id, "producer_epoch", i.epoch, "node", r.Node)
 		return
@@ -202,19 +204,26 @@ func (s *sender) finishProducerID(r *network.Request, now time.Time) {
 	i.state, i.err = idNone, err
 	i.retryAt = now.Add(s.retry.Next(i.attempts, s.random))
 	i.attempts++
-	s.logger.Warn("could not get a producer id", "node", r.Node, "err", err)
 	code, answered := errors.AsType[protocol.ErrorCode](err)
 	switch {
 	case errors.Is(err, network.ErrUnsupportedVersion):
 		s.fatal(&Error{Op: "get a producer id", Kind: ErrUnsupportedVersion, Class: ErrFatal, Partition: -1, Node: r.Node, Cause: err,
 			Reason: "the cluster has no idempotence; set enable.idempotence=false for it"})
 	case code == protocol.ClusterAuthorizationFailed: // may heal: what waits now fails, later sends ask again
+		s.logNoProducerID(s.idSpell.FailedForGood(now), r, err, now)
 		for b := s.acc.oldest(); b != nil; b = s.acc.oldest() {
 			s.giveUp(b, s.describe(b, &Error{Code: code, Class: ErrRetriable, Reason: "no producer id; it is asked for again with the next send"}, now), now)
 		}
 	case answered && !code.Retriable() && code != protocol.UnknownServerError:
 		s.fatal(&Error{Op: "get a producer id", Code: code, Class: ErrFatal, Partition: -1, Node: r.Node})
+	default: // a cluster that has just started, a coordinator that moves, a connection that broke
+		s.logNoProducerID(s.idSpell.Failed(now, now), r, err, now)
 	}
+}
+
+func (s *sender) logNoProducerID(level slog.Level, r *network.Request, err error, now time.Time) {
+	s.logger.Log(context.Background(), level, "could not get a producer id yet, it is asked for again", "node", r.Node, "attempts", s.idem.attempts,
+		"elapsed", now.Sub(s.idSpell.Since()), "err", err)
 }
 
 // throttle leaves the node alone for as long as its answer asks (KIP-219). In older versions it has

@@ -1,7 +1,9 @@
 package quill
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/quill-kafka/quill/internal/message"
@@ -49,12 +51,16 @@ func (s *sender) leaveIdentity(b *batch, f facts, now time.Time) {
 		return
 	}
 	i.renew(now, s.retry, s.random)
+	level := s.identitySpell.FailedForGood(now)
 	if f.foreign {
-		s.logger.Error("another producer uses the same producer id, perhaps a copy of this process from the same snapshot; a new id is taken",
+		if level == slog.LevelWarn {
+			level = slog.LevelError
+		}
+		s.logger.Log(context.Background(), level, "another producer uses the same producer id, perhaps a copy of this process from the same snapshot; a new id is taken",
 			"topic", b.queue.topic.name, "partition", b.queue.index, "producer_id", b.producerID, "producer_epoch", b.producerEpoch)
 		return
 	}
-	s.logger.Warn("the producer id is of no use any more, a new one is taken", "topic", b.queue.topic.name, "partition", b.queue.index,
+	s.logger.Log(context.Background(), level, "the producer id is of no use any more, a new one is taken", "topic", b.queue.topic.name, "partition", b.queue.index,
 		"producer_id", b.producerID, "producer_epoch", b.producerEpoch, "err", f.code)
 }
 

@@ -54,7 +54,9 @@ type refresher struct {
 	refreshedAt      time.Time              // last full refresh that worked
 	trouble          time.Time              // since when no refresh worked although wanted; zero: no trouble
 	logger           *slog.Logger
-	toldAt           time.Time // when the log was last told of faults in an answer
+	spell            backoff.Spell // of requests that bring nothing
+	clusterSpell     backoff.Spell // of answers from another cluster
+	toldAt           time.Time     // when the log was last told of faults in an answer
 }
 
 // topicAsk is what the refresher knows about asking for one topic.
@@ -301,6 +303,8 @@ func (r *refresher) failed(a *metadataAsk, err error, now time.Time) {
 	if r.trouble.IsZero() {
 		r.trouble = now
 	}
+	level := r.spell.Failed(now, now)
+	r.logger.Log(context.Background(), level, "a metadata request brought nothing, it is repeated", "node", a.node, "elapsed", now.Sub(r.spell.Since()), "err", err)
 	r.schedule(now)
 	r.board.post(r.board.look().snapshot, err)
 }
@@ -350,6 +354,7 @@ func (r *refresher) answered(req *network.Request, now time.Time) (snapshot *met
 	next := old.Merge(update, func(name string) bool { return r.topics[name] != nil })
 	r.back(a)
 	r.trouble = time.Time{}
+	r.spell.Ended()
 	if a.full || r.refreshedAt.IsZero() {
 		r.refreshedAt = now
 	}
@@ -383,6 +388,7 @@ func (r *refresher) looked(t *topicState, info *metadata.Topic, now time.Time) {
 	if info != nil && info.Err == nil {
 		delete(r.unknown, t.name)
 		t.ask = topicAsk{out: t.ask.out}
+		t.missing.Ended()
 		t.found(info)
 		return
 	}
@@ -442,22 +448,25 @@ func (r *refresher) clearShelf(now time.Time) {
 // shelfEvery is how often the shelf is looked through, at most.
 const shelfEvery = 10 * time.Second
 
-// complainOf tells the log about a topic that can't be sent to: once a minute, and of an error that may pass
-// by itself only when it has not at the third look, since a topic that is being created takes some.
+// complainOf logs that a topic can't be sent to: once a minute, and an error that may pass by itself only when it
+// has lasted, since a topic that is being created takes some looks.
 func (r *refresher) complainOf(t *topicState, err error, now time.Time) {
-	if retriableTopicError(err) && t.ask.failures < 3 || r.complaints >= maxComplaints ||
-		!t.complainedAt.IsZero() && now.Sub(t.complainedAt) < complaintOfTopicEvery {
+	if r.complaints >= maxComplaints {
 		return
 	}
-	r.complaints++
-	t.complainedAt = now
-	r.logger.Warn("topic cannot be sent to", "topic", clean(t.name), "err", clean(err.Error()))
+	level := slog.LevelDebug
+	if retriableTopicError(err) {
+		level = t.missing.Failed(now, now)
+	} else {
+		level = t.missing.FailedForGood(now)
+	}
+	if level == slog.LevelWarn {
+		r.complaints++
+		r.logger.Warn("topic cannot be sent to", "topic", clean(t.name), "err", clean(err.Error()))
+	}
 }
 
-const (
-	complaintOfTopicEvery = time.Minute
-	maxComplaints         = 10 // for one answer; others come with later ones
-)
+const maxComplaints = 10 // for one answer; others come with later ones
 
 // spaceOut decides when the next full request may follow an answer to one: with growing pauses while
 // answers bring nothing new, though they were wanted soon after each other.
@@ -513,7 +522,7 @@ func (r *refresher) update(resp *message.MetadataResponse, version int16) metada
 // one before, and what can't be used. The latter is told at most once a second.
 func (r *refresher) complain(old *metadata.Snapshot, u *metadata.Update, node int32, now time.Time) {
 	if was := old.ClusterID(); was != "" && u.ClusterID != "" && u.ClusterID != was {
-		r.logger.Warn("node belongs to another cluster", "node", node, "cluster_id", clean(u.ClusterID), "was", clean(was))
+		r.logger.Log(context.Background(), r.clusterSpell.FailedForGood(now), "node belongs to another cluster", "node", node, "cluster_id", clean(u.ClusterID), "was", clean(was))
 	}
 	if now.Sub(r.toldAt) < complaintEvery || !r.logger.Enabled(context.Background(), slog.LevelWarn) {
 		return

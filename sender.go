@@ -42,8 +42,10 @@ type sender struct {
 
 	snapshot      *metadata.Snapshot
 	idem          idempotence
-	txn           *transaction // nil: the producer is not transactional
-	onWire        int          // batches in requests that have not come back
+	idSpell       backoff.Spell // of requests for a producer id that fail
+	identitySpell backoff.Spell // of producer ids that turn out to be of no use
+	txn           *transaction  // nil: the producer is not transactional
+	onWire        int           // batches in requests that have not come back
 	nodes         map[int32]*nodeOut
 	active        []*nodeOut // those with something in their rings
 	timers        timers

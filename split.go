@@ -1,6 +1,7 @@
 package quill
 
 import (
+	"context"
 	"math"
 	"time"
 
@@ -30,7 +31,8 @@ func (s *sender) split(b *batch, now time.Time) {
 	}
 	b.queue.topic.ratio.set(1)
 	parts := s.acc.cut(b, records, limit, nil)
-	s.logger.Warn("a batch is too large for the broker and is split", "topic", b.queue.topic.name, "partition", b.queue.index,
+	level := b.queue.topic.refused.FailedForGood(now)
+	s.logger.Log(context.Background(), level, "a batch is too large for the broker and is split", "topic", b.queue.topic.name, "partition", b.queue.index,
 		"bytes", b.size(), "records", b.records, "parts", len(parts))
 	if b.sequenced {
 		b.queue.out.seq.replace(b, parts)
@@ -51,7 +53,7 @@ func (s *sender) sieve(b *batch, f facts, answer *message.PartitionProduceRespon
 	}
 	guilty := blamed(s.refusal(b, f, answer, now), answer.RecordErrors, b.records)
 	parts := s.acc.cut(b, records, math.MaxInt, guilty)
-	s.logger.Warn("the broker refuses some records of a batch, the others are sent again", "topic", b.queue.topic.name, "partition", b.queue.index,
+	s.logger.Info("the broker refuses some records of a batch, the others are sent again", "topic", b.queue.topic.name, "partition", b.queue.index,
 		"records", b.records, "refused", len(guilty), "err", f.code)
 	children := b.res.children
 	s.replace(b, parts)

@@ -1,6 +1,7 @@
 package quill
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -57,8 +58,15 @@ func (t *transaction) lost(r *txnRequest, req *network.Request, now time.Time) {
 		t.forget(r)
 	}
 	t.note(r, req.Node, req.Err)
-	t.s.logger.Debug("a coordinator did not answer", "request", r.kind.String(), "node", req.Node, "err", req.Err)
+	t.logRepeat(r, req.Node, req.Err, now)
 	t.pause(r, now, t.backoff())
+}
+
+// logRepeat logs that a request did not do what it should, and goes out again.
+func (t *transaction) logRepeat(r *txnRequest, node int32, err error, now time.Time) {
+	level := r.spell.Failed(now, now)
+	t.s.logger.Log(context.Background(), level, "a coordinator has to be asked again", "request", r.kind.String(), "transactional_id", t.id, "node", node,
+		"attempts", r.attempts, "elapsed", now.Sub(r.spell.Since()), "err", err)
 }
 
 func (t *transaction) pause(r *txnRequest, now time.Time, d time.Duration) { r.retryAt = now.Add(d) }
@@ -101,7 +109,7 @@ func (t *transaction) conclude(r *txnRequest, v txnVerdict, code protocol.ErrorC
 			d = min(d, concurrentPause)
 		}
 		t.note(r, -1, code)
-		t.s.logger.Debug("a coordinator is asked again", "request", r.kind.String(), "attempt", r.attempts, "err", code)
+		t.logRepeat(r, -1, code, now)
 		t.pause(r, now, d)
 		return false
 	}

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/quill-kafka/quill/internal/backoff"
 	"github.com/quill-kafka/quill/internal/message"
 	"github.com/quill-kafka/quill/network"
 	"github.com/quill-kafka/quill/protocol"
@@ -46,7 +47,8 @@ type txnRequest struct {
 
 	attempts int
 	retryAt  time.Time
-	lost     bool // an attempt got no answer, or one that leaves open whether it was or will be carried out
+	spell    backoff.Spell // of attempts that did not do it, for the log
+	lost     bool          // an attempt got no answer, or one that leaves open whether it was or will be carried out
 }
 
 // next is the request that is due; askNothing while something else has to happen first. settled says

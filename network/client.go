@@ -44,8 +44,8 @@ const (
 	maxThrottle = 5 * time.Minute
 	// freeMisses is how many nodes are tried in a row without a pause.
 	freeMisses = 16
-	// warnEvery is how often one node's failures are worth a warning.
-	warnEvery = time.Second
+	// steadyAfter is how long a connection has worked when its end is no more part of earlier trouble.
+	steadyAfter = 10 * time.Second
 )
 
 // New makes a Client without nodes. It starts nothing.

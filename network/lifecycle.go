@@ -86,6 +86,7 @@ func (c *Client) failed(n *node, err *Error, dialling bool, now time.Time) {
 	if n.state == ready && now.Sub(n.readyAt) >= c.cfg.ReconnectBackoffMax {
 		n.failures = 0
 	}
+	level := n.loudness(err, now)
 	n.err, c.trouble = err, err
 	n.attemptAt = now
 	n.retryAt = now.Add(c.reconnect.Next(n.failures, c.random))
@@ -101,13 +102,26 @@ func (c *Client) failed(n *node, err *Error, dialling bool, now time.Time) {
 	} else {
 		n.failedDials = 0
 	}
-	level := slog.LevelDebug
-	unasked := n.state == ready && len(n.inFlight) == 0 && errors.Is(err, io.EOF) // idle for the node
-	if now.Sub(n.warnedAt) >= warnEvery && !unasked {
-		level, n.warnedAt = slog.LevelWarn, now
-	}
 	c.cfg.Logger.LogAttrs(context.Background(), level, n.failure(dialling), n.name(), slog.String("addr", n.addr),
 		slog.Int("in_flight", len(n.inFlight)), slog.Duration("retry_in", n.retryAt.Sub(now).Round(time.Millisecond)), slog.Any("err", err))
+}
+
+// loudness is the level to log the end of a connection at. A node that restarts loses its connections and refuses
+// new ones for a while; that is worth a warning only if it lasts.
+func (n *node) loudness(err *Error, now time.Time) slog.Level {
+	began := n.attemptAt
+	if n.state == ready {
+		if len(n.inFlight) == 0 && errors.Is(err, io.EOF) {
+			return slog.LevelDebug // it was idle for the node
+		}
+		if began = now; now.Sub(n.readyAt) >= steadyAfter {
+			n.spell.Ended()
+		}
+	}
+	if errors.Is(err, ErrRequestTimeout) || errors.Is(err, ErrWrongProtocol) || errors.Is(err, ErrUnsupportedVersion) {
+		return n.spell.FailedForGood(now) // it has lasted, or does not pass by itself
+	}
+	return n.spell.Failed(began, now)
 }
 
 // failure is what the log calls the end of a connection.

@@ -138,28 +138,30 @@ func TestSilentPeerIsLeftAfterTheRequestTimeout(t *testing.T) {
 	})
 }
 
-// The log says at which point a connection failed, as a warning, and calls a bootstrap server that.
+// The log says at which point a connection failed, and calls a bootstrap server that. It warns at once of what does
+// not pass by itself.
 func TestTheLogSaysHowAConnectionFailed(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		script func(*peer)
 		text   string
 		err    string
+		level  string
 	}{
-		{"refused", nil, "could not connect to node", "bootstrap server boot:9092: dial: connection refused"},
+		{"refused", nil, "could not connect to node", "bootstrap server boot:9092: dial: connection refused", "INFO"},
 		{"no Kafka", func(p *peer) { p.request(); p.raw([]byte("HTTP/1.1 400 Bad Request")...) }, "connected to node, but could not agree on versions",
-			"bootstrap server boot:9092: negotiate: the peer speaks another protocol: it answers with HTTP; is the port that of a Kafka listener?"},
+			"bootstrap server boot:9092: negotiate: the peer speaks another protocol: it answers with HTTP; is the port that of a Kafka listener?", "WARN"},
 		{"hangs up", func(p *peer) { p.request() }, "connected to node, but could not agree on versions",
-			"bootstrap server boot:9092: negotiate: the peer closed the connection on ApiVersions version 4 (EOF): does the listener want TLS, or is it no broker?"},
+			"bootstrap server boot:9092: negotiate: the peer closed the connection on ApiVersions version 4 (EOF): does the listener want TLS, or is it no broker?", "INFO"},
 		{"wants SASL", func(p *peer) { p.handshake(); p.request() }, "connection to node lost",
-			"bootstrap server boot:9092: read: disconnected: EOF: the node closed the connection on the first request; does the listener want SASL?"},
+			"bootstrap server boot:9092: read: disconnected: EOF: the node closed the connection on the first request; does the listener want SASL?", "INFO"},
 		{"breaks later", func(p *peer) { p.handshake(); q := p.request(); p.answer(q.id, "x"); p.request() }, "connection to node lost",
-			"bootstrap server boot:9092: read: disconnected: EOF"},
+			"bootstrap server boot:9092: read: disconnected: EOF", "INFO"},
 		{"a controller", func(p *peer) {
 			p.versions(&message.APIVersionsResponse{APIKeys: []message.APIVersion{{APIKey: 1, MaxVersion: 17}, {APIKey: 18, MaxVersion: 4}, {APIKey: 52, MaxVersion: 2}}, FinalizedFeaturesEpoch: -1})
 			silent(p)
 		}, "connected to node, but could not agree on versions",
-			"bootstrap server boot:9092: negotiate: no common version: the node does not serve Produce: it is a KRaft controller; name the listeners of brokers"},
+			"bootstrap server boot:9092: negotiate: no common version: the node does not serve Produce: it is a KRaft controller; name the listeners of brokers", "WARN"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
@@ -174,7 +176,7 @@ func TestTheLogSaysHowAConnectionFailed(t *testing.T) {
 					}
 				}
 				require.EqualError(t, r.LastError(-1), c.err)
-				require.Contains(t, log.String(), "level=WARN msg=\""+c.text+"\" node=bootstrap addr=boot:9092")
+				require.Contains(t, log.String(), "level="+c.level+" msg=\""+c.text+"\" node=bootstrap addr=boot:9092")
 				require.Equal(t, 1, strings.Count(log.String(), "\n"), log.String())
 			})
 		})

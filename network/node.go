@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync/atomic"
 	"time"
+
+	"github.com/quill-kafka/quill/internal/backoff"
 )
 
 // state is where a node's connection stands.
@@ -70,12 +72,12 @@ type node struct {
 	readyAt     time.Time
 	usedAt      time.Time // last activity, for the idle time-out
 	throttledTo time.Time
-	planned     bool   // closing: without a failure
-	lastTried   string // the address that was dialled last; the next attempt begins behind it
-	err         error  // why the last connection failed; nil once one is ready
-	warnedAt    time.Time
-	hangUps     int  // handshakes in a row in which the peer closed the connection; see askVersion
-	answered    bool // it has answered something besides ApiVersions, on whatever connection
+	planned     bool          // closing: without a failure
+	lastTried   string        // the address that was dialled last; the next attempt begins behind it
+	err         error         // why the last connection failed; nil once one is ready
+	spell       backoff.Spell // of connections that do not work
+	hangUps     int           // handshakes in a row in which the peer closed the connection; see askVersion
+	answered    bool          // it has answered something besides ApiVersions, on whatever connection
 
 	spare atomic.Bool // bytes behind an answer were logged; set by connections
 }

@@ -1,0 +1,62 @@
+package backoff
+
+import (
+	"log/slog"
+	"time"
+)
+
+// Spell is a time in which one thing fails again and again, as the log should show it. A coordinator that is
+// loading, a node that restarts and a topic that is being created pass by themselves: a warning at the first
+// failure would only say that the cluster is alive. What lasts is worth one, and then one a minute.
+//
+// It is not safe for concurrent use. The zero value is a thing that has not failed.
+type Spell struct {
+	since    time.Time // when the first failing attempt began; zero: the last one worked
+	last     time.Time // when the latest failure came
+	warnedAt time.Time // kept over spells, so that a thing that comes and goes does not warn each time
+}
+
+const (
+	// Lasting is how long something has failed when it is worth a warning.
+	Lasting = 5 * time.Second
+	// WarnEvery is the time between two warnings about the same thing.
+	WarnEvery = time.Minute
+)
+
+// Failed counts a failure at now of an attempt that began at began, and returns the level to log it at: Info for
+// the first of a spell, Warn when that has lasted, but once a minute only, and Debug for all others. A failure
+// after more than a minute without one begins a new spell.
+func (s *Spell) Failed(began, now time.Time) slog.Level {
+	level := slog.LevelDebug
+	if s.since.IsZero() || now.Sub(s.last) > WarnEvery {
+		s.since, level = began, slog.LevelInfo
+	}
+	if s.last = now; now.Sub(s.since) < Lasting {
+		return level
+	}
+	return max(level, s.warn(now))
+}
+
+// FailedForGood is Failed for what does not pass by itself: it is worth a warning at once.
+func (s *Spell) FailedForGood(now time.Time) slog.Level {
+	if s.since.IsZero() {
+		s.since = now
+	}
+	s.last = now
+	return s.warn(now)
+}
+
+// warn is the level of what is worth a warning.
+func (s *Spell) warn(now time.Time) slog.Level {
+	if !s.warnedAt.IsZero() && now.Sub(s.warnedAt) < WarnEvery {
+		return slog.LevelDebug
+	}
+	s.warnedAt = now
+	return slog.LevelWarn
+}
+
+// Ended notes that it works again.
+func (s *Spell) Ended() { s.since = time.Time{} }
+
+// Since is when the present spell began; the zero time if the last attempt worked.
+func (s *Spell) Since() time.Time { return s.since }
