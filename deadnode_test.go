@@ -55,7 +55,7 @@ func TestADeadNodeDoesNotStopRecordsToTheOthers(t *testing.T) {
 			leader, _, err := c.Leader("t", partition)
 			require.NoError(t, err)
 			if leader == dead {
-				require.Less(t, sent[partition].Load(), int64(400), "they wait")
+				requireBetween(t, int(sent[partition].Load()), 20, 400, "they wait, once the node has its share of the buffer")
 			} else {
 				require.Greater(t, sent[partition].Load(), int64(3_800), "of 4,000 if all nodes were up")
 			}

@@ -85,6 +85,15 @@ func (x *siege) dialled(nodes ...int32) (n int) {
 	return n
 }
 
+// requireBetween holds a number of requests or connections to both of its bounds: not asked in a loop, but to the end.
+func requireBetween(t require.TestingT, n, least, most int, why ...any) {
+	if t, ok := t.(interface{ Helper() }); ok {
+		t.Helper()
+	}
+	require.GreaterOrEqual(t, n, least, why...)
+	require.LessOrEqual(t, n, most, why...)
+}
+
 // elsewhere sends to partition 1, whose node is sane, every 10 ms until the future is done. None of
 // these sends may take long.
 func (x *siege) elsewhere(until quill.Future) {
@@ -143,6 +152,18 @@ func resized(frame []byte, by int) []byte {
 	return frame
 }
 
+// least is how often a node must be asked at least within ten seconds that says nothing else.
+func (s speech) least() int {
+	switch s.want {
+	case nil:
+		return 1
+	case network.ErrRequestTimeout: // after two seconds each
+		return 4
+	default:
+		return 8
+	}
+}
+
 // fault makes some requests be answered so.
 func (s speech) fault(api protocol.APIKey, times int, nodes ...int32) quilltest.Fault {
 	f := quilltest.Fault{APIs: []protocol.APIKey{api}, Nodes: nodes, Times: times, CutAnswer: s.cut, Trickle: s.drip}
@@ -184,7 +205,7 @@ func TestHostileProduceAnswersLoseAndDoubleNothing(t *testing.T) {
 		require.EqualValues(x, 2, x.delivered(c))
 		require.EqualValues(x, 2, hit.Hits())
 		require.Equal(x, []string{"a@0:0", "b@0:1", "c@0:2"}, x.log(0))
-		require.LessOrEqual(x, x.dialled(1), 5)
+		requireBetween(x, x.dialled(1), min(s.least(), 2), 5)
 	})
 }
 
@@ -196,8 +217,8 @@ func TestHostileProduceAnswersForEverEndAtTheDeadline(t *testing.T) {
 		start := time.Now()
 		b := x.send(0, "b")
 		x.elsewhere(b)
-		require.LessOrEqual(x, x.dialled(1)-before, 20)
-		require.LessOrEqual(x, hostile.Hits(), int64(20))
+		requireBetween(x, x.dialled(1)-before, s.least()-1, 20)
+		requireBetween(x, int(hostile.Hits()), s.least(), 20)
 		if s.want != nil {
 			e := x.failed(b)
 			require.ErrorIs(x, e, quill.ErrDeliveryTimeout)
@@ -211,7 +232,7 @@ func TestHostileProduceAnswersForEverEndAtTheDeadline(t *testing.T) {
 		hostile.Remove()
 		time.Sleep(2 * time.Second)
 		x.deliver(0, "c")
-		require.LessOrEqual(x, len(logged(x.T, x.c, "t", 0)), 3)
+		requireBetween(x, len(logged(x.T, x.c, "t", 0)), 2, 3)
 	})
 }
 
@@ -229,8 +250,8 @@ func TestHostileMetadataAnswersEndAtMaxBlock(t *testing.T) {
 			require.Equal(x, 10*time.Second, time.Since(start))
 			checkNotSent(x.T, err, "t", -1)
 		}
-		require.LessOrEqual(x, hostile.Hits(), int64(40))
-		require.LessOrEqual(x, x.dialled(), 60, "20 for each of the three")
+		requireBetween(x, int(hostile.Hits()), s.least(), 40)
+		requireBetween(x, x.dialled(), s.least(), 60, "20 for each of the three")
 		hostile.Remove()
 		x.deliver(0, "b")
 	})
@@ -247,8 +268,8 @@ func TestHostileProducerIDAnswersEndAtTheDeadline(t *testing.T) {
 			require.ErrorIs(x, err, quill.ErrDeliveryTimeout)
 			checkNotSent(x.T, err, "t", 0)
 		}
-		require.LessOrEqual(x, hostile.Hits(), int64(20))
-		require.LessOrEqual(x, x.dialled(), 60)
+		requireBetween(x, int(hostile.Hits()), s.least(), 20)
+		requireBetween(x, x.dialled(), s.least(), 60)
 		hostile.Remove()
 		time.Sleep(2 * time.Second)
 		x.deliver(0, "b")
@@ -302,7 +323,7 @@ func TestAnAnswerBeforeAnyRequestIsNoTrouble(t *testing.T) {
 		require.ErrorIs(x, e, quill.ErrDeliveryTimeout)
 		require.ErrorIs(x, e, network.ErrMalformedResponse)
 		require.Equal(x, quill.NotSent, e.Outcome())
-		require.LessOrEqual(x, x.dialled(1), 20)
+		requireBetween(x, x.dialled(1), 8, 20)
 		sane.Store(true)
 		time.Sleep(2 * time.Second)
 		x.deliver(0, "c")
@@ -325,7 +346,7 @@ func TestAnAnswerToAcksNoneIsNoTrouble(t *testing.T) {
 			require.NoError(x, err)
 			time.Sleep(500 * time.Millisecond)
 		}
-		require.LessOrEqual(x, x.dialled(1), 21, "each answer costs a connection, no more")
+		requireBetween(x, x.dialled(1), 10, 21, "each answer costs a connection, no more")
 		quiet.Store(true)
 		x.deliver(0, "last")
 		require.NoError(x, x.c.WaitFor(after(x.T, time.Second), func() bool {

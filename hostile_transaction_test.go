@@ -41,7 +41,7 @@ func TestACoordinatorIsTakenFromAnAnswerToTheQuestionOnly(t *testing.T) {
 			inRelease(t, quilltest.Options{Release: "4.4"}, nil, func(x *txnLab) {
 				lie := edit(x, protocol.FindCoordinator, -1, row.change)
 				require.ErrorIs(x, x.p.InitTransactions(after(x.T, 5*time.Second)), context.DeadlineExceeded)
-				require.LessOrEqual(x, lie.Hits(), int64(60), "asked with pauses")
+				requireBetween(x, int(lie.Hits()), 25, 60, "asked with pauses")
 				lie.Remove()
 				require.NoError(x, x.p.InitTransactions(x.Context()))
 				x.requireGoesOn()

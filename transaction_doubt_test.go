@@ -151,7 +151,7 @@ func TestOffsetsAreCommittedWhenTheAnswerNamesThem(t *testing.T) {
 				lie := edit(x, protocol.TxnOffsetCommit, 3, row.change)
 				x.begin()
 				require.NoError(x, x.sendTwoOffsets())
-				require.LessOrEqual(x, lie.Hits(), int64(3))
+				require.Positive(x, lie.Hits())
 				asked := wire.about("offsets ")
 				require.Greater(x, len(asked), 1)
 				require.Equal(x, row.again, asked[1].what)

@@ -137,6 +137,14 @@ func (r *rig) dialled() int {
 	return len(r.dials)
 }
 
+// requireDials holds the number of connections to both bounds: no loop, but tried to the end.
+func (r *rig) requireDials(least, most int) {
+	r.t.Helper()
+	n := r.dialled()
+	require.GreaterOrEqual(r.t, n, least)
+	require.LessOrEqual(r.t, n, most)
+}
+
 // listen sets the script of an address.
 func (r *rig) listen(addr string, script func(*peer)) {
 	r.mu.Lock()
