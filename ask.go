@@ -208,11 +208,11 @@ func (s *sender) finishProducerID(r *network.Request, now time.Time) {
 	switch {
 	case errors.Is(err, network.ErrUnsupportedVersion):
 		s.fatal(&Error{Op: "get a producer id", Kind: ErrUnsupportedVersion, Class: ErrFatal, Partition: -1, Node: r.Node, Cause: err,
-			Reason: "the cluster has no idempotence; set enable.idempotence=false for it"})
+			Reason: "idempotent producers are unknown to it; set enable.idempotence to false"})
 	case code == protocol.ClusterAuthorizationFailed: // may heal: what waits now fails, later sends ask again
 		s.logNoProducerID(s.idSpell.FailedForGood(now), r, err, now)
 		for b := s.acc.oldest(); b != nil; b = s.acc.oldest() {
-			s.giveUp(b, s.describe(b, &Error{Code: code, Class: ErrRetriable, Reason: "no producer id; it is asked for again with the next send"}, now), now)
+			s.giveUp(b, s.describe(b, &Error{Code: code, Class: ErrRetriable, Reason: "this client may not have a producer id, which idempotence needs; the next send asks again"}, now), now)
 		}
 	case answered && !code.Retriable() && code != protocol.UnknownServerError:
 		s.fatal(&Error{Op: "get a producer id", Code: code, Class: ErrFatal, Partition: -1, Node: r.Node})

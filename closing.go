@@ -77,7 +77,7 @@ func (e *engine) closeInside() error {
 		<-e.sender.finished
 		_ = e.shutDown(context.Background()) // nobody to report it to
 	}()
-	return &Error{Op: "close", Kind: ErrInCallback, Partition: -1, Node: -1, Reason: "everything unfinished was given up, the rest of Close goes on by itself"}
+	return &Error{Op: "close", Kind: ErrInCallback, Partition: -1, Node: -1, Reason: "unfinished records were given up, the rest of Close goes on in the background"}
 }
 
 // beginClose stops taking sends and lets the sender end when all is settled, or with giveUp at once.

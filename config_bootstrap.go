@@ -33,7 +33,7 @@ func parseServer(server string) (addr, reason, fix string) {
 	}
 	switch {
 	case strings.Contains(rest, ","):
-		return "", "is a list", "make each server an element of its own"
+		return "", "is a list", "give each server its own element"
 	case host == "":
 		return "", "has no host", fix
 	case !isHost(host):

@@ -8,7 +8,6 @@ import (
 	"net"
 	"runtime"
 	"runtime/debug"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -163,7 +162,7 @@ func (e *engine) checkBootstrap() error {
 		last = err
 	}
 	return &ConfigError{Faults: []ConfigFault{{Name: "bootstrap.servers", Field: "BootstrapServers", Value: fmt.Sprint(e.cfg.bootstrap),
-		Reason: "no host name can be resolved: " + last.Error(), Fix: "give at least one that can, or set bootstrap.resolve.timeout.ms"}}}
+		Reason: "no host name can be resolved: " + last.Error(), Fix: "give at least one that resolves, or set bootstrap.resolve.timeout.ms"}}}
 }
 
 // resolveLimit bounds the name look-ups in New.
@@ -190,7 +189,7 @@ func (e *engine) refuses(lookOnly bool) *Error {
 func (e *engine) refusal(err *Error, topic string, partition int32) *Error {
 	own := *err
 	if own.Op != "send" { // what made the producer useless was something else
-		own.Reason = strings.TrimSuffix("since it could not "+own.Op+": "+own.Reason, ": ")
+		own.broken = "producer has failed and must be closed: could not " + own.Op
 	}
 	own.Op, own.Topic, own.Partition, own.Node = "send", topic, partition, -1
 	own.Attempts, own.Elapsed, own.Fate = 0, 0, NotSent
@@ -284,7 +283,7 @@ func (e *engine) findTopic(ctx context.Context, r *outgoing) (*topicState, *meta
 			return nil, nil, err
 		}
 		e.box.want(t)
-		return nil, nil, &Error{Op: "send", Kind: ErrWouldBlock, Topic: r.Topic, Partition: -1, Node: -1, Reason: "the topic's metadata are not here yet"}
+		return nil, nil, &Error{Op: "send", Kind: ErrWouldBlock, Topic: r.Topic, Partition: -1, Node: -1, Reason: "the topic's metadata have not arrived yet"}
 	}
 	return e.awaitTopic(ctx, r, t, e.waitLimit(r))
 }
@@ -304,7 +303,7 @@ func (e *engine) awaitTopic(ctx context.Context, r *outgoing, t *topicState, lim
 		return nil, nil, err
 	}
 	if e.dispatch.inside() {
-		return nil, nil, &Error{Op: "send", Kind: ErrInCallback, Topic: t.name, Partition: -1, Node: -1, Reason: "the topic's metadata are not here yet"}
+		return nil, nil, &Error{Op: "send", Kind: ErrInCallback, Topic: t.name, Partition: -1, Node: -1, Reason: "the topic's metadata have not arrived yet"}
 	}
 	timer := time.NewTimer(time.Until(limit.until()))
 	defer timer.Stop()
@@ -455,9 +454,9 @@ func (r *outgoing) partitionOr(other int32) int32 { return r.Partition.or(other)
 
 // tooLarge is the failure of a record that no request or no buffer can hold.
 func (e *engine) tooLarge(r *outgoing, size int) *Error {
-	reason := fmt.Sprintf("the record is up to %d bytes when serialized, buffer.memory is %d", size, e.cfg.bufferMemory)
+	reason := fmt.Sprintf("the record takes up to %d bytes when serialized, more than buffer.memory (%d)", size, e.cfg.bufferMemory)
 	if size > e.cfg.maxRequestSize {
-		reason = fmt.Sprintf("the record is up to %d bytes when serialized, max.request.size is %d", size, e.cfg.maxRequestSize)
+		reason = fmt.Sprintf("the record takes up to %d bytes when serialized, more than max.request.size (%d)", size, e.cfg.maxRequestSize)
 	}
 	return &Error{Op: "send", Kind: ErrRecordTooLarge, Topic: r.Topic, Partition: r.chosen, Node: -1, Reason: reason}
 }

@@ -59,7 +59,7 @@ var (
 	// ErrTransactionAborted: the transaction was aborted, or failed, before the record left.
 	ErrTransactionAborted error = &sentinel{text: "transaction was aborted"}
 	// ErrUnsupportedVersion: the cluster does not speak a protocol version that is needed.
-	ErrUnsupportedVersion error = &sentinel{text: "cluster is too old or too new for this"}
+	ErrUnsupportedVersion error = &sentinel{text: "cluster does not support this"}
 	// ErrConfig: the Config is wrong; the error is a *ConfigError.
 	ErrConfig error = &sentinel{text: "invalid configuration"}
 )
@@ -139,8 +139,9 @@ type Error struct {
 	// Cause is the last error that led here, if any. errors.Is and As look into it.
 	Cause error
 
-	lasting bool // the same would come of another try soon
-	open    bool // of a call that gave up waiting: what it waited for goes on
+	broken  string // why the producer takes nothing any more; what follows says what made it fail
+	lasting bool   // the same would come of another try soon
+	open    bool   // of a call that gave up waiting: what it waited for goes on
 }
 
 // Outcome says whether the record may have been written. It is meaningful for failed sends.
@@ -296,7 +297,7 @@ func (e *Error) text() string {
 			fmt.Fprintf(&b, " partition %d", e.Partition)
 		}
 	}
-	for _, part := range [...]string{e.what(), clean(e.Reason)} {
+	for _, part := range [...]string{e.broken, e.what(), clean(e.Reason)} {
 		if part != "" {
 			b.WriteString(": ")
 			b.WriteString(strings.TrimSuffix(part, "."))
@@ -371,6 +372,9 @@ func (e *Error) facts() string {
 
 // hint says what somebody could change, "" where nothing general can be said.
 func (e *Error) hint() string {
+	if e.broken != "" && e.Kind == ErrProducerFenced {
+		return "" // the text begins with that
+	}
 	for _, h := range hints {
 		if e.Kind != nil && errors.Is(e.Kind, h.kind) {
 			return h.text
@@ -391,12 +395,14 @@ var hints = []struct {
 	kind error
 	text string
 }{
+	{ErrProducerFenced, "close this producer"},
 	{ErrMemoryShare, "is its node reachable? a larger buffer.memory gives every partition more"},
 	{ErrBufferExhausted, "send slower, or raise buffer.memory or max.block.ms"},
 	{ErrDeliveryTimeout, "check the nodes of the partition, or raise delivery.timeout.ms"},
 	{ErrInCallback, "do it in a goroutine of its own"},
 	{ErrBatchRejected, "it can be sent again without the invalid records"},
 	{ErrWouldBlock, "use Send to wait"},
+	{ErrRecordTooLarge, "send smaller records, or raise that limit"},
 }
 
 var codeHints = map[protocol.ErrorCode]string{
@@ -409,11 +415,18 @@ var codeHints = map[protocol.ErrorCode]string{
 	protocol.TopicAuthorizationFailed:           "grant this client WRITE and DESCRIBE on the topic",
 	protocol.ClusterAuthorizationFailed:         "grant this client IDEMPOTENT_WRITE on the cluster, or disable idempotence",
 	protocol.TransactionalIDAuthorizationFailed: "grant this client WRITE and DESCRIBE on the transactional id",
+	protocol.GroupAuthorizationFailed:           "grant this client READ on the consumer group",
+	protocol.IllegalGeneration:                  hintMember,
+	protocol.UnknownMemberID:                    hintMember,
+	protocol.FencedInstanceID:                   hintMember,
 	protocol.InvalidTimestamp:                   "the topic limits how far a timestamp may be from the broker's clock",
 	protocol.UnsupportedCompressionType:         "choose a compression.type that this cluster knows",
 	protocol.ProducerFenced:                     "another producer took over the transactional id",
 	protocol.InvalidProducerEpoch:               "another producer has the same producer id, or took over the transactional id",
 }
+
+// hintMember is for offsets of a consumer that is no longer what its group takes it for.
+const hintMember = "the consumer was removed from its group, or the group was rebalanced: abort, and go on from the committed offsets"
 
 // maxForeign is how many bytes of somebody else's text appear in one of ours.
 const maxForeign = 256

@@ -440,7 +440,7 @@ func (s *sender) refusal(b *batch, f facts, answer *message.PartitionProduceResp
 		}
 	}
 	if f.idempotent && f.code == protocol.OutOfOrderSequenceNumber && b.maybeWritten {
-		cause.Reason = "the answer to an earlier attempt was lost, and nothing tells any more whether that one was written"
+		cause.Reason = "the answer to an earlier attempt was lost, and whether that one was written can no longer be found out"
 	}
 	s.explainIdentity(cause, b, f)
 	if answer != nil && answer.ErrorMessage != nil {

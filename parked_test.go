@@ -209,7 +209,7 @@ func TestWhatIsBehindARefusedBatchDoesNotWaitForItsCopies(t *testing.T) {
 		r.dispatch()
 		_, err := outcomeOf(t, first)
 		require.Equal(t, MaybeWritten, err.(*Error).Outcome())
-		require.ErrorContains(t, err, "nothing tells any more whether that one was written")
+		require.ErrorContains(t, err, "whether that one was written can no longer be found out")
 		requireIdentity(t, sendTo(t, r, 0), 6, 0)
 	})
 }

@@ -102,7 +102,7 @@ func (m millisValue) check(c *Config) complaint {
 func (m millisValue) checkMillis(n int64, inWords func(int64) string) complaint {
 	switch {
 	case m.must && n <= 0:
-		return complain("must be at least 1 ms: nothing can be done in no time")
+		return complain("must be at least 1 ms; 0 leaves no time for anything")
 	case n < m.min:
 		return complain("must be at least %s", inWords(m.min))
 	case n > m.max():

@@ -215,21 +215,21 @@ func (s txnState) wayTo(state txnState) string {
 	case s == txnUninitialized:
 		return "call InitTransactions first"
 	case s == txnInitializing && state == txnUninitialized:
-		return "InitTransactions is under way, or has worked already"
+		return "InitTransactions is under way, or has worked before"
 	case s == txnInitializing:
 		return "wait until InitTransactions, or the end of the transaction before, has returned"
 	case state == txnUninitialized:
-		return "InitTransactions has worked already"
+		return "InitTransactions was called before and has worked"
 	case s == txnReady:
 		return "call BeginTransaction first"
 	case s == txnInTransaction:
-		return "a transaction is open: commit or abort it first"
+		return "a transaction is open; commit or abort it first"
 	case s.completing():
-		return "the transaction is being ended: wait until that call has returned"
+		return "the transaction is being ended; wait until that call has returned"
 	case s == txnAbortableError:
-		return "the transaction has failed: call AbortTransaction first"
+		return "the transaction has failed; call AbortTransaction first"
 	}
-	return "the producer is of no further use: close it and make a new one"
+	return "the producer has failed; close it and make a new one"
 }
 
 // resume is what a call goes on with: nil if it begins something new. Only the call that timed out
@@ -244,7 +244,7 @@ func (t *transaction) resume(call string) (*operation, *Error) {
 		return o, nil
 	}
 	return nil, &Error{Op: call, Kind: ErrInvalidTxnState, Partition: -1, Node: -1,
-		Reason: fmt.Sprintf("call %s again first: it gave up waiting, and its outcome is not known yet (the producer is %v)", o.call, t.state)}
+		Reason: fmt.Sprintf("%s gave up waiting, and its outcome is not known yet; call it again first (the producer is %v)", o.call, t.state)}
 }
 
 // initialize begins InitTransactions.

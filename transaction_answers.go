@@ -131,9 +131,9 @@ func (t *transaction) conclude(r *txnRequest, v txnVerdict, code protocol.ErrorC
 		t.deny(err)
 	case txnFenced:
 		err.Kind, err.Code, err.Class = ErrProducerFenced, protocol.ProducerFenced, ErrFatal
-		err.Reason = fmt.Sprintf("transactional id %s, producer id %d, epoch %d", quote(t.id), t.s.idem.id, t.s.idem.epoch)
+		err.Reason = fmt.Sprintf("another producer took over transactional id %s (this one has producer id %d, epoch %d)", quote(t.id), t.s.idem.id, t.s.idem.epoch)
 		if t.started {
-			err.Reason += fmt.Sprintf("; a transaction that is open for longer than %v (transaction.timeout.ms) is fenced, too", t.s.cfg.transactionTimeout)
+			err.Reason += fmt.Sprintf(", or the transaction was open for longer than %v (transaction.timeout.ms)", t.s.cfg.transactionTimeout)
 		}
 		t.s.fatal(err)
 	default:

@@ -139,7 +139,7 @@ func (p *Producer[K, V]) AbortTransaction(ctx context.Context) error {
 // instruct has the sender do something, at once.
 func (e *engine) instruct(call string, do func(t *transaction) *Error) *Error {
 	if e.cfg.transactionalID == "" {
-		return &Error{Op: call, Kind: ErrInvalidTxnState, Partition: -1, Node: -1, Reason: "the producer has no transactional.id: set Config.TransactionalID"}
+		return &Error{Op: call, Kind: ErrInvalidTxnState, Partition: -1, Node: -1, Reason: "the producer has no transactional.id; set Config.TransactionalID"}
 	}
 	closed := &Error{Op: call, Kind: ErrClosed, Partition: -1, Node: -1}
 	if e.closed.Load() {
@@ -179,7 +179,7 @@ func (e *engine) transact(ctx context.Context, call string, callbacks bool, begi
 		return err
 	}
 	if !awaitOperation(ctx, o) || callbacks && !e.awaitCallbacks(ctx) {
-		open := &Error{Op: call, Kind: endOf(ctx), Partition: -1, Node: -1, Reason: "it goes on; call it again to learn its outcome", open: true}
+		open := &Error{Op: call, Kind: endOf(ctx), Partition: -1, Node: -1, Reason: "it goes on in the background; call it again for its outcome", open: true}
 		if context.Cause(ctx) == errMaxBlock {
 			open.Kind, open.Elapsed = ErrTimeout, e.cfg.maxBlock
 		}

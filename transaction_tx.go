@@ -62,7 +62,7 @@ func (tx *Tx[K, V]) SendOffsets(ctx context.Context, offsets map[TopicPartition]
 	err := tx.transactor().SendOffsetsToTransaction(ctx, offsets, group)
 	if e, ok := err.(*Error); ok && e.open { // it is not, since the transaction is aborted for that
 		own := *e
-		own.open, own.Reason = false, "gave up waiting, and the transaction with it"
+		own.open, own.Reason = false, "gave up waiting, so the transaction is aborted"
 		err = &own
 	}
 	if err != nil {
