@@ -177,6 +177,9 @@ func (e *Error) class() error {
 	if e.envelope() {
 		return classOf(e.Cause)
 	}
+	if _, ok := e.Kind.(*contextEnd); ok {
+		return nil // whatever error somebody ended the context with
+	}
 	for _, kind := range kindClasses {
 		if e.Kind != nil && errors.Is(e.Kind, kind.kind) {
 			return kind.class
@@ -383,8 +386,13 @@ func (e *Error) hint() string {
 	if text, ok := codeHints[e.Code]; ok {
 		return text
 	}
-	if cause, ok := e.Cause.(*Error); ok {
+	switch cause := e.Cause.(type) {
+	case *Error:
 		return cause.hint()
+	case *both:
+		if last, ok := cause.last.(*Error); ok {
+			return last.hint()
+		}
 	}
 	code, _ := errors.AsType[protocol.ErrorCode](e.Cause)
 	return codeHints[code]
@@ -475,6 +483,9 @@ func cutText(s string) string {
 func causeText(err error) string {
 	if e, ok := err.(*Error); ok {
 		return e.text()
+	}
+	if b, ok := err.(*both); ok {
+		return b.Error()
 	}
 	if code, ok := err.(protocol.ErrorCode); ok {
 		return strings.TrimSuffix(code.Error(), ".") // Kafka's text, known to be harmless

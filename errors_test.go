@@ -193,3 +193,23 @@ func TestConfigErrorText(t *testing.T) {
 	require.Contains(t, e.Error(), " | bootstrap.servers: is required; name one")
 	require.ErrorIs(t, e, ErrConfig)
 }
+
+// What somebody else's error says of its own producer says nothing about this one.
+func TestTheErrorOfACloseOrAContextHasNoForeignClass(t *testing.T) {
+	foreign := &Error{Op: "send", Kind: ErrProducerFenced, Partition: -1}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(foreign)
+	err := error(notBegun(ctx, "send"))
+	require.NotErrorIs(t, err, ErrFatal)
+	require.ErrorIs(t, err, ErrProducerFenced, "the reason is found")
+	require.ErrorIs(t, err, context.Canceled)
+
+	given := &Error{Op: "flush", Kind: ErrTimeout, Partition: -1}
+	err = withPlugins(given, foreign)
+	require.ErrorIs(t, err, ErrRetriable)
+	require.NotErrorIs(t, err, ErrFatal)
+	require.ErrorIs(t, err, ErrProducerFenced)
+	require.Equal(t, error(given), withPlugins(given, nil))
+	require.Equal(t, error(foreign), withPlugins(nil, foreign))
+	require.NoError(t, withPlugins(nil, nil))
+}

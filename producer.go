@@ -286,7 +286,7 @@ func (p *Producer[K, V]) Close(ctx context.Context) error {
 		err = p.e.close(ctx)
 	}
 	p.plugins.begin(p.closePlugins)
-	return errors.Join(err, p.plugins.await(ctx))
+	return withPlugins(err, p.plugins.await(ctx))
 }
 
 // closeInside is Close in a callback. What can't be waited for there happens later.

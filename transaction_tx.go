@@ -156,7 +156,7 @@ func inTransaction[K, V any](ctx context.Context, p Transactor[K, V], pause back
 			return err
 		}
 		if failed := abortUntilDone(ctx, p); failed != nil {
-			return errors.Join(err, failed)
+			return abortFailed(err, failed)
 		}
 		if !mayWorkNextTime(err) || !sleep(ctx, pause.Next(attempt, rand.Float64)) {
 			return err

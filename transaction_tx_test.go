@@ -201,3 +201,44 @@ func TestTwoPhaseCommitIsRefused(t *testing.T) {
 		require.ErrorIs(t, err, errors.ErrUnsupported)
 	})
 }
+
+// Whoever asks whether to abort or to close gets one answer, although two things failed.
+func TestAnErrorOfInTransactionHasOneClass(t *testing.T) {
+	classes := []error{quill.ErrRetriable, quill.ErrAbortable, quill.ErrFatal}
+	requireOnly := func(t require.TestingT, class, err error) {
+		for _, c := range classes {
+			require.Equal(t, c == class, errors.Is(err, c), "%v: %v", c, err)
+		}
+	}
+	inVersion1(t, nil, func(x *txnLab) {
+		x.refuse(protocol.Produce, protocol.TransactionAbortable)
+		x.refuse(protocol.EndTxn, protocol.ProducerFenced)
+		err := x.p.InTransaction(x.Context(), func(tx *stringTx) error {
+			_, err := tx.Send(x.Context(), to(0, "v")).Wait(x.Context())
+			return err
+		})
+		requireOnly(x, quill.ErrFatal, err)
+		require.ErrorIs(x, err, quill.ErrProducerFenced, "why the abort failed")
+		require.ErrorIs(x, err, protocol.TransactionAbortable, "why there was one")
+		require.ErrorContains(x, err, "TRANSACTION_ABORTABLE")
+		e, ok := errors.AsType[*quill.Error](err)
+		require.True(x, ok)
+		require.True(x, e.Fatal())
+		require.False(x, e.Abortable())
+		x.over()
+	})
+	inTransactions(t, func(cfg *quill.Config) { cfg.MaxBlock = 3 * time.Second }, func(x *txnLab) {
+		ctx, cancel := context.WithCancel(x.Context())
+		x.refuse(protocol.Produce, protocol.TransactionAbortable)
+		err := x.p.InTransaction(ctx, func(tx *stringTx) error {
+			_, err := tx.Send(x.Context(), to(0, "v")).Wait(x.Context())
+			x.delay(protocol.EndTxn, 5*time.Second)
+			cancel()
+			return err
+		})
+		requireOnly(x, quill.ErrAbortable, err) // the abort has to be asked for again
+		require.ErrorIs(x, err, quill.ErrTimeout)
+		x.abort()
+		x.requireGoesOn()
+	})
+}

@@ -58,7 +58,7 @@ var ofTransactions = []mutation{
 	},
 	{
 		name: "failed-abort-hidden", file: "transaction_tx.go",
-		old: "return errors.Join(err, failed)", new: "return err",
+		old: "return abortFailed(err, failed)", new: "return err",
 		breaks: "InTransaction hides that its abort's outcome is not known",
 		by:     by("TestAnAbortAfterTheContextTakesMaxBlockAtMost"),
 	},
