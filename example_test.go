@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -403,4 +404,73 @@ func ExampleFuture() {
 	// Output:
 	// true
 	// 0 <nil>
+}
+
+// Records that fail for good go to another topic. The callback hands them to a goroutine and never sends
+// itself: a Send may have to wait, and all other outcomes would wait with it.
+func ExampleProducer_SendRecord() {
+	cluster, err := quilltest.NewCluster(quilltest.Options{}) // in the place of a real one
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer cluster.Close()
+	cluster.MustCreateTopic("orders", 2, quilltest.TopicConfig{Compacted: true}) // refuses records without a key
+	cluster.MustCreateTopic("orders.dead", 2, quilltest.TopicConfig{})
+	cfg := quill.Config{BootstrapServers: cluster.BootstrapServers()}
+	producer, err := quill.New(cfg, quill.String, quill.String)
+	if err != nil {
+		log.Fatal(err)
+	}
+	dead, err := quill.New(cfg, quill.String, quill.String) // another one: the first may be the reason
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	type letter struct {
+		record quill.Record[string, string]
+		err    error
+	}
+	letters := make(chan letter, 1000)
+	sending, stop := context.WithCancel(context.Background())
+	var writer sync.WaitGroup
+	writer.Go(func() {
+		for l := range letters {
+			r := l.record
+			r.Topic += ".dead"
+			r.Partition = quill.PartitionID{}   // let the partitioner choose again
+			r.Headers = slices.Clone(r.Headers) // other records may share the slice
+			r.Headers.Add("error", []byte(l.err.Error()))
+			dead.SendFunc(sending, r, func(_ quill.RecordMetadata, err error) {
+				if err != nil {
+					log.Print("lost: ", err)
+				}
+			})
+		}
+	})
+	setAside := func(r quill.Record[string, string], _ quill.RecordMetadata, err error) {
+		if err == nil {
+			return
+		}
+		select {
+		case letters <- letter{r, err}:
+		default: // the channel is full, and a callback must not wait
+			log.Print("lost: ", err)
+		}
+	}
+
+	ctx := context.Background()
+	producer.SendRecord(ctx, quill.Record[string, string]{Topic: "orders", Key: "ada", Value: "tea"}, setAside)
+	producer.SendRecord(ctx, quill.Record[string, string]{Topic: "orders", Value: "for nobody"}, setAside)
+
+	// At the end: first the producer, which runs the last callbacks, then the channel, then the other producer.
+	closing, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	err = producer.Close(closing)
+	close(letters)
+	context.AfterFunc(closing, stop) // when the time is up, what is left in the channel fails
+	writer.Wait()
+	err = errors.Join(err, dead.Close(closing))
+
+	fmt.Println(cluster.Appended("orders"), "delivered,", cluster.Appended("orders.dead"), "set aside", err)
+	// Output: 1 delivered, 1 set aside <nil>
 }
