@@ -319,6 +319,44 @@ func TestATimeOutIsCountedFromTheWrite(t *testing.T) {
 	})
 }
 
+// trickle is a connection on a thin line: it reads 256 KiB a second.
+type trickle struct{ net.Conn }
+
+func (c *trickle) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	time.Sleep(time.Duration(n) * time.Second / (256 << 10))
+	return n, err
+}
+
+// So long as a large write goes on it is not cut either: two requests that are joined, or one, may take longer than the time-out.
+func TestAWriteThatGoesOnDoesNotTimeOut(t *testing.T) {
+	script := func(p *peer) {
+		p.handshake()
+		p.Conn = &trickle{p.Conn}
+		for {
+			q := p.request()
+			p.answer(q.id, "ok")
+		}
+	}
+	for _, sizes := range [][]int{{joinLimit - 1000, joinLimit - 1000, joinLimit - 1000, joinLimit - 1000}, {4 * joinLimit}} {
+		bubble(t, func(t *testing.T) {
+			r := newRig(t, script, func(c *Config) { c.RequestTimeout = 3 * time.Second })
+			r.connect(-1)
+			begin := time.Now()
+			var sent []*Request
+			for _, size := range sizes {
+				sent = append(sent, r.send(-1, string(make([]byte, size))))
+			}
+			for i, req := range sent {
+				r.back(req)
+				require.NoError(t, req.Err, "request %d", i)
+			}
+			require.InDelta(t, 16*time.Second, time.Since(begin), float64(time.Second))
+			require.Equal(t, 1, r.dialled())
+		})
+	}
+}
+
 // A line that is stuck, or a node that does not answer, is given up as soon as before.
 func TestALineThatIsStuckTimesOut(t *testing.T) {
 	for _, c := range []struct {

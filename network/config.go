@@ -39,8 +39,8 @@ type Config struct {
 	// MaxInFlight is how many requests of one connection may wait for answers.
 	// Kafka: max.in.flight.requests.per.connection. If not positive, 5.
 	MaxInFlight int
-	// RequestTimeout is how long a request may take as a whole, from Send to the last byte of the
-	// answer, time throttled not counted. Kafka: request.timeout.ms. If zero, 30s; if negative, 1ms:
+	// RequestTimeout is how long a request may take, from when it was written to the last byte of the
+	// answer, time throttled not counted; and how long a line may stand still before it was. Kafka: request.timeout.ms. If zero, 30s; if negative, 1ms:
 	// Java counts in whole milliseconds, so that with 0 an answer in the same one is in time.
 	RequestTimeout time.Duration
 	// SetupTimeout is the first limit for connecting; it doubles with each failure in a row, shaken

@@ -52,7 +52,7 @@ type conn struct {
 	// +checklocks:mu
 	ended int64 // the last write that has returned: the writer looks no more at what was in it
 	// +checklocks:mu
-	endedAt time.Time // when
+	movedAt time.Time // when the last write, or a part of the one that goes on, returned
 	// held are answers to requests of the write that goes on. The writer posts them when it has
 	// returned; posting says that it is about that, and that later answers have to queue behind.
 	// +checklocks:mu
@@ -72,9 +72,9 @@ type expected struct {
 	writtenAt time.Time // zero: it is being written
 }
 
-// waitsSince is from when on the node keeps r waiting: since r was written, or, as long as it is not, since
-// the last write returned; zero if none has. A line that is full passes on one request after the other, and is
-// not to be cut because the last in the queue has waited for its turn.
+// waitsSince returns from when on the node keeps r waiting: since r was written, or, as long as it is not, since
+// something was; zero if nothing has been. A line that is full passes on one request after the other, and a large one
+// bit by bit. It is not to be cut because the last in the queue has waited for its turn.
 func (c *conn) waitsSince(r *Request) time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -83,7 +83,7 @@ func (c *conn) waitsSince(r *Request) time.Time {
 			return x.writtenAt
 		}
 	}
-	return c.endedAt
+	return c.movedAt
 }
 
 // setupPhase is how far the making of a connection has come.

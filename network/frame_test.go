@@ -116,7 +116,7 @@ func TestWritesWithoutWritevAreJoined(t *testing.T) {
 	require.NoError(t, o.frame.add(request(99, nil, "a", big, "c"), "me"))
 	want.WriteString(wireOf(99, "a", big, "c"))
 	var w writes
-	n, err := o.write(&w)
+	n, err := o.write(&w, o.frame.Vectors())
 	require.NoError(t, err)
 	require.Equal(t, int64(len(want.String())), n)
 	require.Equal(t, want.String(), w.got.String())
@@ -124,10 +124,37 @@ func TestWritesWithoutWritevAreJoined(t *testing.T) {
 
 	for _, limit := range []int{1, 100, scratchSize - 1, scratchSize, scratchSize + 1, len(want.String()) - 1} {
 		w = writes{limit: limit}
-		n, err = o.write(&w)
+		n, err = o.write(&w, o.frame.Vectors())
 		require.Error(t, err)
 		require.Equal(t, int64(limit), n)
 		require.Equal(t, want.String()[:limit], w.got.String())
+	}
+}
+
+// What is written in parts is what would be written at once, and so is how much of it got through.
+func TestALargeFrameIsWrittenWholeInParts(t *testing.T) {
+	for _, vector := range []bool{true, false} {
+		var c conn
+		c.out.vector = vector
+		var want strings.Builder
+		for i, n := range []int{10, partSize, 1, 3*partSize + 1, 0, partSize - 1, scratchSize, 2*partSize - 7} {
+			parts := []string{"a", strings.Repeat(string(rune('A'+i)), n), "c"}
+			require.NoError(t, c.out.frame.add(request(int32(i), nil, parts...), "me"))
+			want.WriteString(wireOf(int32(i), parts...))
+		}
+		var w writes
+		n, err := c.writeFrame(&w)
+		require.NoError(t, err)
+		require.Equal(t, int64(want.Len()), n)
+		require.True(t, want.String() == w.got.String())
+		require.False(t, c.movedAt.IsZero())
+		for _, limit := range []int{1, partSize - 1, partSize, partSize + 1, 4 * partSize, want.Len() - 1} {
+			w = writes{limit: limit}
+			n, err = c.writeFrame(&w)
+			require.Error(t, err)
+			require.Equal(t, int64(limit), n)
+			require.True(t, want.String()[:limit] == w.got.String())
+		}
 	}
 }
 

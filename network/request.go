@@ -78,8 +78,8 @@ type Request struct {
 	Exchange Exchange
 	// NoAnswer: the node sends none (Produce with acks=0). The request is done when it is written.
 	NoAnswer bool
-	// Timeout is how long the answer may take: from Send on, or from when the request was written if others
-	// were being written before it. If not positive, Config.RequestTimeout.
+	// Timeout is how long the answer may take: from Send on, or from when the request was written; and until then,
+	// how long nothing of it, nor of those before it, may be written. If not positive, Config.RequestTimeout.
 	Timeout time.Duration
 	// Tag is the caller's.
 	Tag any

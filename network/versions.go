@@ -169,7 +169,7 @@ func (c *conn) askVersions(nc net.Conn, version int16, id int32) (*message.APIVe
 	if err := c.out.frame.add(r, c.cfg.ClientID); err != nil {
 		return nil, err
 	}
-	_, err := c.out.write(nc)
+	_, err := c.out.write(nc, c.out.frame.Vectors())
 	c.out.frame.reset()
 	if err != nil {
 		return nil, err

@@ -8,6 +8,10 @@ import (
 // scratchSize is how much is copied together for connections without writev.
 const scratchSize = 32 << 10
 
+// partSize is how much of a frame is written at a time. A line that can't pass on that much within
+// request.timeout.ms is given up.
+const partSize = 256 << 10
+
 // outbox is what the writer works with. Its memory is used again only when a write has returned:
 // an answer can be here before that.
 type outbox struct {
@@ -16,6 +20,7 @@ type outbox struct {
 	joined  []placed    // in the frame
 	writes  int64       // begun
 	held    []Event     // to be posted
+	part    net.Buffers // of a frame that is written in parts
 	buffers net.Buffers // what the write consumes
 	scratch []byte      // for connections without writev
 	vector  bool        // the connection has writev
@@ -95,7 +100,7 @@ func (c *conn) flush(nc net.Conn) error {
 		return err
 	}
 	c.announce()
-	n, err := o.write(nc)
+	n, err := c.writeFrame(nc)
 	for _, p := range o.joined {
 		// Without writev the last write may have passed on more than it admits (TLS).
 		p.request.MaybeSent = err == nil || p.start < n || !o.vector && p.start == n
@@ -134,7 +139,7 @@ func (c *conn) announce() {
 func (c *conn) markWritten() {
 	now := time.Now()
 	c.mu.Lock()
-	c.ended, c.endedAt = c.out.writes, now
+	c.ended, c.movedAt = c.out.writes, now
 	for i := len(c.awaiting) - 1; i >= 0 && c.awaiting[i].write == c.ended; i-- {
 		c.awaiting[i].writtenAt = now
 	}
@@ -160,9 +165,52 @@ func (c *conn) takeHeldLocked() bool {
 	return c.posting
 }
 
-// write writes the frame and returns how many bytes of it the connection took.
-func (o *outbox) write(nc net.Conn) (int64, error) {
-	vectors := o.frame.Vectors()
+// writeFrame writes the frame and returns how many bytes of it the connection took. A large one is written in parts, with a
+// note after each that the line is not stuck.
+func (c *conn) writeFrame(nc net.Conn) (total int64, err error) {
+	o := &c.out
+	if o.frame.size() <= partSize {
+		return o.write(nc, o.frame.Vectors())
+	}
+	for rest := o.frame.Vectors(); len(rest) > 0 && err == nil; {
+		rest = o.cut(rest)
+		var n int64
+		n, err = o.write(nc, o.part)
+		total += n
+		clear(o.part)
+		c.markMoved()
+	}
+	return total, err
+}
+
+// cut makes the first partSize bytes of the vectors the part to write, and returns the others.
+func (o *outbox) cut(vectors net.Buffers) (rest net.Buffers) {
+	o.part = o.part[:0]
+	room := partSize
+	for i, v := range vectors {
+		if len(v) > room {
+			if room > 0 {
+				o.part = append(o.part, v[:room])
+				vectors[i] = v[room:]
+			}
+			return vectors[i:]
+		}
+		o.part = append(o.part, v)
+		room -= len(v)
+	}
+	return nil
+}
+
+// markMoved says that a part of a frame was written.
+func (c *conn) markMoved() {
+	now := time.Now()
+	c.mu.Lock()
+	c.movedAt = now
+	c.mu.Unlock()
+}
+
+// write writes the vectors and returns how many bytes of them the connection took.
+func (o *outbox) write(nc net.Conn, vectors net.Buffers) (int64, error) {
 	if o.vector && len(vectors) > 1 {
 		o.buffers = vectors // WriteTo consumes it
 		n, err := o.buffers.WriteTo(nc)

@@ -56,6 +56,7 @@ var budgets = []budget{
 			"engine.go engine.awaitTopic":           1,
 			"topicwait.go engine.topicRefusal":      1, // only if the topic has a fault
 			"network/writer.go conn.markWritten":    1, // once a write
+			"network/writer.go conn.markMoved":      1, // once 256 KiB
 			"network/conn.go conn.open":             1, // deadlines of setting up, on the connection's goroutine
 			"network/dial.go conn.dial":             1,
 			"network/catchup.go attentive.look":     3, // on the reader, after a standstill
