@@ -71,7 +71,9 @@ type accumulator struct {
 	// +checklocks:mu
 	reasons [refusals]*Error // of these, refused is the gravest
 
-	_ [40]byte // up to a size that begins at a cache line
+	holdUp func(ctx context.Context, topic string, partition int32) error // see engine.holdUp; read-only
+
+	_ [32]byte // up to a size that begins at a cache line
 }
 
 // topicState is what the producer keeps of a topic it sent to.

@@ -25,7 +25,7 @@ func (e *engine) flush(ctx context.Context) error {
 	e.box.nudge()
 	for _, r := range results {
 		if err := awaitResult(ctx, r); err != nil {
-			return &Error{Op: "flush", Kind: err, Partition: -1, Node: -1}
+			return &Error{Op: "flush", Kind: err, Partition: -1, Node: -1, Cause: e.holdUp(ctx, "", -1)}
 		}
 	}
 	return nil
@@ -111,6 +111,9 @@ func (e *engine) forcedEnd(own bool) error {
 	}
 	err := &Error{Op: "close", Kind: ErrForceClosed, Partition: -1, Node: -1, Cause: *why, Reason: "no record was given up"}
 	if lost > 0 {
+		if first := e.sender.lost.why.Load(); first != nil {
+			err.Cause = &contextEnd{*why, first}
+		}
 		err.Reason = fmt.Sprintf("records given up: %d, of them maybe written: %d", lost, e.sender.lost.maybe.Load())
 	}
 	return err
@@ -184,7 +187,10 @@ func awaitClosed(ctx context.Context, ch <-chan struct{}, grace time.Duration) b
 const abortGrace = 100 * time.Millisecond
 
 // givenUp counts the records that a Close gave up.
-type givenUp struct{ records, maybe atomic.Int64 }
+type givenUp struct {
+	records, maybe atomic.Int64
+	why            atomic.Pointer[Error] // what held the first of them up
+}
 
 // abort fails everything that has no fate yet.
 func (e *engine) abort() {

@@ -37,7 +37,7 @@ var errNilContext = errors.New("nil Context; pass context.Background() for one w
 // contextEnd is the end of a context for a reason of its user's.
 type contextEnd struct{ err, cause error }
 
-func (e *contextEnd) Error() string { return e.err.Error() + ": " + e.cause.Error() }
+func (e *contextEnd) Error() string { return e.err.Error() + ": " + causeText(e.cause) }
 
 func (e *contextEnd) Unwrap() []error { return []error{e.err, e.cause} }
 

@@ -43,14 +43,18 @@ func (r *result) awaitRelease(ctx context.Context, ch <-chan struct{}) error {
 	if ctx == nil {
 		return pendingError(r.topic, r.partition, errNilContext)
 	}
-	if r.inCallback != nil && r.inCallback() {
+	if r.acc != nil && r.acc.inCallback() {
 		return pendingError(r.topic, r.partition, ErrInCallback)
 	}
 	select {
 	case <-ch:
 		return nil
 	case <-ctx.Done():
-		return pendingError(r.topic, r.partition, endOf(ctx))
+		err := pendingError(r.topic, r.partition, endOf(ctx))
+		if r.acc != nil && r.acc.holdUp != nil {
+			err.Cause = r.acc.holdUp(ctx, r.topic, r.partition)
+		}
+		return err
 	}
 }
 
@@ -90,9 +94,9 @@ type result struct {
 	shared  bool          // a Future may look at this for ever: never used again for another batch
 	flushed bool          // so may a Flush; under the accumulator's lock
 
-	topic      string
-	partition  int32
-	inCallback func() bool // whether the caller runs in a callback, which comes before the release; nil: never
+	topic     string
+	partition int32
+	acc       *accumulator // that it is of; nil: none, it is released already
 
 	fate
 	children []childResult // set instead of a fate when the batch was split
@@ -107,8 +111,8 @@ type result struct {
 	runs0 [2]callbackRun
 }
 
-func newResult(inCallback func() bool) *result {
-	r := &result{fate: noFate, inCallback: inCallback}
+func newResult(acc *accumulator) *result {
+	r := &result{fate: noFate, acc: acc}
 	r.meta, r.runs = r.meta0[:0], r.runs0[:0]
 	return r
 }
@@ -245,7 +249,7 @@ func (r *result) child(i int32) (*result, int32) {
 // reset makes r ready for another batch; only when nobody else can hold it.
 func (r *result) reset() {
 	clear(r.runs)
-	*r = result{meta: r.meta[:0], runs: r.runs[:0], fate: noFate, inCallback: r.inCallback}
+	*r = result{meta: r.meta[:0], runs: r.runs[:0], fate: noFate, acc: r.acc}
 }
 
 // timestampMillis is t as Kafka has it, -1 if it is none that Kafka can have: the zero time, one before

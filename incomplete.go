@@ -37,7 +37,7 @@ func (a *accumulator) newBatchLocked() *batch {
 		a.kept--
 		return b
 	}
-	return &batch{res: newResult(a.inCallback)}
+	return &batch{res: newResult(a)}
 }
 
 // recycle keeps a finished batch, and its result if nobody else can see that, for the next one.
@@ -49,7 +49,7 @@ func (a *accumulator) recycle(b *batch) {
 	}
 	res := b.res
 	if res.shared || res.flushed || cap(res.meta) > maxKeptMeta {
-		res = newResult(a.inCallback)
+		res = newResult(a)
 	} else {
 		res.reset()
 	}

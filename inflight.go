@@ -528,7 +528,7 @@ func (s *sender) describe(b *batch, base *Error, now time.Time) *Error {
 
 // expired is the failure of a batch that is delivery.timeout.ms old.
 func (s *sender) expired(b *batch, now time.Time) *Error {
-	e := s.describe(b, &Error{Kind: ErrDeliveryTimeout, Cause: b.lastError}, now)
+	e := s.describe(b, &Error{Kind: ErrDeliveryTimeout, Cause: s.whyNotYet(b)}, now)
 	switch {
 	case b.onWire:
 		e.Reason = countOf(b.records, "record") + " expired while waiting for an answer"
@@ -536,12 +536,6 @@ func (s *sender) expired(b *batch, now time.Time) *Error {
 		e.Reason = countOf(b.records, "record") + " expired while waiting to be sent again"
 	default:
 		e.Reason = countOf(b.records, "record") + " expired before they could be sent"
-		if e.Cause == nil && s.idem.state != idReady {
-			e.Cause = s.idem.err
-		}
-		if e.Cause == nil {
-			e.Cause = s.whyNot(b)
-		}
 		if _, _, ok := s.leader(b.queue); !ok && e.Cause == nil {
 			e.Reason += ": the partition has no leader"
 		}

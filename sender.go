@@ -533,6 +533,10 @@ func (s *sender) abortAll(now time.Time) {
 	for b := s.acc.oldest(); b != nil; b = s.acc.oldest() {
 		s.withdraw(b)
 		err := s.describe(b, s.aborting, now)
+		if s.aborting.Kind == ErrForceClosed {
+			err.Cause = s.whyNotYet(b)
+			s.lost.why.CompareAndSwap(nil, s.heldUpBy(b, now))
+		}
 		records += int64(b.records)
 		if err.Fate == MaybeWritten {
 			maybe += int64(b.records)

@@ -367,6 +367,14 @@ func (t *transaction) note(r *txnRequest, node int32, err error) {
 // whyNotYet is what the request that is waited for ran into, nil if nothing. Anyone may ask.
 func (t *transaction) whyNotYet() error { return orNil(t.doubt.Load()) }
 
+// unanswered says which request to a coordinator has no answer yet; nil: none.
+func (t *transaction) unanswered() error {
+	if t.out == nil {
+		return nil
+	}
+	return &Error{Op: t.out.kind.String(), Partition: -1, Node: -1, Reason: "waiting for an answer"}
+}
+
 // sends notes that a request is about to leave.
 func (t *transaction) sends(r *produceRequest) {
 	r.transactionalID, r.version2 = &t.id, t.version2

@@ -183,13 +183,27 @@ func (e *engine) transact(ctx context.Context, call string, callbacks bool, begi
 		if context.Cause(ctx) == errMaxBlock {
 			open.Kind, open.Elapsed = ErrTimeout, e.cfg.maxBlock
 		}
-		if open.Cause = e.board.look().lastErr; open.Cause == nil {
-			open.Cause = e.sender.txn.whyNotYet()
-		}
+		open.Cause = e.waitsFor(ctx, callbacks)
 		return open
 	}
 	o.heard.Store(true)
 	return o.err
+}
+
+// waitsFor is what a call that gave up had been waiting for. records says that it waits for records, too.
+func (e *engine) waitsFor(ctx context.Context, records bool) error {
+	if records {
+		if why := e.holdUp(ctx, "", -1); why != nil {
+			return why
+		}
+	}
+	if why := e.board.look().lastErr; why != nil {
+		return why
+	}
+	if why := e.sender.txn.whyNotYet(); why != nil {
+		return why
+	}
+	return e.askSender(ctx, func(s *sender, _ time.Time) error { return s.txn.unanswered() })
 }
 
 // shut is why this view of a producer takes no calls about transactions, nil if it does.

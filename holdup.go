@@ -1,0 +1,115 @@
+package quill
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/quill-kafka/quill/protocol"
+)
+
+// What holds records up. Who waits for the outcome of records and gives up is told by the error why there is none
+// yet. The sender alone knows that, so it is asked when the wait is over; nothing is kept for the case.
+
+// holdUp is what holds up the records of a partition, or with an empty topic any record; nil if nothing does. The
+// ctx of the wait is over.
+func (e *engine) holdUp(ctx context.Context, topic string, partition int32) error {
+	why := e.askSender(ctx, func(s *sender, now time.Time) error { return s.holdUp(topic, partition, now) })
+	if why == nil && e.dispatch.calling.Load() != nil {
+		return errCallbackRuns
+	}
+	return why
+}
+
+// askSender is the sender's answer to a question; ctx is over. A sender that is kept from answering, by a log handler
+// that blocks, is not waited for.
+func (e *engine) askSender(ctx context.Context, question func(s *sender, now time.Time) error) error {
+	select {
+	case <-e.sender.finished:
+		return nil
+	default:
+	}
+	var answer error
+	answered := make(chan struct{})
+	e.box.order(func(s *sender, now time.Time) {
+		answer = question(s, now)
+		close(answered)
+	})
+	if !awaitClosed(ctx, answered, abortGrace) {
+		return nil
+	}
+	return answer
+}
+
+var errCallbackRuns = errors.New("a callback has not returned")
+
+// holdUp is the sender's part.
+func (s *sender) holdUp(topic string, partition int32, now time.Time) error {
+	b := s.acc.heldUp(func(b *batch) bool { return topic == "" || b.queue.topic.name == topic && b.queue.index == partition })
+	if b == nil {
+		return nil
+	}
+	return s.heldUpBy(b, now)
+}
+
+// heldUp is the oldest batch without an outcome of which is is true, or, if one of the first few has failed
+// before, that one: it has a reason.
+func (a *accumulator) heldUp(is func(b *batch) bool) *batch {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var oldest *batch
+	looks := 0
+	for b := a.first; b != nil && looks < maxHeldUpLooks; b = b.next {
+		if !is(b) {
+			continue
+		}
+		if b.lastError != nil {
+			return b
+		}
+		if looks++; oldest == nil {
+			oldest = b
+		}
+	}
+	return oldest
+}
+
+const maxHeldUpLooks = 64
+
+// heldUpBy says where a batch stands, and why it is not further.
+func (s *sender) heldUpBy(b *batch, now time.Time) *Error {
+	e := s.describe(b, &Error{Reason: s.stands(b)}, now)
+	cause := s.whyNotYet(b)
+	if e.Code, _ = errors.AsType[protocol.ErrorCode](cause); e.Code == protocol.None {
+		e.Cause = cause
+	}
+	return e
+}
+
+// stands is where a batch stands that has no outcome yet.
+func (s *sender) stands(b *batch) string {
+	_, _, led := s.leader(b.queue)
+	switch {
+	case b.onWire:
+		return "waiting for an answer"
+	case b.attempts > 0:
+		return "waiting to be sent again"
+	case !led:
+		return "waiting for the partition to have a leader"
+	}
+	return "waiting to be sent"
+}
+
+// whyNotYet is the last reason why a batch has no outcome yet, nil if none is known. What keeps it from being sent
+// now counts more than how the connection of its last attempt ended; what a broker answered counts more than that.
+func (s *sender) whyNotYet(b *batch) error {
+	if _, answered := b.lastError.(protocol.ErrorCode); answered || b.onWire {
+		return b.lastError
+	}
+	if b.attempts == 0 && s.idem.state != idReady && s.idem.err != nil {
+		return s.idem.err
+	}
+	if why := s.whyNot(b); why != nil {
+		return why
+	}
+	return b.lastError
+}
