@@ -7,11 +7,12 @@ import (
 	"time"
 )
 
-// Config is what a producer can be told. Only BootstrapServers is required: the zero value of every
+// Config is the configuration of a producer. Only BootstrapServers is required: the zero value of every
 // other field is Kafka's default.
 //
-// One rule holds for all numbers and durations: zero is the default, negative is none. So Linger: -1
-// does not linger and Retries: -1 does not retry, which Kafka's properties write as 0. A field that
+// One rule holds for numbers and durations: zero is the default, negative is none. So Linger: -1
+// does not linger and Retries: -1 does not retry, which Kafka's properties write as 0. Exceptions say so
+// at their fields, such as RequestTimeout and BufferMemory. A field that
 // is not zero counts as set by hand even if it equals the default; that matters where Kafka adjusts
 // defaults and refuses contradictions (Idempotence, DeliveryTimeout).
 //
@@ -25,8 +26,8 @@ type Config struct {
 	// BootstrapServers are the host:port addresses the cluster is first looked for at; a few are
 	// enough. IPv6 addresses stand in brackets. Kafka: bootstrap.servers. Required.
 	BootstrapServers []string
-	// BootstrapResolveTimeout is how long unresolvable BootstrapServers are looked up again before
-	// every call fails, and this producer is of no use any more; it is counted from the first attempt. With a
+	// BootstrapResolveTimeout: if no name in BootstrapServers can be resolved, it is tried again for this long,
+	// from the first attempt on; then every call fails, and the producer can't go on. With a
 	// DialContext, which resolves names itself, it has no effect.
 	// Kafka: bootstrap.resolve.timeout.ms. If zero, New itself fails at once.
 	BootstrapResolveTimeout time.Duration
@@ -47,15 +48,16 @@ type Config struct {
 	// MetadataRecoveryStrategy is what happens when no known node can be reached.
 	// Kafka: metadata.recovery.strategy.
 	MetadataRecoveryStrategy MetadataRecovery
-	// MetadataRecoveryRebootstrapTrigger is how long metadata may stay out before the client begins
+	// MetadataRecoveryRebootstrapTrigger is how long to wait without new metadata before the client begins
 	// again with BootstrapServers. Kafka: metadata.recovery.rebootstrap.trigger.ms. If zero, 5m; if negative, it
-	// does so at the first answer that fails to come.
+	// does so at the first request without an answer.
 	MetadataRecoveryRebootstrapTrigger time.Duration
 	// MetadataClusterCheck lets brokers notice connections meant for another cluster (KIP-1242).
 	// Kafka: metadata.cluster.check.enable. No effect yet.
 	MetadataClusterCheck Toggle
 
-	// SecurityProtocol secures connections. Kafka: security.protocol. Only Plaintext works so far.
+	// SecurityProtocol secures connections. Kafka: security.protocol. Only Plaintext works so far; leave it so
+	// if DialContext makes TLS connections.
 	SecurityProtocol SecurityProtocol
 	// ConnectionsMaxIdle is when an idle connection is closed.
 	// Kafka: connections.max.idle.ms. If zero, 9m; if negative, never.
@@ -79,8 +81,8 @@ type Config struct {
 	// ReceiveBufferBytes is the socket's receive buffer. Kafka: receive.buffer.bytes.
 	// If zero, 32 KiB; if -1, the operating system's choice.
 	ReceiveBufferBytes int
-	// DialContext opens connections, for proxies, for tests, and to refuse addresses: the cluster says
-	// where its nodes are, and is believed. Host names are handed to it unresolved. It must honour ctx
+	// DialContext opens connections: for TLS, for proxies, for tests, and to refuse addresses, since the cluster
+	// says where its nodes are. It gets host names, not IP addresses. It must end when ctx does
 	// and may be called by several goroutines at once. If nil, net.Dialer's.
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
 
@@ -98,7 +100,7 @@ type Config struct {
 	RetryBackoff time.Duration
 	// RetryBackoffMax is the longest such wait. Kafka: retry.backoff.max.ms. If zero, 1s; if negative, none.
 	RetryBackoffMax time.Duration
-	// DeliveryTimeout is when a record whose fate is unknown is given up, counted from its Send. It
+	// DeliveryTimeout is when a record without an answer is given up, counted from its Send. It
 	// must cover Linger and RequestTimeout. Records of a batch are given up together, when the first of
 	// them has had its time: the others have had at least three quarters of theirs, for a batch takes no
 	// more records after a quarter (Java's does: the last may have next to nothing), unless more than
@@ -124,7 +126,7 @@ type Config struct {
 	// four times as many, which data that shrinks to less than a quarter does not fill. Raise it for such.
 	// Kafka: batch.size. If zero, 16 KiB; if negative, every record is a batch of its own.
 	BatchSize int
-	// Linger is how long a batch that is not full waits for company.
+	// Linger is how long a batch that is not full waits for more records.
 	// Kafka: linger.ms. If zero, 5ms; if negative, none.
 	Linger time.Duration
 	// BufferMemory bounds the bytes of all records that wait or are in flight.
@@ -185,9 +187,9 @@ type Config struct {
 	// Kafka: enable.metrics.push. On by default. No effect yet.
 	EnableMetricsPush Toggle
 
-	// Logger gets what is worth knowing and has no other way to be reported: connections lost, retries,
-	// questionable configuration, and records that failed, counted by topic and cause. Nothing is logged
-	// per record. Its handler must not wait for this producer: lines come from the goroutine that sends.
+	// Logger gets what no error reports: lost connections, retries, questionable configuration; and
+	// records that failed, counted by topic and cause (see docs/logging.md). There is no line for each
+	// record. Its handler must not wait for this producer: lines come from the goroutine that sends.
 	// If nil, warnings and errors go to slog.Default(); slog.New(slog.DiscardHandler) silences them.
 	Logger *slog.Logger
 

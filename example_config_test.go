@@ -60,7 +60,7 @@ client.id=caf\u00e9
 	// Output: [broker-1:9092 broker-2:9092] café <nil>
 }
 
-// What became of a failed record decides whether sending it again is safe.
+// The outcome of a failed record decides whether it is safe to send it again.
 func ExampleError() {
 	handle := func(err error) {
 		e, ok := errors.AsType[*quill.Error](err)
@@ -75,15 +75,19 @@ func ExampleError() {
 			fmt.Println("sending it again may duplicate it")
 		case e.Retriable():
 			fmt.Println("safe to send again")
+		default:
+			fmt.Println("set it aside, in a dead-letter topic for example")
 		}
 	}
 	handle(&quill.Error{Op: "send", Kind: quill.ErrBufferExhausted})
 	handle(&quill.Error{Op: "send", Topic: "orders", Kind: quill.ErrDeliveryTimeout, Fate: quill.MaybeWritten})
 	handle(&quill.Error{Op: "send", Topic: "orders", Code: protocol.MessageTooLarge, Fate: quill.Rejected})
 	handle(&quill.Error{Op: "send", Topic: "orders", Code: protocol.ProducerFenced, Fate: quill.Rejected})
+	handle(&quill.Error{Op: "send", Topic: "orders", Code: protocol.InvalidRecord, Fate: quill.Rejected})
 	// Output:
 	// safe to send again
 	// sending it again may duplicate it
 	// too large for topic orders
 	// make a new producer
+	// set it aside, in a dead-letter topic for example
 }

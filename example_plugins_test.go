@@ -3,6 +3,7 @@ package quill_test
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	"github.com/quill-kafka/quill"
@@ -82,7 +83,11 @@ func ExamplePartitionerFunc() {
 		if _, urgent := in.Headers.Last("urgent"); urgent {
 			return 0, nil
 		}
-		return 1 + quill.KeyPartition(in.Key, len(in.Topic.Partitions)-1), nil
+		others := len(in.Topic.Partitions) - 1
+		if in.Key == nil { // KeyPartition would send all of these to one partition
+			return 1 + rand.Int32N(int32(others)), nil
+		}
+		return 1 + quill.KeyPartition(in.Key, others), nil
 	})
 	in := quill.PartitionInput{
 		Topic: &metadata.Topic{Name: "orders", Partitions: make([]metadata.Partition, 13)},
@@ -108,7 +113,7 @@ func ExampleRoundRobinPartitioner() {
 	// Output: 0 2 0 2
 }
 
-// tracer marks each record and counts what became of them.
+// tracer marks each record and counts the outcomes.
 type tracer struct{ sent, failed int }
 
 func (t *tracer) OnSend(_ context.Context, r quill.Record[string, string]) (quill.Record[string, string], error) {
@@ -123,6 +128,9 @@ func (t *tracer) OnAcknowledgement(_ quill.RecordMetadata, _ quill.Headers, err 
 	}
 	t.sent++
 }
+
+// The compiler checks that OnAcknowledgement is as it has to be; otherwise it would never be called.
+var _ quill.AcknowledgementInterceptor = (*tracer)(nil)
 
 // An interceptor is given to New; it may implement OnAcknowledgement as well.
 func ExampleInterceptor() {

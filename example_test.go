@@ -341,7 +341,7 @@ func ExampleCallback() {
 	// Output: 1
 }
 
-// With acks=0 nobody tells where the record went.
+// With acks=0 no broker reports where the record went.
 func ExampleRecordMetadata() {
 	cluster, err := quilltest.NewCluster(quilltest.Options{}) // in the place of a real one
 	if err != nil {

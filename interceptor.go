@@ -22,8 +22,12 @@ type Interceptor[K, V any] interface {
 	OnSend(ctx context.Context, r Record[K, V]) (Record[K, V], error)
 }
 
-// AcknowledgementInterceptor is the optional part of an Interceptor that also wants to know what
-// became of each record.
+// AcknowledgementInterceptor is the optional part of an Interceptor that also gets the outcome of each
+// record.
+//
+// Let the compiler check that the method's name and parameters are right; if they are not, it is never called:
+//
+//	var _ quill.AcknowledgementInterceptor = (*tracer)(nil)
 //
 // OnAcknowledgement is called once for every record, before its callback: on the producer's
 // dispatcher, or in Send for records that fail there (then m.Partition is -1 if none was chosen
@@ -35,7 +39,7 @@ type AcknowledgementInterceptor interface {
 }
 
 // ContextInterceptor is an Interceptor that keeps a context for each record, from its Send to its outcome:
-// that of a span, which is ended by the outcome.
+// for example one with a span, which the outcome ends.
 //
 // OnSendContext is called instead of OnSend, and OnAcknowledgementContext instead of OnAcknowledgement, with
 // the context that OnSendContext returned (that of the Send if it failed or returned none). The

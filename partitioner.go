@@ -23,15 +23,19 @@ import (
 // a panic, or a partition that the topic does not have fails the record with ErrPartitioner or
 // ErrInvalidPartition.
 //
+// It has to choose for every record, also for those without a key (in.Key is nil): there is no way to leave
+// a record to the built-in choice. KeyPartition is right for keys only; a RoundRobinPartitioner
+// can choose for the others.
+//
 // A partitioner may have more methods: those of BatchPartitioner, TypedPartitioner, Configurer and
 // io.Closer.
 type Partitioner interface {
 	Partition(in PartitionInput) (int32, error)
 }
 
-// BatchPartitioner is a Partitioner that changes its mind at the border of batches. OnNewBatch says
-// that the next record for the previous choice would need a new batch; then the record's Partition
-// is asked once more. Kafka: Partitioner.onNewBatch (KIP-480), which Java 4.0 removed.
+// BatchPartitioner is a Partitioner that may choose another partition when a batch is full. OnNewBatch says
+// that the record would need a new batch in the partition that was chosen; then the partitioner
+// is asked once more for the same record. Kafka: Partitioner.onNewBatch (KIP-480), which Java 4.0 removed.
 type BatchPartitioner interface {
 	Partitioner
 	OnNewBatch(topic *metadata.Topic, previous int32)
@@ -62,8 +66,9 @@ func (f PartitionerFunc) Partition(in PartitionInput) (int32, error) { return f(
 
 // KeyPartition is the partition that Kafka's default partitioning gives a record with this key in a
 // topic with the given number of partitions, in every client that follows Java: the murmur2 hash
-// without its sign, modulo the number. All partitions count, available or not; an empty key is a
-// key. It is -1 if there are no partitions.
+// without its sign, modulo the number. All partitions count, available or not. An empty key is a
+// key. A nil key is hashed like an empty one, so all records without a key would go to one partition: a
+// partitioner must choose for them itself. It is -1 if there are no partitions.
 func KeyPartition(key []byte, partitions int) int32 {
 	if partitions <= 0 {
 		return -1

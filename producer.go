@@ -36,9 +36,10 @@ type Producer[K, V any] struct {
 // BytesProducer sends keys and values as they are: the fastest kind.
 type BytesProducer = Producer[[]byte, []byte]
 
-// New checks the configuration and starts a producer. It connects in the background, so a cluster
-// that can't be reached shows in the first sends. Errors: *ConfigError with all faults found, or the
-// error of a plug-in's Configure; nothing is left running then.
+// New checks the configuration and starts a producer. It connects in the background: if the cluster can't
+// be reached, the first Send fails, not New (see PartitionsFor). Errors: *ConfigError with all faults found
+// (one is that no name in BootstrapServers can be resolved), or the error of a plug-in's Configure; nothing is left
+// running then.
 //
 // Interceptors are called in the order given.
 func New[K, V any](cfg Config, key Serializer[K], value Serializer[V], interceptors ...Interceptor[K, V]) (*Producer[K, V], error) {
@@ -83,12 +84,13 @@ func Share[K, V, K0, V0 any](p *Producer[K0, V0], key Serializer[K], value Seria
 // Send hands over a record for delivery and returns its future.
 //
 // It blocks only while the topic's metadata are not known yet or the buffer is full, in sum at most
-// max.block.ms (Kafka's default 60s) and no longer than ctx. If ctx is over when Send is called, nothing
-// is sent. Once the record is appended, ctx has no say: delivery.timeout.ms bounds the delivery. The
+// max.block.ms (Kafka's default 60s) and no longer than ctx. While the cluster can't be reached, each Send
+// to a topic not seen before waits that long. If ctx has ended when Send is called, nothing
+// is sent. Once the record is buffered, the end of ctx changes nothing: delivery.timeout.ms bounds the delivery. The
 // record's parts may be reused when Send returns.
 //
-// Every Send has exactly one outcome, told by the future; a failure inside Send (an unknown topic, a
-// record that is too large, a closed producer) is told by it as well. Records of one partition sent
+// Every Send has exactly one outcome, which the future reports; also a failure inside Send (an unknown topic, a
+// record that is too large, a closed producer). Records of one partition sent
 // by one goroutine keep their order. It may be called concurrently.
 func (p *Producer[K, V]) Send(ctx context.Context, r Record[K, V]) Future {
 	if at, ok := p.short(ctx, &r, nil, true); ok {
@@ -113,9 +115,10 @@ func (p *Producer[K, V]) SendFunc(ctx context.Context, r Record[K, V], fn Callba
 // RecordCallback is a Callback that gets its record too, as it was given to SendRecord.
 type RecordCallback[K, V any] func(r Record[K, V], m RecordMetadata, err error)
 
-// SendRecord is SendFunc with a callback that gets the record as well, so that one function for all can
-// send what was not delivered elsewhere, or log it. The record is kept until then: what its key, value and
-// headers refer to must not be used again before. That costs an allocation for each record.
+// SendRecord is SendFunc with a callback that gets the record as well, so that one function for all records
+// can log those that were not delivered, or hand them to a goroutine that sends them to another topic (see the
+// example; never send in the callback). The record is kept until then: do not change its key, value and
+// headers before. That costs an allocation for each record.
 func (p *Producer[K, V]) SendRecord(ctx context.Context, r Record[K, V], fn RecordCallback[K, V]) {
 	if fn == nil {
 		p.SendFunc(ctx, r, nil)
@@ -139,9 +142,9 @@ func (p *Producer[K, V]) sendLong(ctx context.Context, r Record[K, V], fn Callba
 }
 
 // SendSync sends a record and waits for its outcome. It does not wait out linger.ms: its batch goes
-// as soon as the node can take it, with whatever other senders put into it until then. When ctx ends
-// first the record's fate is open: the error Is ctx's, and its Outcome MaybeWritten. An error is always an
-// *Error.
+// as soon as the node can take it, with whatever other senders put into it until then. If ctx ends
+// while it waits for the outcome, the record may still be delivered: the error Is ctx's, and its Outcome
+// MaybeWritten. An error is always an *Error.
 func (p *Producer[K, V]) SendSync(ctx context.Context, r Record[K, V]) (RecordMetadata, error) {
 	out := outgoing{appendInput: appendInput{shared: true, urgent: true}, mayWait: true}
 	if err := p.send(ctx, &r, &out); err != nil {
@@ -155,9 +158,9 @@ func (p *Producer[K, V]) SendSync(ctx context.Context, r Record[K, V]) (RecordMe
 }
 
 // TrySend hands over a record if that needs no waiting; it reports whether it did. It is false if
-// the topic's metadata are not known yet (they are then asked for), the buffer is full, or the record
-// can't be sent at all; interceptors are told why. The outcome of an accepted record shows in the
-// interceptors only: see TrySendFunc.
+// the topic's metadata are not known yet (the producer then asks for them), the buffer is full, or the record
+// can't be sent at all; interceptors get the reason. Only interceptors see the outcome of an
+// accepted record: see TrySendFunc.
 func (p *Producer[K, V]) TrySend(r Record[K, V]) bool { return p.TrySendFunc(r, nil) }
 
 // TrySendFunc is TrySend with a callback, which may be nil. If it returns false, fn was and will not
@@ -232,7 +235,8 @@ func (p *Producer[K, V]) Flush(ctx context.Context) error {
 }
 
 // PartitionsFor returns the topic's partitions with their leaders and replicas. If the topic is not
-// known yet it waits for its metadata as Send does, and fails in the same ways.
+// known yet it waits for its metadata as Send does, and fails in the same ways. Call it at the start to
+// check that the cluster can be reached and has the topic.
 func (p *Producer[K, V]) PartitionsFor(ctx context.Context, topic string) ([]metadata.Partition, error) {
 	if ctx == nil {
 		return nil, notBegun(ctx, opPartitions)
@@ -263,7 +267,7 @@ func (p *Producer[K, V]) PartitionsFor(ctx context.Context, topic string) ([]met
 // If ctx ends first, what has no outcome yet fails with ErrForceClosed (its Outcome says whether it may
 // have been written), a warning is logged, and Close returns an error that Is ErrForceClosed and says how
 // many records that were; so does every later Close. It returns even if a callback, or Close of a plug-in,
-// blocks. Without a deadline on ctx it takes at the longest delivery.timeout.ms, and what these take.
+// blocks. Without a deadline on ctx it takes at most delivery.timeout.ms plus the time callbacks and plug-ins take.
 //
 // Blocked Sends are woken with ErrClosed. Close may be called more than once and concurrently; each
 // call waits. In a callback it can't wait for itself: it gives up what is unfinished, returns

@@ -290,9 +290,10 @@ A producer is configured by a ` + "`quill.Config`" + `. Its zero value is Kafka'
 ` + "`BootstrapServers`" + ` is required. ` + "`ParseProperties` and `LoadProperties`" + ` make one from Kafka's property names, which
 this page lists: all 120 of Kafka 4.4's producer.
 
-- **Zero and none.** In a ` + "`Config`" + `, zero means the default and a negative number means none: ` + "`Linger: -1`" + ` does not
-  linger. A property of 0 becomes that negative number. In a property a negative number is refused unless the table allows it.
-- **Set by hand.** Whatever is not zero counts as set, also if it equals the default.
+- **Zero and none.** In a ` + "`Config`" + `, zero means the default and a negative number means none (no waiting, no retry): ` + "`Linger: -1`" + `
+  does not linger. Exceptions: ` + "`RequestTimeout: -1`" + ` allows 1 ms for an answer, and with ` + "`BufferMemory: -1`" + ` or ` + "`MaxRequestSize: -1`" + ` nothing can be sent.
+  A property of 0 becomes that negative number. In a property a negative number is refused unless the table allows it.
+- **Set by hand.** A field that is not zero counts as set, also if it equals the default.
 - **Milliseconds.** Fields are ` + "`time.Duration`" + ` and may be finer; ` + "`Config.Properties`" + ` rounds them up. More than 100 years are 100 years.
 - **Faults.** New reports everything that is wrong at once in a ` + "`*ConfigError`" + `.
 - **Unknown names** are accepted and logged as a warning, with the name that was probably meant.
@@ -329,15 +330,15 @@ const referenceTail = `
 const referenceLevels = `
 ## Compression levels
 
-The libraries here have fewer levels than Java's. Levels of one cell make the same of the same data:
+The libraries here have fewer levels than Java's. These levels give the same result:
 
 | codec | levels |
 |---|---|
-| gzip | each of 1 to 9 is one; -1, the default, is 6 |
+| gzip | each of 1 to 9 is different; -1, the default, is 6 |
 | lz4 | 9, the default (the fast compressor, as in Java); 1 and 2; 3; all others |
 | zstd | below 0; 0 to 3, the default; 4 and 5; 6 to 9; 10 to 22 |
 
-JSON records of 400 bytes, packed 64 KiB at a time, beside Kafka 4.3.1 with the same level: size after compression through
+JSON records of 400 bytes, packed 64 KiB at a time, beside Kafka 4.3.1 with the same level: size after compression divided by
 size before, and MB per second of CPU time, on a busy machine of two virtual processors.
 
 | codec | level | size | Java's | of Java's | MB/s | Java's |
@@ -366,12 +367,12 @@ size before, and MB per second of CPU time, on a busy machine of two virtual pro
 | zstd | 15 | 0.223 | 0.206 | 1.08 | 21 | 2 |
 | zstd | 22 | 0.223 | 0.198 | 1.12 | 16 | below 1 |
 
-Batches are 2 to 12 % larger than Java's of the same level with gzip 5 and 6, lz4 from 4 and zstd from 5 on, and made in less time there but
-for lz4 4. What Java's highest levels reach these libraries can't, at any level.
+Batches are 2 to 12 % larger than Java's of the same level with gzip 5 and 6, lz4 from 4 and zstd from 5 on, and, except lz4 4, made faster.
+These libraries can't compress as well as Java's highest levels, at any level.
 
 **How much goes into a batch.** batch.size counts bytes as they are on the wire, as in Java, which estimates them by what was
-compressed before. Here a batch has at most four times batch.size before compression, or a sixteenth of buffer.memory if that is less (but
-batch.size at least): so much memory an open batch may take. Data that shrinks to less than a quarter makes batches smaller than batch.size; raise it for such data.
+compressed before. Here a batch has, before compression, at most min(4 × batch.size, buffer.memory / 16), but never below
+batch.size: an open batch may take that much memory. Data that shrinks to less than a quarter makes batches smaller than batch.size; raise it for such data.
 `
 
 func configurationReference() string {

@@ -29,7 +29,7 @@ type Record[K, V any] struct {
 	// returns nil makes it null: such a record goes to the sticky partition. The built-in serializers
 	// do so for a key that is left out, where its zero value says "nothing"; see String.
 	Key K
-	// Value of the record. A serializer that answers nil makes it null (a tombstone).
+	// Value of the record. A serializer that returns nil makes it null (a tombstone).
 	Value V
 	// Headers travel with the record; interceptors and serializers may add to them.
 	Headers Headers
@@ -73,7 +73,7 @@ type RecordMetadata struct {
 	ValueSize int32 // bytes of the serialized value, -1 if null or not serialized
 }
 
-// HasOffset reports whether the broker told the record's offset.
+// HasOffset reports whether the record's offset is known.
 func (m RecordMetadata) HasOffset() bool { return m.Offset >= 0 }
 
 // HasTimestamp reports whether the record's timestamp is known.
@@ -89,9 +89,10 @@ func unknownMetadata(topic string, partition int32) RecordMetadata {
 //
 // Callbacks run on the producer's dispatcher goroutine, those of one partition in the order of
 // their Sends, each exactly once and before the record's Future is released; those of a record that
-// never reached a batch run in Send itself. A callback may call Send, which does not block there: what
-// would have to wait fails with ErrInCallback. While it runs no other callback does, no future is
-// released and no memory comes back: hand long work to a goroutine of your own. A callback that has
+// never reached a batch run in Send itself. A callback must not wait: while it runs no other callback does, no
+// future is released and no memory comes back. Hand long work to a goroutine of your own. It may call Send of
+// its own producer, which fails with ErrInCallback where it would have to wait. Send of another producer
+// does wait: never call it here (the example of SendRecord shows how to send dead letters). A callback that has
 // not returned after ten seconds is logged. A panic in a callback is logged and changes nothing else.
 type Callback func(m RecordMetadata, err error)
 

@@ -29,8 +29,8 @@ type OffsetAndMetadata struct {
 	Metadata string
 }
 
-// GroupMetadata says on behalf of which consumer group, and of which of its members, offsets are
-// committed, so that a member that was replaced can't (KIP-447). Any consumer library tells them. With
+// GroupMetadata names the consumer group, and its member, for which offsets are
+// committed, so that a member that was replaced can't commit (KIP-447). Any consumer library has these values. With
 // GroupID alone nothing but the group is checked: that is for consumers that assign partitions
 // themselves.
 type GroupMetadata struct {
@@ -61,9 +61,9 @@ const (
 // completed or aborted first.
 //
 // Like each call that asks the coordinator, it blocks at most for max.block.ms and no longer than ctx.
-// If ctx is over already, nothing is done. When it gives up waiting, the work goes on; call it again to
-// wait further. Until its outcome was told
-// no other call about transactions is taken. Errors: ErrTimeout, or ctx's; Retriable if the id may not be
+// If ctx has ended already, nothing is done. When it gives up waiting, the work goes on; call it again to
+// wait further. Until it has returned its result, other transaction calls fail.
+// Errors: ErrTimeout, or ctx's; Retriable if the id may not be
 // used (now); else Fatal. It may be called concurrently.
 func (p *Producer[K, V]) InitTransactions(ctx context.Context) error {
 	if err := p.shut(callInit); err != nil {
@@ -83,14 +83,14 @@ func (p *Producer[K, V]) BeginTransaction() error {
 }
 
 // SendOffsetsToTransaction makes a consumer group's offsets part of the transaction: they are committed
-// if it is, which is how input and output of a processing step are kept together. No consumer of this
-// library is needed: what the group's consumer says about itself goes into group. Call it before
+// if it is, which is how input and output of a processing step are kept together. Use any
+// consumer library, and copy its group's metadata into group. Call it before
 // CommitTransaction, from any goroutine.
 //
 // It blocks as InitTransactions does. When it gives up waiting, the offsets are still on their way; call
-// it again with the same ones, or abort. Errors that are Abortable leave AbortTransaction as the only way:
-// the group has moved on (ILLEGAL_GENERATION, UNKNOWN_MEMBER_ID, FENCED_INSTANCE_ID), or may not be used.
-// No offsets: nothing happens.
+// it again with the same ones, or abort. After an error that is Abortable call AbortTransaction:
+// the group was rebalanced (ILLEGAL_GENERATION, UNKNOWN_MEMBER_ID, FENCED_INSTANCE_ID), or may not be used.
+// Without offsets it does nothing.
 func (p *Producer[K, V]) SendOffsetsToTransaction(ctx context.Context, offsets map[TopicPartition]OffsetAndMetadata, group GroupMetadata) error {
 	if err := p.shut(callSendOffsets); err != nil {
 		return err
@@ -123,11 +123,11 @@ func (p *Producer[K, V]) CommitTransaction(ctx context.Context) error {
 }
 
 // AbortTransaction takes back what was sent since BeginTransaction: consumers with read_committed never
-// see it. Records that have not left fail with ErrTransactionAborted; those in flight are waited for. It
-// is the only way on after an error that is Abortable.
+// see it. Records that have not left fail with ErrTransactionAborted; it waits for those in flight. After
+// an error that is Abortable it is the only call that works.
 //
-// It blocks as InitTransactions does; when it gives up waiting, call it again. If ctx is over already, the
-// transaction is aborted all the same, and the outcome not waited for. Errors are ErrTimeout, or
+// It blocks as InitTransactions does; when it gives up waiting, call it again. If ctx has ended already, the
+// transaction is aborted all the same, but it does not wait for the result. Errors are ErrTimeout, or
 // ctx's, or Fatal. In a callback it can't wait: ErrInCallback.
 func (p *Producer[K, V]) AbortTransaction(ctx context.Context) error {
 	if err := p.shut(callAbort); err != nil {

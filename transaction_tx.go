@@ -21,7 +21,7 @@ type Tx[K, V any] struct {
 }
 
 // Send is Producer.Send for this transaction. A record that is not taken, for whatever reason, makes the
-// transaction fail; so does, as always, one that is not delivered. So its future need not be looked at.
+// transaction fail; so does, as always, one that is not delivered. So you need not look at its future.
 func (tx *Tx[K, V]) Send(ctx context.Context, r Record[K, V]) Future {
 	if at, ok := tx.short(ctx, &r, nil, true); ok {
 		return Future(at)
@@ -54,7 +54,7 @@ func (tx *Tx[K, V]) SendFunc(ctx context.Context, r Record[K, V], fn Callback) {
 }
 
 // SendOffsets is Producer.SendOffsetsToTransaction for this transaction. If it fails, so does the
-// transaction, whatever is made of its error.
+// transaction, even if you ignore its error.
 func (tx *Tx[K, V]) SendOffsets(ctx context.Context, offsets map[TopicPartition]OffsetAndMetadata, group GroupMetadata) error {
 	if tx.over.Load() {
 		return errTxOver(callSendOffsets)
@@ -119,17 +119,21 @@ func errTxOver(op string) *Error {
 // panics, it aborts. It is nil only if the transaction is committed. InitTransactions has to be called
 // before.
 //
-// A transaction that failed by itself is aborted, and fn is called again, after a pause that grows from
-// retry.backoff.ms, for as long as ctx is not over. That is so for what may be better next time: nodes or
-// coordinators that did not answer in time, a transaction that timed out or was aborted by its coordinator
-// (TRANSACTION_ABORTABLE), sequences that a broker has lost. It is not so for a record that is refused,
-// for missing rights, for a consumer group that has moved on, and for errors of fn's own (but an error
-// that wraps one of these failures counts as it). Nor is anything tried again after a Fatal error. So fn
-// may run more than once; what it does besides sending is its own matter.
+// If the transaction fails for a reason that may pass, it is aborted and fn is called again, after a pause that
+// grows from retry.backoff.ms, until ctx ends: nodes or coordinators that did not answer in time, a
+// transaction that its coordinator wants aborted (TRANSACTION_ABORTABLE), sequences that a broker has lost.
+// So fn may run more than once: what it does besides sending must allow that. fn is not called again
+// for a record that is refused, for missing rights, for a consumer group that was rebalanced, for fn's own errors
+// (unless they wrap one of the failures above), or after a Fatal error. The error may still be
+// Abortable although the abort is done: AbortTransaction then fails, since no transaction is open. Call it only
+// if the error says that the abort did not finish.
 //
-// It blocks as long as fn does, and then until ctx is over: a commit without an answer is asked for again
-// and again, since nobody knows its outcome. If ctx ends first that is still so: the error Is ctx's, and
-// CommitTransaction tells more. An abort that is due when ctx is over still gets up to max.block.ms. Give
+// A transaction open for longer than transaction.timeout.ms usually ends the producer (Fatal): make fn
+// shorter, or raise it.
+//
+// It blocks as long as fn does, and then until the commit is answered or ctx ends: a commit without an answer
+// is requested again and again. If ctx ends first, the error Is ctx's and the outcome of the commit is open;
+// call CommitTransaction to learn it. If ctx has ended, the abort may still take max.block.ms. Give
 // ctx a deadline. Only one transaction can be open at a time.
 func (p *Producer[K, V]) InTransaction(ctx context.Context, fn func(tx *Tx[K, V]) error) error {
 	if p.e.dispatch.inside() {

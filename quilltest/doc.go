@@ -27,9 +27,9 @@
 // batch that is too large, records that do not add up to their batch, sequences out of order, a
 // producer epoch that is too old, a node that does not lead. It also answers as a real one does: a
 // batch that comes twice gets its first offset again, KIP-951 names the new leader, KIP-467 names
-// the bad records. What is odd in a request gets the code that Kafka 4.3 answers, and where a real node
-// looks away (bytes behind the batch, offset deltas with gaps in an uncompressed batch) so does the
-// cluster, unless it is told to be [Options.Strict]. There is one copy of each log: replicas are names in the metadata, and nothing is lost when a leader stops.
+// the bad records. An odd request gets the error code of Kafka 4.3, and what a real node
+// ignores, the cluster ignores (bytes behind the batch, offset deltas with gaps in an uncompressed batch),
+// unless it is [Options.Strict]. There is one copy of each log: replicas are names in the metadata, and nothing is lost when a leader stops.
 //
 // # Transactions
 //
@@ -42,8 +42,8 @@
 //
 // Tests see the result as consumers do: [Cluster.CommittedRecords] beside [Cluster.Records],
 // [Cluster.LastStableOffset], [Cluster.GroupOffsets]; and as Kafka's tools do, by
-// [Cluster.Transactions]: one that stays Ongoing hangs. Since nobody can join a group, whose offsets
-// are accepted is a matter of [Cluster.SetGroup].
+// [Cluster.Transactions]: one that stays Ongoing hangs. Consumers can't join a group, so [Cluster.SetGroup]
+// says whose offsets are accepted.
 //
 // In three things the cluster is simpler, or stricter, than Kafka. A transaction is aborted exactly
 // when its time is up, where Kafka looks every ten seconds. Markers are in the logs before EndTxn is
@@ -52,7 +52,7 @@
 //
 // # What can go wrong, on order
 //
-// Nodes stop, start, freeze ([Cluster.PauseNode]), get lost ([Cluster.CutOffNode]), move house
+// Nodes stop, start, freeze ([Cluster.PauseNode]), get lost ([Cluster.CutOffNode]), change their address
 // ([Cluster.RelocateNode]), lose leaderships and coordinators ([Cluster.MoveCoordinator]). A [Fault] picks requests by API, node, topic and
 // partition, and delays, loses, refuses or rewrites them or their answers; [Cluster.Inject] counts
 // its hits. [Options.Intercept] decides for each request in code.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -17,11 +18,14 @@ import (
 
 func main() { demo.Main(run) }
 
-// urgentFirst is the partitioner. It is asked by many goroutines at once and keeps no state.
+// urgentFirst is the partitioner. Many goroutines call it at the same time, and it keeps no state.
 func urgentFirst(in quill.PartitionInput) (int32, error) {
 	n := len(in.Topic.Partitions)
 	if _, urgent := in.Headers.Last("urgent"); urgent || n == 1 {
 		return 0, nil
+	}
+	if in.Key == nil { // KeyPartition would send all of these to one partition
+		return 1 + rand.Int32N(int32(n-1)), nil
 	}
 	return 1 + quill.KeyPartition(in.Key, n-1), nil // the same hash as Java's
 }

@@ -35,7 +35,7 @@ func (e events) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprintf(w, `{"partition": %d, "offset": %d}`+"\n", m.Partition, m.Offset)
 }
 
-// status tells the client what to do: mend the event, or come again. An event that may have been written can come twice then.
+// status tells the client what to do: correct the event, or send it again later. An event that may have been written can then come twice.
 func status(err error) int {
 	switch {
 	case errors.Is(err, quill.ErrRecordTooLarge), errors.Is(err, quill.ErrInvalidRecord):

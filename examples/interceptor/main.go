@@ -1,4 +1,4 @@
-// Interceptor adds a trace header to every record and counts what became of them, without a word about it where records are sent.
+// Interceptor adds a trace header to every record and counts the outcomes, without any change where records are sent.
 package main
 
 import (
@@ -23,6 +23,9 @@ type tracer struct {
 	failed   atomic.Int64
 }
 
+// The compiler checks that OnAcknowledgement is as it has to be: a method with other parameters would never be called.
+var _ quill.AcknowledgementInterceptor = (*tracer)(nil)
+
 // traceKey is where a request's trace is kept in its context.
 type traceKey struct{}
 
@@ -36,7 +39,7 @@ func (t *tracer) OnSend(ctx context.Context, r quill.Record[string, string]) (qu
 	return r, nil
 }
 
-// OnAcknowledgement is told the outcome of every record, before its callback. headers are those that were sent.
+// OnAcknowledgement gets the outcome of every record, before its callback. headers are those that were sent.
 func (t *tracer) OnAcknowledgement(m quill.RecordMetadata, headers quill.Headers, err error) {
 	if _, traced := headers.Last("trace"); err != nil || !traced {
 		t.failed.Add(1)

@@ -1,4 +1,4 @@
-// Quickstart delivers 100,000 records, half of them with a callback and half with a future, and tells how fast. It fails unless all arrive.
+// Quickstart delivers 100,000 records, half of them with a callback and half with a future, and prints how fast. It fails unless all arrive.
 package main
 
 import (
@@ -33,6 +33,17 @@ func run(ctx context.Context, cfg quill.Config, out io.Writer) (err error) {
 		err = errors.Join(err, p.Close(last))
 	}()
 
+	// New connects in the background. Ask for the topic first, so that without a cluster this ends soon.
+	start, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	if _, err := p.PartitionsFor(start, "quickstart"); err != nil {
+		return err
+	}
+	return deliver(ctx, p, out)
+}
+
+// deliver sends the records and waits for their outcomes.
+func deliver(ctx context.Context, p *quill.Producer[string, []byte], out io.Writer) error {
 	// Outcomes come in from two goroutines: the producer's dispatcher and ours that waits for futures.
 	took, failed := make([]time.Duration, records), make([]error, records)
 	var outcomes sync.WaitGroup

@@ -19,7 +19,7 @@ type Order struct {
 // ErrTryAgain says that the order was not placed, and that placing it again is safe.
 var ErrTryAgain = errors.New("order was not placed, try again")
 
-// ErrUnclear says that nobody knows whether the order was placed.
+// ErrUnclear says that it is not known whether the order was placed.
 var ErrUnclear = errors.New("order may have been placed")
 
 // Service places orders.

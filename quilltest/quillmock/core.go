@@ -64,8 +64,7 @@ func newCore(opts Options) *core {
 	return c
 }
 
-// Offsets returns the offsets that the partitions' next records get. A partition without records may be
-// left out. The end of a transaction takes an offset too, as it does in Kafka.
+// Offsets is Producer's.
 func (c *core) Offsets() map[quill.TopicPartition]int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -115,13 +114,10 @@ func (c *core) finishAll(ctx context.Context, op string, failure error) error {
 	return nil
 }
 
-// CompleteNext completes the oldest incomplete record without an error. It is false if there is
-// none.
+// CompleteNext is Producer's.
 func (c *core) CompleteNext() bool { return c.ErrorNext(nil) }
 
-// ErrorNext completes the oldest incomplete record with an error, as it is: give it a *quill.Error
-// if the code under test asks for its Outcome. It is false if there is none. As with a real producer, a
-// transaction that lost a record can't be committed.
+// ErrorNext is Producer's.
 func (c *core) ErrorNext(err error) bool {
 	c.mu.Lock()
 	done := c.completeLocked(1, err)
@@ -130,28 +126,28 @@ func (c *core) ErrorNext(err error) bool {
 	return done == 1
 }
 
-// Fail sets what calls fail with from now on. Fail(Errors{}) ends it.
+// Fail is Producer's.
 func (c *core) Fail(errs Errors) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.errs = errs
 }
 
-// Pending returns how many records are incomplete.
+// Pending is Producer's.
 func (c *core) Pending() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return len(c.pending)
 }
 
-// Flushed says whether Flush was called, and no record was sent since.
+// Flushed is Producer's.
 func (c *core) Flushed() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.flushed
 }
 
-// Closed says whether the producer is closed.
+// Closed is Producer's.
 func (c *core) Closed() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -62,24 +62,6 @@ func signature(f reflect.Type) string {
 	return strings.Join(types, " ")
 }
 
-func Example() {
-	mock := quillmock.New(quill.String, quill.String, quillmock.Options{Partitions: 3})
-	place := func(p sender, customer string) error {
-		_, err := p.SendSync(context.Background(), record{Topic: "orders", Key: customer, Value: "tea"})
-		return err
-	}
-	fmt.Println(place(mock, "ada"))
-	for _, sent := range mock.History() {
-		fmt.Println(sent.Metadata.Topic, sent.Metadata.Offset, string(sent.Key), sent.Record.Value)
-	}
-	mock.Fail(quillmock.Errors{Send: errors.New("no network today")})
-	fmt.Println(place(mock, "grace"))
-	// Output:
-	// <nil>
-	// orders 0 ada tea
-	// no network today
-}
-
 func TestRecordsCompleteAtOnce(t *testing.T) {
 	p := newMock(quillmock.Options{Topics: map[string]int{"orders": 2}})
 	at := time.UnixMilli(1_700_000_000_123)

@@ -48,16 +48,14 @@ func (t *transactions) clear() {
 	}
 }
 
-// Transaction says where the mock is with its transactions. Kafka: MockProducer.transactionInitialized
-// and its like.
+// Transaction is Producer's.
 func (c *core) Transaction() TransactionLook {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.txn.look
 }
 
-// GroupOffsets returns the offsets of each transaction committed since New or Clear that had some,
-// oldest first. Kafka: MockProducer.consumerGroupOffsetsHistory.
+// GroupOffsets is Producer's.
 func (c *core) GroupOffsets() []GroupOffsets {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -68,8 +66,7 @@ func (c *core) GroupOffsets() []GroupOffsets {
 	return all
 }
 
-// UncommittedOffsets returns the offsets sent in the open transaction. Kafka:
-// MockProducer.uncommittedOffsets.
+// UncommittedOffsets is Producer's.
 func (c *core) UncommittedOffsets() GroupOffsets {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -87,9 +84,7 @@ func (o GroupOffsets) clone() GroupOffsets {
 	return clone
 }
 
-// FenceProducer makes the mock behave as if another producer had taken over its transactional id: all
-// calls about transactions and all sends fail with ErrProducerFenced from now on. Kafka:
-// MockProducer.fenceProducer.
+// FenceProducer is Producer's.
 func (c *core) FenceProducer() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
