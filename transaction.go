@@ -54,6 +54,7 @@ type transaction struct {
 	version2 bool  // the protocol of the present transaction
 	canBump  bool  // the coordinator raises epochs for those who ask (KIP-360)
 	started  bool  // the coordinator knows of the transaction, or may
+	unsure   bool  // something may have joined it: a request for that got no answer, and was then refused for good
 	members  []*partitionQueue
 	toAdd    []*partitionQueue
 	offsets  []*offsetsOrder // the first is being committed
@@ -483,7 +484,7 @@ func (t *transaction) mend() bool {
 // rest is the state between transactions. fresh says that the epoch is new, and not by EndTxn: only
 // then a producer may change over to version 2.
 func (t *transaction) rest(fresh bool) {
-	t.bump, t.straggler, t.concluded, t.started = false, false, false, false
+	t.bump, t.straggler, t.concluded, t.started, t.unsure = false, false, false, false, false
 	t.members, t.toAdd = nil, nil
 	t.version2 = t.speaks2() && (fresh || t.version2)
 	t.enter(txnReady, nil)

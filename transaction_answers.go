@@ -122,6 +122,7 @@ func (t *transaction) conclude(r *txnRequest, v txnVerdict, code protocol.ErrorC
 		t.request = nil
 		return true
 	case txnAbort:
+		t.unsure = t.unsure || r.lost && r.kind.joins()
 		t.request = nil // also what a coordinator was looked for
 		err.Class = ErrAbortable
 		t.fail(r, err)
@@ -263,6 +264,7 @@ func (t *transaction) partitionsAdded(r *txnRequest, resp *message.AddPartitions
 		worst, code = txnRetry, protocol.UnknownServerError
 	}
 	if worst == txnAbort && r == t.request {
+		t.unsure = t.unsure || r.lost
 		t.request = nil
 		err := &Error{Op: r.kind.String(), Topic: topic, Code: code, Class: ErrAbortable, Partition: -1, Node: -1}
 		t.abortable(err)
@@ -282,6 +284,9 @@ func (t *transaction) partitionsAdded(r *txnRequest, resp *message.AddPartitions
 // ended takes in the answer to EndTxn.
 func (t *transaction) ended(r *txnRequest, resp *message.EndTxnResponse, now time.Time) {
 	v := decideEnd(resp.ErrorCode, r.commit)
+	if resp.ErrorCode == protocol.InvalidTxnState && t.unsure && !t.started && !r.commit {
+		v, resp.ErrorCode = txnDone, protocol.None // nothing had joined, so there was nothing to abort
+	}
 	if t.inDoubt() && (v == txnAbort || v == txnAbortBump) {
 		v = txnFatal // an attempt before may have worked: nobody knows the outcome
 	}

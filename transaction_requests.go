@@ -119,7 +119,7 @@ func (t *transaction) advance(now time.Time) time.Time {
 // due makes the request that is due, if one is.
 func (t *transaction) due(now time.Time) *txnRequest {
 	kind := t.next(t.settled())
-	if kind == askEnd && !t.started {
+	if kind == askEnd && !t.started && !t.unsure {
 		t.over(now) // Kafka never heard of the transaction
 		kind = t.next(true)
 	}

@@ -3,6 +3,12 @@ package main
 // Transactions, apart from what the simulator notices by itself.
 var ofTransactions = []mutation{
 	{
+		name: "refused-join-joined-nothing", file: "transaction_requests.go",
+		old: "if kind == askEnd && !t.started && !t.unsure {", new: "if kind == askEnd && !t.started {",
+		breaks: "what joined by a request whose answer got lost, and whose repetition was refused, stays open until its time-out fences the producer",
+		by:     by("TestWhatMayHaveJoinedIsEnded"),
+	},
+	{
 		name: "doubtful-end-is-abortable", file: "transaction_answers.go",
 		old: "if t.inDoubt() && (v == txnAbort || v == txnAbortBump) {", new: "if v == txnDenied {",
 		breaks: "a commit that may be in force is called abortable, and InTransaction writes the records once more",
