@@ -120,7 +120,7 @@ func (p *bufferPool) failLocked() {
 		s := p.lines[0]
 		w := s.line.PopFront()
 		p.shortenedLocked(s)
-		w.err = &Error{Op: "wait for buffer memory", Kind: ErrClosed, Partition: -1, Reason: "producer closed while a send was waiting for memory"}
+		w.err = &Error{Op: opWaitForMemory, Kind: ErrClosed, Partition: -1, Reason: "producer closed while a send was waiting for memory"}
 		w.ready <- struct{}{} // capacity 1, sent once
 	}
 }
@@ -204,10 +204,15 @@ func (p *bufferPool) class(size int) int {
 func (p *bufferPool) available() (bytes int64, waiting int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	return p.availableLocked(), p.waitingLocked()
+}
+
+// +checklocks:p.mu
+func (p *bufferPool) waitingLocked() (n int) {
 	for _, s := range p.lines {
-		waiting += s.line.Len()
+		n += s.line.Len()
 	}
-	return p.availableLocked(), waiting
+	return n
 }
 
 // short reports whether somebody waits for memory as such, and not just for its node's share: then
@@ -228,11 +233,6 @@ func (p *bufferPool) ample() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.availableLocked() > p.capacity/2
-}
-
-func (p *bufferPool) situation(size int) string {
-	free, waiting := p.available()
-	return fmt.Sprintf("%d bytes wanted, %d of %d (buffer.memory) available, %d sends waiting: the cluster takes records more slowly than they are sent", size, free, p.capacity, waiting)
 }
 
 func (p *bufferPool) tooLarge(size int) error {

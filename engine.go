@@ -204,35 +204,6 @@ func (e *engine) closedReason() *Error {
 	return errClosedSend
 }
 
-// blockLimit bounds how long one Send may wait: max.block.ms, which its waits for metadata and for
-// memory share. The clock is first read when there is something to wait for.
-type blockLimit struct {
-	max   time.Duration
-	at    time.Time
-	again bool // it has been extended
-}
-
-func (l *blockLimit) until() time.Time {
-	if l.at.IsZero() {
-		l.at = time.Now().Add(l.max)
-	}
-	return l.at
-}
-
-// extend starts the timer of the wait once more, for a moment, if it went off much later than it was set:
-// the process stood still, and what is waited for may have come meanwhile.
-func (l *blockLimit) extend(timer *time.Timer) bool {
-	if l.again || time.Since(l.at) <= lateTurn {
-		return false
-	}
-	l.again = true
-	timer.Reset(catchUpTime)
-	return true
-}
-
-// waited is the time spent so far.
-func (l *blockLimit) waited() time.Duration { return l.max - time.Until(l.until()) }
-
 // newTopic makes the state of a topic that is first sent to.
 func (e *engine) newTopic(name string) *topicState {
 	sticky := newStickyPartitioner(e.cfg.batchSize, e.cfg.adaptive, e.cfg.rackAware, e.cfg.clientRack, e.random)
@@ -429,7 +400,7 @@ func (e *engine) send(ctx context.Context, r *outgoing, t *topicState, info *met
 				return err
 			}
 		} else if failed != errMoved {
-			return e.sendError(failed, t.name, p)
+			return e.noMemory(e.sendError(failed, t.name, p), t.queue(p))
 		}
 	}
 }

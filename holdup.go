@@ -108,8 +108,27 @@ func (s *sender) whyNotYet(b *batch) error {
 	if b.attempts == 0 && s.idem.state != idReady && s.idem.err != nil {
 		return s.idem.err
 	}
-	if why := s.whyNot(b); why != nil {
+	if why := s.whyNot(b.queue); why != nil {
 		return why
 	}
 	return b.lastError
+}
+
+// noMemory adds to the failure of a Send that waited for memory why the partition's node takes no records.
+func (e *engine) noMemory(err *Error, q *partitionQueue) *Error {
+	if err.Op != opWaitForMemory || errors.Is(err.Kind, ErrClosed) {
+		return err
+	}
+	over, cancel := context.WithCancel(context.Background())
+	cancel() // what Send may wait is over
+	err.Cause = e.askSender(over, func(s *sender, _ time.Time) error { return s.whyFull(q) })
+	return err
+}
+
+// whyFull is why the partition's batches stay in memory, if a reason is known: they can't leave, or come back.
+func (s *sender) whyFull(q *partitionQueue) error {
+	if err := s.whyNot(q); err != nil || q.out.line.Len() == 0 {
+		return err
+	}
+	return q.out.line.At(0).lastError
 }

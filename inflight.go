@@ -543,10 +543,10 @@ func (s *sender) expired(b *batch, now time.Time) *Error {
 	return e
 }
 
-// whyNot is the reason why a batch that never left could not, if one is known. While no node is connected that
+// whyNot is the reason why batches of a partition can't leave, if one is known. While no node is connected that
 // is why not: the leader's own reason went when the cluster was left for the bootstrap servers.
-func (s *sender) whyNot(b *batch) error {
-	if id, _, ok := s.leader(b.queue); ok && s.client.LastError(id) != nil {
+func (s *sender) whyNot(q *partitionQueue) error {
+	if id, _, ok := s.leader(q); ok && s.client.LastError(id) != nil {
 		return s.client.LastError(id)
 	}
 	if !s.anyConnected() {

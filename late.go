@@ -50,3 +50,32 @@ func (s *sender) overdue(now time.Time) bool {
 	at := s.nextExpiry()
 	return !at.IsZero() && !at.After(now) || s.client.Overdue(now) || s.closing && s.txn != nil
 }
+
+// blockLimit bounds how long one Send may wait: max.block.ms, which its waits for metadata and for
+// memory share. The clock is first read when there is something to wait for.
+type blockLimit struct {
+	max   time.Duration
+	at    time.Time
+	again bool // it has been extended
+}
+
+func (l *blockLimit) until() time.Time {
+	if l.at.IsZero() {
+		l.at = time.Now().Add(l.max)
+	}
+	return l.at
+}
+
+// extend starts the timer of the wait once more, for a moment, if it went off much later than it was set:
+// the process stood still, and what is waited for may have come meanwhile.
+func (l *blockLimit) extend(timer *time.Timer) bool {
+	if l.again || time.Since(l.at) <= lateTurn {
+		return false
+	}
+	l.again = true
+	timer.Reset(catchUpTime)
+	return true
+}
+
+// waited is the time spent so far.
+func (l *blockLimit) waited() time.Duration { return l.max - time.Until(l.until()) }

@@ -2,6 +2,7 @@ package quill
 
 import (
 	"context"
+	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -144,11 +145,16 @@ func (s *memoryShare) allocate(ctx context.Context, size int, until *blockLimit)
 		}
 		return s.fill(w.chunk, size), nil
 	}
-	if cause != ErrBufferExhausted {
-		return nil, &Error{Op: "wait for buffer memory", Kind: cause, Partition: -1, Elapsed: time.Since(start)}
+	failed := &Error{Op: opWaitForMemory, Kind: cause, Partition: -1, Elapsed: time.Since(start)}
+	kind, reason := s.describe(size)
+	if failed.Reason = reason; cause == ErrBufferExhausted {
+		failed.Kind, failed.Elapsed = kind, limit.Sub(start)
 	}
-	return nil, &Error{Op: "wait for buffer memory", Kind: ErrBufferExhausted, Partition: -1, Elapsed: limit.Sub(start), Reason: s.describe(size)}
+	return nil, failed
 }
+
+// opWaitForMemory is what a Send does that finds too little memory free.
+const opWaitForMemory = "wait for buffer memory"
 
 // await waits until the waiter is served, or returns why it waits no longer.
 func (w *poolWaiter) await(ctx context.Context, limit *blockLimit) error {
@@ -339,15 +345,21 @@ func (p *bufferPool) shortenedLocked(s *memoryShare) {
 	}
 }
 
-func (s *memoryShare) describe(size int) string {
+// describe says why size bytes can't be had, for who has waited for them in vain.
+func (s *memoryShare) describe(size int) (kind error, reason string) {
 	p := s.pool
-	reason := p.situation(size)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.allowedLocked(s, size) {
-		reason += "; the node that leads the partition already holds most of it"
+	free, waiting := p.availableLocked(), p.waitingLocked()
+	reason = fmt.Sprintf("%d bytes are needed, %d of %d (buffer.memory) are free, %d other sends wait", size, free, p.capacity, waiting)
+	holder := fmt.Sprintf("node %d, which leads the partition, holds", s.node)
+	if s.node == unknownNode {
+		holder = "partitions without a leader hold"
 	}
-	return reason
+	if int64(size) > free || p.allowedLocked(s, size) {
+		return ErrBufferExhausted, reason + fmt.Sprintf(": the cluster takes no records, or more slowly than they are sent; %s %d bytes", holder, s.held)
+	}
+	return ErrMemoryShare, reason + fmt.Sprintf(": what is free is kept for other nodes; %s %d bytes already", holder, s.held)
 }
 
 // await is for a record that finds no memory: it waits for it, if it may, or goes elsewhere.

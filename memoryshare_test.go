@@ -251,7 +251,8 @@ func TestARecordThatCanNeverFitItsShareDoesNotStopTheOthers(t *testing.T) {
 		two.release(chunk)
 		err = <-done
 		require.ErrorIs(t, err, ErrBufferExhausted)
-		require.ErrorContains(t, err, "the node that leads the partition already holds most of it")
+		require.ErrorContains(t, err, "61440 bytes are needed, 20480 of 102400 (buffer.memory) are free")
+		require.ErrorContains(t, err, "node 1, which leads the partition, holds 81920 bytes")
 	})
 }
 

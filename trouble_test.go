@@ -161,3 +161,72 @@ func TestALostConnectionIsNoReasonToRebootstrap(t *testing.T) {
 		closeProducer(t, p)
 	})
 }
+
+// An error about memory says what is true of it, and why the node takes nothing.
+func TestInAFullOutageAnErrorAboutMemorySaysWhy(t *testing.T) {
+	bubble(t, quilltest.Options{Nodes: 3}, func(t *testing.T, c *quilltest.Cluster) {
+		c.MustCreateTopic("t", 3, quilltest.TopicConfig{})
+		cfg := config(c)
+		cfg.BufferMemory, cfg.MaxBlock = 1<<20, 500*time.Millisecond
+		p := open(t, cfg)
+		sendOK(t, p, "t")
+		for _, id := range c.NodeIDs() {
+			require.NoError(t, c.StopNode(id))
+		}
+		fill := func(ctx context.Context, partition int32) (failed *quill.Error) {
+			for failed == nil {
+				f := p.Send(ctx, onPartition(partition, rec("t", "k", strings.Repeat("v", 10_000))))
+				if !f.Done() {
+					continue
+				}
+				_, err := f.Wait(t.Context())
+				require.ErrorAs(t, err, &failed)
+			}
+			return failed
+		}
+		one := fill(t.Context(), 0)
+		require.ErrorIs(t, one, quill.ErrMemoryShare)
+		require.ErrorIs(t, one, quill.ErrBufferExhausted)
+		require.ErrorIs(t, one, syscall.ECONNREFUSED)
+		require.Regexp(t, `\d+ bytes are needed, \d+ of 1048576 \(buffer.memory\) are free, 0 other sends wait: `+
+			`what is free is kept for other nodes; node \d, which leads the partition, holds \d+ bytes already`, one.Error())
+		require.NotContains(t, one.Error(), "exhausted")
+
+		fill(t.Context(), 1)
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		late := fill(ctx, 2)
+		require.ErrorIs(t, late, context.DeadlineExceeded)
+		require.ErrorIs(t, late, syscall.ECONNREFUSED, "also if the caller's context ends the wait")
+		require.ErrorContains(t, late, "bytes are needed")
+		for _, id := range c.NodeIDs() {
+			require.NoError(t, c.StartNode(id))
+		}
+		closeProducer(t, p)
+	})
+}
+
+// One node of three is down: metadata come from the others, and the error names the one.
+func TestAnErrorAboutMemoryNamesTheNodeThatTakesNothing(t *testing.T) {
+	bubble(t, quilltest.Options{Nodes: 3}, func(t *testing.T, c *quilltest.Cluster) {
+		c.MustCreateTopic("t", 3, quilltest.TopicConfig{})
+		cfg := config(c)
+		cfg.BufferMemory, cfg.MaxBlock, cfg.RequestTimeout = 1<<20, 5*time.Second, 2*time.Second
+		p := open(t, cfg)
+		sendOK(t, p, "t")
+		x := c.Inject(quilltest.Fault{APIs: []protocol.APIKey{protocol.Produce}, DropRequest: true, Times: -1})
+		defer x.Remove()
+		var failed *quill.Error
+		for failed == nil {
+			f := p.Send(t.Context(), onPartition(0, rec("t", "k", strings.Repeat("v", 10_000))))
+			if f.Done() {
+				_, err := f.Wait(t.Context())
+				require.ErrorAs(t, err, &failed)
+			}
+		}
+		require.ErrorIs(t, failed, quill.ErrMemoryShare)
+		require.ErrorContains(t, failed, "request timed out")
+		x.Remove()
+		closeProducer(t, p)
+	})
+}

@@ -50,9 +50,9 @@ var budgets = []budget{
 			"clock.go coarseClock.fresh":            1, // the ticker, and a Send that has waited
 			"accumulator.go accumulator.openLocked": 1, // once a batch
 			"memoryshare.go memoryShare.allocate":   2, // a Send that waits
-			"engine.go blockLimit.until":            1,
-			"engine.go blockLimit.waited":           1,
-			"engine.go blockLimit.extend":           1, // a Send that waited in vain
+			"late.go blockLimit.until":              1,
+			"late.go blockLimit.waited":             1,
+			"late.go blockLimit.extend":             1, // a Send that waited in vain
 			"engine.go engine.awaitTopic":           1,
 			"topicwait.go engine.topicRefusal":      1, // only if the topic has a fault
 			"network/writer.go conn.markWritten":    1, // once a write
