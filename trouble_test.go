@@ -230,3 +230,38 @@ func TestAnErrorAboutMemoryNamesTheNodeThatTakesNothing(t *testing.T) {
 		closeProducer(t, p)
 	})
 }
+
+// A dial that takes too long is no end of the caller's context, which would be nobody else's matter: the transaction fails with
+// the record that was not taken.
+func TestASlowDialIsNotTheEndOfACallersContext(t *testing.T) {
+	bubble(t, quilltest.Options{}, func(t *testing.T, c *quilltest.Cluster) {
+		c.MustCreateTopic("t", 1, quilltest.TopicConfig{})
+		cfg := config(c)
+		cfg.TransactionalID, cfg.MaxBlock, cfg.SocketConnectionSetupTimeout, cfg.RequestTimeout = "x", 30*time.Second, time.Second, time.Second
+		var silent atomic.Bool
+		cfg.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if silent.Load() {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			return c.DialContext(ctx, network, addr)
+		}
+		p := open(t, cfg)
+		require.NoError(t, p.InitTransactions(t.Context()))
+		require.NoError(t, p.BeginTransaction())
+		silent.Store(true)
+		for _, id := range c.NodeIDs() {
+			require.NoError(t, c.Disconnect(id))
+		}
+		_, err := p.SendSync(t.Context(), rec("t", "", "v"))
+		require.ErrorIs(t, err, quill.ErrTimeout)
+		require.ErrorContains(t, err, "connection setup timed out")
+		require.NotErrorIs(t, err, context.DeadlineExceeded)
+		require.ErrorIs(t, err, quill.ErrAbortable)
+		silent.Store(false)
+		time.Sleep(5 * time.Second)
+		require.ErrorContains(t, p.CommitTransaction(t.Context()), "AbortTransaction")
+		require.NoError(t, p.AbortTransaction(t.Context()))
+		closeProducer(t, p)
+	})
+}

@@ -52,7 +52,7 @@ func (c *conn) setupError(ctx context.Context, op string, err error) error {
 		timeout = t.Timeout()
 	}
 	if timeout || errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		err = fmt.Errorf("%w: %w", ErrSetupTimeout, err)
+		err = fmt.Errorf("%w: %v", ErrSetupTimeout, err) // the caller's own contexts did not end: nothing here is context.DeadlineExceeded
 	}
 	return c.errorf(op, err)
 }

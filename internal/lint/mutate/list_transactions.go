@@ -148,7 +148,7 @@ var ofTransactions = []mutation{
 	},
 	{
 		name: "ctx-end-dooms", file: "transaction_api.go",
-		old: "errors.Is(err, ErrPartitioner), errors.Is(err, context.Canceled)", new: "errors.Is(err, ErrPartitioner), false",
+		old: "errors.Is(err, ErrPartitioner), errors.Is(err.Kind, context.Canceled)", new: "errors.Is(err, ErrPartitioner), false",
 		breaks: "a Send whose ctx ended makes the transaction fail",
 		by:     by("TestRefusedRecordsFailTheTransaction"),
 	},
