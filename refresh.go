@@ -490,6 +490,7 @@ func (r *refresher) update(resp *message.MetadataResponse, version int16) metada
 	if resp.ClusterID != nil {
 		u.ClusterID = *resp.ClusterID
 	}
+	u.Nodes = make([]metadata.Node, 0, len(resp.Brokers))
 	for _, b := range resp.Brokers {
 		n := metadata.Node{ID: b.NodeID, Host: b.Host, Port: b.Port}
 		if b.Rack != nil {
@@ -505,6 +506,7 @@ func (r *refresher) update(resp *message.MetadataResponse, version int16) metada
 		if t.ErrorCode != protocol.None {
 			topic.Err = t.ErrorCode
 		}
+		topic.Partitions = make([]metadata.Partition, 0, len(t.Partitions))
 		for _, p := range t.Partitions {
 			part := metadata.Partition{Index: p.PartitionIndex, Leader: p.LeaderID, LeaderEpoch: p.LeaderEpoch,
 				Replicas: p.ReplicaNodes.List(), ISR: p.ISRNodes.List(), Offline: p.OfflineReplicas.List()}

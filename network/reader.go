@@ -14,7 +14,7 @@ import (
 const (
 	// inboxSize holds any number of small answers: one read fetches them all.
 	inboxSize = 16 << 10
-	// firstGrow is what is allocated for a larger answer before its bytes are there; then it doubles.
+	// firstGrow is what is allocated for a larger answer before its bytes are there; see roomFor.
 	firstGrow = 64 << 10
 	// keptFrame is the largest buffer for large answers that a connection keeps.
 	keptFrame = 1 << 20
@@ -166,14 +166,14 @@ func (x *inbox) want(nc io.Reader, n int) error {
 	return nil
 }
 
-// nextLarge reads a frame that buf can't hold. Its buffer grows with what arrives.
+// nextLarge reads a frame that buf can't hold. Its buffer grows with what arrives, see roomFor.
 func (x *inbox) nextLarge(nc io.Reader, size int) ([]byte, error) {
 	have := min(size, x.w-x.r)
 	b := append(x.large[:0], x.buf[x.r:x.r+have]...)
 	x.r += have
 	for len(b) < size {
 		if len(b) == cap(b) {
-			b = slices.Grow(b, min(size, max(2*cap(b), firstGrow))-len(b))
+			b = slices.Grow(b, roomFor(size, cap(b))-len(b))
 		}
 		n, err := readSome(nc, b[len(b):min(cap(b), size)])
 		if err == io.EOF {
@@ -186,6 +186,15 @@ func (x *inbox) nextLarge(nc io.Reader, size int) ([]byte, error) {
 	}
 	x.large = b
 	return b, nil
+}
+
+// roomFor returns how much to allocate next for a frame of that size, of which have bytes are there. It follows what
+// arrives, until that is an eighth: if it went on in small steps, the buffers left behind would take more than the frame.
+func roomFor(size, have int) int {
+	if have >= size/8 {
+		return size
+	}
+	return max(2*have, firstGrow)
 }
 
 // readSome reads at least one byte.

@@ -75,23 +75,29 @@ func (m *AddPartitionsToTxnResponse) decode(d *decoder) {
 	m.ThrottleTimeMs = d.Int32()
 	if d.version >= 4 {
 		m.ErrorCode = protocol.ErrorCode(d.Int16())
-		var rest int
-		m.ResultsByTransaction, rest = boundedArray(d, m.ResultsByTransaction, 3, d.asked.Keys)
+		var moreResultsByTransaction int
+		m.ResultsByTransaction, moreResultsByTransaction = boundedArray(d, m.ResultsByTransaction, 3, d.asked.Keys)
 		for i := range m.ResultsByTransaction {
 			m.ResultsByTransaction[i].decode(d)
 		}
-		if rest > 0 {
-			skip(d, rest, new(AddPartitionsToTxnResult))
+		if moreResultsByTransaction > 0 {
+			was := d.skipping
+			d.skipping = true
+			skip(d, moreResultsByTransaction, new(AddPartitionsToTxnResult))
+			d.skipping = was
 		}
 	}
 	if d.version <= 3 {
-		var rest int
-		m.ResultsByTopicV3AndBelow, rest = boundedArray(d, m.ResultsByTopicV3AndBelow, 3, d.asked.Topics)
+		var moreResultsByTopicV3AndBelow int
+		m.ResultsByTopicV3AndBelow, moreResultsByTopicV3AndBelow = boundedArray(d, m.ResultsByTopicV3AndBelow, 3, d.asked.Topics)
 		for i := range m.ResultsByTopicV3AndBelow {
 			m.ResultsByTopicV3AndBelow[i].decode(d)
 		}
-		if rest > 0 {
-			skip(d, rest, new(AddPartitionsToTxnTopicResult))
+		if moreResultsByTopicV3AndBelow > 0 {
+			was := d.skipping
+			d.skipping = true
+			skip(d, moreResultsByTopicV3AndBelow, new(AddPartitionsToTxnTopicResult))
+			d.skipping = was
 		}
 	}
 	if d.flexible {
@@ -127,13 +133,16 @@ func (m *AddPartitionsToTxnResult) appendTo(dst []byte, version int16) []byte {
 func (m *AddPartitionsToTxnResult) decode(d *decoder) {
 	m.Reset()
 	m.TransactionalID = d.string()
-	var rest int
-	m.TopicResults, rest = boundedArray(d, m.TopicResults, 3, d.asked.Topics)
+	var moreTopicResults int
+	m.TopicResults, moreTopicResults = boundedArray(d, m.TopicResults, 3, d.asked.Topics)
 	for i := range m.TopicResults {
 		m.TopicResults[i].decode(d)
 	}
-	if rest > 0 {
-		skip(d, rest, new(AddPartitionsToTxnTopicResult))
+	if moreTopicResults > 0 {
+		was := d.skipping
+		d.skipping = true
+		skip(d, moreTopicResults, new(AddPartitionsToTxnTopicResult))
+		d.skipping = was
 	}
 	d.SkipTags()
 }
@@ -169,13 +178,16 @@ func (m *AddPartitionsToTxnTopicResult) appendTo(dst []byte, version int16) []by
 func (m *AddPartitionsToTxnTopicResult) decode(d *decoder) {
 	m.Reset()
 	m.Name = d.string()
-	var rest int
-	m.ResultsByPartition, rest = boundedArray(d, m.ResultsByPartition, 6, d.asked.Partitions)
+	var moreResultsByPartition int
+	m.ResultsByPartition, moreResultsByPartition = boundedArray(d, m.ResultsByPartition, 6, d.asked.Partitions)
 	for i := range m.ResultsByPartition {
 		m.ResultsByPartition[i].decode(d)
 	}
-	if rest > 0 {
-		skip(d, rest, new(AddPartitionsToTxnPartitionResult))
+	if moreResultsByPartition > 0 {
+		was := d.skipping
+		d.skipping = true
+		skip(d, moreResultsByPartition, new(AddPartitionsToTxnPartitionResult))
+		d.skipping = was
 	}
 	if d.flexible {
 		d.SkipTags()

@@ -9,7 +9,12 @@ type Asked struct {
 	Partitions int // partitions of all topics together
 	Records    int // most records of one partition
 	Keys       int // transactional ids or groups
+	Brokers    int // most of a cluster; no question names them
 }
+
+// maxBrokers is how many brokers of a cluster are believed. The largest clusters have some thousands, and each broker is
+// several times as large in memory as in the answer.
+const maxBrokers = 10_000
 
 // Response is a message that a node sends. Every response of this package implements it.
 type Response interface {
@@ -22,7 +27,7 @@ type Response interface {
 func AskedBy(m Message) Asked {
 	switch m := m.(type) {
 	case *MetadataRequest:
-		return Asked{Topics: len(m.Topics)} // none are all of them, or no answer about topics
+		return Asked{Topics: len(m.Topics), Brokers: maxBrokers} // no topics are all of them, or no answer about topics
 	case *FindCoordinatorRequest:
 		return Asked{Keys: len(m.CoordinatorKeys)}
 	case *AddPartitionsToTxnRequest:

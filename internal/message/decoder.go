@@ -26,6 +26,7 @@ type decoder struct {
 	version  int16
 	flexible bool // compact lengths and tagged fields (KIP-482)
 	memory   int  // bytes that may still be allocated
+	skipping bool // what is read is not kept
 	asked    Asked
 	lists    map[string]*Int32s // by their bytes; nil until there is one
 }
@@ -62,6 +63,10 @@ func blockSize(n int) int {
 }
 
 func (d *decoder) string() (s string) {
+	if d.skipping && d.flexible {
+		_ = d.CompactBytes() // no copy
+		return ""
+	}
 	if d.flexible {
 		s = d.CompactString()
 	} else {
@@ -84,6 +89,10 @@ func (d *decoder) stringPointer() *string {
 var empty string
 
 func (d *decoder) nullableString() (s *string) {
+	if d.skipping && d.flexible {
+		_ = d.CompactNullableBytes()
+		return nil
+	}
 	if d.flexible {
 		s = d.CompactNullableString()
 	} else {
@@ -140,7 +149,9 @@ func boundedArray[T any](d *decoder, s []T, least, asked int) (_ []T, rest int) 
 // looks for what was asked finds it behind some that are odd.
 const surplus = 16
 
-// skip reads n elements that nobody asked for and keeps none: what was asked for has its answer all the same.
+// skip reads n elements that nobody asked for: what was asked for has its answer all the same. Nothing of them is kept,
+// nor copied if the caller sets d.skipping.
+// It has to be small enough for the compiler to inline, or each decoder would be on the heap.
 func skip(d *decoder, n int, into interface{ decode(*decoder) }) {
 	for range n {
 		if d.Err() != nil {

@@ -97,13 +97,16 @@ func (m *FindCoordinatorResponse) decode(d *decoder) {
 		m.Port = d.Int32()
 	}
 	if d.version >= 4 {
-		var rest int
-		m.Coordinators, rest = boundedArray(d, m.Coordinators, 14, d.asked.Keys)
+		var moreCoordinators int
+		m.Coordinators, moreCoordinators = boundedArray(d, m.Coordinators, 14, d.asked.Keys)
 		for i := range m.Coordinators {
 			m.Coordinators[i].decode(d)
 		}
-		if rest > 0 {
-			skip(d, rest, new(Coordinator))
+		if moreCoordinators > 0 {
+			was := d.skipping
+			d.skipping = true
+			skip(d, moreCoordinators, new(Coordinator))
+			d.skipping = was
 		}
 	}
 	if d.flexible {

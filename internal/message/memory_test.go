@@ -195,7 +195,7 @@ func TestWhatWasNotAskedForIsSkipped(t *testing.T) {
 		version int16
 		kept    func(m Message) int
 	}{
-		"topics of metadata": {&MetadataRequest{Topics: make([]MetadataRequestTopic, 2)}, Asked{Topics: 2},
+		"topics of metadata": {&MetadataRequest{Topics: make([]MetadataRequestTopic, 2)}, Asked{Topics: 2, Brokers: maxBrokers},
 			&MetadataResponse{Topics: make([]MetadataResponseTopic, many), ErrorCode: 3}, 13,
 			func(m Message) int { return len(m.(*MetadataResponse).Topics) }},
 		"coordinators": {&FindCoordinatorRequest{CoordinatorKeys: []string{"a"}}, Asked{Keys: 1},

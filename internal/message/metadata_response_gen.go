@@ -92,9 +92,16 @@ func (m *MetadataResponse) decode(d *decoder) {
 	if d.version >= 3 {
 		m.ThrottleTimeMs = d.Int32()
 	}
-	m.Brokers = array(d, m.Brokers, 10)
+	var moreBrokers int
+	m.Brokers, moreBrokers = boundedArray(d, m.Brokers, 10, d.asked.Brokers)
 	for i := range m.Brokers {
 		m.Brokers[i].decode(d)
+	}
+	if moreBrokers > 0 {
+		was := d.skipping
+		d.skipping = true
+		skip(d, moreBrokers, new(MetadataResponseBroker))
+		d.skipping = was
 	}
 	if d.version >= 2 {
 		m.ClusterID = d.nullableString()
@@ -102,13 +109,16 @@ func (m *MetadataResponse) decode(d *decoder) {
 	if d.version >= 1 {
 		m.ControllerID = d.Int32()
 	}
-	var rest int
-	m.Topics, rest = boundedArray(d, m.Topics, 8, d.asked.Topics)
+	var moreTopics int
+	m.Topics, moreTopics = boundedArray(d, m.Topics, 8, d.asked.Topics)
 	for i := range m.Topics {
 		m.Topics[i].decode(d)
 	}
-	if rest > 0 {
-		skip(d, rest, new(MetadataResponseTopic))
+	if moreTopics > 0 {
+		was := d.skipping
+		d.skipping = true
+		skip(d, moreTopics, new(MetadataResponseTopic))
+		d.skipping = was
 	}
 	if d.version >= 8 && d.version <= 10 {
 		m.ClusterAuthorizedOperations = d.Int32()

@@ -72,13 +72,16 @@ func (m *ProduceResponse) DecodeWithin(r *protocol.Reader, version int16, asked 
 
 func (m *ProduceResponse) decode(d *decoder) {
 	m.Reset()
-	var rest int
-	m.Responses, rest = boundedArray(d, m.Responses, 3, d.asked.Topics)
+	var moreResponses int
+	m.Responses, moreResponses = boundedArray(d, m.Responses, 3, d.asked.Topics)
 	for i := range m.Responses {
 		m.Responses[i].decode(d)
 	}
-	if rest > 0 {
-		skip(d, rest, new(TopicProduceResponse))
+	if moreResponses > 0 {
+		was := d.skipping
+		d.skipping = true
+		skip(d, moreResponses, new(TopicProduceResponse))
+		d.skipping = was
 	}
 	m.ThrottleTimeMs = d.Int32()
 	if d.flexible {
@@ -86,9 +89,16 @@ func (m *ProduceResponse) decode(d *decoder) {
 			switch tag {
 			case 0:
 				if d.version >= 10 {
-					m.NodeEndpoints = array(d, m.NodeEndpoints, 11)
+					var moreNodeEndpoints int
+					m.NodeEndpoints, moreNodeEndpoints = boundedArray(d, m.NodeEndpoints, 11, d.asked.Partitions)
 					for i := range m.NodeEndpoints {
 						m.NodeEndpoints[i].decode(d)
+					}
+					if moreNodeEndpoints > 0 {
+						was := d.skipping
+						d.skipping = true
+						skip(d, moreNodeEndpoints, new(NodeEndpoint))
+						d.skipping = was
 					}
 				}
 			}
@@ -139,13 +149,16 @@ func (m *TopicProduceResponse) decode(d *decoder) {
 	if d.version >= 13 {
 		m.TopicID = d.UUID()
 	}
-	var rest int
-	m.PartitionResponses, rest = boundedArray(d, m.PartitionResponses, 22, d.asked.Partitions)
+	var morePartitionResponses int
+	m.PartitionResponses, morePartitionResponses = boundedArray(d, m.PartitionResponses, 22, d.asked.Partitions)
 	for i := range m.PartitionResponses {
 		m.PartitionResponses[i].decode(d)
 	}
-	if rest > 0 {
-		skip(d, rest, new(PartitionProduceResponse))
+	if morePartitionResponses > 0 {
+		was := d.skipping
+		d.skipping = true
+		skip(d, morePartitionResponses, new(PartitionProduceResponse))
+		d.skipping = was
 	}
 	if d.flexible {
 		d.SkipTags()
@@ -226,13 +239,16 @@ func (m *PartitionProduceResponse) decode(d *decoder) {
 		m.LogStartOffset = d.Int64()
 	}
 	if d.version >= 8 {
-		var rest int
-		m.RecordErrors, rest = boundedArray(d, m.RecordErrors, 6, d.asked.Records)
+		var moreRecordErrors int
+		m.RecordErrors, moreRecordErrors = boundedArray(d, m.RecordErrors, 6, d.asked.Records)
 		for i := range m.RecordErrors {
 			m.RecordErrors[i].decode(d)
 		}
-		if rest > 0 {
-			skip(d, rest, new(BatchIndexAndErrorMessage))
+		if moreRecordErrors > 0 {
+			was := d.skipping
+			d.skipping = true
+			skip(d, moreRecordErrors, new(BatchIndexAndErrorMessage))
+			d.skipping = was
 		}
 		m.ErrorMessage = d.nullableString()
 	}

@@ -58,13 +58,16 @@ func (m *TxnOffsetCommitResponse) DecodeWithin(r *protocol.Reader, version int16
 func (m *TxnOffsetCommitResponse) decode(d *decoder) {
 	m.Reset()
 	m.ThrottleTimeMs = d.Int32()
-	var rest int
-	m.Topics, rest = boundedArray(d, m.Topics, 3, d.asked.Topics)
+	var moreTopics int
+	m.Topics, moreTopics = boundedArray(d, m.Topics, 3, d.asked.Topics)
 	for i := range m.Topics {
 		m.Topics[i].decode(d)
 	}
-	if rest > 0 {
-		skip(d, rest, new(TxnOffsetCommitResponseTopic))
+	if moreTopics > 0 {
+		was := d.skipping
+		d.skipping = true
+		skip(d, moreTopics, new(TxnOffsetCommitResponseTopic))
+		d.skipping = was
 	}
 	if d.flexible {
 		d.SkipTags()
@@ -114,13 +117,16 @@ func (m *TxnOffsetCommitResponseTopic) decode(d *decoder) {
 	if d.version >= 6 {
 		m.TopicID = d.UUID()
 	}
-	var rest int
-	m.Partitions, rest = boundedArray(d, m.Partitions, 6, d.asked.Partitions)
+	var morePartitions int
+	m.Partitions, morePartitions = boundedArray(d, m.Partitions, 6, d.asked.Partitions)
 	for i := range m.Partitions {
 		m.Partitions[i].decode(d)
 	}
-	if rest > 0 {
-		skip(d, rest, new(TxnOffsetCommitResponsePartition))
+	if morePartitions > 0 {
+		was := d.skipping
+		d.skipping = true
+		skip(d, morePartitions, new(TxnOffsetCommitResponsePartition))
+		d.skipping = was
 	}
 	if d.flexible {
 		d.SkipTags()

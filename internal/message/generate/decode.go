@@ -82,7 +82,7 @@ func (g *codegen) decodeField(f *field) []string {
 			helper = "nullableArray"
 		}
 		if f.bound != "" {
-			return []string{fmt.Sprintf("%s, rest = boundedArray(d, %s, %d, d.asked.%s)", x, x, f.minSize(g.m.flexible), f.bound)}
+			return []string{fmt.Sprintf("%s, more%s = boundedArray(d, %s, %d, d.asked.%s)", x, f.name, x, f.minSize(g.m.flexible), f.bound)}
 		}
 		return []string{fmt.Sprintf("%s = %s(d, %s, %d)", x, helper, x, f.minSize(g.m.flexible))}
 	})
@@ -92,8 +92,9 @@ func (g *codegen) decodeField(f *field) []string {
 	}
 	lines = append(lines, "for i := range "+x+" {", element, "}")
 	if f.bound != "" {
-		lines = append([]string{"var rest int"}, lines...)
-		lines = append(lines, "if rest > 0 {", "skip(d, rest, new("+f.element.name+"))", "}")
+		more := "more" + f.name
+		lines = append([]string{"var " + more + " int"}, lines...)
+		lines = append(lines, "if "+more+" > 0 {", "was := d.skipping", "d.skipping = true", "skip(d, "+more+", new("+f.element.name+"))", "d.skipping = was", "}")
 	}
 	return lines
 }

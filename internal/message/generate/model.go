@@ -58,6 +58,8 @@ var bounds = map[string]string{
 	"ProduceResponse.Responses":                           "Topics",
 	"TopicProduceResponse.PartitionResponses":             "Partitions",
 	"PartitionProduceResponse.RecordErrors":               "Records",
+	"ProduceResponse.NodeEndpoints":                       "Partitions", // each has one leader
+	"MetadataResponse.Brokers":                            "Brokers",
 	"MetadataResponse.Topics":                             "Topics",
 	"FindCoordinatorResponse.Coordinators":                "Keys",
 	"AddPartitionsToTxnResponse.ResultsByTransaction":     "Keys",
