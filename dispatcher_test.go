@@ -138,3 +138,24 @@ func TestACallbackThatEndsItsGoroutineHarmsNobody(t *testing.T) {
 		require.True(t, g.Done())
 	})
 }
+
+// The watchdog sleeps while no callback runs, and is awake again with the next that does.
+func TestTheWatchdogRestsWithTheCallbacks(t *testing.T) {
+	var log strings.Builder
+	withRig(t, func(s *settings) { s.linger, s.logger = 0, slog.New(slog.NewTextHandler(&log, nil)) }, func(t *testing.T, r *rig) {
+		defer r.runDispatcher()()
+		watch := &r.s.dispatch.watch
+		for range 2 {
+			r.concluded(0, 0, func(RecordMetadata, error) { require.True(t, watch.on.Load()) })
+			r.s.dispatch.kick()
+			time.Sleep(time.Minute)
+			require.False(t, watch.on.Load())
+		}
+		require.Empty(t, log.String())
+		r.concluded(0, 0, func(RecordMetadata, error) { time.Sleep(20 * time.Second) })
+		r.s.dispatch.kick()
+		time.Sleep(time.Minute)
+		require.Equal(t, 1, strings.Count(log.String(), "a callback has not returned"))
+		require.False(t, watch.on.Load())
+	})
+}

@@ -99,3 +99,18 @@ func TestADuplicateWithAnotherTimestampIsAnotherProducers(t *testing.T) {
 		require.Equal(t, idNone, r.s.idem.state)
 	})
 }
+
+// Answers that come late, to batches of the producer id before, say nothing about the next one.
+func TestAnswersToOldBatchesDoNotEndTheNextProducerID(t *testing.T) {
+	withRig(t, idempotentRig, func(t *testing.T, r *rig) {
+		warmBoth(t, r, 0)
+		sendTo(t, r, 0)
+		sendTo(t, r, 2)
+		r.answer(0, refusedWith(protocol.InvalidProducerEpoch))
+		require.NotEqual(t, idReady, r.s.idem.state)
+		r.s.idem.state, r.s.idem.id, r.s.idem.epoch = idReady, 8, 0
+		r.answer(1, refusedWith(protocol.InvalidProducerEpoch))
+		require.Equal(t, idReady, r.s.idem.state)
+		require.EqualValues(t, 8, r.s.idem.id)
+	})
+}

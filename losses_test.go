@@ -79,6 +79,23 @@ func TestWhatWasAskedForIsNoLoss(t *testing.T) {
 	})
 }
 
+// A Close that gives up says so itself.
+func TestWhatACloseGivesUpIsNoLoss(t *testing.T) {
+	bubble(t, quilltest.Options{}, func(t *testing.T, c *quilltest.Cluster) {
+		c.MustCreateTopic("t", 1, quilltest.TopicConfig{})
+		cfg := config(c)
+		var log logText
+		cfg.Logger, cfg.Linger = log.logger(), time.Minute
+		p := open(t, cfg)
+		sendOK(t, p, "t")
+		f := p.Send(t.Context(), rec("t", "k", "v"))
+		require.ErrorIs(t, p.Close(ended(context.Canceled)), quill.ErrForceClosed)
+		_, err := f.Wait(t.Context())
+		require.ErrorIs(t, err, quill.ErrForceClosed)
+		require.Empty(t, log.lines("records failed"))
+	})
+}
+
 // Many topics that fail do not flood the log.
 func TestLossesOfManyTopicsAreCountedTogether(t *testing.T) {
 	bubble(t, quilltest.Options{}, func(t *testing.T, c *quilltest.Cluster) {

@@ -84,6 +84,43 @@ func TestPartsFollowTheNumberOfNodes(t *testing.T) {
 	requirePool(t, p, 0, 0)
 }
 
+// Who waits for what a smaller cluster allows need not wait until memory comes back, which may be never.
+func TestASmallerClusterServesThoseWhoWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, one, _ := sharedPool(100)
+		require.Len(t, fillUp(t, one), 80)
+		served := make(chan error, 1)
+		go func() {
+			_, err := one.allocate(t.Context(), 1024, within(time.Minute))
+			served <- err
+		}()
+		synctest.Wait()
+		requirePool(t, p, 20*1024, 1)
+		p.setNodes(1)
+		synctest.Wait()
+		require.NoError(t, <-served)
+		requirePool(t, p, 19*1024, 0)
+	})
+}
+
+// What is beyond the parts is counted anew when they change.
+func TestWhatIsBeyondThePartsFollowsTheNumberOfNodes(t *testing.T) {
+	p, one, two := sharedPool(100)
+	require.Len(t, fillUp(t, one), 80)
+	beyond := func() int64 {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return p.beyond
+	}
+	for _, c := range []struct{ nodes, beyond int }{{4, 55}, {2, 30}, {1, 0}, {5, 60}} {
+		p.setNodes(c.nodes)
+		require.EqualValues(t, c.beyond*1024, beyond(), "%d nodes", c.nodes)
+	}
+	_, err := two.tryAllocate(1024)
+	require.NoError(t, err)
+	require.EqualValues(t, 60*1024, beyond(), "a part is not beyond itself")
+}
+
 func TestWhereThereIsNobodyToShareWithANodeMayHoldAll(t *testing.T) {
 	p, one, _ := sharedPool(100)
 	p.setNodes(1)

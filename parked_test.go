@@ -276,3 +276,49 @@ func TestBatchesPutAsideGoFirstIntoANewLog(t *testing.T) {
 		require.Zero(t, r.s.idem.bumps)
 	})
 }
+
+// The log that was there before may have the records, whatever the new one says of them and of their parts.
+func TestWhatANewLogRefusesMayBeInTheOneBefore(t *testing.T) {
+	for _, c := range []struct{ lost, split bool }{{false, false}, {false, true}, {true, false}, {true, true}} {
+		withRig(t, idempotentRig, func(t *testing.T, r *rig) {
+			warm(t, r)
+			futures := []Future{r.append(0, "key", "value"), r.append(0, "key", "value")}
+			b := r.drainOne(0)
+			if c.lost {
+				r.lose(0)
+			} else {
+				r.answer(0, refusedWith(protocol.NotEnoughReplicas))
+			}
+			anew := *r.topic.info.Load()
+			anew.ID, anew.Partitions = [16]byte{200}, slices.Clone(anew.Partitions)
+			r.topic.setInfo(&anew)
+			askAgain(t, r, b)
+			r.answer(0, refusedWith(protocol.OutOfOrderSequenceNumber)) // it knows nothing of the producer
+			time.Sleep(time.Second)
+			require.Same(t, b, r.drainOne(0))
+			requireIdentity(t, b, 1, 0)
+			parts := 1
+			if c.split {
+				r.answer(0, refusedWith(protocol.MessageTooLarge))
+				r.drainOne(0)
+				parts = 2
+			}
+			for i := range parts {
+				if i > 0 {
+					r.drainOne(0)
+				}
+				r.answer(0, refusedWith(protocol.InvalidRecord))
+			}
+			r.dispatch()
+			want := Rejected
+			if c.lost {
+				want = MaybeWritten
+			}
+			for _, f := range futures {
+				_, err := outcomeOf(t, f)
+				require.ErrorIs(t, err, protocol.InvalidRecord)
+				require.Equal(t, want, err.(*Error).Outcome())
+			}
+		})
+	}
+}

@@ -131,6 +131,27 @@ func TestAnOlderAnswerIsNoFreshLook(t *testing.T) {
 	})
 }
 
+// One node that takes its time with an answer about metadata does not hold up what others can answer.
+func TestAFirstSendDoesNotWaitForASlowAnswerToAnother(t *testing.T) {
+	inLab(t, quilltest.Options{}, nil, func(x *lab) {
+		for partition := range int32(2) {
+			x.deliver(partition, "a") // connects to both leaders
+		}
+		slow := x.c.Inject(quilltest.Fault{APIs: []protocol.APIKey{protocol.Metadata}, AnswerDelay: 10 * time.Second})
+		x.c.MustCreateTopic("slow", 1, quilltest.TopicConfig{})
+		x.c.MustCreateTopic("quick", 1, quilltest.TopicConfig{})
+		var slowly sync.WaitGroup
+		slowly.Go(func() { within(x.T, 10*time.Second, 11*time.Second, func() { sendOK(x.T, x.p, "slow") }) })
+		for slow.Hits() == 0 {
+			time.Sleep(time.Millisecond)
+		}
+		var quick quill.Future
+		within(x.T, 0, 20*time.Millisecond, func() { quick = x.p.Send(x.Context(), rec("quick", "k", "v")) })
+		x.delivered(quick) // which may have to stand behind the slow answer
+		slowly.Wait()
+	})
+}
+
 // Each answer is new, since the leader moves all the time: that is no reason to ask as fast as one can.
 func TestALeaderThatKeepsMovingIsNoStormOfRequests(t *testing.T) {
 	inLab(t, quilltest.Options{Release: "3.3"}, nil, func(x *lab) { // no KIP-951: every move has to be asked about

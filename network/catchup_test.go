@@ -390,3 +390,21 @@ func TestALineThatIsStuckTimesOut(t *testing.T) {
 		})
 	}
 }
+
+// Overdue and Tick are of one mind about the deadline itself.
+func TestARequestIsOverdueAtItsDeadline(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r, _ := drowsyRig(t, mute, func(c *Config) { c.RequestTimeout = time.Second })
+		r.connect(-1)
+		req := r.send(-1, "a")
+		time.Sleep(time.Second - 1)
+		require.False(t, r.Overdue(time.Now()))
+		r.Tick(time.Now(), nil)
+		require.False(t, req.timedOut)
+		time.Sleep(time.Nanosecond)
+		require.True(t, r.Overdue(time.Now()))
+		r.Tick(time.Now(), nil)
+		require.True(t, req.timedOut)
+		r.back(req)
+	})
+}

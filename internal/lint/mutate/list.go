@@ -46,5 +46,5 @@ func (m *mutation) witness() witness {
 
 // mutations is the whole list.
 func mutations() []mutation {
-	return slices.Concat(ofSender, ofSending, ofTransactions, ofMemory, ofMetadata, ofNetwork, ofProtocol, ofConfig, ofPlugins)
+	return slices.Concat(ofSender, ofSending, ofTransactions, ofMemory, ofMetadata, ofNetwork, ofProtocol, ofConfig, ofPlugins, ofTrials)
 }
