@@ -98,6 +98,7 @@ type topicState struct {
 	missing   backoff.Spell // of looks that did not find it
 	refused   backoff.Spell // of batches that were too large for its broker
 	shelved   bool          // see refresher.leave
+	resting   bool          // see refresher.rest
 	forgotten bool          // see forgetIdle
 	ownTimes  bool          // the last answer had no log append time: records keep their timestamps
 	doubtedID int64         // the producer id that an answer since then was not about; -1: none. See sender.foreign

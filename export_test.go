@@ -44,3 +44,13 @@ func (p *Producer[K, V]) CountTurns() (turns func() int64) {
 	<-counting
 	return func() int64 { return asked.Load() / 2 }
 }
+
+// TopicsKept is how many topics the producer knows, asks for, or keeps for later, whichever is most.
+func (p *Producer[K, V]) TopicsKept() int {
+	kept := make(chan int)
+	p.e.box.order(func(s *sender, _ time.Time) {
+		r := s.refresh
+		kept <- max(len(*s.acc.topics.Load()), len(r.topics), len(r.unknown), len(r.idle), len(r.shelf), s.snapshot.TopicCount())
+	})
+	return <-kept
+}

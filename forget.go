@@ -23,6 +23,7 @@ func (s *sender) forgetIdle() {
 	}
 	var gone []*topicState
 	for _, t := range s.refresh.idle {
+		t.resting = false
 		if s.refresh.topics[t.name] == t || t.forgotten || !t.shut() {
 			continue // wanted again, or in use
 		}

@@ -283,7 +283,7 @@ func (r *refresher) expire(now time.Time) {
 		if _, waiting := r.unknown[name]; !waiting && now.Sub(t.lastUsed) >= r.maxIdle {
 			delete(r.topics, name)
 			t.setInfo(nil)
-			r.idle = append(r.idle, t)
+			r.rest(t)
 		}
 	}
 }
@@ -422,10 +422,18 @@ func (r *refresher) leave(t *topicState) {
 	delete(r.unknown, t.name)
 	delete(r.topics, t.name)
 	if f := t.fault.Load(); f == nil || !t.lasts(f) {
-		r.idle = append(r.idle, t)
+		r.rest(t)
 	} else if !t.shelved {
 		t.shelved = true
 		r.shelf = append(r.shelf, t)
+	}
+}
+
+// rest notes that a topic is not asked for any more, and may be forgotten when the sender can do without it.
+func (r *refresher) rest(t *topicState) {
+	if !t.resting {
+		t.resting = true
+		r.idle = append(r.idle, t)
 	}
 }
 
@@ -439,7 +447,7 @@ func (r *refresher) clearShelf(now time.Time) {
 		asked := r.topics[t.name] == t
 		t.shelved = !asked && !t.forgotten && now.Sub(t.lastUsed) < r.maxIdle
 		if !t.shelved && !asked && !t.forgotten {
-			r.idle = append(r.idle, t)
+			r.rest(t)
 		}
 		return !t.shelved
 	})

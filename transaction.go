@@ -55,6 +55,7 @@ type transaction struct {
 	canBump  bool  // the coordinator raises epochs for those who ask (KIP-360)
 	started  bool  // the coordinator knows of the transaction, or may
 	unsure   bool  // something may have joined it: a request for that got no answer, and was then refused for good
+	unused   bool  // nothing was sent under the present epoch
 	members  []*partitionQueue
 	toAdd    []*partitionQueue
 	offsets  []*offsetsOrder // the first is being committed
@@ -272,6 +273,7 @@ func (t *transaction) open(call string) *Error {
 		return err
 	}
 	t.number++
+	t.unused = false
 	t.enter(txnInTransaction, nil)
 	return nil
 }
@@ -397,9 +399,13 @@ func (t *transaction) told(b *batch, err error) {
 	}
 }
 
-// mayForget reports whether topics may be forgotten, with their sequences: only if the next transaction
-// has another epoch.
-func (t *transaction) mayForget() bool { return t.version2 && t.state == txnReady }
+// mayForget reports whether topics may be forgotten, with their sequences: only while nothing was sent under the
+// epoch of the next transaction.
+func (t *transaction) mayForget() bool { return t.unused && t.state == txnReady }
+
+// maxResting is how many topics a transactional producer of version 1 keeps that nothing is sent to any more. Its
+// epoch stays, so that they can't be forgotten; when there are more it has the epoch raised at the end of a transaction.
+const maxResting = 100
 
 // sendFailed notes that a record did not even get into a batch.
 func (t *transaction) sendFailed(err *Error) {
@@ -453,7 +459,7 @@ func (t *transaction) over(now time.Time) {
 			Reason: "it has ended, but a copy of a request may still arrive, and this cluster is too old to protect the next transaction from it (KIP-360)"})
 		return
 	}
-	if t.s.idem.state != idReady {
+	if t.s.idem.state != idReady || !t.version2 && t.canBump && len(t.s.refresh.idle) > maxResting {
 		t.bump = true
 	}
 	if t.bump && !t.canBump && t.s.idem.state == idReady {
@@ -487,7 +493,9 @@ func (t *transaction) rest(fresh bool) {
 	t.bump, t.straggler, t.concluded, t.started, t.unsure = false, false, false, false, false
 	t.members, t.toAdd = nil, nil
 	t.version2 = t.speaks2() && (fresh || t.version2)
+	t.unused = fresh || t.version2 // which has another epoch for each transaction
 	t.enter(txnReady, nil)
+	t.s.forgetIdle() // while it lasts: an answer with metadata may never come between two transactions
 	t.pending.end(nil)
 }
 
