@@ -88,13 +88,13 @@ var ofTransactions = []mutation{
 	},
 	{
 		name: "forgets-in-version-1", file: "transaction.go",
-		old: "return t.version2 && t.state == txnReady }", new: "return t.state == txnReady }",
+		old: "return t.unused && t.state == txnReady }", new: "return t.state == txnReady }",
 		breaks: "in version 1 a forgotten topic's sequences begin at 0 in the same epoch: its records are dropped as copies",
 		by:     by("TestIdleTopicsKeepTheirSequencesUnderTheSameEpoch"),
 	},
 	{
 		name: "forgets-in-a-transaction", file: "transaction.go",
-		old: "{ return t.version2 && t.state == txnReady }", new: "{ return t.version2 }",
+		old: "{ return t.unused && t.state == txnReady }", new: "{ return t.version2 }",
 		breaks: "in the middle of a transaction a topic's sequences begin at 0 again",
 		by:     by("TestATopicThatRestsInATransactionKeepsItsSequences"),
 	},
