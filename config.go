@@ -123,7 +123,7 @@ type Config struct {
 
 	// BatchSize is how many bytes of one partition are sent together at most, unless one record is
 	// larger. With Compression that is their size on the wire; before compression a batch has at most
-	// four times as many, which data that shrinks to less than a quarter does not fill. Raise it for such.
+	// four times as many: raise it for data that shrinks to less than a quarter.
 	// Kafka: batch.size. If zero, 16 KiB; if negative, every record is a batch of its own.
 	BatchSize int
 	// Linger is how long a batch that is not full waits for more records.
@@ -143,7 +143,7 @@ type Config struct {
 	// CompressionLZ4Level is 1 to 17 (small); 9 is the fast compressor, as in Java. Some levels are equal:
 	// see docs/configuration.md. Kafka: compression.lz4.level. If nil, 9.
 	CompressionLZ4Level *int
-	// CompressionZstdLevel is -131072 (fast) to 22 (small). Of these there are five levels here: see
+	// CompressionZstdLevel is -131072 (fast) to 22 (small). Five of them differ here: see
 	// docs/configuration.md. Kafka: compression.zstd.level. If nil, 3.
 	CompressionZstdLevel *int
 

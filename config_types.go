@@ -27,7 +27,7 @@ const (
 	AcksAll Acks = iota
 	// AcksLeader waits for the leader alone: a batch is lost if the leader fails before others copied it.
 	AcksLeader
-	// AcksNone waits for no answer: offsets are unknown, nothing is retried, losses go unseen.
+	// AcksNone waits for no answer: offsets are unknown, nothing is retried, and lost records are not noticed.
 	AcksNone
 )
 

@@ -26,7 +26,7 @@ var (
 	ErrForceClosed error = &sentinel{text: "producer was closed forcefully", parent: ErrClosed}
 	// ErrTimeout: something took longer than a time-out of the Config allows.
 	ErrTimeout error = &sentinel{text: "timed out"}
-	// ErrDeliveryTimeout: delivery.timeout.ms passed before the record's fate was known. Is also ErrTimeout.
+	// ErrDeliveryTimeout: delivery.timeout.ms passed before the record had its outcome. Is also ErrTimeout.
 	ErrDeliveryTimeout error = &sentinel{text: "delivery timed out", parent: ErrTimeout}
 	// ErrDisconnected: the connection to the broker was lost before it answered. Kafka: NetworkException.
 	ErrDisconnected error = &sentinel{text: "disconnected"}
@@ -53,7 +53,7 @@ var (
 	ErrSerialization error = &sentinel{text: "serializer failed"}
 	// ErrPartitioner: the partitioner failed or panicked.
 	ErrPartitioner error = &sentinel{text: "partitioner failed"}
-	// ErrInvalidTxnState: the call needs another state of the transaction than it is in, as the error tells.
+	// ErrInvalidTxnState: the call needs another state of the transaction; the error says what to call first.
 	ErrInvalidTxnState error = &sentinel{text: "wrong state of the transaction"}
 	// ErrProducerFenced: another producer took over the transactional id. It is fatal.
 	ErrProducerFenced error = &sentinel{text: "producer was fenced"}
@@ -67,12 +67,12 @@ var (
 
 // The classes of errors: what can be done about one. An error has at most one class.
 var (
-	// ErrRetriable: the same operation may succeed later. What the producer sends it retries itself;
+	// ErrRetriable: the same operation may succeed later. The producer retries records itself:
 	// an error that reaches the caller has used up its retries or its time.
 	ErrRetriable error = &sentinel{text: "retriable"}
 	// ErrAbortable: the transaction has to be aborted; the producer goes on.
 	ErrAbortable error = &sentinel{text: "abortable"}
-	// ErrFatal: this producer can do no more; close it and make a new one.
+	// ErrFatal: this producer can't go on; close it and make a new one.
 	ErrFatal error = &sentinel{text: "fatal"}
 )
 
@@ -86,14 +86,14 @@ func (s *sentinel) Error() string { return s.text }
 
 func (s *sentinel) Unwrap() error { return s.parent }
 
-// Outcome says what is known about a failed record's whereabouts. It decides whether sending it
+// Outcome says whether a failed record may be in the log: that decides whether sending it
 // again can make a duplicate.
 type Outcome uint8
 
 const (
 	// NotSent records never left this process: sending them again makes no duplicate.
 	NotSent Outcome = iota
-	// MaybeWritten records left it and no answer came: they may be in the log or not.
+	// MaybeWritten records were sent, and no answer said whether they were written.
 	MaybeWritten
 	// Rejected records were refused by the broker: they are not in the log.
 	Rejected
@@ -110,7 +110,7 @@ func (o Outcome) String() string {
 }
 
 // Error is the failure of one operation, usually of sending one record. It never holds the record's
-// contents. It is not changed once it was handed out, so any number of goroutines may look at it.
+// contents. It never changes, so any number of goroutines may look at it.
 type Error struct {
 	// Op is what was being done, "send" or "wait for buffer memory".
 	Op string
@@ -135,7 +135,7 @@ type Error struct {
 	Fate Outcome
 	// Reason adds to Kind in this package's words.
 	Reason string
-	// Detail is text of somebody else's, such as a broker's message; of a very long one the first 4 KiB. Error quotes and cuts it.
+	// Detail is text that is not this package's, such as a broker's message; of a very long one the first 4 KiB. Error quotes and cuts it.
 	Detail string
 	// Cause is the last error that led here, if any. errors.Is and As look into it.
 	Cause error
@@ -155,7 +155,7 @@ func (e *Error) Retriable() bool { return e.class() == ErrRetriable }
 // Abortable reports whether the transaction has to be aborted. Kafka: TransactionAbortableException.
 func (e *Error) Abortable() bool { return e.class() == ErrAbortable }
 
-// Fatal reports whether the producer is of no further use. Kafka: ApplicationRecoverableException and
+// Fatal reports whether the producer can't go on. Kafka: ApplicationRecoverableException and
 // what the producer's transaction manager treats as fatal.
 func (e *Error) Fatal() bool { return e.class() == ErrFatal }
 

@@ -8,19 +8,19 @@ import (
 	"unsafe"
 )
 
-// Future is the pending outcome of one Send: a small value, free to copy and to forget. Its zero
+// Future is the pending outcome of one Send: a small value, which may be copied or ignored. Its zero
 // value is not useful. All methods may be called concurrently and more than once.
 type Future struct {
 	res   *result
 	index int32
 }
 
-// Wait blocks until the record's outcome is known, or ctx ends. Ending the wait does not change the
-// record's fate: it is still sent, and a later Wait tells. The error then Is ctx's, and its Outcome
+// Wait blocks until the record's outcome is known, or ctx ends. If ctx ends first the record is
+// still sent, and a later Wait returns its outcome. The error then Is ctx's, and its Outcome
 // MaybeWritten. An error is always an *Error. The callback of the record, if any, has run when Wait
 // returns its outcome.
 //
-// Without a deadline on ctx, Wait ends at the latest delivery.timeout.ms after the Send, unless a
+// Without a deadline on ctx, Wait ends at most delivery.timeout.ms after the Send, unless a
 // callback blocks. In a callback of the same producer, where a record that is not done yet can't be
 // waited for, the error is ErrInCallback.
 func (f Future) Wait(ctx context.Context) (RecordMetadata, error) {

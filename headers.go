@@ -5,15 +5,15 @@ import (
 	"slices"
 )
 
-// Headers are the headers of a record in order. A key may occur more than once. Being a slice it is
-// ranged over and indexed like one; the methods are for what takes more than that. It is as safe
-// for concurrent use as a slice is.
+// Headers are the headers of a record in order. A key may occur more than once. It is a slice:
+// range over it and index it; the methods do the rest. Like a slice, it must not be changed concurrently.
 //
 // Kafka: Headers. There they are read-only once the record was sent; here the producer has encoded
 // them by then, and changing the slice later has no effect on the record.
 type Headers []Header
 
-// Add appends a header. A nil value is Kafka's null.
+// Add appends a header. A nil value is Kafka's null. If other records share the slice, clone it before
+// (slices.Clone): append may write into memory that they share.
 func (h *Headers) Add(key string, value []byte) { *h = append(*h, Header{Key: key, Value: value}) }
 
 // Remove takes out all headers with the key. The slice that h was before is not changed.

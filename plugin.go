@@ -7,18 +7,18 @@ import (
 	"runtime/debug"
 )
 
-// ClientInfo tells a plug-in which producer it belongs to.
+// ClientInfo describes a producer to its plug-ins.
 type ClientInfo struct {
 	ClientID string       // the client id in use, also if it was generated
 	Logger   *slog.Logger // never nil
 
 	// Properties are what ParseProperties or LoadProperties was given, word for word, with those that are
-	// no config of Kafka's: a plug-in's own settings. They are not to be changed. Nil if the Config was
+	// no config of Kafka's: a plug-in's own settings. Do not change them. Nil if the Config was
 	// made otherwise. Kafka: what Configurable.configure gets.
 	Properties map[string]string
 }
 
-// Configurer is the optional part of an Interceptor or a Partitioner that wants to know its
+// Configurer is the optional part of an Interceptor or a Partitioner that needs to know its
 // producer. Configure is called once by New, before anything else; its error becomes New's.
 // Serializers have a SerializerConfigurer.
 type Configurer interface {
@@ -66,7 +66,7 @@ type PanicError struct {
 	Stack []byte // where: the text of debug.Stack
 }
 
-// Error says with what, without the stack.
+// Error returns what it panicked with, without the stack.
 func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
 
 // Unwrap is the error that the plug-in panicked with, if it was one.

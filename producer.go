@@ -67,8 +67,8 @@ func New[K, V any](cfg Config, key Serializer[K], value Serializer[V], intercept
 // interceptors are the view's own: it has those given here, and none of p's.
 //
 // Closing the view flushes it and closes its serializers and interceptors, and it can't send any
-// more; the producer itself is closed by closing p, after which no view can. Of a producer that is
-// closed no view can be made: ErrClosed.
+// more; the producer itself is closed by closing p, after which no view can. If p is
+// closed, Share returns ErrClosed.
 func Share[K, V, K0, V0 any](p *Producer[K0, V0], key Serializer[K], value Serializer[V], interceptors ...Interceptor[K, V]) (*Producer[K, V], error) {
 	if p.closed.Load() || p.e.closed.Load() {
 		return nil, &Error{Op: "share", Kind: ErrClosed, Partition: -1, Node: -1}

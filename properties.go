@@ -14,8 +14,8 @@ import (
 )
 
 // ParseProperties makes a Config from Kafka's property names, "linger.ms" and the like. It checks
-// each value by itself and reports all faults at once as a *ConfigError; how they go together is
-// checked by New. A 0 becomes the negative number that Config uses for it.
+// each value by itself and reports all faults at once as a *ConfigError; New checks how
+// they go together. A 0 becomes the negative number that Config uses for it.
 //
 // Properties that only mean something in a JVM are accepted; names that Kafka does not have are too,
 // as in Java. New logs both. Properties of TLS and SASL are refused, because this library does not have

@@ -59,7 +59,7 @@ func (p PartitionID) or(other int32) int32 {
 	return other
 }
 
-// RecordMetadata says where a record ended up. It is never partly made up: what is not known
+// RecordMetadata says where a record was written. What is not known
 // (the offset with acks=0 or after a failure, the partition of a record that failed before one was
 // chosen) is -1.
 type RecordMetadata struct {

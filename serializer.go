@@ -24,7 +24,7 @@ type Serializer[T any] interface {
 	Serialize(dst []byte, topic string, headers *Headers, v T) ([]byte, error)
 }
 
-// SerializerConfigurer is the optional part of a Serializer that wants to know its producer, and
+// SerializerConfigurer is the optional part of a Serializer that needs to know its producer, and
 // whether it serializes keys or values. Configure is called once by New; its error becomes New's.
 type SerializerConfigurer interface {
 	Configure(info ClientInfo, isKey bool) error

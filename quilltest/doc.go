@@ -50,7 +50,7 @@
 // answered, unless [Options.MarkerDelay] says otherwise. And a record of a transaction is refused
 // wherever its partition was not added, where nodes before 3.6 did not look.
 //
-// # What can go wrong, on order
+// # Faults on demand
 //
 // Nodes stop, start, freeze ([Cluster.PauseNode]), get lost ([Cluster.CutOffNode]), change their address
 // ([Cluster.RelocateNode]), lose leaderships and coordinators ([Cluster.MoveCoordinator]). A [Fault] picks requests by API, node, topic and

@@ -103,7 +103,7 @@ func (c *Cluster) SetGroup(id string, group Group) {
 }
 
 // GroupOffsets returns what a group has committed. Offsets of a transaction are there once it is
-// committed. The map is the caller's; it is empty for a group that nobody heard of.
+// committed. The map is the caller's; it is empty for an unknown group.
 func (c *Cluster) GroupOffsets(id string) map[TopicPartition]CommittedOffset {
 	c.groups.mu.Lock()
 	defer c.groups.mu.Unlock()
