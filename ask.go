@@ -34,7 +34,11 @@ func (s *sender) askMetadata(now time.Time) time.Time {
 
 // askAnyNode sends the Metadata request that is due, if a node can take it.
 func (s *sender) askAnyNode(now time.Time) time.Time {
-	id, ok, retryAt := s.client.LeastLoaded(now)
+	choose := s.client.LeastLoaded
+	if s.refresh.awaited(now) {
+		choose = s.client.Soonest
+	}
+	id, ok, retryAt := choose(now)
 	if s.refresh.trouble.IsZero() && !ok {
 		s.refresh.trouble = now
 	}
@@ -51,11 +55,19 @@ func (s *sender) askAnyNode(now time.Time) time.Time {
 		return s.client.CanRetryAt(id, now)
 	}
 	if slices.Contains(s.refresh.asking, id) {
-		return time.Time{} // it would stand in line behind the other: better all together in the next one
+		return after(retryAt, now) // it would stand in line behind the other: better all together in the next one
 	}
 	s.client.Send(id, s.refresh.request(id, now), now)
 	next, _ := s.refresh.due(now)
 	return next
+}
+
+// after is t if that is to come, else zero.
+func after(t, now time.Time) time.Time {
+	if t.After(now) {
+		return t
+	}
+	return time.Time{}
 }
 
 // neverResolved ends the producer when, bootstrap.resolve.timeout.ms after the first attempt, no name of

@@ -109,6 +109,9 @@
 //   - The producer asks for a topic's metadata at once when it is first sent to. While the topic does not exist, it
 //     has a back-off of its own, and delays no other topic. Full requests may come two in a row without a pause; beyond
 //     that they are retry.backoff.ms apart, as all of Java's are.
+//   - A request for metadata that somebody waits for does not queue behind Produce requests: while all nodes
+//     have requests in flight there is one connection more, to one of them, and it is closed when it is idle.
+//     Java sends it on a connection whose node first answers what came before.
 //   - If the cluster answers that a topic does not exist, that costs max.block.ms once: after a Send has waited that
 //     long, others fail at once until the topic is found; the producer asks for it in the background while there are
 //     Sends. (If the cluster can't be reached, each Send to a topic not seen before waits.) An error that

@@ -25,6 +25,9 @@ func (c *slowReaders) Ready(int32, time.Time) bool {
 func (c *slowReaders) LeastLoaded(time.Time) (id int32, ok bool, retryAt time.Time) {
 	return 0, false, time.Time{}
 }
+func (c *slowReaders) Soonest(time.Time) (id int32, ok bool, retryAt time.Time) {
+	return 0, false, time.Time{}
+}
 func (c *slowReaders) CanRetryAt(int32, time.Time) (at time.Time) { return at }
 func (c *slowReaders) CatchUp(late time.Duration, _ time.Time) {
 	c.asked = append(c.asked, late)

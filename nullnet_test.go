@@ -205,6 +205,9 @@ func (n *nullNet) LeastLoaded(now time.Time) (int32, bool, time.Time) {
 	return 0, n.slots[0] < nullInFlight, now
 }
 
+// Soonest implements connections.
+func (n *nullNet) Soonest(now time.Time) (int32, bool, time.Time) { return n.LeastLoaded(now) }
+
 // LastError implements connections.
 func (n *nullNet) LastError(int32) error { return nil }
 

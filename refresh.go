@@ -27,7 +27,8 @@ import (
 //
 // An answer says something about the topics that its request named, and nothing about others, which may
 // have been wanted since. Whoever comes while a request is out is not held up by it if another node can be asked, and
-// is asked about with all others who came when it is back, if not.
+// is asked about with all others who came when it is back, if not. While all nodes are busy with Produce, what is waited for
+// goes over a connection of its own (network.Client.Soonest).
 type refresher struct {
 	maxAge, maxIdle  time.Duration
 	gap              time.Duration // between full requests in the long run
@@ -192,6 +193,13 @@ func (r *refresher) due(now time.Time) (at time.Time, ok bool) {
 		return one, true
 	}
 	return at, ok
+}
+
+// awaited reports whether records or callers wait for the request that is due; that the picture is
+// metadata.max.age.ms old is no reason for haste.
+func (r *refresher) awaited(now time.Time) bool {
+	at, ok := r.topicsDue()
+	return r.all || ok && !at.After(now)
 }
 
 // fullDue is when the next full request is wanted.

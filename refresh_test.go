@@ -35,6 +35,13 @@ func firstSends(t *testing.T, p *quill.Producer[string, string], n int, every ti
 	return calls, deliveries
 }
 
+// createFirsts makes the topics of firstSends.
+func createFirsts(c *quilltest.Cluster, topics int) {
+	for i := range topics {
+		c.MustCreateTopic(fmt.Sprint("topic-", i), 1, quilltest.TopicConfig{})
+	}
+}
+
 // An answer to the question before is no failure of the question that came after.
 func TestFirstSendsToManyTopicsDoNotWaitForEachOther(t *testing.T) {
 	for _, trip := range []time.Duration{time.Millisecond, 5 * time.Millisecond, 20 * time.Millisecond} {
@@ -53,6 +60,25 @@ func TestFirstSendsToManyTopicsDoNotWaitForEachOther(t *testing.T) {
 					require.LessOrEqual(t, slices.Max(deliveries), trip+20*time.Millisecond)
 				}
 				requireBetween(t, int(c.RequestCount(protocol.Metadata)), topics/20, topics)
+				closeProducer(t, p)
+			})
+		})
+	}
+}
+
+// A node answers the requests of a connection one after the other, and Produce may wait for replicas: what a first
+// Send waits for does not stand in line behind that.
+func TestFirstSendsDoNotWaitForAnswersToProduce(t *testing.T) {
+	for _, wait := range []time.Duration{10 * time.Millisecond, 200 * time.Millisecond} {
+		t.Run(wait.String(), func(t *testing.T) {
+			bubble(t, quilltest.Options{}, func(t *testing.T, c *quilltest.Cluster) {
+				const topics = 200
+				createFirsts(c, topics)
+				c.Inject(quilltest.Fault{APIs: []protocol.APIKey{protocol.Produce}, AnswerDelay: wait, Times: -1})
+				p := open(t, config(c))
+				calls, _ := firstSends(t, p, topics, 3*time.Millisecond)
+				slices.Sort(calls)
+				require.LessOrEqual(t, calls[topics-1], 10*time.Millisecond, "%v", calls[topics-20:])
 				closeProducer(t, p)
 			})
 		})

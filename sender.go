@@ -84,6 +84,7 @@ type connections interface {
 	Features(id int32, name string) (level int16, ok bool)
 	CanRetryAt(id int32, now time.Time) time.Time
 	LeastLoaded(now time.Time) (id int32, ok bool, retryAt time.Time)
+	Soonest(now time.Time) (id int32, ok bool, retryAt time.Time)
 	LastError(id int32) error
 	Trouble() error
 	Unreachable() bool

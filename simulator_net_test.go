@@ -231,6 +231,11 @@ func (t *simTarget) canRetryAt(now time.Time) time.Time {
 // NoBroker implements connections.
 func (n *simNet) NoBroker() error { return nil }
 
+// Soonest implements connections. Its network has one connection to each node.
+func (n *simNet) Soonest(now time.Time) (id int32, ok bool, retryAt time.Time) {
+	return n.LeastLoaded(now)
+}
+
 // LeastLoaded implements connections.
 func (n *simNet) LeastLoaded(now time.Time) (id int32, ok bool, retryAt time.Time) {
 	var up, coming, next *simTarget

@@ -204,9 +204,14 @@ func (c *Client) throttle(n *node, d time.Duration, now time.Time) {
 		c.cfg.Logger.Warn("node asks for an absurd throttle time, which is cut", n.name(), "throttle", d, "limit", maxThrottle)
 		d = maxThrottle
 	}
-	n.throttledTo = later(now.Add(d), n.throttledTo)
-	for _, r := range n.inFlight {
-		r.deadline = r.deadline.Add(d)
+	for _, x := range [...]*node{n, c.beside(n)} { // it is the client's, whatever the connection
+		if x == nil {
+			continue
+		}
+		x.throttledTo = later(now.Add(d), x.throttledTo)
+		for _, r := range x.inFlight {
+			r.deadline = r.deadline.Add(d)
+		}
 	}
 }
 
@@ -216,7 +221,11 @@ func (c *Client) throttle(n *node, d time.Duration, now time.Time) {
 func (c *Client) Send(id int32, r *Request, now time.Time) {
 	n := c.nodes[id]
 	c.inFlight++
-	r.Node, r.SentAt, r.DoneAt, r.Err, r.MaybeSent, r.timedOut = id, now, time.Time{}, nil, false, false
+	r.Node = id
+	if n != nil {
+		r.Node = n.id
+	}
+	r.SentAt, r.DoneAt, r.Err, r.MaybeSent, r.timedOut = now, time.Time{}, nil, false, false
 	switch {
 	case c.closed:
 		c.refuse(n, r, ErrClosed)

@@ -397,7 +397,7 @@ func TestQueuedRequestsAreJoined(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newRig(t, echoes)
 		r.connect(-1)
-		before := r.open[bootAddr].writes.Load()
+		before := r.open[bootAddr][0].writes.Load()
 		release := r.hold(-1)
 		var reqs []*Request
 		for range 4 {
@@ -405,7 +405,7 @@ func TestQueuedRequestsAreJoined(t *testing.T) {
 		}
 		release()
 		require.Equal(t, reqs, r.done)
-		require.Equal(t, before+1, r.open[bootAddr].writes.Load())
+		require.Equal(t, before+1, r.open[bootAddr][0].writes.Load())
 
 		var frame Frame
 		require.NoError(t, frame.add(&Request{Exchange: &echo{attach: make([]byte, joinLimit)}}, ""))

@@ -47,7 +47,7 @@ func (c *Client) setNodes(nodes iter.Seq2[int32, string]) {
 	for id, addr := range nodes {
 		n := c.nodes[id]
 		if n == nil {
-			n = &node{id: id, addr: addr}
+			n = &node{key: id, id: id, addr: addr}
 			c.nodes[id] = n
 		}
 		if n.seen == c.generation {
@@ -62,7 +62,7 @@ func (c *Client) setNodes(nodes iter.Seq2[int32, string]) {
 	}
 	c.order = order
 	for _, n := range c.nodes {
-		if n.seen != c.generation {
+		if n.seen != c.generation && !(n.isAside() && c.led(n)) {
 			n.gone = true
 			c.drain(n)
 		}
@@ -95,7 +95,7 @@ func (c *Client) drain(n *node) {
 	switch {
 	case n.conn == nil:
 		if n.gone {
-			delete(c.nodes, n.id)
+			c.forget(n)
 		}
 	case n.state != closing && len(n.inFlight) == 0:
 		c.leave(n)

@@ -24,7 +24,8 @@
 //     of its request has returned; then it is the writer that posts it, afterwards. And a connection
 //     that ends waits for both its goroutines before it gives back what it held (KAFKA-19012).
 //   - A node has at most one connection. The next one begins when the requests of the last are back,
-//     so requests never overtake each other.
+//     so requests never overtake each other. Besides these there may be one more to one of the nodes,
+//     for requests that must not stand in line behind others; see Soonest.
 //   - Answers come in the order of their requests. Any other correlation id, an answer without a
 //     request, a size out of bounds: the connection is closed, since the stream can't be trusted any
 //     more. Bytes behind an answer are within its frame and ignored.
@@ -35,5 +36,6 @@
 // the set-up time-out; while an attempt hangs for more than a second, LeastLoaded offers other nodes;
 // the reconnect back-off goes back to its lowest only after a connection that stood as long as the
 // longest back-off, so that a node which accepts everybody and then fails is not tried every 50 ms;
-// a connection that was idle for long is closed without a penalty.
+// a connection that was idle for long is closed without a penalty; Soonest has a connection of its own
+// while all others are busy.
 package network

@@ -75,8 +75,8 @@ func (c *Client) lost(ev Event, now time.Time, done []*Request) []*Request {
 	}
 	clear(n.inFlight)
 	n.inFlight, n.conn, n.versions, n.draining, n.planned = n.inFlight[:0], nil, nil, false, false
-	if n.gone {
-		delete(c.nodes, n.id)
+	if n.gone || n.isAside() && n.state == idle { // the aside stays for its back-off only
+		c.forget(n)
 	}
 	return done
 }
@@ -87,15 +87,11 @@ func (c *Client) failed(n *node, err *Error, dialling bool, now time.Time) {
 		n.failures = 0
 	}
 	level := n.loudness(err, now)
-	n.err, c.trouble = err, err
-	n.attemptAt = now
+	n.err, n.attemptAt = err, now
 	n.retryAt = now.Add(c.reconnect.Next(n.failures, c.random))
 	n.failures++
-	if n.state == connecting {
-		n.missed = true
-		if c.misses++; c.misses >= freeMisses {
-			c.restTo = now.Add(c.reconnect.Next(c.misses-freeMisses, c.random))
-		}
+	if !n.isAside() {
+		c.missed(n, err, now)
 	}
 	if dialling {
 		n.failedDials++
@@ -109,6 +105,9 @@ func (c *Client) failed(n *node, err *Error, dialling bool, now time.Time) {
 // loudness is the level to log the end of a connection at. A node that restarts loses its connections and refuses
 // new ones for a while; that is worth a warning only if it lasts.
 func (n *node) loudness(err *Error, now time.Time) slog.Level {
+	if n.isAside() {
+		return slog.LevelDebug // nothing depends on it
+	}
 	began := n.attemptAt
 	if n.state == ready {
 		if len(n.inFlight) == 0 && errors.Is(err, io.EOF) {
@@ -122,6 +121,18 @@ func (n *node) loudness(err *Error, now time.Time) slog.Level {
 		return n.spell.FailedForGood(now) // it has lasted, or does not pass by itself
 	}
 	return n.spell.Failed(began, now)
+}
+
+// missed counts a failure for the cluster as a whole.
+func (c *Client) missed(n *node, err *Error, now time.Time) {
+	c.trouble = err
+	if n.state != connecting {
+		return
+	}
+	n.missed = true
+	if c.misses++; c.misses >= freeMisses {
+		c.restTo = now.Add(c.reconnect.Next(c.misses-freeMisses, c.random))
+	}
 }
 
 // failure is what the log calls the end of a connection.

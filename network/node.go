@@ -47,6 +47,7 @@ var transitions = [...][]state{
 
 // node is a connection target. The client's owner alone touches it.
 type node struct {
+	key   int32 // in Client.nodes: its id, unless it is the aside
 	id    int32
 	addr  string // host:port
 	state state
@@ -83,7 +84,12 @@ type node struct {
 }
 
 // name is what the log calls the node.
-func (n *node) name() slog.Attr { return nodeName(n.id) }
+func (n *node) name() slog.Attr {
+	if n.isAside() {
+		return slog.String("node", fmt.Sprintf("%d (second connection)", n.id))
+	}
+	return nodeName(n.id)
+}
 
 // nodeName is what the log calls a node: bootstrap servers have no id of Kafka's.
 func nodeName(id int32) slog.Attr {

@@ -61,10 +61,13 @@ func fickle(t *testing.T, seed uint64) func(*peer) {
 }
 
 func TestEachRequestComesBackOnceWhateverHappens(t *testing.T) {
+	asides := 0 // of the requests
+	defer func() { require.Greater(t, asides, 20) }()
 	for seed := range uint64(20) {
 		bubble(t, func(t *testing.T) {
 			rnd := rand.New(rand.NewPCG(seed, 1))
 			r := newRig(t, nil, func(c *Config) { c.RequestTimeout, c.MaxIdle, c.Logger = 2*time.Second, 3*time.Second, nil })
+			r.aside = true
 			all := []metadata.Node{node1, node2, {ID: 3, Host: "three", Port: 9092}}
 			for i, addr := range []string{"one:9092", "two:9092", "three:9092"} {
 				r.listen(addr, fickle(t, seed+uint64(i)))
@@ -107,6 +110,14 @@ func TestEachRequestComesBackOnceWhateverHappens(t *testing.T) {
 					r.SetNodes(nodes(all...))
 				case 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19:
 					r.pass(time.Duration(rnd.IntN(300)) * time.Millisecond)
+				}
+				if n%7 == 0 {
+					if x, ok, _ := r.Soonest(time.Now()); ok {
+						id = x
+					}
+					if id == asideKey {
+						asides++
+					}
 				}
 				if r.Ready(id, time.Now()) {
 					req, b := numbered(n)

@@ -16,9 +16,27 @@ var ofNetwork = []mutation{
 	},
 	{
 		name: "shorter-throttle-wins", file: "network/client.go",
-		old: "n.throttledTo = later(now.Add(d), n.throttledTo)", new: "n.throttledTo = now.Add(d)",
+		old: "x.throttledTo = later(now.Add(d), x.throttledTo)", new: "x.throttledTo = now.Add(d)",
 		breaks: "a later, shorter throttle time ends the first",
 		by:     by("TestThrottledNodeIsNotReady"),
+	},
+	{
+		name: "second-connection-always", file: "network/aside.go",
+		old: "|| busy.state != ready || len(busy.inFlight) == 0 {", new: "|| busy.state != ready {",
+		breaks: "a client whose nodes are idle has one connection more",
+		by:     by("TestTheSecondConnectionIsMadeOnlyWhenNeeded"),
+	},
+	{
+		name: "second-connection-stays", file: "network/cluster.go",
+		old: "if n.seen != c.generation && !(n.isAside() && c.led(n)) {", new: "if n.seen != c.generation && !n.isAside() {",
+		breaks: "the second connection outlives its node",
+		by:     by("TestTheSecondConnectionLeavesWithItsNode"),
+	},
+	{
+		name: "second-connection-is-trouble", file: "network/lifecycle.go",
+		old: "	if !n.isAside() {\n		c.missed(n, err, now)", new: "	{\n		c.missed(n, err, now)",
+		breaks: "a second connection that fails counts against the cluster",
+		by:     by("TestAFailingSecondConnectionHoldsUpNothing"),
 	},
 	{
 		name: "correlation-ids-overflow", file: "network/client.go",

@@ -1,0 +1,113 @@
+package network
+
+import (
+	"math"
+	"time"
+)
+
+// A node answers the requests of one connection one after the other, and Produce waits for replicas. A request that
+// somebody waits for would stand in line behind those, for as long as they take together. So there may be one
+// connection more, to one of the nodes: the aside. It is a node of its own in Client.nodes, under a key that no node of
+// a cluster has, with the id and the address of the node that it leads to; it is made, kept and closed as all others
+// are. Nothing depends on it: if it is not ready soon, LeastLoaded's choice takes the request.
+
+const (
+	// asideKey is what the aside is called in Ready, Send and so on. The ids of nodes are not negative, those of
+	// bootstrap servers are small.
+	asideKey = math.MinInt32
+	// asideHead is how long the first connection that is made is waited for.
+	asideHead = 15 * time.Millisecond
+	// stuckAfter is how long a node has its oldest request until others look better.
+	stuckAfter = time.Second
+	// asidePatience is how long an answer on the aside may take until requests go elsewhere: its node may be dead.
+	asidePatience = 100 * time.Millisecond
+)
+
+// Soonest is LeastLoaded for a request that somebody waits for. While the node that LeastLoaded chooses is busy, it
+// is the aside, if that is ready. If not, one is started, and waited for, but not for long and not after one has failed:
+// ok is false until retryAt or its end. A node without requests in flight is as good, so a client whose nodes are idle has no
+// connection more than they are. If the aside has a request in flight, retryAt is from when on another node will be chosen.
+func (c *Client) Soonest(now time.Time) (id int32, ok bool, retryAt time.Time) {
+	id, ok, retryAt = c.LeastLoaded(now)
+	busy := c.nodes[id]
+	if !ok {
+		busy = c.leastFull(now)
+	}
+	if busy == nil || busy.id < 0 || busy.state != ready || len(busy.inFlight) == 0 {
+		return id, ok, retryAt
+	}
+	a := c.nodes[asideKey]
+	switch {
+	case a == nil || a.state == down && a.canConnect(now):
+		a = c.connectAside(busy, now)
+	case !a.usable(c.cfg.MaxInFlight, now):
+	case len(a.inFlight) == 0:
+		if home := c.nodes[a.id]; home != busy && home.stuck(now) && !busy.stuck(now) {
+			c.leave(a) // the next one leads elsewhere
+			break
+		}
+		return asideKey, true, now
+	default:
+		if until := a.inFlight[0].SentAt.Add(asidePatience); until.After(now) {
+			return asideKey, true, until
+		}
+	}
+	if until := a.attemptAt.Add(asideHead); a.state == connecting && a.failures == 0 && until.After(now) {
+		return 0, false, until
+	}
+	return id, ok, retryAt
+}
+
+// leastFull is the node with the fewest requests in flight, of those that are connected and take no more; nil
+// if none is.
+func (c *Client) leastFull(now time.Time) (least *node) {
+	for _, n := range c.order {
+		if n.usable(math.MaxInt, now) && (least == nil || len(n.inFlight) < len(least.inFlight)) {
+			least = n
+		}
+	}
+	return least
+}
+
+// connectAside starts the aside to a node, which may be another one than the last time. What is known of the node
+// holds for it too; the back-off goes on.
+func (c *Client) connectAside(to *node, now time.Time) *node {
+	a := c.nodes[asideKey]
+	if a == nil {
+		a = &node{key: asideKey}
+		c.nodes[asideKey] = a
+	}
+	a.id, a.addr = to.id, to.addr
+	a.throttledTo, a.hangUps, a.answered = to.throttledTo, to.hangUps, to.answered
+	a.spare.Store(to.spare.Load())
+	c.connect(a, now)
+	return a
+}
+
+// beside is the node with the other connection to the same broker; nil if there is none.
+func (c *Client) beside(n *node) *node {
+	if n.isAside() {
+		return c.nodes[n.id]
+	}
+	if a := c.nodes[asideKey]; a != nil && a.id == n.id {
+		return a
+	}
+	return nil
+}
+
+// stuck reports whether the node has not answered for long.
+func (n *node) stuck(now time.Time) bool {
+	return len(n.inFlight) > 0 && now.Sub(n.inFlight[0].SentAt) >= stuckAfter
+}
+
+// isAside reports whether the node is the aside.
+func (n *node) isAside() bool { return n.key == asideKey }
+
+// led reports whether the node that the aside leads to is still there. Called within setNodes.
+func (c *Client) led(a *node) bool {
+	to := c.nodes[a.id]
+	return to != nil && to.seen == c.generation && to.addr == a.addr
+}
+
+// forget leaves out a node that has no connection.
+func (c *Client) forget(n *node) { delete(c.nodes, n.key) }
