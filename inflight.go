@@ -46,7 +46,7 @@ func (s *sender) drain(n *nodeOut, now time.Time) (again time.Time) {
 			if n.waitsAt.IsZero() {
 				n.waitsAt = now
 			}
-			if due := n.waitsAt.Add(wait); due.After(now) {
+			if due := s.companyUntil(n, wait); due.After(now) {
 				return due
 			}
 		}
@@ -61,6 +61,16 @@ func (s *sender) drain(n *nodeOut, now time.Time) (again time.Time) {
 		s.send(n, r, now)
 	}
 	return time.Time{}
+}
+
+// companyUntil is until when what is ready for a node waits. Partial batches wait at least until the node can
+// turn to them: to stand in line there gains nothing.
+func (s *sender) companyUntil(n *nodeOut, wait time.Duration) time.Time {
+	due := n.waitsAt.Add(wait)
+	if n.forced == 0 {
+		due = maxTime(due, n.pace.freeAt(s.client.InFlight(n.id)))
+	}
+	return due
 }
 
 // company is how long what is ready for a node may wait to be sent together with what comes until
@@ -204,7 +214,9 @@ func (s *sender) send(n *nodeOut, r *produceRequest, now time.Time) {
 		s.txn.sends(r)
 	}
 	r.Exchange, r.NoAnswer = r, r.acks == 0
-	s.sealer.crew.offer(r, s.client.InFlight(n.id) == 0)
+	alone := s.client.InFlight(n.id) == 0
+	n.pace.sent(alone, now)
+	s.sealer.crew.offer(r, alone)
 	s.client.Send(n.id, &r.Request, now)
 }
 
@@ -218,6 +230,7 @@ func (s *sender) finishProduce(r *produceRequest, now time.Time) {
 		s.throttle(&r.Request, r.response.Throttle(), now)
 		if n := s.nodes[r.Node]; n != nil {
 			n.answerTime += (r.DoneAt.Sub(r.SentAt) - n.answerTime) / 8
+			n.pace.answered(r.SentAt, r.DoneAt)
 		}
 	}
 	for _, b := range r.batches {

@@ -144,6 +144,7 @@ type nodeOut struct {
 	readyAt    time.Time     // since when it has something and could not take it; zero: it could
 	waitsAt    time.Time     // since when it waits for company
 	answerTime time.Duration // of its requests, smoothed
+	pace       pace          // how fast it takes them off the connection
 	slow       slowFlag      // for longer than partitioner.availability.timeout.ms
 }
 
@@ -156,7 +157,8 @@ const (
 
 // companyWait is how long a partial batch that is due may wait for the answer in flight to its
 // node, to be sent together with what comes until then. Under load this makes requests dense at no
-// cost in latency; longer waits would cost with slow brokers.
+// cost in latency. It waits longer only for a node that is known to be busy so long, see pace: with one
+// that is slow, but works on several requests at once, that would cost.
 const companyWait = 500 * time.Microsecond
 
 // lastWaits: the last request in flight waits at most one part in so many of the time that answers take.
