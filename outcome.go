@@ -119,54 +119,90 @@ func decide(f facts) verdict {
 	return v
 }
 
-// decideSequence handles the broker's two complaints about sequences.
-//
-// The head of a partition's batches in flight has nothing unsettled before it. If even that one is
-// out of order, the broker does not have what it acknowledged before (lost or expired producer
-// state): the batch and all after it are not in the log and start again under a new epoch (KIP-360).
-// For any other batch the complaint only says that an earlier one is missing: wait for that one.
-//
-// One case is not clear: an earlier batch was given up while a copy of it may still be on its way (a
-// node that was frozen, say), and so may a copy of this one. The first would let the second in, so
-// this one is not renumbered. It is asked for again under its old numbers until it expires. But if the
-// earlier one was refused when it was sent again, its copy most likely will be too: then this one is given
-// up as well, and what comes after them need not wait.
-//
-// A batch that later ones have passed is in the log, since each follows the one before without a gap.
-// The broker just remembers the last five only, and this one was sent again after them. Not so if
-// every attempt was refused: then the broker took the later ones because it had forgotten us.
-//
-// A broker that was stopped in good order remembers only the last batch of each producer, for only that
-// is in its snapshots. So if this one may be in the log, and later ones too, it is put aside until these
-// were asked for: the one that the broker knows proves all before it. If it knows none, none is there.
-// But if one of those later ones was given up meanwhile nobody will ever know, and this one is given up too.
-// It does not matter why the later one was given up. A broker that refuses it for what is in it may have
-// taken it before: settings change (max.message.bytes, cleanup.policy …), and so do releases and leaders.
-func decideSequence(f facts, v verdict) verdict {
-	if f.passed && f.wasMaybe {
-		return verdict{act: acceptOr(f.decided), written: true}
-	}
-	v.refresh = false
-	forgotten := f.wasMaybe && (f.followed || f.shadowed) && f.code == protocol.OutOfOrderSequenceNumber
-	missing := f.head && !f.doubt && !forgotten
-	// Without the log's start the broker may just be losing the partition, and the next one knows us. One that says
-	// it again has forgotten us, which without an earlier attempt in doubt is all there is to know.
-	forgot := f.code == protocol.UnknownProducerID && (f.logStartOff >= 0 || f.again && !f.wasMaybe)
-	v.newEpoch, v.unknown = missing, missing && f.transactional && f.code == protocol.UnknownProducerID
+// trouble is what a complaint about sequences says about a batch: OUT_OF_ORDER_SEQUENCE_NUMBER or
+// UNKNOWN_PRODUCER_ID, which a broker answers if the batch does not follow the last one that it knows of.
+type trouble uint8
+
+const (
+	// alreadyWritten: later batches were accepted, and each follows the one before without a gap, so the batch is in
+	// the log. The broker remembers the last five only, and this one was sent again after them. Not so if every attempt
+	// was refused: then the broker took the later ones because it had forgotten us.
+	alreadyWritten trouble = iota
+	// earlierMissing: a batch before it, which is in flight too, is not in the log yet. This one waits for that one.
+	earlierMissing
+	// lastOnlyKnown: it may be in the log, and a later one too. A broker that was stopped in good order remembers only
+	// the last batch of each producer, for only that is in its snapshots. So this one is put aside until the later ones
+	// were asked for: the one that the broker knows proves all before it. If it knows none, none is there. But if one of
+	// them was given up meanwhile, nothing can prove anything any more. It does not matter why it was given up: a broker
+	// that refuses it for what is in it may have taken it before, for settings change (max.message.bytes,
+	// cleanup.policy …), and so do releases and leaders.
+	lastOnlyKnown
+	// lateCopies: an earlier batch was given up while a copy of it may still be on its way (a node that was frozen,
+	// say), and so may a copy of this one. The first would let the second in, so this one is not given new sequences.
+	// It is asked for again under its old ones until it expires. But if the earlier one was refused when it was sent
+	// again, its copy most likely will be too: then this one is given up as well, and what comes after need not wait.
+	lateCopies
+	// stateLost: nothing before it is unsettled, and yet it is out of order. The broker does not have what it
+	// acknowledged before (lost or expired producer state). The batch and all after it are not in the log, and start
+	// again under a new epoch (KIP-360).
+	stateLost
+)
+
+// trouble returns what the complaint in f says.
+func (f facts) trouble() trouble {
 	switch {
-	case f.decided || !f.mayRetry || f.head && !f.followed && (forgotten || f.doubt && f.vain), missing && f.transactional && (f.code != protocol.UnknownProducerID || forgot && !f.truncated):
-		v.act = actFail
-		if f.decided {
-			v.act = actForget
-		}
-		v.gap, v.maybe = missing, f.wasMaybe && !missing
-		v.unsure, v.refused = !v.gap, !v.gap && f.mayRetry
-	case missing && (f.code != protocol.UnknownProducerID || forgot):
+	case f.passed && f.wasMaybe:
+		return alreadyWritten
+	case !f.head:
+		return earlierMissing
+	case f.wasMaybe && (f.followed || f.shadowed) && f.code == protocol.OutOfOrderSequenceNumber:
+		return lastOnlyKnown
+	case f.doubt:
+		return lateCopies
+	}
+	return stateLost
+}
+
+// decideSequence decides about a batch whose sequences the broker complains about.
+func decideSequence(f facts, v verdict) verdict {
+	hopeless := false // no later answer will tell about the batch
+	switch v.refresh = false; f.trouble() {
+	case alreadyWritten:
+		return verdict{act: acceptOr(f.decided), written: true}
+	case stateLost:
+		return decideLost(f, v)
+	case lastOnlyKnown:
+		hopeless = !f.followed
+	case lateCopies:
+		hopeless = f.vain && !f.followed
+	}
+	if f.decided || !f.mayRetry || hopeless {
+		v.act, v.maybe, v.unsure, v.refused = failOr(f.decided), f.wasMaybe, true, f.mayRetry
+		return v
+	}
+	v.act, v.park = actRetry, f.head && f.wasMaybe
+	return v
+}
+
+// decideLost decides about a batch whose broker has lost its state of the producer.
+func decideLost(f facts, v verdict) verdict {
+	unknown := f.code == protocol.UnknownProducerID
+	// Without the log's start the broker may just be losing the partition, and the next one knows us. One that says it
+	// again has forgotten us, which without an earlier attempt in doubt is all there is to know.
+	sure := !unknown || f.logStartOff >= 0 || f.again && !f.wasMaybe
+	// A transaction can't start again under a new epoch, for that is the coordinator's to give. It goes on only if the
+	// broker forgot the producer because what it had was deleted, and so takes sequence 0 again.
+	stuck := f.transactional && (!unknown || sure && !f.truncated)
+	switch {
+	case f.decided || !f.mayRetry || stuck:
+		v.act, v.gap, v.maybe = failOr(f.decided), true, false
+	case sure:
 		v.act, v.gap, v.resequence, v.maybe = actRetry, true, true, false
 	default:
-		v.act, v.newEpoch = actRetry, false
-		v.park = f.head && f.wasMaybe
+		v.act, v.park = actRetry, f.wasMaybe
+		return v
 	}
+	v.newEpoch, v.unknown = true, f.transactional && unknown
 	return v
 }
 
@@ -194,11 +230,20 @@ func (f facts) worthRetry() bool {
 	return act == actRetry || act == actSieve
 }
 
+// acceptOr returns actAccept, or actForget if the records' outcome was reported before.
 func acceptOr(decided bool) action {
 	if decided {
 		return actForget
 	}
 	return actAccept
+}
+
+// failOr returns actFail, or actForget if the records' outcome was reported before.
+func failOr(decided bool) action {
+	if decided {
+		return actForget
+	}
+	return actFail
 }
 
 // leavesDoubt reports whether after this answer (or its lack) the records of this attempt may be in

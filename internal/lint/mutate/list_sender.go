@@ -154,19 +154,19 @@ var ofSender = []mutation{
 	},
 	{
 		name: "renumbered-with-earlier-ones-in-flight", file: "outcome.go",
-		old: "	missing := f.head && !f.doubt && !forgotten\n", new: "	missing := !f.doubt && !forgotten\n",
+		old: "	case !f.head:\n		return earlierMissing\n", new: "",
 		breaks: "an out-of-order batch is renumbered although an earlier one is only late (KAFKA-14034)",
 		by:     bySimulator,
 	},
 	{
 		name: "out-of-order-proves-loss", file: "outcome.go",
-		old: "	missing := f.head && !f.doubt && !forgotten\n", new: "	missing := f.head && !forgotten\n",
+		old: "	case f.doubt:\n		return lateCopies\n", new: "",
 		breaks: "a batch is renumbered although a late copy of it and of one before may arrive",
 		by:     bySimulator,
 	},
 	{
 		name: "snapshots-remember-all", file: "outcome.go",
-		old: "	forgotten := f.wasMaybe && ", new: "	forgotten := false && ",
+		old: "	case f.wasMaybe && (f.followed", new: "	case false && f.wasMaybe && (f.followed",
 		breaks: "a batch is written twice if the node was started anew and remembers only a later one",
 		by:     bySimulator,
 	},

@@ -148,7 +148,7 @@ var ofSending = []mutation{
 	},
 	{
 		name: "parks-any", file: "outcome.go",
-		old: "v.park = f.head && f.wasMaybe", new: "v.park = f.wasMaybe",
+		old: "actRetry, f.head && f.wasMaybe", new: "actRetry, f.wasMaybe",
 		breaks: "a batch behind others is put aside",
 		by:     by("TestDecideFollowsKafkasTable"),
 	},
@@ -159,8 +159,20 @@ var ofSending = []mutation{
 		by:     by("TestDecideFollowsKafkasTable"),
 	},
 	{
+		name: "waits-for-an-answer-that-can-not-come", file: "outcome.go",
+		old: "		hopeless = !f.followed\n", new: "",
+		breaks: "a batch is asked for until it expires although what could prove it was given up",
+		by:     by("TestDecideFollowsKafkasTable"),
+	},
+	{
+		name: "gives-up-what-a-later-answer-can-prove", file: "outcome.go",
+		old: "hopeless = f.vain && !f.followed", new: "hopeless = f.vain",
+		breaks: "a batch is given up although a later answer would tell about it",
+		by:     by("TestDecideInDoubt"),
+	},
+	{
 		name: "truncation-ignored", file: "outcome.go",
-		old: "forgot && !f.truncated)", new: "forgot)",
+		old: "sure && !f.truncated)", new: "sure)",
 		breaks: "a transaction fails although all that is missing was deleted",
 		by:     by("TestDecideInATransaction"),
 	},
