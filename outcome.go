@@ -142,6 +142,10 @@ const (
 	// It is asked for again under its old ones until it expires. But if the earlier one was refused when it was sent
 	// again, its copy most likely will be too: then this one is given up as well, and what comes after need not wait.
 	lateCopies
+	// producerForgotten: the broker (before 2.5) has lost what it knew of the producer, so nothing can tell whether an
+	// earlier attempt is in its log. Not so if it forgot the producer because all of its records were deleted: an attempt
+	// that was written since would have made it known again.
+	producerForgotten
 	// stateLost: nothing before it is unsettled, and yet it is out of order. The broker does not have what it
 	// acknowledged before (lost or expired producer state). The batch and all after it are not in the log, and start
 	// again under a new epoch (KIP-360).
@@ -159,6 +163,8 @@ func (f facts) trouble() trouble {
 		return lastOnlyKnown
 	case f.doubt:
 		return lateCopies
+	case f.wasMaybe && f.code == protocol.UnknownProducerID && f.logStartOff >= 0 && !f.truncated:
+		return producerForgotten
 	}
 	return stateLost
 }
@@ -175,6 +181,8 @@ func decideSequence(f facts, v verdict) verdict {
 		hopeless = !f.followed
 	case lateCopies:
 		hopeless = f.vain && !f.followed
+	case producerForgotten:
+		hopeless = true
 	}
 	if f.decided || !f.mayRetry || hopeless {
 		v.act, v.maybe, v.unsure, v.refused = failOr(f.decided), f.wasMaybe, true, f.mayRetry

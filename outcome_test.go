@@ -64,6 +64,8 @@ func actionFor(f facts) action {
 		return actSplit
 	case f.code == protocol.OutOfOrderSequenceNumber && f.idempotent && f.head && f.wasMaybe && f.shadowed && !f.followed:
 		return actFail // nobody will ever know
+	case f.code == protocol.UnknownProducerID && f.idempotent && f.head && f.wasMaybe && f.logStartOff >= 0:
+		return actFail // the broker has forgotten whether it has the batch; Java sends it again
 	case f.mayRetry && f.idempotent && !f.wasMaybe && slices.Contains(identityCodes, f.code):
 		return actRetry
 	case f.mayRetry && (sequence || slices.Contains(retriableCodes, f.code)):
@@ -175,9 +177,10 @@ func TestDecideInATransaction(t *testing.T) {
 		if !f.idempotent {
 			return
 		}
-		other := decide(f)
 		for _, truncated := range []bool{false, true} {
-			f.transactional, f.truncated = true, truncated
+			f.transactional, f.truncated = false, truncated
+			other := decide(f)
+			f.transactional = true
 			v := decide(f)
 			if slices.Contains(identityCodes, f.code) && !v.written {
 				fatal := f.code == protocol.InvalidProducerIDMapping || f.code == protocol.ProducerFenced

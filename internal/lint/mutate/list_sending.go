@@ -171,6 +171,12 @@ var ofSending = []mutation{
 		by:     by("TestDecideInDoubt"),
 	},
 	{
+		name: "a-forgotten-producer-proves-loss", file: "outcome.go",
+		old: "	case f.wasMaybe && f.code == protocol.UnknownProducerID && ", new: "	case false && f.wasMaybe && ",
+		breaks: "what may be in the log is written again, since the broker has forgotten the producer",
+		by:     by("TestDecideFollowsKafkasTable|TestAForgottenProducerSendsNothingTwice"),
+	},
+	{
 		name: "truncation-ignored", file: "outcome.go",
 		old: "sure && !f.truncated)", new: "sure)",
 		breaks: "a transaction fails although all that is missing was deleted",
