@@ -142,7 +142,11 @@ func (s *sender) adopt(next *metadata.Snapshot, now time.Time) {
 	}
 	s.snapshot, s.bootstrapping = next, false
 	s.client.SetNodes(next.Nodes())
-	s.acc.pool.setNodes(next.NodeCount())
+	ids := make([]int32, 0, next.NodeCount())
+	for n := range next.Nodes() {
+		ids = append(ids, n.ID)
+	}
+	s.acc.pool.setNodes(ids...)
 	s.lookAgain(now)
 }
 

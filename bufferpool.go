@@ -35,7 +35,9 @@ type bufferPool struct {
 	// +checklocks:mu
 	shares map[int32]*memoryShare // by node: those that records went to
 	// +checklocks:mu
-	nodes int // in the cluster
+	nodes []int32 // of the cluster, in order
+	// +checklocks:mu
+	stray int64 // what is held for partitions without a leader and nodes that are not in the cluster
 	// +checklocks:mu
 	beyond int64 // what all shares hold beyond their parts
 	// +checklocks:mu

@@ -38,6 +38,7 @@ type poolModel struct {
 	kept                  []int // chunks kept, by size
 	closed                bool
 	nodes                 int64            // in the cluster
+	gone                  [poolShares]bool // nodes that are not among them
 	used                  [poolShares]bool // records went there
 	held                  [poolShares]int64
 	line                  []poolCall // those that wait, in order
@@ -69,7 +70,7 @@ const (
 	stepRelease
 	stepLeave
 	stepClose
-	stepNodes // the cluster has so many
+	stepNodes // the cluster has others
 	stepUse   // the first record goes to the caller's node
 )
 
@@ -102,26 +103,31 @@ func (m *poolModel) available() int64 {
 // allows reports whether the caller's node may hold so much more: its part, less what others hold beyond
 // theirs; or four times what is then free, of which a large piece counts as one of the largest that are
 // kept, and four fifths of all. One that holds nothing may. The only one in use may hold all but a sixteenth,
-// or one of the largest pieces. Partitions without a leader have no part, and are never the only ones.
+// or one of the largest pieces. Partitions without a leader and nodes that are not in the cluster have no part, are
+// never the only ones, and count as one.
 func (m *poolModel) allows(caller, size int) bool {
 	share := shareOf(caller)
-	held := m.held[share]
+	lost := func(share int) bool { return share == unknownShare || m.gone[share] }
+	held, part := m.held[share], m.capacity/m.nodes
+	beyond, stray := m.held[poolShares-1], int64(0)
+	for i, n := range m.held[:poolShares-1] {
+		if lost(i) {
+			beyond, stray = beyond+n, stray+n
+		} else {
+			beyond += max(0, n-part)
+		}
+	}
+	if lost(share) {
+		held, part = stray, 0
+	}
 	if share == poolShares-1 || held == 0 {
 		return true
-	}
-	beyond := m.held[poolShares-1] + m.held[unknownShare]
-	part := m.capacity / m.nodes
-	for _, n := range m.held[:unknownShare] {
-		beyond += max(0, n-part)
-	}
-	if share == unknownShare {
-		part = 0
 	}
 	if held+int64(size) <= part-beyond {
 		return true
 	}
 	largest := int64(m.sizes[len(m.sizes)-1])
-	alone := share != unknownShare
+	alone := !lost(share)
 	for i, used := range m.used[:poolShares-1] {
 		alone = alone && (!used || i == share)
 	}
@@ -241,8 +247,20 @@ func (m *poolModel) do(s poolStep) {
 		m.used[shareOf(s.caller)] = true
 	case stepNodes:
 		m.outcomes[s.caller] = gotNothing
-		m.nodes = int64(s.size)
+		m.knows(s.size)
 		m.serve()
+	}
+}
+
+// clusters are the nodes there may be, the number of which a step says.
+var clusters = [][]int32{{1}, {1, 2}, {1, 2, 3}, {2}, {2, 3}, {3}, {1, 3, 4}}
+
+// knows takes in which nodes there are.
+func (m *poolModel) knows(cluster int) {
+	nodes := clusters[cluster]
+	m.nodes = int64(len(nodes))
+	for i, id := range poolNodes[:unknownShare] {
+		m.gone[i] = !slices.Contains(nodes, id)
 	}
 }
 
@@ -252,10 +270,12 @@ func (m *poolModel) waits(caller int) bool {
 }
 
 // explain finds all that can have come of the steps to do, in whatever order, among what fits. Two
-// outcomes are the same if the same wait in the same order.
+// outcomes are the same if the same wait in the same order, in a cluster of the same nodes.
 func (m *poolModel) explain(fits func(*poolModel) bool, found []*poolModel) []*poolModel {
 	if len(m.todo) == 0 {
-		same := func(other *poolModel) bool { return slices.Equal(m.line, other.line) }
+		same := func(other *poolModel) bool {
+			return slices.Equal(m.line, other.line) && m.nodes == other.nodes && m.gone == other.gone
+		}
 		if fits(m) && !slices.ContainsFunc(found, same) {
 			found = append(found, m)
 		}

@@ -49,10 +49,10 @@ func newPoolRun(x *schedule) *poolRun {
 	setup, _ := x.next()
 	capacity := choose[int64](setup.kind, 64, 40, 13, 100)
 	sizes := choose(setup.a, []int{8}, []int{8, 24}, []int{1}, []int{5, 8, 40})
-	nodes := 1 + int(setup.b)%3
-	x.note("%d bytes, keeps %v, %d nodes", capacity, sizes, nodes)
+	cluster := int(setup.b) % len(clusters)
+	x.note("%d bytes, keeps %v, nodes %v", capacity, sizes, clusters[cluster])
 	r := &poolRun{schedule: x, p: newBufferPool(capacity, sizes...),
-		m: &poolModel{capacity: capacity, unallocated: capacity, nodes: int64(nodes), sizes: sizes, kept: make([]int, len(sizes))}}
+		m: &poolModel{capacity: capacity, unallocated: capacity, sizes: sizes, kept: make([]int, len(sizes))}}
 	r.all = []*poolModel{r.m}
 	r.m.used[poolShares-1], r.shares[poolShares-1] = true, r.p.memoryShare
 	for i, used := range choose(setup.c, []bool{true, true, true}, []bool{true}, []bool{false, false, true}, []bool{}) {
@@ -60,7 +60,8 @@ func newPoolRun(x *schedule) *poolRun {
 			r.shares[i] = r.p.share(poolNodes[i])
 		}
 	}
-	r.p.setNodes(nodes)
+	r.m.knows(cluster)
+	r.p.setNodes(clusters[cluster]...)
 	r.p.onWait = func() {
 		r.p.mu.Lock() // called without it
 		r.told++
@@ -127,9 +128,9 @@ func (r *poolRun) start(o op) {
 	case o.kind == 6+8*31:
 		s.kind = stepClose
 		r.call(caller, func() ([]byte, error) { r.p.close(); return nil, nil })
-	case o.kind == 6+8*30:
-		s.kind, s.size = stepNodes, 1+int(o.b)%3
-		r.call(caller, func() ([]byte, error) { r.p.setNodes(s.size); return nil, nil })
+	case o.kind/8 >= 28 && o.kind%8 == 6:
+		s.kind, s.size = stepNodes, int(o.b)%len(clusters)
+		r.call(caller, func() ([]byte, error) { r.p.setNodes(clusters[s.size]...); return nil, nil })
 	case len(r.held[caller]) > 0:
 		s.kind = stepRelease
 		chunk := r.held[caller][0]

@@ -1,6 +1,7 @@
 package quill_test
 
 import (
+	"context"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -63,6 +64,52 @@ func TestADeadNodeDoesNotStopRecordsToTheOthers(t *testing.T) {
 		require.NoError(t, c.ResumeNode(dead))
 		closeProducer(t, p)
 	})
+}
+
+// A node that stops takes its partitions' share with it, and leaves the metadata. Records to the other one go on
+// although others go on to be sent to the dead partitions, however small the buffer.
+func TestADeadNodeLeavesRoomInSmallBuffers(t *testing.T) {
+	for _, batches := range []int64{2, 3, 4, 8, 12, 16} {
+		for _, size := range []int{100, 1000, 15_000} {
+			bubble(t, quilltest.Options{Nodes: 2}, func(t *testing.T, c *quilltest.Cluster) {
+				c.MustCreateTopic("t", 8, quilltest.TopicConfig{Replicas: 1})
+				cfg := config(c)
+				cfg.BufferMemory, cfg.MaxBlock = batches*16384, 4*time.Second
+				p := open(t, cfg)
+				var dead []int32
+				live := int32(-1)
+				for i := range int32(8) {
+					_, err := p.SendSync(t.Context(), onPartition(i, rec("t", "", "v")))
+					require.NoError(t, err)
+					if leader, _, _ := c.Leader("t", i); leader == 1 {
+						dead = append(dead, i)
+					} else {
+						live = i
+					}
+				}
+				require.NoError(t, c.StopNode(1))
+				ctx, cancel := context.WithCancel(t.Context())
+				for i := range 3 * len(dead) {
+					go func() {
+						for ctx.Err() == nil {
+							p.SendFunc(ctx, onPartition(dead[i%len(dead)], rec("t", "", strings.Repeat("x", size))), nil)
+							time.Sleep(5 * time.Millisecond)
+						}
+					}()
+				}
+				time.Sleep(20 * time.Second)
+				for range 5 {
+					within(t, 0, time.Second, func() {
+						_, err := p.SendSync(t.Context(), onPartition(live, rec("t", "", "v")))
+						require.NoError(t, err, "%d batches, records of %d bytes", batches, size)
+					})
+				}
+				cancel()
+				require.NoError(t, c.StartNode(1))
+				closeProducer(t, p)
+			})
+		}
+	}
 }
 
 func TestKeylessRecordsGoRoundADeadNode(t *testing.T) {

@@ -3,6 +3,7 @@ package quill
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -30,8 +31,12 @@ import (
 //
 // If the cluster has but one node its part is all of the buffer. If it has more and records went to one
 // only, that one may hold all but a small reserve, from which the first records to another find memory:
-// who knows whether the one will ever take any. Partitions without a leader are a share like that of a
-// node, but without a part: nothing can be sent there.
+// who knows whether the one will ever take any.
+//
+// Nothing can be sent to partitions without a leader, nor to a node that has left the metadata. They have
+// no part, or a node that dies would take with its partitions what it leaves to the others; and together
+// they count as one node, or each of them might take a chunk although the others hold much already. A node
+// that comes back has its part again.
 //
 // Who asks for memory beyond the share of a node waits in that node's line; the others pass by. A
 // keyless record does not wait there but goes to a partition of another node. All lines together
@@ -44,6 +49,7 @@ type memoryShare struct {
 
 	// under the pool's lock
 	limited bool  // false: the pool's own share, for what belongs to no node
+	known   bool  // the metadata knows the node; false for partitions without a leader, too
 	held    int64 // changed by addLocked
 	line    deque.Deque[*poolWaiter]
 
@@ -62,34 +68,44 @@ func (p *bufferPool) share(node int32) *memoryShare {
 	defer p.mu.Unlock()
 	s := p.shares[node]
 	if s == nil {
-		s = &memoryShare{pool: p, node: node, limited: true}
+		s = &memoryShare{pool: p, node: node, limited: true, known: p.knowsLocked(node)}
 		p.shares[node] = s
 	}
 	return s
 }
 
-// setNodes says how many nodes the cluster has.
-func (p *bufferPool) setNodes(n int) {
+// setNodes says which nodes the cluster has, in the order of their ids.
+func (p *bufferPool) setNodes(nodes ...int32) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if n == p.nodes {
+	if slices.Equal(nodes, p.nodes) {
 		return
 	}
-	p.nodes, p.beyond = n, p.beyondLocked(p.memoryShare)
+	p.nodes = slices.Clone(nodes)
+	p.stray, p.beyond = 0, p.beyondLocked(p.memoryShare)
 	for _, s := range p.shares {
+		if s.known = p.knowsLocked(s.node); !s.known {
+			p.stray += s.held
+		}
 		p.beyond += p.beyondLocked(s)
 	}
 	p.serveLocked()
+}
+
+// +checklocks:p.mu
+func (p *bufferPool) knowsLocked(node int32) bool {
+	_, found := slices.BinarySearch(p.nodes, node)
+	return found
 }
 
 // partLocked is what the share may fill as long as nobody holds more than that.
 //
 // +checklocks:p.mu
 func (p *bufferPool) partLocked(s *memoryShare) int64 {
-	if !s.limited || s.node == unknownNode || p.nodes == 0 {
+	if !s.known {
 		return 0
 	}
-	return p.capacity / int64(p.nodes)
+	return p.capacity / int64(len(p.nodes))
 }
 
 // beyondLocked is what the share holds beyond its part.
@@ -97,12 +113,26 @@ func (p *bufferPool) partLocked(s *memoryShare) int64 {
 // +checklocks:p.mu
 func (p *bufferPool) beyondLocked(s *memoryShare) int64 { return max(0, s.held-p.partLocked(s)) }
 
+// countsLocked is what the share holds as far as its limit is concerned: those that nothing can be sent to
+// count as one.
+//
+// +checklocks:p.mu
+func (p *bufferPool) countsLocked(s *memoryShare) int64 {
+	if s.limited && !s.known {
+		return p.stray
+	}
+	return s.held
+}
+
 // addLocked notes that the share holds n bytes more, or less.
 //
 // +checklocks:p.mu
 func (p *bufferPool) addLocked(s *memoryShare, n int64) {
 	before := p.beyondLocked(s)
 	s.held += n
+	if s.limited && !s.known {
+		p.stray += n
+	}
 	p.beyond += p.beyondLocked(s) - before
 }
 
@@ -264,15 +294,16 @@ func (p *bufferPool) readyLocked(s *memoryShare, size int) bool {
 //
 // +checklocks:p.mu
 func (p *bufferPool) allowedLocked(s *memoryShare, size int) bool {
-	whole := s.held + int64(size)
+	held := p.countsLocked(s)
+	whole := held + int64(size)
 	switch {
-	case !s.limited, p.nodes == 0, s.held == 0, whole <= p.partLocked(s)-p.beyond:
+	case !s.limited, len(p.nodes) == 0, held == 0, whole <= p.partLocked(s)-p.beyond:
 		return true
-	case len(p.shares) == 1 && s.node != unknownNode && whole <= p.capacity-p.reserve():
+	case len(p.shares) == 1 && s.known && whole <= p.capacity-p.reserve():
 		return true // records went to no other node
 	}
 	n := int64(min(size, p.sizes[len(p.sizes)-1]))
-	return s.held+n <= shareFactor*(p.availableLocked()-n) && whole <= p.capacity/(shareFactor+1)*shareFactor
+	return held+n <= shareFactor*(p.availableLocked()-n) && whole <= p.capacity/(shareFactor+1)*shareFactor
 }
 
 // reserve is what the only node in use may not take: for a batch to another, at least.
@@ -353,13 +384,13 @@ func (s *memoryShare) describe(size int) (kind error, reason string) {
 	free, waiting := p.availableLocked(), p.waitingLocked()
 	reason = fmt.Sprintf("%d bytes are needed, %d of %d (buffer.memory) are free, %d other sends wait", size, free, p.capacity, waiting)
 	holder := fmt.Sprintf("node %d, which leads the partition, holds", s.node)
-	if s.node == unknownNode {
+	if !s.known && len(p.nodes) > 0 {
 		holder = "partitions without a leader hold"
 	}
 	if int64(size) > free || p.allowedLocked(s, size) {
-		return ErrBufferExhausted, reason + fmt.Sprintf(": the cluster takes no records, or more slowly than they are sent; %s %d bytes", holder, s.held)
+		return ErrBufferExhausted, reason + fmt.Sprintf(": the cluster takes no records, or more slowly than they are sent; %s %d bytes", holder, p.countsLocked(s))
 	}
-	return ErrMemoryShare, reason + fmt.Sprintf(": what is free is kept for other nodes; %s %d bytes already", holder, s.held)
+	return ErrMemoryShare, reason + fmt.Sprintf(": what is free is kept for other nodes; %s %d bytes already", holder, p.countsLocked(s))
 }
 
 // await is for a record that finds no memory: it waits for it, if it may, or goes elsewhere.

@@ -1,6 +1,8 @@
 package quill
 
 import (
+	"fmt"
+	"math/rand/v2"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,8 +13,16 @@ import (
 // sharedPool is a pool of n chunks of 1 KiB in a cluster with nodes 1 and 2, both in use.
 func sharedPool(n int64) (p *bufferPool, one, two *memoryShare) {
 	p = newBufferPool(n*1024, 1024)
-	p.setNodes(3)
+	p.setNodes(1, 2, 3)
 	return p, p.share(1), p.share(2)
+}
+
+// firstNodes are the nodes 1 to n.
+func firstNodes(n int) (ids []int32) {
+	for i := range n {
+		ids = append(ids, int32(i+1))
+	}
+	return ids
 }
 
 // fillUp takes chunks until the share has no more.
@@ -79,7 +89,7 @@ func TestWhatBelongsToNoNodeIsTakenOffTheParts(t *testing.T) {
 func TestPartsFollowTheNumberOfNodes(t *testing.T) {
 	p, one, two := sharedPool(100)
 	require.Len(t, fillUp(t, one), 80)
-	p.setNodes(2)
+	p.setNodes(1, 2)
 	require.Len(t, fillUp(t, two), 20, "80 are 30 beyond one half")
 	requirePool(t, p, 0, 0)
 }
@@ -113,7 +123,7 @@ func TestWhatIsBeyondThePartsFollowsTheNumberOfNodes(t *testing.T) {
 		return p.beyond
 	}
 	for _, c := range []struct{ nodes, beyond int }{{4, 55}, {2, 30}, {1, 0}, {5, 60}} {
-		p.setNodes(c.nodes)
+		p.setNodes(firstNodes(c.nodes)...)
 		require.EqualValues(t, c.beyond*1024, beyond(), "%d nodes", c.nodes)
 	}
 	_, err := two.tryAllocate(1024)
@@ -122,14 +132,14 @@ func TestWhatIsBeyondThePartsFollowsTheNumberOfNodes(t *testing.T) {
 }
 
 func TestWhereThereIsNobodyToShareWithANodeMayHoldAll(t *testing.T) {
-	p, one, _ := sharedPool(100)
+	p := newBufferPool(100*1024, 1024)
 	p.setNodes(1)
-	require.Len(t, fillUp(t, one), 100)
+	require.Len(t, fillUp(t, p.share(1)), 100)
 }
 
 func TestTheOnlyNodeInUseLeavesAReserve(t *testing.T) {
 	p := newBufferPool(100*1024, 1024)
-	p.setNodes(3)
+	p.setNodes(1, 2, 3)
 	one := p.share(1)
 	require.Len(t, fillUp(t, one), 93, "all but one sixteenth")
 	require.Len(t, fillUp(t, p.share(2)), 5, "a node to which records go for the first time")
@@ -142,7 +152,7 @@ func TestPartitionsWithoutALeaderDoNotTakeTheWholeBuffer(t *testing.T) {
 	for nodes := 1; nodes <= 3; nodes++ {
 		for _, first := range []bool{true, false} { // whether the node was in use before
 			p := newBufferPool(100*1024, 1024)
-			p.setNodes(nodes)
+			p.setNodes(firstNodes(nodes)...)
 			if first {
 				_, err := p.share(1).tryAllocate(1024)
 				require.NoError(t, err)
@@ -162,9 +172,10 @@ func TestPartitionsWithoutALeaderDoNotTakeTheWholeBuffer(t *testing.T) {
 // unless there is only one.
 func TestSmallBuffersAreSharedToo(t *testing.T) {
 	for _, c := range []struct {
-		batches, nodes int64
-		first          int32
-		holds, other   int
+		batches      int64
+		nodes        int
+		first        int32
+		holds, other int
 	}{
 		{1, 1, 1, 1, 0}, {2, 1, 1, 2, 0}, {4, 1, 1, 4, 0}, // nobody to share with but partitions without a leader
 		{1, 3, 1, 1, 0}, {2, 3, 1, 1, 1}, {3, 3, 1, 2, 1}, {4, 3, 1, 3, 1},
@@ -172,10 +183,89 @@ func TestSmallBuffersAreSharedToo(t *testing.T) {
 		{2, 1, unknownNode, 1, 1}, {3, 1, unknownNode, 2, 1}, {4, 1, unknownNode, 3, 1},
 	} {
 		p := newBufferPool(c.batches*1024, 1024)
-		p.setNodes(int(c.nodes))
+		p.setNodes(firstNodes(c.nodes)...)
 		require.Len(t, fillUp(t, p.share(c.first)), c.holds, c)
-		require.Len(t, fillUp(t, p.share(2)), c.other, c)
+		other := p.share(2)
+		if c.first == unknownNode {
+			other = p.share(1)
+		}
+		require.Len(t, fillUp(t, other), c.other, c)
 	}
+}
+
+// A live node finds memory for a batch whatever the shares hold that records can't leave, and whatever the metadata
+// says of them meanwhile. Each leaves a fifth of what it finds, but one that holds nothing may take the last chunk: so
+// n of them leave something if there are more than 5 to the power of n-1 batches in the buffer.
+func TestALiveNodeFindsMemoryWhileOthersComeAndGo(t *testing.T) {
+	const live = 1
+	for seed := range uint64(3000) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		dead := []int32{unknownNode, 2, 3}[:1+r.IntN(3)]
+		batches := 1
+		for range dead[1:] {
+			batches *= 5
+		}
+		batches += 1 + r.IntN(16)
+		p := newBufferPool(int64(batches)*1024, 1024)
+		p.setNodes(live, 2, 3)
+		p.share(live) // in use, or the others need leave less: a sixteenth
+		held := map[int32][][]byte{}
+		story := fmt.Sprintf("seed %d: %d batches, dead %v:", seed, batches, dead)
+		for range 60 {
+			node := dead[r.IntN(len(dead))]
+			switch s := p.share(node); {
+			case r.IntN(8) == 0: // its records expire
+				for _, chunk := range held[node] {
+					s.release(chunk)
+				}
+				held[node] = nil
+			case r.IntN(4) == 0:
+				nodes := [][]int32{{live}, {live, 2}, {live, 3}, {live, 2, 3}}[r.IntN(4)]
+				p.setNodes(nodes...)
+				story += fmt.Sprintf(" nodes %v", nodes)
+			default:
+				held[node] = append(held[node], fillUp(t, s)...)
+				story += fmt.Sprintf(" %d holds %d", node, len(held[node]))
+			}
+			chunk, err := p.share(live).tryAllocate(1024)
+			require.NoError(t, err, story)
+			p.share(live).release(chunk)
+		}
+	}
+}
+
+// Partitions without a leader and nodes that have left the metadata are the same thing: together they leave a batch,
+// with a buffer of two already, however many they are.
+func TestNodesThatLeftShareWithPartitionsWithoutALeader(t *testing.T) {
+	for batches := 2; batches <= 16; batches++ {
+		p := newBufferPool(int64(batches)*1024, 1024)
+		p.setNodes(1, 2)
+		fillUp(t, p.share(2))
+		p.setNodes(1) // its part is not all of the buffer now
+		for _, node := range []int32{2, unknownNode, 3} {
+			fillUp(t, p.share(node))
+		}
+		require.NotEmpty(t, fillUp(t, p.share(1)), "%d batches", batches)
+	}
+}
+
+// A node that comes back has its part, and who waits for it is served.
+func TestANodeThatComesBackHasItsPart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, one, two := sharedPool(2)
+		p.setNodes(1)
+		fillUp(t, p.share(unknownNode))
+		done := make(chan error, 1)
+		go func() {
+			_, err := two.allocate(t.Context(), 1024, within(time.Hour))
+			done <- err
+		}()
+		synctest.Wait()
+		require.Empty(t, done, "it counts as the partitions without a leader")
+		p.setNodes(1, 2)
+		require.NoError(t, <-done)
+		require.Empty(t, fillUp(t, one))
+	})
 }
 
 func TestANodeThatHoldsNothingGetsTheLastChunk(t *testing.T) {

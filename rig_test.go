@@ -93,7 +93,7 @@ func (r *rig) setLeaders(leaders []int32, epoch int32) {
 	r.topic.setInfo(info)
 	r.s.adopt(snapshot, time.Now())
 	if !r.shares {
-		r.acc.pool.setNodes(0)
+		r.acc.pool.setNodes()
 	}
 }
 

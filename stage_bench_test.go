@@ -232,7 +232,7 @@ func BenchmarkPool(b *testing.B) {
 	for _, goroutines := range []int{1, 8} {
 		b.Run(strconv.Itoa(goroutines), func(b *testing.B) {
 			p := newBufferPool(32<<20, 16<<10)
-			p.setNodes(3)
+			p.setNodes(1, 2, 3)
 			share := p.share(1)
 			atOnce(b, goroutines, func() error {
 				chunk, err := share.tryAllocate(16 << 10)

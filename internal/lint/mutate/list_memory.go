@@ -190,9 +190,21 @@ var ofMemory = []mutation{
 	},
 	{
 		name: "share-bound-dropped", file: "memoryshare.go",
-		old: "return s.held+n <= shareFactor*(p.availableLocked()-n) && whole", new: "return n >= 0 && whole",
+		old: "return held+n <= shareFactor*(p.availableLocked()-n) && whole", new: "return n >= 0 && whole",
 		breaks: "a dead node takes all of the buffer",
 		by:     by("TestBufferPoolFollowsItsModel"),
+	},
+	{
+		name: "gone-nodes-keep-their-part", file: "memoryshare.go",
+		old: "	if !s.known {\n		return 0", new: "	if !s.limited || s.node == unknownNode || len(p.nodes) == 0 {\n		return 0",
+		breaks: "a node that dies takes the whole of a small buffer",
+		by:     by("TestNodesThatLeftShareWithPartitionsWithoutALeader"),
+	},
+	{
+		name: "gone-nodes-count-apart", file: "memoryshare.go",
+		old: "		return p.stray\n", new: "		return s.held\n",
+		breaks: "each node that dies takes a batch of a small buffer",
+		by:     by("TestNodesThatLeftShareWithPartitionsWithoutALeader"),
 	},
 	{
 		name: "memory-wait-ignores-ctx", file: "memoryshare.go",

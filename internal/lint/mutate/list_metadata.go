@@ -124,7 +124,7 @@ var ofMetadata = []mutation{
 	},
 	{
 		name: "pool-not-told-of-nodes", file: "ask.go",
-		old: "	s.acc.pool.setNodes(next.NodeCount())\n", new: "	s.acc.pool.setNodes(min(1, next.NodeCount()))\n",
+		old: "	s.acc.pool.setNodes(ids...)\n", new: "	s.acc.pool.setNodes(ids[:min(1, len(ids))]...)\n",
 		breaks: "one node may take all of the buffer",
 		by:     by("TestOnlyTheLingersOfACrowdedNodeAreCut"),
 	},

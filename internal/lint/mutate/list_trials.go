@@ -257,13 +257,13 @@ var ofTrials = []mutation{
 	},
 	{
 		name: "beyond-of-the-nodes-before", file: "memoryshare.go",
-		old: "	p.nodes, p.beyond = n, p.beyondLocked(p.memoryShare)\n", new: "	p.beyond, p.nodes = p.beyondLocked(p.memoryShare), n\n	if n > 0 {\n		return\n	}\n",
+		old: "		p.beyond += p.beyondLocked(s)\n", new: "",
 		breaks: "what others hold beyond their parts is that of a cluster of another size",
 		by:     by("TestWhatIsBeyondThePartsFollowsTheNumberOfNodes"),
 	},
 	{
 		name: "leaderless-have-a-part", file: "memoryshare.go",
-		old: "!s.limited || s.node == unknownNode || p.nodes == 0", new: "!s.limited || p.nodes == 0",
+		old: "	if !s.known {\n		return 0", new: "	if !s.known && (s.node != unknownNode || len(p.nodes) == 0) {\n		return 0",
 		breaks: "partitions without a leader keep a node's part of the buffer",
 		by:     by("TestPartitionsWithoutALeaderDoNotTakeTheWholeBuffer"),
 	},
