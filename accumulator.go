@@ -71,9 +71,10 @@ type accumulator struct {
 	// +checklocks:mu
 	reasons [refusals]*Error // of these, refused is the gravest
 
-	holdUp func(ctx context.Context, topic string, partition int32) error // see engine.holdUp; read-only
+	holdUp   func(ctx context.Context, topic string, partition int32) error // see engine.holdUp; read-only
+	lastLook func()                                                         // see engine.lastLook; read-only
 
-	_ [32]byte // up to a size that begins at a cache line
+	_ [24]byte // up to a size that begins at a cache line
 }
 
 // topicState is what the producer keeps of a topic it sent to.

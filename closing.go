@@ -33,12 +33,8 @@ func (e *engine) flush(ctx context.Context) error {
 
 // awaitResult waits for a result and, if its batch was split, for its parts.
 func awaitResult(ctx context.Context, r *result) error {
-	if ch := r.wait(); ch != nil {
-		select {
-		case <-ch:
-		case <-ctx.Done():
-			return endOf(ctx)
-		}
+	if ch := r.wait(); ch != nil && !r.acc.waitFor(ctx, ch) {
+		return endOf(ctx)
 	}
 	for _, c := range r.children {
 		if err := awaitResult(ctx, c.res); err != nil {
@@ -50,7 +46,7 @@ func awaitResult(ctx context.Context, r *result) error {
 
 // close stops taking sends, drains until ctx ends, then gives up what is left. See Producer.Close.
 func (e *engine) close(ctx context.Context) error {
-	forced := e.beginClose(ctx.Err() != nil) || !awaitClosed(ctx, e.sender.finished, 0)
+	forced := e.beginClose(ctx.Err() != nil) || !e.acc.waitFor(ctx, e.sender.finished)
 	if forced {
 		e.force(endOf(ctx))
 		awaitClosed(ctx, e.sender.finished, abortGrace)
@@ -103,13 +99,17 @@ func (e *engine) force(why error) {
 }
 
 // forcedEnd is the error of the Close that ended the producer by force, and of every other one if records
-// were given up; else it is nil.
+// were given up; else it is nil. So it is if nothing was left to give up.
 func (e *engine) forcedEnd(own bool) error {
+	ended := isClosed(e.sender.finished) // before the count is final
 	why, lost := e.forcedBy.Load(), e.sender.lost.records.Load()
-	if why == nil || lost == 0 && !own {
+	if why == nil || lost == 0 && (!own || ended && !e.sender.lost.transaction) {
 		return nil
 	}
-	err := &Error{Op: "close", Kind: ErrForceClosed, Partition: -1, Node: -1, Cause: *why, Reason: "no record was given up"}
+	err := &Error{Op: "close", Kind: ErrForceClosed, Partition: -1, Node: -1, Cause: *why, Reason: "no record was given up, but a transaction, or a call about one, was"}
+	if !ended {
+		err.Reason = "the producer has not come to its end yet"
+	}
 	if lost > 0 {
 		if first := e.sender.lost.why.Load(); first != nil {
 			err.Cause = &contextEnd{*why, first}
@@ -186,8 +186,9 @@ func awaitClosed(ctx context.Context, ch <-chan struct{}, grace time.Duration) b
 // abortGrace is how long a Close whose time is over waits for its goroutines to see that.
 const abortGrace = 100 * time.Millisecond
 
-// givenUp counts the records that a Close gave up.
+// givenUp is what a Close gave up.
 type givenUp struct {
+	transaction    bool // set before the sender is finished
 	records, maybe atomic.Int64
 	why            atomic.Pointer[Error] // what held the first of them up
 }

@@ -27,10 +27,13 @@ type dispatcher struct {
 	// The goroutine's own, here because another one goes on with it if a callback ends the first.
 	batches []*batch
 	at      place
+	reached []chan struct{} // to close after batches
 
 	mu sync.Mutex
 	// +checklocks:mu
 	queue []*batch
+	// +checklocks:mu
+	marks []chan struct{} // behind the queue
 	// +checklocks:mu
 	closed bool
 	bell   chan struct{} // capacity 1
@@ -51,6 +54,13 @@ func newDispatcher(a *accumulator, logger *slog.Logger) *dispatcher {
 func (d *dispatcher) push(b *batch) {
 	d.mu.Lock()
 	d.queue = append(d.queue, b)
+	d.mu.Unlock()
+}
+
+// mark has the channels closed when the callbacks of all that was pushed before have run.
+func (d *dispatcher) mark(marks []chan struct{}) {
+	d.mu.Lock()
+	d.marks = append(d.marks, marks...)
 	d.mu.Unlock()
 }
 
@@ -88,12 +98,16 @@ func (d *dispatcher) run() {
 			d.batches[d.at.batch] = nil
 			d.at.batch++
 		}
+		for _, m := range d.reached {
+			close(m)
+		}
 		d.mu.Lock()
 		d.batches, d.queue = d.queue, d.batches[:0]
+		d.reached, d.marks = d.marks, nil
 		closed := d.closed
 		d.mu.Unlock()
 		d.at = place{}
-		if len(d.batches) == 0 {
+		if len(d.batches) == 0 && len(d.reached) == 0 {
 			d.calling.Store(nil)
 			if ended = closed; ended {
 				return

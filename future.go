@@ -46,16 +46,14 @@ func (r *result) awaitRelease(ctx context.Context, ch <-chan struct{}) error {
 	if r.acc != nil && r.acc.inCallback() {
 		return pendingError(r.topic, r.partition, ErrInCallback)
 	}
-	select {
-	case <-ch:
+	if r.acc.waitFor(ctx, ch) {
 		return nil
-	case <-ctx.Done():
-		err := pendingError(r.topic, r.partition, endOf(ctx))
-		if r.acc != nil && r.acc.holdUp != nil {
-			err.Cause = r.acc.holdUp(ctx, r.topic, r.partition)
-		}
-		return err
 	}
+	err := pendingError(r.topic, r.partition, endOf(ctx))
+	if r.acc != nil && r.acc.holdUp != nil {
+		err.Cause = r.acc.holdUp(ctx, r.topic, r.partition)
+	}
+	return err
 }
 
 // pendingError is the error of a wait that ended before the record's outcome was known.

@@ -108,14 +108,56 @@ func TestASecondStandstillWhileCatchingUpIsNoReasonToGiveUp(t *testing.T) {
 	})
 }
 
-func TestCloseByForceDoesNotWaitForReaders(t *testing.T) {
-	standstill(t, func(t *testing.T, r *rig, _ *slowReaders, sent, _ Future) {
+// A Close whose time is over gives up what has no answer when the readers have caught up, or have had their time.
+func TestAForcedEndAfterAStandstillReadsFirst(t *testing.T) {
+	force := func(r *rig) {
 		r.s.box.order(func(s *sender, _ time.Time) { s.aborting = &Error{Kind: ErrForceClosed} })
+		r.s.step(time.Now())
+		r.dispatch()
+	}
+	standstill(t, func(t *testing.T, r *rig, c *slowReaders, sent, kept Future) {
+		force(r)
+		require.False(t, sent.Done())
+		r.answer(0, accepted(42))
+		c.behind = false
+		r.s.step(time.Now())
+		r.dispatch()
+		_, err := outcomeOf(t, sent)
+		require.NoError(t, err)
+		_, err = outcomeOf(t, kept)
+		require.ErrorIs(t, err, ErrForceClosed)
+		require.EqualValues(t, 1, r.s.lost.records.Load())
+	})
+	standstill(t, func(t *testing.T, r *rig, _ *slowReaders, sent, _ Future) {
+		force(r)
+		time.Sleep(catchUpTime)
 		r.s.step(time.Now())
 		r.dispatch()
 		_, err := outcomeOf(t, sent)
 		require.ErrorIs(t, err, ErrForceClosed)
 	})
+}
+
+// So it is if nothing else was overdue, and a forced end in time does not look at all.
+func TestAForcedEndLooksOnlyAfterAStandstill(t *testing.T) {
+	for _, late := range []time.Duration{lateTurn, time.Second} {
+		withRig(t, nil, func(t *testing.T, r *rig) {
+			c := &slowReaders{connections: r.s.client}
+			r.s.client = c
+			f := r.append(0, "", "x")
+			next := r.s.step(time.Now())
+			time.Sleep(time.Until(next) + late)
+			r.s.box.order(func(s *sender, _ time.Time) { s.aborting = &Error{Kind: ErrForceClosed} })
+			r.s.step(time.Now())
+			r.dispatch()
+			require.Equal(t, late <= lateTurn, f.Done())
+			require.Equal(t, late > lateTurn, len(c.asked) == 1)
+			c.behind = false
+			r.s.step(time.Now())
+			r.dispatch()
+			require.True(t, f.Done())
+		})
+	}
 }
 
 // A late turn by which nothing is overdue is a turn like any other, and so is one that comes just after its time.

@@ -266,7 +266,7 @@ func (p *Producer[K, V]) PartitionsFor(ctx context.Context, topic string) ([]met
 //
 // If ctx ends first, what has no outcome yet fails with ErrForceClosed (its Outcome says whether it may
 // have been written), a warning is logged, and Close returns an error that Is ErrForceClosed and says how
-// many records that were; so does every later Close. It returns even if a callback, or Close of a plug-in,
+// many records that were; so does every later Close. It is nil if there was nothing to give up. It returns even if a callback, or Close of a plug-in,
 // blocks. Without a deadline on ctx it takes at most delivery.timeout.ms plus the time callbacks and plug-ins take.
 //
 // Blocked Sends are woken with ErrClosed. Close may be called more than once and concurrently; each

@@ -60,9 +60,10 @@ type sender struct {
 	lost          givenUp
 	losses        *lossLog
 	stopped       bool
-	meant         time.Time // when the next turn is to begin at the latest
-	agesAt        time.Time // when an open batch is old; zero: there is none, as of the last turn
-	judgeAt       time.Time // until when readers may catch up; zero: none need to
+	meant         time.Time       // when the next turn is to begin at the latest
+	agesAt        time.Time       // when an open batch is old; zero: there is none, as of the last turn
+	judgeAt       time.Time       // until when readers may catch up; zero: none need to
+	looks         []chan struct{} // of callers, that end when they have
 
 	mail     mail
 	done     []*network.Request
@@ -183,6 +184,7 @@ func (s *sender) run() {
 	s.box.take(&s.mail)
 	s.takeEvents(now)
 	if s.txn != nil {
+		s.lost.transaction = s.txn.unfinished()
 		s.txn.stop(s.closedError())
 	}
 	s.dispatch.kick()
@@ -206,11 +208,15 @@ func (s *sender) step(now time.Time) (next time.Time) {
 		s.takeTimeouts(now)
 	}
 	s.takeOrders(now)
+	if s.aborting != nil && !behind {
+		behind = s.abort(now)
+	}
 	if behind {
 		next = s.judgeAt // or with what the readers bring
 	} else {
 		next = s.act(now)
 	}
+	s.endLooks()
 	s.dispatch.kick()
 	s.meant = maxTime(next, now)
 	return next
@@ -227,9 +233,6 @@ func (s *sender) takeOrders(now time.Time) {
 		s.refresh.want(t, now)
 	}
 	s.lookAll(now)
-	if s.aborting != nil {
-		s.abortAll(now)
-	}
 }
 
 // act gives up what has had its time, and sends what is ready. It returns when the next turn is needed.

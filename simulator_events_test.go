@@ -282,15 +282,6 @@ func (x *simulation) serve(w *simWait) {
 	}
 }
 
-func isClosed(ch <-chan struct{}) bool {
-	select {
-	case <-ch:
-		return true
-	default:
-		return false
-	}
-}
-
 // served appends a record that has its memory.
 func (x *simulation) served(w *simWait) {
 	pool, waiter := x.e.acc.pool, w.waiter

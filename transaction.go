@@ -150,14 +150,7 @@ func (o *operation) end(err *Error) {
 	close(o.done)
 }
 
-func (o *operation) ended() bool {
-	select {
-	case <-o.done:
-		return true
-	default:
-		return false
-	}
-}
+func (o *operation) ended() bool { return isClosed(o.done) }
 
 func newTransaction(s *sender, id string) *transaction {
 	t := &transaction{s: s, id: id, coordinator: -1, groupNode: -1}
@@ -514,6 +507,14 @@ func (t *transaction) closing(now time.Time) bool {
 		return !t.closeBy.After(now)
 	}
 	return true
+}
+
+// unfinished reports whether a call is under way, or the coordinator has a transaction that is not over.
+func (t *transaction) unfinished() bool {
+	if t.state == txnFatalError {
+		return false
+	}
+	return t.pending != nil && !t.pending.ended() || t.started && t.state != txnReady
 }
 
 // stop ends what is pending: nothing more will come of it.

@@ -60,7 +60,8 @@ const (
 // the first transaction. Any other producer with that id is fenced by it, and its open transaction is
 // completed or aborted first.
 //
-// Like each call that asks the coordinator, it blocks at most for max.block.ms and no longer than ctx.
+// Like each call that asks the coordinator, it blocks at most for max.block.ms and no longer than ctx; if the
+// process stood still when that was over, what was answered meanwhile still counts.
 // If ctx has ended already, nothing is done. When it gives up waiting, the work goes on; call it again to
 // wait further. Until it has returned its result, other transaction calls fail.
 // Errors: ErrTimeout, or ctx's; Retriable if the id may not be
@@ -178,7 +179,7 @@ func (e *engine) transact(ctx context.Context, call string, callbacks bool, begi
 	if err != nil {
 		return err
 	}
-	if !awaitOperation(ctx, o) || callbacks && !e.awaitCallbacks(ctx) {
+	if !e.acc.waitFor(ctx, o.done) || callbacks && !e.awaitCallbacks(ctx) {
 		open := &Error{Op: call, Kind: endOf(ctx), Partition: -1, Node: -1, Reason: "it goes on in the background; call it again for its outcome", open: true}
 		if context.Cause(ctx) == errMaxBlock {
 			open.Kind, open.Elapsed = ErrTimeout, e.cfg.maxBlock
@@ -224,19 +225,6 @@ func orNil(err *Error) error {
 
 // errMaxBlock is why a call waits no longer.
 var errMaxBlock = errors.New("max.block.ms is over")
-
-// awaitOperation waits for the end of o. What has happened by the end of ctx counts.
-func awaitOperation(ctx context.Context, o *operation) bool {
-	if o.ended() {
-		return true
-	}
-	select {
-	case <-o.done:
-		return true
-	case <-ctx.Done():
-		return o.ended()
-	}
-}
 
 // awaitCallbacks waits until the callbacks of what was sent before have run.
 func (e *engine) awaitCallbacks(ctx context.Context) bool {

@@ -54,6 +54,7 @@ var budgets = []budget{
 			"late.go blockLimit.waited":             1,
 			"late.go blockLimit.extend":             1, // a Send that waited in vain
 			"engine.go engine.awaitTopic":           1,
+			"late.go endedLate":                     1, // a wait whose deadline is over
 			"topicwait.go engine.topicRefusal":      1, // only if the topic has a fault
 			"network/writer.go conn.markWritten":    1, // once a write
 			"network/writer.go conn.markMoved":      1, // once 256 KiB
@@ -73,6 +74,7 @@ var budgets = []budget{
 			"clock.go coarseClock.tick":             1,
 			"bufferpool.go bufferPool.waiterLocked": 1, // a Send that waits
 			"engine.go engine.awaitTopic":           1,
+			"late.go engine.lastLook":               1, // a wait that was over in a standstill
 			"closing.go awaitClosed":                1, // a Close whose time is over
 			"losses.go lossLog.add":                 1, // once a minute while records fail
 			"losses.go lossLog.minute":              1,

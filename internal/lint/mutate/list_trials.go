@@ -10,8 +10,38 @@ var ofTrials = []mutation{
 		by:     by("TestAnAnswerInTheSocketBeatsTheClock"),
 	},
 	{
+		name: "waits-end-without-a-look", file: "late.go",
+		old: "a.lastLook != nil && endedLate(ctx) {", new: "a.lastLook != nil && false {",
+		breaks: "CommitTransaction times out after a standstill although the answer is in the socket",
+		by:     by("TestAWaitThatWasOverInAStandstillTakesTheAnswerInTheSocket"),
+	},
+	{
+		name: "each-wait-looks", file: "late.go",
+		old: "time.Since(at) > lateTurn\n}", new: "time.Since(at) >= 0\n}",
+		breaks: "a call whose time is over takes longer than max.block.ms",
+		by:     by("TestAWaitThatIsOverInTimeEndsAtOnce|TestMaxBlockIsABoundInTime"),
+	},
+	{
+		name: "forced-end-does-not-read", file: "late.go",
+		old: "	if !is || !s.client.Behind() {\n", new: "	if !is || s.client != nil {\n",
+		breaks: "a Close after a standstill gives records up whose success is in the socket",
+		by:     by("TestAForcedEndLooksOnlyAfterAStandstill"),
+	},
+	{
+		name: "forced-close-of-nothing-fails", file: "closing.go",
+		old: "lost == 0 && (!own || ended && !e.sender.lost.transaction) {", new: "lost == 0 && !own {",
+		breaks: "Close reports a producer that was closed by force although nothing was left to give up",
+		by:     by("TestAForcedCloseThatGaveUpNothingIsNoError"),
+	},
+	{
+		name: "open-transaction-is-nothing", file: "closing.go",
+		old: "lost == 0 && (!own || ended && !e.sender.lost.transaction) {", new: "lost == 0 && (!own || ended) {",
+		breaks: "Close is nil although a transaction was left open",
+		by:     by("TestAForcedCloseSaysThatATransactionWasGivenUp"),
+	},
+	{
 		name: "every-turn-is-late", file: "late.go",
-		old: "late > lateTurn && !s.meant.IsZero()", new: "late > -lateTurn && !s.meant.IsZero()",
+		old: "by > lateTurn && !s.meant.IsZero()", new: "by > -lateTurn && !s.meant.IsZero()",
 		breaks: "the connections' readers are asked at each deadline",
 		by:     by("TestALateTurnIsAnOrdinaryOneIfNothingIsOverdue|TestWhatHasNoAnswerAfterAStandstillExpires"),
 	},
@@ -341,7 +371,7 @@ var ofTrials = []mutation{
 	},
 	{
 		name: "later-closes-tell-nothing", file: "closing.go",
-		old: "	if why == nil || lost == 0 && !own {\n", new: "	if why == nil || !own {\n",
+		old: "	if why == nil || lost == 0 && (!own || ended && !e.sender.lost.transaction) {\n", new: "	if why == nil || !own {\n",
 		breaks: "a Close after one that gave records up says that all is well",
 		by:     by("TestEveryCloseTellsWhatAForcedOneGaveUp|TestALaterCloseTellsWhatOneInACallbackGaveUp"),
 	},
