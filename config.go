@@ -110,7 +110,8 @@ type Config struct {
 	// RequestTimeout is how long an answer may take; then the connection is closed and the batch retried.
 	// Kafka: request.timeout.ms. If zero, 30s; if negative, 1ms for an answer and 0 for brokers to wait for replicas.
 	RequestTimeout time.Duration
-	// MaxBlock is how long Send may wait for metadata and memory together.
+	// MaxBlock is how long Send may wait for metadata and memory together. After a standstill of the process of more
+	// than 100ms beyond it, it has as long again, but at most 500ms, for what has come meanwhile.
 	// Kafka: max.block.ms. If zero, 1m; if negative, Send never waits.
 	MaxBlock time.Duration
 	// MaxInFlightRequestsPerConnection is how many requests may wait for their answers on one

@@ -30,6 +30,9 @@ const (
 	// catchUpTime is how long readers have to bring what has come. They need as long only if they are
 	// kept from running.
 	catchUpTime = 500 * time.Millisecond
+	// lateWait is how much later than it should a Send's wait must end to be taken for a standstill. A busy
+	// machine is some milliseconds late all the time, and max.block.ms should hold there.
+	lateWait = 100 * time.Millisecond
 )
 
 // behind reports whether answers may have come that this turn does not know of, since the sender was
@@ -158,11 +161,11 @@ func (l *blockLimit) until() time.Time {
 // extend starts the timer of the wait once more, for a moment, if it went off much later than it was set:
 // the process stood still, and what is waited for may have come meanwhile.
 func (l *blockLimit) extend(timer *time.Timer) bool {
-	if l.again || time.Since(l.at) <= lateTurn {
+	if l.again || time.Since(l.at) <= lateWait {
 		return false
 	}
 	l.again = true
-	timer.Reset(catchUpTime)
+	timer.Reset(min(catchUpTime, l.max))
 	return true
 }
 

@@ -209,6 +209,17 @@ func TestAWaitThatEndsLateIsExtendedOnce(t *testing.T) {
 		<-timer.C
 		require.Equal(t, catchUpTime, time.Since(begin))
 		require.False(t, late.extend(timer))
+
+		busy, short := blockLimit{max: 100 * time.Millisecond}, blockLimit{max: 100 * time.Millisecond}
+		busy.until()
+		time.Sleep(busy.max + lateWait)
+		require.False(t, busy.extend(timer), "a busy machine is no standstill")
+		short.until()
+		time.Sleep(short.max + lateWait + 1)
+		require.True(t, short.extend(timer))
+		begin = time.Now()
+		<-timer.C
+		require.Equal(t, short.max, time.Since(begin), "and no longer than the limit itself")
 	})
 }
 
