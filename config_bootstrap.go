@@ -17,7 +17,9 @@ func parseServer(server string) (addr, reason, fix string) {
 		return "", "has an empty element", fix
 	}
 	if scheme, after, ok := strings.Cut(rest, "://"); ok && isHost(scheme) && !strings.Contains(scheme, ":") {
-		rest = after
+		if rest = after; strings.EqualFold(scheme, "http") || strings.EqualFold(scheme, "https") {
+			return "", "is a URL of " + strings.ToLower(scheme) + ", and Kafka speaks a protocol of its own", "write host:port of a Kafka listener"
+		}
 	}
 	if reason, fix := bareIPv6(rest); reason != "" {
 		return "", reason, fix

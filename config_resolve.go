@@ -309,13 +309,8 @@ func (r *resolver) rest() {
 	if c.props.partitioner != "" && c.Partitioner == nil {
 		r.fault("partitioner.class", "names a Java class", partitionerInstead(c.props.partitioner))
 	}
-	if c.SecurityProtocol != Plaintext && c.SecurityProtocol <= SASLSSL {
-		needs := needsTLS
-		if c.SecurityProtocol != SSL {
-			needs = needsSASL
-		}
-		r.fault("security.protocol", needs+" is not supported yet", "so far connections can only be PLAINTEXT")
-		r.faults[len(r.faults)-1].Unsupported = true
+	if f, secure := c.securityFault(); secure {
+		r.faults = append(r.faults, f)
 	}
 }
 
@@ -323,7 +318,7 @@ func (r *resolver) rest() {
 func (r *resolver) bootstrap() []string {
 	const name = "bootstrap.servers"
 	if len(r.c.BootstrapServers) == 0 {
-		r.faults = append(r.faults, ConfigFault{Name: name, Field: "BootstrapServers", Reason: "is required", Fix: "name one or more host:port"})
+		r.faults = append(r.faults, ConfigFault{Name: name, Field: "BootstrapServers", Reason: "is required", Fix: r.c.meantFor(name, "name one or more host:port")})
 	}
 	var addrs []string
 	for _, server := range r.c.BootstrapServers {

@@ -100,7 +100,7 @@ var interplays = []interplay{
 	{"security.protocol=ssl (known, not supported yet)", map[string]string{"security.protocol": "ssl"}, []string{"security.protocol"}, nil, ""},
 	{"security.protocol=foo", map[string]string{"security.protocol": "foo"}, []string{"security.protocol"}, nil, ""},
 	{"SASL_* without jaas config", map[string]string{"security.protocol": "SASL_PLAINTEXT"}, []string{"security.protocol"}, nil, ""},
-	{"SASL_* + sasl.mechanism=\"\"", map[string]string{"security.protocol": "SASL_SSL", "sasl.mechanism": ""}, []string{"sasl.mechanism"}, nil, ""},
+	{"SASL_* + sasl.mechanism=\"\"", map[string]string{"security.protocol": "SASL_SSL", "sasl.mechanism": ""}, []string{"sasl.mechanism", "security.protocol"}, nil, ""},
 	{"unknown.key=1", map[string]string{"unknown.key": "1"}, nil, func(settings) bool { return true }, ""},
 	{"reconnect.backoff.ms without its max", map[string]string{"reconnect.backoff.ms": "5000"}, nil, func(s settings) bool {
 		return s.reconnectBackoff == 5*time.Second && s.reconnectBackoffMax == 5*time.Second

@@ -84,6 +84,9 @@ func (c *Config) parse(props map[string]string) []ConfigFault {
 		}
 		c.props.noEffect[name] = row.shown(text)
 	}
+	if f, secure := c.securityFault(); secure && len(faults) > 0 {
+		faults = append(faults, f) // or New would be the second to complain
+	}
 	return faults
 }
 
@@ -173,6 +176,12 @@ func (row *property) unsupported(text string) ConfigFault {
 		f.Reason = row.note + " are not supported yet"
 	}
 	f.Fix, f.Unsupported = "remove it", true
+	switch row.note {
+	case needsTLS:
+		f.Fix = "remove it, and " + tlsByDialer
+	case needsSASL:
+		f.Fix = "there is no way around it: use a listener without SASL"
+	}
 	return f
 }
 

@@ -159,9 +159,28 @@ func hexRune(s string) (rune, error) {
 	return rune(n), nil
 }
 
+// meantFor asks whether a property that Kafka does not know was meant for one that is missing; other, if none looks like it.
+func (c *Config) meantFor(missing, other string) string {
+	for _, name := range c.props.unknown {
+		if near, ok := nearestProperty(name); ok && near == missing {
+			return clean(name) + " was given: is it that?"
+		}
+	}
+	return other
+}
+
+// foreignPrefixes are what other libraries put in front of Kafka's names; the longer ones come first.
+var foreignPrefixes = []string{"spring.kafka.producer.properties.", "spring.kafka.properties.", "spring.kafka.producer.", "spring.kafka.", "kafka.producer.", "kafka.", "producer."}
+
 // nearestProperty is the known property that name was most likely meant to be, if one is close.
 func nearestProperty(name string) (string, bool) {
 	normal := strings.ToLower(strings.NewReplacer("_", ".", "-", ".").Replace(name))
+	for _, prefix := range foreignPrefixes {
+		if rest, ok := strings.CutPrefix(normal, prefix); ok {
+			normal = rest
+			break
+		}
+	}
 	if len(normal) > 100 {
 		return "", false
 	}

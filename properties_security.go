@@ -12,6 +12,23 @@ const (
 	needsSASL = "SASL"
 )
 
+// tlsByDialer is how connections are secured so far.
+const tlsByDialer = "set Config.DialContext to that of a tls.Dialer (see README, Brokers)"
+
+// securityFault is what is wrong with SecurityProtocol; ok is false if nothing is.
+func (c *Config) securityFault() (f ConfigFault, ok bool) {
+	row := propertyByName["security.protocol"]
+	needs, fix := needsTLS, "leave it at PLAINTEXT, and "+tlsByDialer
+	switch c.SecurityProtocol {
+	case SSL:
+	case SASLPlaintext, SASLSSL:
+		needs, fix = needsSASL, "there is no way around it: use a listener without SASL"
+	default:
+		return f, false
+	}
+	return ConfigFault{Name: row.name, Field: row.field, Value: row.shown(row.written(c)), Reason: needs + " is not supported yet", Fix: fix, Unsupported: true}, true
+}
+
 // The properties of TLS and SASL. Leaving them out silently would leave a connection open that
 // somebody meant to secure, so all of them are refused until they work.
 

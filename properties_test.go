@@ -196,7 +196,7 @@ func TestUnusedPropertiesAreLogged(t *testing.T) {
 func TestNearestProperty(t *testing.T) {
 	for name, want := range map[string]string{
 		"bootstrap.server": "bootstrap.servers", "linger-ms": "linger.ms", "acsk": "acks", "Retries": "retries", "max.in.flight.requests": "",
-		"group.id": "", "": "", "x": "", "enable.idempotency": "enable.idempotence",
+		"spring.kafka.bootstrap-servers": "bootstrap.servers", "spring.kafka.producer.acks": "acks", "group.id": "", "": "", "x": "", "enable.idempotency": "enable.idempotence",
 	} {
 		got, ok := nearestProperty(name)
 		require.Equal(t, want, got, name)
@@ -434,4 +434,24 @@ group.id=g
 	require.Contains(t, log.String(), "property=schema.registry.url")
 	require.Contains(t, log.String(), "counterpart=quill.String")
 	require.Contains(t, log.String(), "counterpart=quill.Bytes")
+}
+
+func TestAMisspelledRequiredPropertyIsNamed(t *testing.T) {
+	for _, name := range []string{"bootstrap.server", "spring.kafka.bootstrap-servers", "BOOTSTRAP_SERVERS"} {
+		_, err := mustParse(t, map[string]string{name: "a:1", "client.ip": "x"}).resolve()
+		require.Equal(t, []string{"bootstrap.servers"}, faultNames(t, err))
+		require.ErrorContains(t, err, "is required; "+name+" was given: is it that?")
+	}
+	_, err := mustParse(t, map[string]string{"client.ip": "x"}).resolve()
+	require.ErrorContains(t, err, "is required; name one or more host:port")
+}
+
+func TestAllFaultsOfASecureConnectionComeAtOnce(t *testing.T) {
+	_, err := ParseProperties(map[string]string{"security.protocol": "SSL", "ssl.truststore.location": "/etc/keys"})
+	require.Equal(t, []string{"ssl.truststore.location", "security.protocol"}, faultNames(t, err))
+	require.ErrorContains(t, err, "remove it, and set Config.DialContext to that of a tls.Dialer")
+	require.ErrorContains(t, err, "leave it at PLAINTEXT, and set Config.DialContext to that of a tls.Dialer")
+	_, err = ParseProperties(map[string]string{"security.protocol": "SASL_SSL", "sasl.mechanism": "PLAIN"})
+	require.Equal(t, []string{"sasl.mechanism", "security.protocol"}, faultNames(t, err))
+	require.NotContains(t, err.Error(), "DialContext")
 }

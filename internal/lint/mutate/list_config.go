@@ -64,7 +64,7 @@ var ofConfig = []mutation{
 	},
 	{
 		name: "security-ignored", file: "config_resolve.go",
-		old: "	if c.SecurityProtocol != Plaintext && c.SecurityProtocol <= SASLSSL {", new: "	if c.SecurityProtocol != Plaintext && c.SecurityProtocol < SSL {",
+		old: "	if f, secure := c.securityFault(); secure {", new: "	if f, secure := c.securityFault(); secure && f.Name == \"\" {",
 		breaks: "records go in plain text although TLS was asked for",
 		by:     by("TestInterplayAsInKafka"),
 	},
