@@ -176,7 +176,7 @@ func (s *memoryShare) allocate(ctx context.Context, size int, until *blockLimit)
 		return s.fill(w.chunk, size), nil
 	}
 	failed := &Error{Op: opWaitForMemory, Kind: cause, Partition: -1, Elapsed: time.Since(start)}
-	kind, reason := s.describe(size)
+	reason, kind := s.describe(size)
 	if failed.Reason = reason; cause == ErrBufferExhausted {
 		failed.Kind, failed.Elapsed = kind, limit.Sub(start)
 	}
@@ -377,7 +377,7 @@ func (p *bufferPool) shortenedLocked(s *memoryShare) {
 }
 
 // describe says why size bytes can't be had, for who has waited for them in vain.
-func (s *memoryShare) describe(size int) (kind error, reason string) {
+func (s *memoryShare) describe(size int) (reason string, kind error) {
 	p := s.pool
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -388,9 +388,9 @@ func (s *memoryShare) describe(size int) (kind error, reason string) {
 		holder = "partitions without a leader hold"
 	}
 	if int64(size) > free || p.allowedLocked(s, size) {
-		return ErrBufferExhausted, reason + fmt.Sprintf(": the cluster takes no records, or more slowly than they are sent; %s %d bytes", holder, p.countsLocked(s))
+		return reason + fmt.Sprintf(": the cluster takes no records, or more slowly than they are sent; %s %d bytes", holder, p.countsLocked(s)), ErrBufferExhausted
 	}
-	return ErrMemoryShare, reason + fmt.Sprintf(": what is free is kept for other nodes; %s %d bytes already", holder, p.countsLocked(s))
+	return reason + fmt.Sprintf(": what is free is kept for other nodes; %s %d bytes already", holder, p.countsLocked(s)), ErrMemoryShare
 }
 
 // await is for a record that finds no memory: it waits for it, if it may, or goes elsewhere.
