@@ -71,7 +71,7 @@ var ofTrials = []mutation{
 	},
 	{
 		name: "wait-not-extended", file: "late.go",
-		old: "	if l.again || time.Since(l.at) <= lateTurn {\n", new: "	if l.again || time.Since(l.at) >= 0 {\n",
+		old: "	if l.again || time.Since(l.at) <= lateWait {\n", new: "	if l.again || time.Since(l.at) >= 0 {\n",
 		breaks: "a Send fails after a standstill although what it waits for has come",
 		by:     by("TestAWaitThatEndsLateIsExtendedOnce"),
 	},
