@@ -228,10 +228,10 @@ func (c *core) nextOutcome() *item {
 func (i *item) deliver() {
 	m, err := i.metadata, i.err
 	defer i.resolve(m, err)
-	i.acknowledge(m, err)
 	if i.fn != nil {
-		i.fn(m, err)
+		defer i.fn(m, err) // also if an interceptor ends the goroutine
 	}
+	i.acknowledge(m, err)
 }
 
 func (c *core) inCallback() bool {

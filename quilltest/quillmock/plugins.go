@@ -49,27 +49,66 @@ func guard(f func() error) (err error) {
 // chain is the interceptors of a view.
 type chain[K, V any] []quill.Interceptor[K, V]
 
-// onSend is the record after all interceptors. One that fails is passed by for this record.
-func (c chain[K, V]) onSend(ctx context.Context, r quill.Record[K, V]) quill.Record[K, V] {
-	for _, i := range c {
+// onSend returns the record after all interceptors, and the context that each of them keeps for it. One that
+// fails is passed by for this record.
+func (c chain[K, V]) onSend(ctx context.Context, r quill.Record[K, V]) (quill.Record[K, V], []context.Context) {
+	contexts := make([]context.Context, len(c))
+	for n, i := range c {
 		r.Headers = slices.Clip(r.Headers) // what is added goes to a copy
 		err := guard(func() error {
-			next, err := i.OnSend(ctx, r)
+			own, next, err := onSend(ctx, i, r)
 			if err == nil {
 				r = next
 			}
+			if err == nil && own != nil {
+				ctx = own
+			}
 			return err
 		})
+		contexts[n] = ctx
 		report(i, "OnSend", err)
 	}
-	return r
+	return r, contexts
 }
 
-func (c chain[K, V]) onAcknowledgement(m quill.RecordMetadata, headers quill.Headers, err error) {
-	for _, i := range c {
-		if a, ok := i.(quill.AcknowledgementInterceptor); ok {
-			report(i, "OnAcknowledgement", guard(func() error { a.OnAcknowledgement(m, slices.Clip(headers), err); return nil }))
+// onSend calls one interceptor. It returns a context only from one that keeps contexts.
+func onSend[K, V any](ctx context.Context, i quill.Interceptor[K, V], r quill.Record[K, V]) (context.Context, quill.Record[K, V], error) {
+	if keeper, ok := i.(quill.ContextInterceptor[K, V]); ok {
+		return keeper.OnSendContext(ctx, r)
+	}
+	next, err := i.OnSend(ctx, r)
+	return nil, next, err
+}
+
+// onAcknowledgement tells the interceptors the outcome of a record, each with the context that it keeps for it.
+func (c chain[K, V]) onAcknowledgement(contexts []context.Context, m quill.RecordMetadata, headers quill.Headers, err error) {
+	c.acknowledge(0, contexts, m, headers, err)
+}
+
+// acknowledge is onAcknowledgement for the interceptors from the next one on. It goes on with those behind one
+// that ends the goroutine.
+func (c chain[K, V]) acknowledge(next int, contexts []context.Context, m quill.RecordMetadata, headers quill.Headers, err error) {
+	defer func() {
+		if next < len(c) {
+			c.acknowledge(next, contexts, m, headers, err)
 		}
+	}()
+	for next < len(c) {
+		i, ctx := c[next], context.Background() // none is kept if OnSend ended the goroutine
+		if next < len(contexts) {
+			ctx = contexts[next]
+		}
+		next++
+		report(i, "OnAcknowledgement", guard(func() error { acknowledge(ctx, i, m, slices.Clip(headers), err); return nil }))
+	}
+}
+
+// acknowledge calls one interceptor, if it wants outcomes.
+func acknowledge[K, V any](ctx context.Context, i quill.Interceptor[K, V], m quill.RecordMetadata, headers quill.Headers, err error) {
+	if keeper, ok := i.(quill.ContextInterceptor[K, V]); ok {
+		keeper.OnAcknowledgementContext(ctx, m, headers, err)
+	} else if a, ok := i.(quill.AcknowledgementInterceptor); ok {
+		a.OnAcknowledgement(m, headers, err)
 	}
 }
 

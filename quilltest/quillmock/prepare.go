@@ -18,7 +18,7 @@ func (p *Producer[K, V]) prepare(ctx context.Context, e *entry[K, V], m *quill.R
 	if err := p.refusal(m); err != nil {
 		return err
 	}
-	if err := context.Cause(ctx); err != nil {
+	if err := endOf(ctx); err != nil {
 		return &quill.Error{Op: "send", Kind: err, Topic: r.Topic, Partition: m.Partition, Node: -1}
 	}
 	partitions := p.partitions(r.Topic)

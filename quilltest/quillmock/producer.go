@@ -244,7 +244,10 @@ func (p *Producer[K, V]) Flush(ctx context.Context) error {
 }
 
 // PartitionsFor returns the partitions of a topic, led by node 1.
-func (p *Producer[K, V]) PartitionsFor(_ context.Context, topic string) ([]metadata.Partition, error) {
+func (p *Producer[K, V]) PartitionsFor(ctx context.Context, topic string) ([]metadata.Partition, error) {
+	if ctx == nil {
+		return nil, notBegun("describe topic", errNilContext)
+	}
 	p.mu.Lock()
 	err, closed := p.errs.PartitionsFor, p.closed || p.own.closed
 	p.mu.Unlock()
@@ -264,6 +267,9 @@ func (p *Producer[K, V]) PartitionsFor(_ context.Context, topic string) ([]metad
 // interceptors and partitioner if they are io.Closers, and refuses what is sent later. It may be called
 // again. Closing a view made by Share leaves the producer and its other views open.
 func (p *Producer[K, V]) Close(ctx context.Context) error {
+	if ctx == nil {
+		return notBegun("close", errNilContext)
+	}
 	p.mu.Lock()
 	if err := p.errs.Close; err != nil {
 		p.mu.Unlock()
@@ -320,25 +326,58 @@ func (p *Producer[K, V]) Clear() {
 
 // send is all ways of sending. An error means that the record was not taken; the future has it too.
 func (p *Producer[K, V]) send(ctx context.Context, r quill.Record[K, V], fn quill.Callback) (quill.Future, quill.RecordMetadata, error) {
-	r = p.chain.onSend(ctx, r)
 	m := unknownMetadata(r.Topic, partitionOf(r.Partition))
 	e := &entry[K, V]{item: &item{fn: fn}, record: r}
+	var contexts []context.Context
+	decided := false
+	defer func() {
+		if !decided {
+			p.goroutineEnded(e, contexts, m)
+		}
+	}()
+	e.record, contexts = p.chain.onSend(orBackground(ctx), r)
+	m = unknownMetadata(e.record.Topic, partitionOf(e.record.Partition))
 	err := p.prepare(ctx, e, &m)
+	decided = true
 	e.metadata = m
 	e.future, e.resolve = quill.NewFuture(m.Topic, m.Partition)
 	if err == nil {
 		headers := e.record.Headers
-		e.acknowledge = func(m quill.RecordMetadata, err error) { p.chain.onAcknowledgement(m, headers, err) }
+		e.acknowledge = func(m quill.RecordMetadata, err error) { p.chain.onAcknowledgement(contexts, m, headers, err) }
 		err = p.take(e) // from here on it may be delivered by whoever completes it
 	}
 	if err != nil {
 		m.Timestamp = time.Time{}
-		p.chain.onAcknowledgement(unknownMetadata(m.Topic, m.Partition), e.record.Headers, err)
-		e.resolve(m, err)
+		p.refused(e, contexts, m, err)
 		return e.future, m, err
 	}
 	p.deliver()
 	return e.future, m, nil
+}
+
+// refused gives a record its outcome that was not taken. The callback is the caller's to run, unless an
+// interceptor ends the goroutine.
+func (p *Producer[K, V]) refused(e *entry[K, V], contexts []context.Context, m quill.RecordMetadata, err error) {
+	defer e.resolve(m, err)
+	returned := false
+	defer func() {
+		if !returned && e.fn != nil {
+			e.fn(m, err)
+		}
+	}()
+	p.chain.onAcknowledgement(contexts, unknownMetadata(m.Topic, m.Partition), e.record.Headers, err)
+	returned = true
+}
+
+// goroutineEnded gives a record its outcome whose send did not return: a plug-in called runtime.Goexit, as
+// FailNow of a test does.
+func (p *Producer[K, V]) goroutineEnded(e *entry[K, V], contexts []context.Context, m quill.RecordMetadata) {
+	m.Timestamp = time.Time{}
+	err := &quill.Error{Op: "send", Topic: m.Topic, Partition: m.Partition, Node: -1, Reason: "a plug-in ended the goroutine (runtime.Goexit, which FailNow of a test calls)"}
+	if e.fn != nil {
+		defer e.fn(m, err)
+	}
+	p.chain.onAcknowledgement(contexts, unknownMetadata(m.Topic, m.Partition), e.record.Headers, err)
 }
 
 // take puts a record into the history, unless the producer has been closed meanwhile.

@@ -230,8 +230,8 @@ func (c *core) transactLocked(ctx context.Context, call string, viewClosed bool,
 	case c.txn.look.Fenced:
 		c.txn.noticed = true
 		return fenced(call)
-	case ctx.Err() != nil && injected == nil:
-		return &quill.Error{Op: call, Kind: context.Cause(ctx), Partition: -1, Node: -1, Reason: "nothing was done"}
+	case endOf(ctx) != nil && injected == nil:
+		return notBegun(call, endOf(ctx))
 	}
 	return injected
 }
