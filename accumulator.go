@@ -90,7 +90,8 @@ type topicState struct {
 	fault  atomic.Pointer[topicFault] // what the last answer says against the topic; nil: nothing
 	// outwaited: somebody waited for the topic for max.block.ms in vain, and it was not found since
 	outwaited atomic.Bool
-	used      atomic.Bool // since the sender last looked: keeps the topic in the metadata
+	absent    atomic.Pointer[partitionFault] // what the last fresh look for a missing partition found; nil: nobody missed one
+	used      atomic.Bool                    // since the sender last looked: keeps the topic in the metadata
 	loadAt    atomic.Int64
 
 	// the sender's alone

@@ -249,6 +249,9 @@ func (e *engine) findTopic(ctx context.Context, r *outgoing) (*topicState, *meta
 		return nil, nil, &Error{Op: "send", Kind: ErrInvalidPartition, Topic: r.Topic, Partition: r.Partition.id, Node: -1, Reason: "a partition is never negative"}
 	}
 	t := e.acc.ensureTopic(r.Topic, e.newTopic)
+	if err := t.partitionRefusal(r.Partition); err != nil {
+		return nil, nil, err
+	}
 	if !r.mayWait {
 		if err := e.topicRefusal(t, true); err != nil {
 			return nil, nil, err
@@ -296,15 +299,14 @@ func (e *engine) awaitTopic(ctx context.Context, r *outgoing, t *topicState, lim
 			return nil, nil, &Error{Op: "send", Kind: ErrUnsupportedVersion, Class: ErrRetriable, Topic: t.name, Partition: -1, Node: -1,
 				Elapsed: limit.waited(), Reason: "no bootstrap server is a broker", Cause: now.lastErr}
 		case info != nil && info.Err == nil && fresh:
-			return nil, nil, &Error{Op: "send", Kind: ErrInvalidPartition, Topic: t.name, Partition: partition.id, Node: -1,
-				Reason: fmt.Sprintf("the topic has %d partitions", len(info.Partitions))}
+			return nil, nil, t.noPartition(partition.id, info, now.again)
 		}
 		if current := e.acc.ensureTopic(t.name, e.newTopic); current != t { // t was forgotten
 			t, seen = current, current.asks.Load()
 		}
 		e.box.want(t)
 		if limit.max <= 0 {
-			return nil, nil, e.topicTimeout(t, partition, now.lastErr)
+			return nil, nil, e.topicTimeout(t, partition, now)
 		}
 		select {
 		case <-now.changed:
@@ -317,7 +319,7 @@ func (e *engine) awaitTopic(ctx context.Context, r *outgoing, t *topicState, lim
 			if limit.extend(timer) {
 				continue
 			}
-			return nil, nil, e.topicTimeout(t, partition, e.board.look().lastErr)
+			return nil, nil, e.topicTimeout(t, partition, e.board.look())
 		}
 	}
 }

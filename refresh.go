@@ -94,6 +94,8 @@ type board struct {
 	changed chan struct{}
 	// +checklocks:mu
 	lastErr error // why the last refresh failed; nil if it worked
+	// +checklocks:mu
+	again time.Time // no full request follows the last answer to one before
 }
 
 func newBoard() *board {
@@ -104,13 +106,14 @@ func newBoard() *board {
 type news struct {
 	snapshot *metadata.Snapshot
 	lastErr  error
+	again    time.Time       // no full request follows the last answer to one before
 	changed  <-chan struct{} // closed when there is something newer
 }
 
 func (o *board) look() news {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return news{o.snapshot, o.lastErr, o.changed}
+	return news{o.snapshot, o.lastErr, o.again, o.changed}
 }
 
 // post shows a new state to those who wait.
@@ -120,6 +123,13 @@ func (o *board) post(s *metadata.Snapshot, err error) {
 	o.snapshot, o.lastErr, o.changed = s, err, make(chan struct{})
 	o.mu.Unlock()
 	close(old)
+}
+
+// rests notes that no full request is sent before again, because one has just been answered.
+func (o *board) rests(again time.Time) {
+	o.mu.Lock()
+	o.again = again
+	o.mu.Unlock()
 }
 
 // note keeps why nobody can be asked, for those whose wait ends.
@@ -207,7 +217,7 @@ func (r *refresher) fullDue() (at time.Time, ok bool) {
 	if r.allOut || !r.all && len(r.topics) == 0 {
 		return time.Time{}, false
 	}
-	at = maxTime(r.notBefore, r.paid.Add(-quickAsks*r.gap))
+	at = r.rested()
 	if !r.all {
 		if r.refreshedAt.IsZero() {
 			return time.Time{}, false // the first topic is being asked about
@@ -216,6 +226,9 @@ func (r *refresher) fullDue() (at time.Time, ok bool) {
 	}
 	return at, true
 }
+
+// rested returns when the next full request may be sent.
+func (r *refresher) rested() time.Time { return maxTime(r.notBefore, r.paid.Add(-quickAsks*r.gap)) }
 
 // topicsDue is when the next request for topics without metadata is wanted.
 func (r *refresher) topicsDue() (at time.Time, ok bool) {
@@ -384,6 +397,7 @@ func (r *refresher) answered(req *network.Request, now time.Time) (snapshot *met
 	}
 	if a.full {
 		r.spaceOut(next != old, now)
+		r.board.rests(r.rested())
 	}
 	r.clearShelf(now)
 	r.schedule(now)

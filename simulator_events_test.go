@@ -267,7 +267,7 @@ func (x *simulation) serve(w *simWait) {
 	late := !w.until.After(x.now)
 	switch {
 	case w.waiter == nil && late:
-		x.failed(w, x.e.topicTimeout(x.e.acc.ensureTopic(w.rec.Topic, x.e.newTopic), w.out.Partition, nil))
+		x.failed(w, x.e.topicTimeout(x.e.acc.ensureTopic(w.rec.Topic, x.e.newTopic), w.out.Partition, news{}))
 	case w.waiter == nil && isClosed(w.news):
 		x.try(w)
 	case w.waiter == nil:

@@ -39,6 +39,38 @@ func (e *engine) topicRefusal(t *topicState, old bool) *Error {
 	return e.faultError(t, f, 0)
 }
 
+// partitionFault is what a fresh look found for a Send to a partition that does not exist.
+type partitionFault struct {
+	partitions int       // of the topic
+	until      time.Time // no fresher look is taken before, so it counts as long
+}
+
+// noPartition is the failure of a Send to a partition that does not exist, as a fresh look has just shown. Those
+// that follow fail like it without a wait until the back-off lets the next look be taken.
+func (t *topicState) noPartition(id int32, info *metadata.Topic, again time.Time) *Error {
+	t.absent.Store(&partitionFault{len(info.Partitions), again})
+	return partitionError(t.name, id, info)
+}
+
+// partitionRefusal is why a Send does not have to wait for its partition; nil if it has to, or if it is there. A
+// look that somebody else has taken for a missing partition counts as long as no fresher one may be taken.
+func (t *topicState) partitionRefusal(partition PartitionID) *Error {
+	info, f := t.info.Load(), t.absent.Load()
+	if f == nil || !lacks(info, partition) || len(info.Partitions) != f.partitions || !time.Now().Before(f.until) {
+		return nil
+	}
+	return partitionError(t.name, partition.id, info)
+}
+
+// lacks reports whether a topic is known and does not have the partition.
+func lacks(info *metadata.Topic, partition PartitionID) bool {
+	return info != nil && info.Err == nil && partition.set && !inRange(partition.id, info)
+}
+
+func partitionError(topic string, id int32, info *metadata.Topic) *Error {
+	return &Error{Op: "send", Kind: ErrInvalidPartition, Topic: topic, Partition: id, Node: -1, Reason: fmt.Sprintf("the topic has %d partitions", len(info.Partitions))}
+}
+
 // faultError is the failure of a Send to a topic with a fault that lasts.
 func (e *engine) faultError(t *topicState, f *topicFault, waited time.Duration) *Error {
 	if !retriableTopicError(f.err) {
@@ -49,11 +81,16 @@ func (e *engine) faultError(t *topicState, f *topicFault, waited time.Duration) 
 }
 
 // topicTimeout is the failure of a Send that has waited as long as it may for the topic or partition.
-func (e *engine) topicTimeout(t *topicState, partition PartitionID, lastErr error) *Error {
+//
+// If it could not take a fresh look at all, since its max.block.ms is shorter than the back-off, the last one counts.
+func (e *engine) topicTimeout(t *topicState, partition PartitionID, now news) *Error {
+	lastErr := now.lastErr
 	failed := &Error{Op: "send", Kind: ErrTimeout, Topic: t.name, Partition: -1, Node: -1, Elapsed: e.cfg.maxBlock, Cause: lastErr}
 	info, f := t.info.Load(), t.fault.Load()
-	switch known := info != nil && info.Err == nil; {
-	case known && partition.set && !inRange(partition.id, info):
+	switch {
+	case lacks(info, partition) && time.Now().Before(now.again):
+		return t.noPartition(partition.id, info, now.again)
+	case lacks(info, partition):
 		failed.Partition = partition.id
 		failed.Reason = fmt.Sprintf("partition %d does not exist: the topic has %d partitions, as far as is known after %v (max.block.ms)",
 			partition.id, len(info.Partitions), e.cfg.maxBlock)

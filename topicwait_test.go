@@ -215,6 +215,7 @@ func TestATimeoutSaysWhatWasWaitedFor(t *testing.T) {
 		require.ErrorIs(t, e, quill.ErrInvalidPartition)
 		require.ErrorContains(t, e, "3 partitions")
 
+		time.Sleep(time.Second) // that look counts no longer
 		slow := c.Inject(quilltest.Fault{APIs: []protocol.APIKey{protocol.Metadata}, DropRequest: true, Times: -1})
 		e = failsWithin(t, p, 5*time.Second, 5*time.Second, onPartition(7, rec("t", "k", "v")))
 		require.ErrorIs(t, e, quill.ErrTimeout)
@@ -262,4 +263,35 @@ func TestInTransactionGivesUpOnAMissingTopic(t *testing.T) {
 		})
 		closeProducer(t, p)
 	})
+}
+
+// A partition that does not exist is an error that stays, however short max.block.ms is, and Sends in a row do not wait
+// for the back-off: the last look counts until the next may be taken.
+func TestSendsToAMissingPartitionFailAtOnceBetweenLooks(t *testing.T) {
+	for _, most := range []time.Duration{time.Millisecond, 300 * time.Millisecond, time.Minute} {
+		bubble(t, quilltest.Options{}, func(t *testing.T, c *quilltest.Cluster) {
+			c.MustCreateTopic("t", 3, quilltest.TopicConfig{})
+			cfg := config(c)
+			cfg.MaxBlock = time.Minute
+			p := open(t, cfg)
+			sendOK(t, p, "t")
+			closeProducer(t, p)
+			cfg.MaxBlock = most
+			p = open(t, cfg)
+			known(t, p, "t")
+			time.Sleep(time.Second)
+			asked := c.RequestCount(protocol.Metadata)
+			for range 50 {
+				e := failsWithin(t, p, 0, 0, onPartition(7, rec("t", "k", "v")))
+				require.ErrorIs(t, e, quill.ErrInvalidPartition)
+				require.False(t, p.TrySend(onPartition(7, rec("t", "k", "v"))))
+			}
+			require.LessOrEqual(t, c.RequestCount(protocol.Metadata)-asked, int64(3), "looks")
+			time.Sleep(2 * time.Second)
+			require.NoError(t, c.AddPartitions("t", 8))
+			within(t, 0, 0, func() { p.SendFunc(t.Context(), onPartition(7, rec("t", "k", "v")), func(_ quill.RecordMetadata, err error) { require.NoError(t, err) }) })
+			require.NoError(t, p.Flush(t.Context()))
+			closeProducer(t, p)
+		})
+	}
 }

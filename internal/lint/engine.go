@@ -43,25 +43,27 @@ var budgets = []budget{
 		kind: "reads the clock",
 		at:   func(n ast.Node) bool { return callsTime(n, "Now", "Since", "Until") },
 		known: map[string]int{
-			"sender.go sender.run":                  2, // once a turn; all else the sender does is told the time
-			"inbox.go newInbox":                     1,
-			"inbox.go inbox.sleep":                  1,
-			"clock.go coarseClock.read":             1, // records' timestamps
-			"clock.go coarseClock.fresh":            1, // the ticker, and a Send that has waited
-			"accumulator.go accumulator.openLocked": 1, // once a batch
-			"memoryshare.go memoryShare.allocate":   2, // a Send that waits
-			"late.go blockLimit.until":              1,
-			"late.go blockLimit.waited":             1,
-			"late.go blockLimit.extend":             1, // a Send that waited in vain
-			"engine.go engine.awaitTopic":           1,
-			"late.go endedLate":                     1, // a wait whose deadline is over
-			"topicwait.go engine.topicRefusal":      1, // only if the topic has a fault
-			"network/writer.go conn.markWritten":    1, // once a write
-			"network/writer.go conn.markMoved":      1, // once 256 KiB
-			"network/conn.go conn.open":             1, // deadlines of setting up, on the connection's goroutine
-			"network/dial.go conn.dial":             1,
-			"network/catchup.go attentive.look":     3, // on the reader, after a standstill
-			"network/catchup.go unhurried.Read":     2,
+			"sender.go sender.run":                     2, // once a turn; all else the sender does is told the time
+			"inbox.go newInbox":                        1,
+			"inbox.go inbox.sleep":                     1,
+			"clock.go coarseClock.read":                1, // records' timestamps
+			"clock.go coarseClock.fresh":               1, // the ticker, and a Send that has waited
+			"accumulator.go accumulator.openLocked":    1, // once a batch
+			"memoryshare.go memoryShare.allocate":      2, // a Send that waits
+			"late.go blockLimit.until":                 1,
+			"late.go blockLimit.waited":                1,
+			"late.go blockLimit.extend":                1, // a Send that waited in vain
+			"engine.go engine.awaitTopic":              1,
+			"late.go endedLate":                        1, // a wait whose deadline is over
+			"topicwait.go engine.topicRefusal":         1, // only if the topic has a fault
+			"network/writer.go conn.markWritten":       1, // once a write
+			"network/writer.go conn.markMoved":         1, // once 256 KiB
+			"network/conn.go conn.open":                1, // deadlines of setting up, on the connection's goroutine
+			"network/dial.go conn.dial":                1,
+			"network/catchup.go attentive.look":        3, // on the reader, after a standstill
+			"network/catchup.go unhurried.Read":        2,
+			"topicwait.go engine.topicTimeout":         1, // only if the partition does not exist
+			"topicwait.go topicState.partitionRefusal": 1, // and here
 		},
 	},
 	{
