@@ -1,7 +1,9 @@
 package quill
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
@@ -47,7 +49,7 @@ func (l *lossLog) add(topic string, err error, records int64) {
 	}
 	key := lossKey{topic: clean(topic)}
 	if e, ok := err.(*Error); ok {
-		key.cause = e.Op + ": " + e.what()
+		key.cause = lossCause(e)
 	}
 	l.mu.Lock()
 	known := l.known[key]
@@ -71,6 +73,22 @@ func (l *lossLog) add(topic string, err error, records int64) {
 		attrs = append(attrs, "stack", string(p.Stack))
 	}
 	l.logger.Warn("records failed", attrs...)
+}
+
+// lossCause is what failures have in common. No text of somebody else's is part of it, such as the cause of a
+// context's end: that may be another one each time.
+func lossCause(e *Error) string {
+	kind := e.Kind
+	switch end := (*contextEnd)(nil); {
+	case errors.As(kind, &end):
+		kind = end.err
+	case kind == nil:
+		kind = e.Code
+	}
+	if _, own := kind.(*sentinel); !own && kind != context.Canceled && kind != context.DeadlineExceeded && kind != e.Code {
+		return fmt.Sprintf("%s: %T: %v", e.Op, kind, e.Class)
+	}
+	return fmt.Sprintf("%s: %v: %d: %v", e.Op, kind, e.Code, e.Class)
 }
 
 // minute is the end of one.

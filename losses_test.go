@@ -135,3 +135,26 @@ func TestWithoutALoggerWarningsGoToTheDefault(t *testing.T) {
 		require.Contains(t, log.String(), `msg="quill: records failed" client_id=payments`)
 	})
 }
+
+// What users give as the cause of a context's end differs each time: it is in the line, not what lines are counted by.
+func TestLossesAreCountedByKindWhateverTheCauseOfAContextSays(t *testing.T) {
+	bubble(t, quilltest.Options{}, func(t *testing.T, c *quilltest.Cluster) {
+		c.MustCreateTopic("t", 1, quilltest.TopicConfig{})
+		cfg := config(c)
+		var log logText
+		cfg.Logger = log.logger()
+		p := open(t, cfg)
+		known(t, p, "t")
+		for i := range 300 {
+			p.SendFunc(ended(fmt.Errorf("request %d", i)), rec("t", "k", "v"), nil)
+		}
+		p.SendFunc(after(t, -time.Second), rec("t", "k", "v"), nil)
+		require.Len(t, log.lines("records failed"), 2, "canceled, and past its deadline")
+		require.Contains(t, log.lines("records failed")[0], "request 0")
+		time.Sleep(2 * time.Minute)
+		found := log.lines("more records failed")
+		require.Len(t, found, 1)
+		require.Contains(t, found[0], "records=299")
+		closeProducer(t, p)
+	})
+}
