@@ -60,8 +60,9 @@ func bareIPv6(rest string) (reason, fix string) {
 	colon := strings.LastIndexByte(rest, ':')
 	host, port := rest[:max(0, colon)], rest[colon+1:]
 	whole, cut := isIPv6(rest), isIPv6(host)
+	_, err := strconv.ParseUint(port, 10, 16)
 	switch {
-	case whole && cut:
+	case whole && cut && err == nil:
 		return "is an IPv6 address without brackets", "write [" + rest + "]:port, or [" + host + "]:" + port + " if that is its port"
 	case whole:
 		return "is an IPv6 address without brackets, and without a port", "write [" + rest + "]:port"

@@ -294,6 +294,8 @@ func TestAnIPv6AddressWithoutBracketsIsRefusedWithItsFix(t *testing.T) {
 		"2001:db8::204:39092":                  "is an IPv6 address without brackets; write [2001:db8::204]:39092",
 		"::1:9092":                             "is an IPv6 address without brackets; write [::1:9092]:port, or [::1]:9092 if that is its port",
 		"fe80::1%eth0":                         "is an IPv6 address without brackets, and without a port; write [fe80::1%eth0]:port",
+		"::ffff:1.2.3.4":                       "is an IPv6 address without brackets, and without a port; write [::ffff:1.2.3.4]:port",
+		"2001:db8::1:abcd":                     "is an IPv6 address without brackets, and without a port; write [2001:db8::1:abcd]:port",
 		"::1":                                  "is an IPv6 address without brackets, and without a port; write [::1]:port",
 		"::":                                   "is an IPv6 address without brackets, and without a port; write [::]:port",
 	} {
