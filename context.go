@@ -34,6 +34,14 @@ func endOf(ctx context.Context) error {
 
 var errNilContext = errors.New("nil Context; pass context.Background() for one without an end")
 
+// orBackground returns ctx, or for a nil one a context that interceptors can work with.
+func orBackground(ctx context.Context) context.Context {
+	if ctx == nil {
+		return context.Background()
+	}
+	return ctx
+}
+
 // contextEnd is the end of a context for a reason of its user's.
 type contextEnd struct{ err, cause error }
 

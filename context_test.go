@@ -174,3 +174,40 @@ func TestANilContextIsNamed(t *testing.T) {
 		closeProducer(t, p)
 	})
 }
+
+// pairs counts the calls of an interceptor.
+type pairs struct{ sent, acks int }
+
+func (x *pairs) OnSend(ctx context.Context, r quill.Record[string, string]) (quill.Record[string, string], error) {
+	_ = ctx.Err() // it is never nil
+	x.sent++
+	return r, nil
+}
+
+func (x *pairs) OnAcknowledgement(quill.RecordMetadata, quill.Headers, error) { x.acks++ }
+
+// A context that is nil is treated as one that has ended: the transaction goes on, and interceptors hear of the
+// record twice, as of any other.
+func TestANilContextIsAMatterBetweenTheCallerAndSend(t *testing.T) {
+	for _, ctx := range []context.Context{noContext, ended(errOwn)} {
+		bubble(t, quilltest.Options{}, func(t *testing.T, c *quilltest.Cluster) {
+			c.MustCreateTopic("t", 1, quilltest.TopicConfig{})
+			cfg := config(c)
+			cfg.TransactionalID = "x"
+			x := &pairs{}
+			p, err := quill.New(cfg, quill.String, quill.String, quill.Interceptor[string, string](x))
+			require.NoError(t, err)
+			giveUpIfFailed(t, p)
+			require.NoError(t, p.InitTransactions(t.Context()))
+			require.NoError(t, p.BeginTransaction())
+			_, err = p.SendSync(ctx, rec("t", "k", "v"))
+			require.Error(t, err)
+			require.NotErrorIs(t, err, quill.ErrAbortable)
+			require.Equal(t, pairs{1, 1}, *x)
+			_, err = p.SendSync(t.Context(), rec("t", "k", "v"))
+			require.NoError(t, err)
+			require.NoError(t, p.CommitTransaction(t.Context()))
+			closeProducer(t, p)
+		})
+	}
+}

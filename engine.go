@@ -357,11 +357,13 @@ type outgoing struct {
 	appendInput
 	mayWait  bool
 	lookOnly bool // no record: somebody wants the topic's metadata
-	limit    blockLimit
-	chosen   int32 // its partition as far as it is known, -1
-	at       position
-	contexts []context.Context // what its interceptors keep for it
-	typed    [2]any            // key and value before they were serialized, if the partitioner wants them
+	// acknowledged: the interceptors know that the Send failed
+	acknowledged bool
+	limit        blockLimit
+	chosen       int32 // its partition as far as it is known, -1
+	at           position
+	contexts     []context.Context // what its interceptors keep for it
+	typed        [2]any            // key and value before they were serialized, if the partitioner wants them
 }
 
 // metadata is what is known of a record that was not appended.

@@ -136,3 +136,22 @@ func TestTimestampsBeyondMillisecondsAreRefused(t *testing.T) {
 		closeProducer(t, p)
 	})
 }
+
+// An interceptor that ends the goroutine when it hears of a Send that failed hears of it once.
+func TestAnAcknowledgementThatEndsTheGoroutineIsNotRepeated(t *testing.T) {
+	bubble(t, quilltest.Options{}, func(t *testing.T, c *quilltest.Cluster) {
+		x, behind, calls := &ending{place: "OnAcknowledgement"}, &ending{}, 0
+		p, err := quill.New(config(c), quill.String, quill.String, quill.Interceptor[string, string](x), behind)
+		require.NoError(t, err)
+		giveUpIfFailed(t, p)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			p.SendFunc(t.Context(), rec("no topic's name", "k", "v"), func(quill.RecordMetadata, error) { calls++ })
+		}()
+		<-done
+		synctest.Wait()
+		require.Equal(t, []int{1, 1, 1}, []int{x.acks, behind.acks, calls})
+		closeProducer(t, p)
+	})
+}

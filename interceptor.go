@@ -12,7 +12,7 @@ import (
 // Interceptor sees each record before it is serialized and may change it.
 //
 // OnSend runs in the goroutine of the Send, in the order in which the interceptors were given to
-// New, and may be called concurrently. ctx is the Send's. An interceptor that returns an error or
+// New, and may be called concurrently. ctx is the Send's, never nil. An interceptor that returns an error or
 // panics is skipped for this record: the fault is logged and the next interceptor gets what this
 // one was given, so no interceptor can lose a record.
 //
@@ -42,8 +42,9 @@ type AcknowledgementInterceptor interface {
 // for example one with a span, which the outcome ends.
 //
 // OnSendContext is called instead of OnSend, and OnAcknowledgementContext instead of OnAcknowledgement, with
-// the context that OnSendContext returned (that of the Send if it failed or returned none). The
-// interceptors that follow get that context too; the Send itself waits by its own.
+// the context that OnSendContext returned. If it failed or returned none, that is the one that it was given: of
+// the interceptor before it that keeps contexts, or else of the Send. The interceptors that follow get that
+// context too; the Send itself waits by its own.
 type ContextInterceptor[K, V any] interface {
 	Interceptor[K, V]
 	OnSendContext(ctx context.Context, r Record[K, V]) (context.Context, Record[K, V], error)
@@ -184,6 +185,7 @@ func (l *chainLink[K, V]) acknowledge(ctx context.Context, m RecordMetadata, hea
 // onSendError tells the interceptors of a record that failed before it was appended.
 func (c *interceptorChain[K, V]) onSendError(r *outgoing, err error) {
 	if c.hasAcknowledgement() {
+		r.acknowledged = true // before the calls: one of them may end the goroutine
 		c.onAcknowledgement(r.contexts, unknownMetadata(r.Topic, r.chosen), r.Headers, err)
 	}
 }

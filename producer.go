@@ -354,7 +354,7 @@ func (p *Producer[K, V]) goroutineEnded(r *Record[K, V], out *outgoing) {
 	if out.callback != nil {
 		defer p.e.dispatch.call(out.callback, out.metadata(), err)
 	}
-	if p.chain != nil {
+	if p.chain != nil && !out.acknowledged {
 		p.chain.onSendError(out, err)
 	}
 }
@@ -362,8 +362,8 @@ func (p *Producer[K, V]) goroutineEnded(r *Record[K, V], out *outgoing) {
 // sendThrough is send, unless a plug-in ends the goroutine.
 func (p *Producer[K, V]) sendThrough(ctx context.Context, r *Record[K, V], out *outgoing) *Error {
 	out.Topic, out.chosen = r.Topic, r.Partition.or(-1) // for the error, if this goes no further
-	if p.chain != nil && ctx != nil {
-		*r, out.contexts = p.chain.onSend(ctx, *r)
+	if p.chain != nil {
+		*r, out.contexts = p.chain.onSend(orBackground(ctx), *r)
 	}
 	out.Topic, out.Partition, out.Timestamp, out.Headers = r.Topic, r.Partition, r.Timestamp, r.Headers
 	out.chosen = out.partitionOr(-1)

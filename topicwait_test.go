@@ -289,7 +289,9 @@ func TestSendsToAMissingPartitionFailAtOnceBetweenLooks(t *testing.T) {
 			require.LessOrEqual(t, c.RequestCount(protocol.Metadata)-asked, int64(3), "looks")
 			time.Sleep(2 * time.Second)
 			require.NoError(t, c.AddPartitions("t", 8))
-			within(t, 0, 0, func() { p.SendFunc(t.Context(), onPartition(7, rec("t", "k", "v")), func(_ quill.RecordMetadata, err error) { require.NoError(t, err) }) })
+			within(t, 0, 0, func() {
+				p.SendFunc(t.Context(), onPartition(7, rec("t", "k", "v")), func(_ quill.RecordMetadata, err error) { require.NoError(t, err) })
+			})
 			require.NoError(t, p.Flush(t.Context()))
 			closeProducer(t, p)
 		})

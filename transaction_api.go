@@ -253,7 +253,7 @@ func (e *engine) sendFailed(err *Error) *Error {
 func (e *engine) dooms(err *Error) *Error {
 	switch {
 	case errors.Is(err, ErrInvalidTxnState), errors.Is(err, ErrWouldBlock), errors.Is(err, ErrInCallback), errors.Is(err, ErrClosed),
-		errors.Is(err, ErrSerialization), errors.Is(err, ErrPartitioner), errors.Is(err.Kind, context.Canceled), errors.Is(err.Kind, context.DeadlineExceeded), // not those of a dial
+		errors.Is(err, ErrSerialization), errors.Is(err, ErrPartitioner), errors.Is(err.Kind, context.Canceled), errors.Is(err.Kind, context.DeadlineExceeded), errors.Is(err.Kind, errNilContext), // not those of a dial
 		e.fatal.Load() != nil:
 		return nil
 	}
