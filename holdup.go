@@ -78,7 +78,7 @@ const maxHeldUpLooks = 64
 // heldUpBy says where a batch stands, and why it is not further.
 func (s *sender) heldUpBy(b *batch, now time.Time) *Error {
 	e := s.describe(b, &Error{Reason: s.stands(b)}, now)
-	cause := s.whyNotYet(b)
+	cause := s.whyNotYet(b, now)
 	if e.Code, _ = errors.AsType[protocol.ErrorCode](cause); e.Code == protocol.None {
 		e.Cause = cause
 	}
@@ -101,17 +101,49 @@ func (s *sender) stands(b *batch) string {
 
 // whyNotYet is the last reason why a batch has no outcome yet, nil if none is known. What keeps it from being sent
 // now counts more than how the connection of its last attempt ended; what a broker answered counts more than that.
-func (s *sender) whyNotYet(b *batch) error {
+func (s *sender) whyNotYet(b *batch, now time.Time) error {
 	if _, answered := b.lastError.(protocol.ErrorCode); answered || b.onWire {
 		return b.lastError
 	}
 	if b.attempts == 0 && s.idem.state != idReady && s.idem.err != nil {
 		return s.idem.err
 	}
-	if why := s.whyNot(b.queue); why != nil {
+	if why := s.whyWaits(b.queue, b.createdAt, now); why != nil {
 		return why
 	}
 	return b.lastError
+}
+
+// whyWaits is why batches of a partition wait that could have left since then, if a reason is known: there is no
+// connection, those before them were sent in vain, or the node takes no more.
+func (s *sender) whyWaits(q *partitionQueue, since, now time.Time) error {
+	if why := s.whyNot(q); why != nil {
+		return why
+	}
+	if last := q.out.setback; last != nil && !last.at.Before(since) {
+		return last.err
+	}
+	if id, _, ok := s.leader(q); ok {
+		return s.client.Busy(id, now)
+	}
+	return nil
+}
+
+// setback is what the last batch of a partition that came back ran into. Those behind it, which wait until it is in
+// the log, have no error of their own, and may expire after it has.
+type setback struct {
+	err error
+	at  time.Time
+}
+
+// noteSetback takes in what became of a batch that is back.
+func (o *partitionOut) noteSetback(b *batch, v verdict, now time.Time) {
+	switch {
+	case v.act == actAccept:
+		o.setback = nil
+	case b.lastError != nil:
+		o.setback = &setback{b.lastError, now}
+	}
 }
 
 // noMemory adds to the failure of a Send that waited for memory why the partition's node takes no records.
@@ -121,13 +153,13 @@ func (e *engine) noMemory(err *Error, q *partitionQueue) *Error {
 	}
 	over, cancel := context.WithCancel(context.Background())
 	cancel() // what Send may wait is over
-	err.Cause = e.askSender(over, func(s *sender, _ time.Time) error { return s.whyFull(q) })
+	err.Cause = e.askSender(over, func(s *sender, now time.Time) error { return s.whyFull(q, now) })
 	return err
 }
 
 // whyFull is why the partition's batches stay in memory, if a reason is known: they can't leave, or come back.
-func (s *sender) whyFull(q *partitionQueue) error {
-	if err := s.whyNot(q); err != nil || q.out.line.Len() == 0 {
+func (s *sender) whyFull(q *partitionQueue, now time.Time) error {
+	if err := s.whyWaits(q, time.Time{}, now); err != nil || q.out.line.Len() == 0 {
 		return err
 	}
 	return q.out.line.At(0).lastError

@@ -280,6 +280,7 @@ func (s *sender) finishBatch(r *produceRequest, b *batch, now time.Time) {
 	b.lost = b.lost || r.Err != nil && r.MaybeSent
 	f.doubt, f.vain = b.lost && q.out.seq.late != noLateCopy, q.out.seq.late == unlikelyLateCopy
 	v := decide(f)
+	q.out.noteSetback(b, v, now)
 	if q.out.held || v.act != actAccept {
 		q.out.held = false
 		s.touched = append(s.touched, q)
@@ -348,7 +349,7 @@ func (s *sender) apply(b *batch, f facts, v verdict, answer *message.PartitionPr
 		out := noFate
 		if answer != nil && v.offsets {
 			out.baseOffset, out.logAppendTime = answer.BaseOffset, max(answer.LogAppendTimeMs, -1)
-			if b.attempts > 1 && out.logAppendTime == b.maxTime {
+			if f.wasMaybe && out.logAppendTime == b.maxTime {
 				out.logAppendTime = -1 // of a duplicate a broker tells the batch's largest timestamp instead
 			}
 		}
@@ -541,15 +542,18 @@ func (s *sender) describe(b *batch, base *Error, now time.Time) *Error {
 
 // expired is the failure of a batch that is delivery.timeout.ms old.
 func (s *sender) expired(b *batch, now time.Time) *Error {
-	e := s.describe(b, &Error{Kind: ErrDeliveryTimeout, Cause: s.whyNotYet(b)}, now)
+	e := s.describe(b, &Error{Kind: ErrDeliveryTimeout, Cause: s.whyNotYet(b, now)}, now)
 	switch {
 	case b.onWire:
 		e.Reason = countOf(b.records, "record") + " expired while waiting for an answer"
 	case b.attempts > 0:
 		e.Reason = countOf(b.records, "record") + " expired while waiting to be sent again"
 	default:
-		e.Reason = countOf(b.records, "record") + " expired before they could be sent"
-		if _, _, ok := s.leader(b.queue); !ok && e.Cause == nil {
+		e.Reason = "1 record expired before it could be sent"
+		if b.records != 1 {
+			e.Reason = countOf(b.records, "record") + " expired before they could be sent"
+		}
+		if _, _, ok := s.leader(b.queue); !ok && (e.Cause == nil || s.whyNot(b.queue) == nil) {
 			e.Reason += ": the partition has no leader"
 		}
 	}

@@ -271,5 +271,8 @@ func (n *nullNet) Overdue(time.Time) bool           { return false }
 func (n *nullNet) CatchUp(time.Duration, time.Time) {}
 func (n *nullNet) Behind() bool                     { return false }
 
+// Busy implements connections: nobody asks.
+func (n *nullNet) Busy(int32, time.Time) error { return nil }
+
 // Unresolved implements connections.
 func (n *nullNet) Unresolved() error { return nil }

@@ -81,6 +81,7 @@ type connections interface {
 	Ready(id int32, now time.Time) bool
 	Connected(id int32) bool
 	InFlight(id int32) int
+	Busy(id int32, now time.Time) error
 	Versions(id int32, key protocol.APIKey) (lowest, highest int16, ok bool)
 	Features(id int32, name string) (level int16, ok bool)
 	CanRetryAt(id int32, now time.Time) time.Time
@@ -117,6 +118,7 @@ type partitionOut struct {
 	joined      int64      // the transaction that it is part of
 	joining     int64      // the transaction that it is, or was, being added to
 	line        batchDeque // batches that left and are not told, in the order of their numbers
+	setback     *setback   // nil if the last batch that came back was accepted
 }
 
 func newPartitionOut() partitionOut { return partitionOut{seq: noSequences()} }
@@ -540,7 +542,7 @@ func (s *sender) abortAll(now time.Time) {
 		s.withdraw(b)
 		err := s.describe(b, s.aborting, now)
 		if s.aborting.Kind == ErrForceClosed {
-			err.Cause = s.whyNotYet(b)
+			err.Cause = s.whyNotYet(b, now)
 			s.lost.why.CompareAndSwap(nil, s.heldUpBy(b, now))
 		}
 		records += int64(b.records)

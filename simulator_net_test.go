@@ -275,6 +275,14 @@ func (n *simNet) LeastLoaded(now time.Time) (id int32, ok bool, retryAt time.Tim
 	return 0, false, retryAt
 }
 
+// Busy implements connections.
+func (n *simNet) Busy(id int32, _ time.Time) error {
+	if inFlight := n.InFlight(id); inFlight > 0 {
+		return fmt.Errorf("%d requests to node %d are unanswered", inFlight, id)
+	}
+	return nil
+}
+
 // LastError implements connections.
 func (n *simNet) LastError(id int32) error {
 	if t := n.targets[id]; t != nil {

@@ -2,6 +2,7 @@ package network
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"sync"
@@ -99,6 +100,23 @@ func (c *Client) InFlight(id int32) int {
 		return len(n.inFlight)
 	}
 	return 0
+}
+
+// Busy is why a node that is connected may take no request, nil if it has nothing to do: it asked to be left alone,
+// or has not answered yet. It is for errors, and allocates.
+func (c *Client) Busy(id int32, now time.Time) error {
+	n := c.nodes[id]
+	switch {
+	case n == nil || n.state != ready:
+		return nil
+	case n.throttledTo.After(now):
+		return fmt.Errorf("node %d asks to be left alone for %v more (a quota)", id, n.throttledTo.Sub(now).Round(time.Millisecond))
+	case len(n.inFlight) == 1:
+		return fmt.Errorf("a request to node %d is unanswered after %v", id, now.Sub(n.inFlight[0].SentAt).Round(time.Millisecond))
+	case len(n.inFlight) > 1:
+		return fmt.Errorf("%d requests to node %d are unanswered, the first after %v", len(n.inFlight), id, now.Sub(n.inFlight[0].SentAt).Round(time.Millisecond))
+	}
+	return nil
 }
 
 // InFlightTotal is the number of requests that are not back yet.

@@ -35,6 +35,23 @@ func TestRequestIsAnswered(t *testing.T) {
 	})
 }
 
+func TestABusyNodeSaysWithWhat(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, echoes)
+		require.NoError(t, r.Busy(-1, time.Now()), "not connected")
+		r.connect(-1)
+		require.NoError(t, r.Busy(-1, time.Now()))
+		req := r.send(-1, "hello")
+		require.EqualError(t, r.Busy(-1, req.SentAt.Add(time.Second)), "a request to node -1 is unanswered after 1s")
+		second := r.send(-1, "there")
+		require.EqualError(t, r.Busy(-1, req.SentAt.Add(2*time.Second)), "2 requests to node -1 are unanswered, the first after 2s")
+		r.Throttle(-1, time.Minute, time.Now())
+		require.EqualError(t, r.Busy(-1, time.Now()), "node -1 asks to be left alone for 1m0s more (a quota)")
+		r.back(req)
+		r.back(second)
+	})
+}
+
 // NetworkClientTest.testSendToUnreadyNode: an error of the caller's, reported and not a crash.
 func TestSendToUnreadyNodeComesBack(t *testing.T) {
 	bubble(t, func(t *testing.T) {

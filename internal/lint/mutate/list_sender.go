@@ -99,6 +99,18 @@ var ofSender = []mutation{
 		by:     bySimulator,
 	},
 	{
+		name: "refused-is-maybe-written", file: "identity.go",
+		old: "b.maybeWritten && at == b.maxTime", new: "b.attempts > 1 && at == b.maxTime",
+		breaks: "a batch that was only refused is reported as written when another producer's is",
+		by:     by("TestABatchThatWasOnlyRefusedIsNoDuplicate"),
+	},
+	{
+		name: "no-cause-behind-a-retry", file: "holdup.go",
+		old: "		o.setback = &setback{b.lastError, now}\n", new: "		_ = now\n",
+		breaks: "records that expire behind a batch that is sent again say nothing of why",
+		by:     by("TestABatchThatNeverLeftSaysWhy"),
+	},
+	{
 		name: "not-sent-for-maybe-written", file: "inflight.go",
 		old: "	case b.maybeWritten || b.elsewhere || b.onWire:\n", new: "	case b.onWire:\n",
 		breaks: "an error says NotSent for a batch whose answer was lost",
