@@ -18,7 +18,8 @@ import (
 // foreign reports whether an answer acknowledges somebody else's batch, which is in the log under this one's
 // numbers. Brokers answer a duplicate with the largest timestamp of the batch in the log as its log append time. Where
 // records keep their own timestamps, so that there is no log append time, this shows what the answer is about: not
-// this batch if that was sent once only, or if its largest timestamp is another.
+// this batch if no attempt before can have been written (it was sent once only, or was refused), or if its largest
+// timestamp is another.
 //
 // That records keep their timestamps is known from an answer without a log append time. If the topic's setting
 // changed since, what is in flight is taken for somebody else's. What is sent under the next id is answered in the
@@ -32,7 +33,7 @@ func (s *sender) foreign(b *batch, answer *message.PartitionProduceResponse) boo
 	case at < 0:
 		t.ownTimes, t.doubtedID = true, -1
 		return false
-	case !t.ownTimes, b.attempts > 1 && at == b.maxTime:
+	case !t.ownTimes, b.maybeWritten && at == b.maxTime:
 		return false
 	}
 	if t.doubtedID >= 0 && t.doubtedID != b.producerID {

@@ -2,6 +2,7 @@ package quill
 
 import (
 	"testing"
+	"time"
 
 	"github.com/quill-kafka/quill/internal/message"
 	"github.com/quill-kafka/quill/protocol"
@@ -74,6 +75,64 @@ func TestTheLogAppendTimeOfADuplicateIsNone(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A batch that was only refused so far, and is answered as a duplicate with its own timestamp, is not in the log: what
+// is there is another producer's, of the same millisecond.
+func TestABatchThatWasOnlyRefusedIsNoDuplicate(t *testing.T) {
+	for _, code := range []protocol.ErrorCode{protocol.InvalidProducerEpoch, protocol.NotEnoughReplicas, protocol.OutOfOrderSequenceNumber} {
+		withRig(t, idempotentRig, func(t *testing.T, r *rig) {
+			warm(t, r) // the answer to which had no log append time
+			in := one("key", "value")
+			in.timestamp = 5_000
+			f := r.appendInput(0, in)
+			b := r.drainOne(0)
+			r.answer(0, refusedWith(code))
+			time.Sleep(time.Second)
+			if code != protocol.NotEnoughReplicas { // it gets new numbers
+				r.s.idem = idempotence{on: true, state: idReady, id: 8}
+			}
+			r.s.look(b.queue, time.Now())
+			require.Same(t, b, r.drainOne(0))
+			r.answer(0, func(*batch) message.PartitionProduceResponse {
+				p := answered(protocol.None, 10)
+				p.LogAppendTimeMs = 5_000
+				return p
+			})
+			r.dispatch()
+			_, err := outcomeOf(t, f)
+			require.Error(t, err, code)
+			require.Equal(t, MaybeWritten, err.(*Error).Outcome(), code)
+			require.ErrorContains(t, err, "another producer")
+		})
+	}
+}
+
+// Where brokers set the timestamps, one that happens to be that of a record which was refused before is what it says.
+func TestALogAppendTimeAfterARefusalIsWhatItSays(t *testing.T) {
+	withRig(t, idempotentRig, func(t *testing.T, r *rig) {
+		var futures []Future
+		for _, at := range []int64{1_000, 5_000} {
+			in := one("key", "value")
+			in.timestamp = at
+			futures = append(futures, r.appendInput(0, in))
+		}
+		b := r.drainOne(0)
+		require.EqualValues(t, 2, b.records)
+		r.answer(0, refusedWith(protocol.NotEnoughReplicas))
+		askAgain(t, r, b)
+		r.answer(0, func(*batch) message.PartitionProduceResponse {
+			p := answered(protocol.None, 10)
+			p.LogAppendTimeMs = 5_000
+			return p
+		})
+		r.dispatch()
+		for _, f := range futures {
+			m, err := outcomeOf(t, f)
+			require.NoError(t, err)
+			require.EqualValues(t, 5_000, m.Timestamp.UnixMilli())
+		}
+	})
 }
 
 // A duplicate with another timestamp than the batch's own is that of another producer's batch, on a topic whose records
