@@ -260,7 +260,7 @@ func TestLeaderEpochsThatGoBackAreNotFollowed(t *testing.T) {
 		}))
 		for i := range 20 {
 			x.deliver(0, fmt.Sprint(i))
-			time.Sleep(time.Second) // the look before counts no longer
+			time.Sleep(time.Second)                                                 // the look before counts no longer
 			_, err := x.p.SendSync(x.Context(), onPartition(7, rec("t", "k", "v"))) // makes it ask
 			require.ErrorIs(x, err, quill.ErrInvalidPartition)
 		}

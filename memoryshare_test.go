@@ -3,6 +3,7 @@ package quill
 import (
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -210,7 +211,8 @@ func TestALiveNodeFindsMemoryWhileOthersComeAndGo(t *testing.T) {
 		p.setNodes(live, 2, 3)
 		p.share(live) // in use, or the others need leave less: a sixteenth
 		held := map[int32][][]byte{}
-		story := fmt.Sprintf("seed %d: %d batches, dead %v:", seed, batches, dead)
+		var story strings.Builder
+		story.WriteString(fmt.Sprintf("seed %d: %d batches, dead %v:", seed, batches, dead))
 		for range 60 {
 			node := dead[r.IntN(len(dead))]
 			switch s := p.share(node); {
@@ -222,13 +224,13 @@ func TestALiveNodeFindsMemoryWhileOthersComeAndGo(t *testing.T) {
 			case r.IntN(4) == 0:
 				nodes := [][]int32{{live}, {live, 2}, {live, 3}, {live, 2, 3}}[r.IntN(4)]
 				p.setNodes(nodes...)
-				story += fmt.Sprintf(" nodes %v", nodes)
+				story.WriteString(fmt.Sprintf(" nodes %v", nodes))
 			default:
 				held[node] = append(held[node], fillUp(t, s)...)
-				story += fmt.Sprintf(" %d holds %d", node, len(held[node]))
+				story.WriteString(fmt.Sprintf(" %d holds %d", node, len(held[node])))
 			}
 			chunk, err := p.share(live).tryAllocate(1024)
-			require.NoError(t, err, story)
+			require.NoError(t, err, story.String())
 			p.share(live).release(chunk)
 		}
 	}

@@ -233,13 +233,13 @@ var ofTrials = []mutation{
 	},
 	{
 		name: "own-duplicates-are-anothers", file: "identity.go",
-		old: "b.attempts > 1 && at == b.maxTime:\n", new: "b.attempts > 1 && at != b.maxTime:\n",
+		old: "b.maybeWritten && at == b.maxTime:\n", new: "b.maybeWritten && at != b.maxTime:\n",
 		breaks: "a batch that was sent twice is taken for another producer's",
 		by:     by("TestTheLogAppendTimeOfADuplicateIsNone"),
 	},
 	{
 		name: "duplicates-of-batches-sent-once", file: "identity.go",
-		old: "	case !t.ownTimes, b.attempts > 1 && at == b.maxTime:\n", new: "	case !t.ownTimes, at == b.maxTime:\n",
+		old: "	case !t.ownTimes, b.maybeWritten && at == b.maxTime:\n", new: "	case !t.ownTimes, at == b.maxTime:\n",
 		breaks: "another's batch with the same timestamp passes for this one, which left once only",
 		by:     by("TestABatchOfAnotherProducerIsNoSuccess"),
 	},
