@@ -119,7 +119,8 @@
 //     Sends. (If the cluster can't be reached, each Send to a topic not seen before waits.) An error that
 //     stays, such as TOPIC_AUTHORIZATION_FAILED, is reported itself, not as a time-out, even if max.block.ms is very short.
 //   - A Send to a partition that does not exist fails after one fresh look at the metadata, not
-//     after max.block.ms.
+//     after max.block.ms. Others to it fail at once until the next look may be taken, so a partition that is
+//     added meanwhile is found up to retry.backoff.max.ms later.
 //   - If the answer to a commit, an abort or offsets is lost, and transactions do not each have their own epoch
 //     (version 1 of the protocol), the next transaction begins under a new epoch, so that no late copy
 //     of the request can end it or take its offsets back (KAFKA-17754). On clusters before 2.5, which
