@@ -2,15 +2,9 @@ package quill
 
 import (
 	"context"
-	"maps"
-	"math/rand/v2"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/quill-kafka/quill/internal/backoff"
-	"github.com/quill-kafka/quill/metadata"
 )
 
 // accumulator collects records into batches, one queue of batches per partition, all over one
@@ -77,35 +71,6 @@ type accumulator struct {
 	_ [24]byte // up to a size that begins at a cache line
 }
 
-// topicState is what the producer keeps of a topic it sent to.
-type topicState struct {
-	name   string
-	info   atomic.Pointer[metadata.Topic]    // nil: not (or no longer) known
-	queues atomic.Pointer[[]*partitionQueue] // index = partition; only grows
-	usable atomic.Pointer[[]*partitionQueue] // those of them that records may go to now; nil while info is of no use
-	sticky *stickyPartitioner
-	ratio  ratioEstimate
-	asks   atomic.Int64               // number of the latest metadata request that named the topic
-	looks  atomic.Int64               // and of the latest one that was answered
-	fault  atomic.Pointer[topicFault] // what the last answer says against the topic; nil: nothing
-	// outwaited: somebody waited for the topic for max.block.ms in vain, and it was not found since
-	outwaited atomic.Bool
-	absent    atomic.Pointer[partitionFault] // what the last fresh look for a missing partition found; nil: nobody missed one
-	used      atomic.Bool                    // since the sender last looked: keeps the topic in the metadata
-	loadAt    atomic.Int64
-
-	// the sender's alone
-	lastUsed  time.Time
-	ask       topicAsk
-	missing   backoff.Spell // of looks that did not find it
-	refused   backoff.Spell // of batches that were too large for its broker
-	shelved   bool          // see refresher.leave
-	resting   bool          // see refresher.rest
-	forgotten bool          // see forgetIdle
-	ownTimes  bool          // the last answer had no log append time: records keep their timestamps
-	doubtedID int64         // the producer id that an answer since then was not about; -1: none. See sender.foreign
-}
-
 // appendInput is one record on its way into a batch.
 type appendInput struct {
 	bytesRecord
@@ -142,79 +107,6 @@ func newAccumulator(s *settings, box *inbox, clock *coarseClock) *accumulator {
 	a.topics.Store(new(map[string]*topicState{}))
 	return a
 }
-
-// topic returns the state of a topic, or nil.
-func (a *accumulator) topic(name string) *topicState {
-	if t := a.recent.Load(); t != nil && t.name == name {
-		return t
-	}
-	t := (*a.topics.Load())[name]
-	if t != nil && rand.Uint32()%recentOdds == 0 {
-		a.recent.Store(t)
-	}
-	return t
-}
-
-// recentOdds is how seldom the recent topic changes, so that senders to different topics don't fight
-// over it.
-const recentOdds = 32
-
-// ensureTopic returns the state of a topic, making it if need be.
-func (a *accumulator) ensureTopic(name string, newTopic func(name string) *topicState) *topicState {
-	known := (*a.topics.Load())[name]
-	if t := a.recent.Load(); t != nil && t.name == name && t != known {
-		a.recent.CompareAndSwap(t, nil) // forgotten
-	}
-	if known != nil {
-		return known
-	}
-	a.topicsMu.Lock()
-	defer a.topicsMu.Unlock()
-	if t := (*a.topics.Load())[name]; t != nil {
-		return t
-	}
-	next := maps.Clone(*a.topics.Load())
-	next[name] = newTopic(name)
-	a.topics.Store(&next)
-	return next[name]
-}
-
-// setInfo takes over new metadata of the topic: queues for new partitions. The sender's alone.
-func (t *topicState) setInfo(info *metadata.Topic) {
-	var usable *[]*partitionQueue
-	if info != nil {
-		n := len(info.Partitions)
-		queues := t.all()
-		if have := len(queues); have < n {
-			queues = append(make([]*partitionQueue, 0, n), queues...)
-			for i := have; i < n; i++ {
-				queues = append(queues, &partitionQueue{topic: t, index: int32(i), hint: noHint, out: newPartitionOut()})
-			}
-			t.queues.Store(&queues)
-		}
-		if info.Err == nil {
-			usable = new(queues[:n])
-		}
-	}
-	t.info.Store(info)
-	t.usable.Store(usable)
-}
-
-// all are the topic's queues.
-func (t *topicState) all() []*partitionQueue {
-	if queues := t.queues.Load(); queues != nil {
-		return *queues
-	}
-	return nil
-}
-
-// busy reports whether batches wait in the topic's queues.
-func (t *topicState) busy() bool {
-	return slices.ContainsFunc(t.all(), func(q *partitionQueue) bool { return q.length.Load() > 0 })
-}
-
-// queue of partition p, which must be in range.
-func (t *topicState) queue(p int32) *partitionQueue { return (*t.queues.Load())[p] }
 
 // append adds the record to partition q's open batch, opening one if need be. It may wait for
 // memory (in line, until limit or ctx's end; limit nil: it does not wait). A record that goes where
@@ -390,41 +282,6 @@ func (a *accumulator) openLocked(q *partitionQueue, share *memoryShare, chunk []
 	return timestamp, true
 }
 
-// balance tells the topic's sticky partitioner how long the queues are, at most every few
-// milliseconds: it then prefers the partitions whose nodes keep up (KIP-794).
-func (a *accumulator) balance(t *topicState) {
-	if !t.sticky.adaptive {
-		return
-	}
-	queues := *t.queues.Load()
-	now, last := a.clock.millis(), t.loadAt.Load()
-	if now-last < balanceEvery+int64(len(queues)/balanceSpeed) || !t.loadAt.CompareAndSwap(last, now) {
-		return
-	}
-	info := t.info.Load()
-	if info == nil {
-		return
-	}
-	available := info.Available()
-	load := partitionLoad{total: len(available), partitions: make([]int32, 0, len(available)), queued: make([]int32, 0, len(available))}
-	for _, i := range available {
-		q := queues[i]
-		if slow := q.slow.Load(); slow != nil && slow.Load() {
-			continue
-		}
-		load.partitions = append(load.partitions, i)
-		load.queued = append(load.queued, q.length.Load())
-	}
-	t.sticky.setLoad(&load)
-}
-
-// balanceEvery bounds how often the queue lengths are looked at, in milliseconds. It grows with their
-// number, by one for every balanceSpeed of them: a look at 100,000 takes some milliseconds.
-const (
-	balanceEvery = 5
-	balanceSpeed = 500
-)
-
 // stillWaiting reports whether somebody waits for memory that any batch could bring back.
 func (a *accumulator) stillWaiting() bool {
 	if !a.waiting.Load() {
@@ -444,4 +301,77 @@ func (a *accumulator) hasRoom(q *partitionQueue, in *appendInput) bool {
 	defer q.mu.Unlock()
 	o := &q.open
 	return o.batch != nil && (len(o.meta) == 0 || a.limits.room(o.raw(), in.maxSize, &q.topic.ratio))
+}
+
+// refusal is a reason why no appends are taken, the gravest first.
+type refusal uint8
+
+const (
+	refusedByFatal       refusal = iota // the producer can't go on
+	refusedByClose                      // it is closed
+	refusedByTransaction                // no transaction is open, or the one that is has failed
+	refusals
+)
+
+// refuse sets a reason, or with nil takes it back. Of those that hold, append is told the gravest. Once
+// refuse has returned no batch is opened until all are taken back; batches that are open may still get
+// records, until they are closed.
+func (a *accumulator) refuse(why refusal, err *Error) {
+	a.mu.Lock() // as open: whoever opens a batch has listed it by now, or sees the reason
+	defer a.mu.Unlock()
+	a.reasons[why] = err
+	var gravest *Error
+	for _, err := range a.reasons {
+		if gravest = err; gravest != nil {
+			break
+		}
+	}
+	a.refused.Store(gravest)
+}
+
+// refusedOr is why appends are refused, or else err.
+func (a *accumulator) refusedOr(err *Error) *Error {
+	if r := a.refused.Load(); r != nil {
+		return r
+	}
+	return err
+}
+
+// await is for a record that finds no memory: it waits for it, if it may, or goes elsewhere.
+func (a *accumulator) await(ctx context.Context, q *partitionQueue, share *memoryShare, size int, lane *stickyLane, limit *blockLimit) ([]byte, error) {
+	switch {
+	case lane != nil && share.full(size) && a.goElsewhere(q, size, lane):
+		return nil, errMoved
+	case limit == nil:
+		return nil, ErrWouldBlock
+	case a.inCallback():
+		return nil, errMemoryInCallback
+	}
+	return share.allocate(ctx, size, limit)
+}
+
+// goElsewhere takes the lane from partition q, whose node may hold no more memory, to one for which
+// there is some right now. It is false if there is none.
+func (a *accumulator) goElsewhere(q *partitionQueue, size int, lane *stickyLane) bool {
+	info := q.topic.info.Load()
+	if info == nil {
+		return false
+	}
+	return q.topic.sticky.leave(lane, info, q.index, func(partition int32) bool {
+		return a.pool.share(info.Partitions[partition].Leader).ready(size)
+	})
+}
+
+// share is the memory of the node that leads the partition.
+func (a *accumulator) share(q *partitionQueue) *memoryShare {
+	node := int32(unknownNode)
+	if info := q.topic.info.Load(); info != nil && int(q.index) < len(info.Partitions) {
+		node = info.Partitions[q.index].Leader
+	}
+	s := q.share.Load()
+	if s == nil || s.node != node {
+		s = a.pool.share(node)
+		q.share.Store(s)
+	}
+	return s
 }

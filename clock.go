@@ -131,3 +131,18 @@ func (c *coarseClock) close() {
 	close(c.stop)
 	<-c.stopped
 }
+
+// forever is a wait without an end in sight.
+const forever = time.Hour
+
+const (
+	// lateTurn is how much later than it was meant to a turn may begin: what timers and a busy machine
+	// take. A turn that is later costs no more than a look at the sockets, if something is overdue.
+	lateTurn = 2 * time.Millisecond
+	// catchUpTime is how long readers have to bring what has come. They need as long only if they are
+	// kept from running.
+	catchUpTime = 500 * time.Millisecond
+	// lateWait is how much later than it should a Send's wait must end to be taken for a standstill. A busy
+	// machine is some milliseconds late all the time, and max.block.ms should hold there.
+	lateWait = 100 * time.Millisecond
+)

@@ -5,7 +5,6 @@ import (
 	"math"
 	"sync"
 	"time"
-	"unsafe"
 )
 
 // Future is the pending outcome of one Send: a small value, which may be copied or ignored. Its zero
@@ -80,176 +79,6 @@ func failedFuture(m RecordMetadata, err error) Future {
 		meta: []recordMeta{{timestamp: timestampMillis(m.Timestamp), keySize: m.KeySize, valueSize: m.ValueSize}}}}
 }
 
-// result is the fate of the records of one batch, and what is needed to tell each of them. It lives
-// on its own (futures point to it), never in the pooled memory of the batch.
-//
-// Appenders write topic, partition, meta and runs under their queue's lock; the sender writes the
-// outcome once; the dispatcher runs the callbacks and then releases the waiters. Each step happens
-// after the one before it through a lock or channel.
-type result struct {
-	meta    []recordMeta  // one per record
-	runs    []callbackRun // callbacks of the records, in order
-	shared  bool          // a Future may look at this for ever: never used again for another batch
-	flushed bool          // so may a Flush; under the accumulator's lock
-
-	topic     string
-	partition int32
-	acc       *accumulator // that it is of; nil: none, it is released already
-
-	fate
-	children []childResult // set instead of a fate when the batch was split
-
-	mu sync.Mutex
-	// +checklocks:mu
-	released bool
-	// +checklocks:mu
-	waiters chan struct{} // made by the first waiter, closed on release
-
-	meta0 [4]recordMeta // the first of meta and runs: small batches need no more memory than this
-	runs0 [2]callbackRun
-}
-
-func newResult(acc *accumulator) *result {
-	r := &result{fate: noFate, acc: acc}
-	r.meta, r.runs = r.meta0[:0], r.runs0[:0]
-	return r
-}
-
-// fate is what became of a batch.
-type fate struct {
-	baseOffset    int64 // -1: unknown
-	logAppendTime int64 // milliseconds; -1: the records keep their own timestamps
-	err           error
-	recordErr     func(i int32) error // KIP-467: set when the records failed for different reasons
-	openedAt      int64               // of a failure: when the batch was opened, in milliseconds; 0: unknown
-}
-
-// noFate is a fate without offset, time or error.
-var noFate = fate{baseOffset: -1, logAppendTime: -1}
-
-// failure is the fate of a batch that failed.
-func failure(err error) fate { return fate{baseOffset: -1, logAppendTime: -1, err: err} }
-
-// recordMeta is what a RecordMetadata needs beyond its batch.
-type recordMeta struct {
-	timestamp          int64
-	keySize, valueSize int32
-}
-
-// callbackRun is a callback shared by the records from first on, up to the next run's. Those before the
-// first run, and those of a run whose fn is nil, have none.
-type callbackRun struct {
-	fn    Callback
-	first int32
-}
-
-// childResult says where the records of a split batch went: those from first on to res.
-type childResult struct {
-	first int32
-	res   *result
-}
-
-// runEnd is the index after the last record of a run.
-func (r *result) runEnd(run int) int32 {
-	if run+1 < len(r.runs) {
-		return r.runs[run+1].first
-	}
-	return int32(len(r.meta))
-}
-
-// sameFunc reports whether a and b are the very same func value (code and captured variables). Go
-// forbids comparing funcs; a func value is one pointer to its closure, and an entry that we hold
-// keeps that closure alive, so equal pointers mean the same closure. Only ever used to share an
-// entry: a wrong "false" costs 16 bytes.
-func sameFunc(a, b Callback) bool {
-	return *(*unsafe.Pointer)(unsafe.Pointer(&a)) == *(*unsafe.Pointer)(unsafe.Pointer(&b))
-}
-
-// wait returns nil when the outcome is known and the callbacks have run, else a channel to wait on.
-func (r *result) wait() <-chan struct{} {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.released {
-		return nil
-	}
-	if r.waiters == nil {
-		r.waiters = make(chan struct{})
-	}
-	return r.waiters
-}
-
-// release lets the waiters go. The outcome and the callbacks come before it.
-func (r *result) release() {
-	r.mu.Lock()
-	r.released = true
-	ch := r.waiters
-	r.mu.Unlock()
-	if ch != nil {
-		close(ch)
-	}
-}
-
-// outcome of record i; only after release.
-func (r *result) outcome(i int32) (RecordMetadata, error) {
-	m := r.metadata(i)
-	if r.err == nil {
-		return m, nil
-	}
-	m.Offset = -1
-	err := r.err
-	if r.recordErr != nil {
-		err = r.recordErr(i)
-	}
-	return m, r.own(err, i)
-}
-
-// own is err, which tells the age of the batch, with the time since record i was sent. That is its timestamp,
-// unless the caller gave it another.
-func (r *result) own(err error, i int32) error {
-	e, ok := err.(*Error)
-	after := time.Duration(r.meta[i].timestamp-r.openedAt) * time.Millisecond
-	if !ok || r.openedAt == 0 || after <= 0 || after > e.Elapsed {
-		return err
-	}
-	own := *e
-	own.Elapsed -= after
-	return &own
-}
-
-func (r *result) metadata(i int32) RecordMetadata {
-	at := r.meta[i]
-	m := RecordMetadata{Topic: r.topic, Partition: r.partition, Offset: r.offset(i), KeySize: at.keySize, ValueSize: at.valueSize}
-	ms := at.timestamp
-	if r.logAppendTime >= 0 {
-		ms = r.logAppendTime
-	}
-	m.Timestamp = millis(ms)
-	return m
-}
-
-// offset of record i, -1 if unknown.
-func (r *result) offset(i int32) int64 {
-	if r.baseOffset < 0 {
-		return -1
-	}
-	return max(r.baseOffset+int64(i), -1) // a broker that answers offsets near 2^63: unknown is the honest answer
-}
-
-// child finds where record i of a split batch went.
-func (r *result) child(i int32) (*result, int32) {
-	at := 0
-	for at+1 < len(r.children) && r.children[at+1].first <= i {
-		at++
-	}
-	return r.children[at].res, i - r.children[at].first
-}
-
-// reset makes r ready for another batch; only when nobody else can hold it.
-func (r *result) reset() {
-	clear(r.runs)
-	*r = result{meta: r.meta[:0], runs: r.runs[:0], fate: noFate, acc: r.acc}
-}
-
 // timestampMillis is t as Kafka has it, -1 if it is none that Kafka can have: the zero time, one before
 // 1970, or one beyond what 64 bits of milliseconds can hold.
 func timestampMillis(t time.Time) int64 {
@@ -261,3 +90,18 @@ func timestampMillis(t time.Time) int64 {
 
 // maxSeconds is where milliseconds end, in the year 292278994.
 const maxSeconds = math.MaxInt64 / 1000
+
+// NewFuture returns a future that is not a Producer's, for fakes of one in tests, and the function
+// that gives it its outcome. Only the first call of that function counts; it may be called from any
+// goroutine. topic and partition (-1 if none was chosen) are what a wait that ends early tells.
+func NewFuture(topic string, partition int32) (f Future, resolve func(m RecordMetadata, err error)) {
+	res := &result{topic: topic, partition: partition, fate: noFate, meta: make([]recordMeta, 1), shared: true}
+	var once sync.Once
+	return Future{res: res}, func(m RecordMetadata, err error) {
+		once.Do(func() {
+			res.baseOffset, res.err = m.Offset, err
+			res.meta[0] = recordMeta{timestamp: timestampMillis(m.Timestamp), keySize: m.KeySize, valueSize: m.ValueSize}
+			res.release()
+		})
+	}
+}

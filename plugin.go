@@ -1,7 +1,6 @@
 package quill
 
 import (
-	"fmt"
 	"io"
 	"log/slog"
 	"runtime/debug"
@@ -57,20 +56,4 @@ func recovered(err *error) {
 	if v := recover(); v != nil {
 		*err = &PanicError{Value: v, Stack: debug.Stack()}
 	}
-}
-
-// PanicError is a panic of a plug-in. It is the Cause of the Error of the record concerned; errors.As finds
-// it there.
-type PanicError struct {
-	Value any    // what it panicked with
-	Stack []byte // where: the text of debug.Stack
-}
-
-// Error returns what it panicked with, without the stack.
-func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
-
-// Unwrap is the error that the plug-in panicked with, if it was one.
-func (e *PanicError) Unwrap() error {
-	err, _ := e.Value.(error)
-	return err
 }

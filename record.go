@@ -1,6 +1,9 @@
 package quill
 
 import (
+	"fmt"
+	"iter"
+	"slices"
 	"time"
 
 	"github.com/quill-kafka/quill/protocol"
@@ -108,4 +111,106 @@ func millis(ms int64) time.Time {
 		return time.Time{}
 	}
 	return time.UnixMilli(ms)
+}
+
+// Headers are the headers of a record in order. A key may occur more than once. It is a slice:
+// range over it and index it; the methods do the rest. Like a slice, it must not be changed concurrently.
+//
+// Kafka: Headers. There they are read-only once the record was sent; here the producer has encoded
+// them by then, and changing the slice later has no effect on the record.
+type Headers []Header
+
+// Add appends a header. A nil value is Kafka's null. If other records share the slice, clone it before
+// (slices.Clone): append may write into memory that they share.
+func (h *Headers) Add(key string, value []byte) { *h = append(*h, Header{Key: key, Value: value}) }
+
+// Remove takes out all headers with the key. The slice that h was before is not changed.
+func (h *Headers) Remove(key string) {
+	if _, ok := h.Last(key); !ok {
+		return
+	}
+	*h = slices.DeleteFunc(slices.Clone(*h), func(e Header) bool { return e.Key == key })
+}
+
+// Last is the last header with the key; ok is false if there is none.
+func (h *Headers) Last(key string) (header Header, ok bool) {
+	for _, e := range slices.Backward(*h) {
+		if e.Key == key {
+			return e, true
+		}
+	}
+	return Header{}, false
+}
+
+// All walks the headers with the key in order.
+func (h *Headers) All(key string) iter.Seq[Header] {
+	return func(yield func(Header) bool) {
+		for _, e := range *h {
+			if e.Key == key && !yield(e) {
+				return
+			}
+		}
+	}
+}
+
+// checkTopicName refuses what no broker accepts (org.apache.kafka.common.internals.Topic).
+func checkTopicName(name string) *Error {
+	reason := ""
+	switch {
+	case name == "":
+		reason = "the name is empty"
+	case name == "." || name == "..":
+		reason = "the name must not be \".\" or \"..\""
+	case len(name) > maxTopicName:
+		reason = fmt.Sprintf("the name has %d characters, at most %d are allowed", len(name), maxTopicName)
+	default:
+		for i := range len(name) {
+			c := name[i]
+			if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '.' || c == '_' || c == '-' {
+				continue
+			}
+			reason = "only letters, digits, '.', '_' and '-' are allowed"
+			break
+		}
+	}
+	if reason == "" {
+		return nil
+	}
+	return &Error{Op: "send", Kind: ErrInvalidTopic, Topic: name, Partition: -1, Node: -1, Reason: reason}
+}
+
+const maxTopicName = 249
+
+// TopicPartition names a partition.
+type TopicPartition struct {
+	Topic     string
+	Partition int32
+}
+
+// OffsetAndMetadata is how far a consumer group has come in a partition.
+type OffsetAndMetadata struct {
+	// Offset is that of the next record to read: the last one processed, plus one.
+	Offset int64
+	// LeaderEpoch is that of the last record read. Zero or negative: not known.
+	LeaderEpoch int32
+	// Metadata is a short text that is kept with the offset.
+	Metadata string
+}
+
+// GroupMetadata names the consumer group, and its member, for which offsets are
+// committed, so that a member that was replaced can't commit (KIP-447). Any consumer library has these values. With
+// GroupID alone nothing but the group is checked: that is for consumers that assign partitions
+// themselves.
+type GroupMetadata struct {
+	GroupID string
+	// GenerationID is the group's generation, or the member's epoch in the new consumer protocol.
+	GenerationID int32
+	MemberID     string
+	// GroupInstanceID is group.instance.id, if the member has one.
+	GroupInstanceID string
+}
+
+// member reports whether more than the group is known.
+func (g *GroupMetadata) member() bool {
+	return g.GenerationID > 0 || g.MemberID != "" || g.GroupInstanceID != ""
 }

@@ -3,6 +3,7 @@ package quill
 import (
 	"iter"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/quill-kafka/quill/internal/backoff"
@@ -104,40 +105,6 @@ type connections interface {
 	Wait()
 }
 
-// partitionOut is what the sender knows of a partition beyond its batches.
-type partitionOut struct {
-	node        *nodeOut // it was last ready for
-	ring        *nodeOut // the ring it is in; nil: none
-	forced      bool     // in the ring with something that does not wait for company
-	leaderless  bool     // in the sender's list of those
-	muted       bool     // order is kept by one batch in flight, and it is
-	held        bool     // a batch could not leave until something in flight comes back
-	timerNumber int64    // the batch and time of its latest timer
-	timerAt     time.Time
-	seq         sequences
-	joined      int64      // the transaction that it is part of
-	joining     int64      // the transaction that it is, or was, being added to
-	line        batchDeque // batches that left and are not told, in the order of their numbers
-	setback     *setback   // nil if the last batch that came back was accepted
-}
-
-func newPartitionOut() partitionOut { return partitionOut{seq: noSequences()} }
-
-// replace puts the parts of a split batch in its place in the line.
-func (o *partitionOut) replace(b *batch, parts []*batch) {
-	for i := range o.line.Len() {
-		if o.line.At(i) != b {
-			continue
-		}
-		o.line.Remove(i)
-		for j, part := range parts {
-			part.inLine = true
-			o.line.Insert(i+j, part)
-		}
-		return
-	}
-}
-
 // nodeOut is a node with what is ready to go to it.
 type nodeOut struct {
 	id         int32
@@ -157,18 +124,6 @@ type requestTag uint8
 const (
 	tagInitProducerID requestTag = iota + 1
 )
-
-// companyWait is how long a partial batch that is due may wait for the answer in flight to its
-// node, to be sent together with what comes until then. Under load this makes requests dense at no
-// cost in latency. It waits longer only for a node that is known to be busy so long, see pace: with one
-// that is slow, but works on several requests at once, that would cost.
-const companyWait = 500 * time.Microsecond
-
-// lastWaits: the last request in flight waits at most one part in so many of the time that answers take.
-const lastWaits = 16
-
-// forever is a wait without an end in sight.
-const forever = time.Hour
 
 // run is the goroutine; it ends when Close was asked for and everything is settled.
 func (s *sender) run() {
@@ -325,266 +280,36 @@ func (s *sender) finishOther(r *network.Request, now time.Time) {
 	}
 }
 
-// lookAll looks at the partitions that the inbox names, that a timer is up for, and, when lingers
-// don't count any more, at all with a timer. A batch that was just opened and may linger is not looked
-// at: with many partitions that was every second look, each at memory that a caller is about to write.
-func (s *sender) lookAll(now time.Time) {
-	was, mark, crowds := s.hurry, s.acc.mark(), s.acc.pool.crowds.Load()
-	s.hurry = s.closing || s.acc.stillWaiting()
-	again := s.hurry && !was || mark != s.mark || crowds != s.crowds
-	s.mark, s.crowds = mark, crowds
-	lingers, instant := !s.hurry && s.txn == nil && s.acc.pool.standing.Load() == 0, s.box.instant(now)
-	for _, n := range s.mail.queues {
-		if lingers && n.by > instant && n.mark >= mark {
-			s.timers.push(timer{at: s.box.time(n.by), queue: n.queue})
-		} else {
-			s.look(n.queue, now)
-		}
+// throttle leaves the node alone for as long as its answer asks (KIP-219). In older versions it has
+// itself waited so long before it answered.
+func (s *sender) throttle(r *network.Request, d time.Duration, now time.Time) {
+	since := int16(1) // requests about transactions
+	switch r.Exchange.APIKey() {
+	case protocol.Produce, protocol.Metadata:
+		since = 6
+	case protocol.FindCoordinator:
+		since = 2
 	}
-	if again {
-		s.lookAgain(now)
-	}
-	for {
-		q := s.timers.pop(now)
-		if q == nil {
-			return
-		}
-		s.look(q, now)
+	if r.Version >= since {
+		s.client.Throttle(r.Node, d, now)
 	}
 }
 
-// lookAgain looks at every partition that waits for a timer or a leader, or for a node that does not
-// lead it any more.
-func (s *sender) lookAgain(now time.Time) {
-	s.reseat(now)
-	for _, t := range s.timers.takeAll() {
-		t.queue.out.timerNumber = 0
-		s.look(t.queue, now)
-	}
-	waited := s.leaderless
-	s.leaderless = nil // those that still have no leader come back in
-	for _, q := range waited {
-		q.out.leaderless = false
-		s.look(q, now)
-	}
-}
-
-// reseat moves the partitions whose leader changed to the rings of their new leaders: the node whose
-// ring they are in may never be ready again. Every change of the snapshot comes by here, so a ring
-// holds a partition at most once.
-func (s *sender) reseat(now time.Time) {
-	for _, n := range s.active {
-		for range n.ring.Len() {
-			q := n.ring.PopFront()
-			if q.out.ring != n {
-				continue // it left meanwhile
-			}
-			if id, _, ok := s.leader(q); ok && id == n.id {
-				n.ring.PushBack(q)
-				continue
-			}
-			forced := q.out.forced
-			s.leave(q)
-			s.enter(q, forced, now)
+// fatal ends the producer's usefulness: everything incomplete and all later sends fail with err.
+func (s *sender) fatal(err *Error) {
+	if s.aborting == nil {
+		s.logger.Error("producer cannot go on", "err", err)
+		s.aborting = err
+		s.onFatal(err)
+		if s.txn != nil {
+			s.txn.ruined(err)
 		}
 	}
 }
 
-// look finds out whether the partition's oldest batch can go, and if not yet, when.
-func (s *sender) look(q *partitionQueue, now time.Time) {
-	q.mu.Lock()
-	q.told = false
-	if q.batches.Len() == 0 {
-		q.mu.Unlock()
-		return
-	}
-	b := q.batches.Front()
-	forced := b.closed || b.flushMark < s.mark || s.hurry || b.share.waiters.Load() > 0
-	urgent := b.urgent
-	q.mu.Unlock()
-	if q.out.muted || s.txn != nil && !s.txn.joined(q) {
-		q.out.held = true
-		return
-	}
-	due := b.createdAt.Add(s.acc.linger)
-	if forced || urgent {
-		due = now
-	}
-	if b.attempts > 0 && !s.leaderMoved(b) {
-		due = b.retryAt
-	}
-	if due.After(now) {
-		s.setTimer(q, b.number, due)
-		return
-	}
-	s.enter(q, forced, now)
-}
-
-// leaderMoved reports whether a batch that is to be sent again has a newer leader to go to.
-func (s *sender) leaderMoved(b *batch) bool {
-	_, epoch, ok := s.leader(b.queue)
-	return ok && b.epochAtSend >= 0 && epoch > b.epochAtSend
-}
-
-func (s *sender) setTimer(q *partitionQueue, number int64, at time.Time) {
-	if q.out.timerNumber == number && q.out.timerAt.Equal(at) {
-		return
-	}
-	q.out.timerNumber, q.out.timerAt = number, at
-	s.timers.push(timer{at: at, queue: q, number: number})
-}
-
-func (s *sender) leader(q *partitionQueue) (node int32, epoch int32, ok bool) {
-	n, epoch, ok := s.snapshot.LeaderOf(q.topic.info.Load(), q.index)
-	return n.ID, epoch, ok
-}
-
-// enter puts a partition into the ring of its leader's node.
-func (s *sender) enter(q *partitionQueue, forced bool, now time.Time) {
-	id, _, ok := s.leader(q)
-	if !ok {
-		if !q.out.leaderless {
-			q.out.leaderless = true
-			s.leaderless = append(s.leaderless, q)
-		}
-		s.needTopic(q.topic, now)
-		return
-	}
-	n := q.out.node
-	if n == nil || n.id != id {
-		if n = s.nodes[id]; n == nil {
-			n = &nodeOut{id: id}
-			s.nodes[id] = n
-		}
-		q.out.node = n
-		q.slow.Store(&n.slow)
-	}
-	if q.out.ring != n {
-		s.leave(q)
-		q.out.ring = n
-		n.ring.PushBack(q)
-		if !n.active {
-			n.active = true
-			s.active = append(s.active, n)
-		}
-	}
-	if forced && !q.out.forced {
-		q.out.forced = true
-		n.forced++
-	}
-}
-
-// leave takes a partition out of its ring; the ring's entry is skipped later.
-func (s *sender) leave(q *partitionQueue) {
-	if q.out.ring != nil && q.out.forced {
-		q.out.ring.forced--
-	}
-	q.out.ring, q.out.forced = nil, false
-}
-
-// needTopic asks for the topic's metadata: there are records for it and nowhere to send them.
-func (s *sender) needTopic(t *topicState, now time.Time) {
-	t.lastUsed = now
-	s.refresh.topics[t.name] = t
-	if t.info.Load() == nil {
-		s.refresh.ask(t, now)
-	}
-	s.refresh.all = true
-}
-
-// expire gives up the batches that are delivery.timeout.ms old.
-func (s *sender) expire(now time.Time) {
-	for b := s.acc.oldest(); b != nil && !b.createdAt.Add(s.acc.deliveryTimeout).After(now); b = s.acc.oldest() {
-		s.withdraw(b)
-		s.giveUp(b, s.expired(b, now), now)
-	}
-}
-
-func (s *sender) nextExpiry() time.Time {
-	if b := s.acc.oldest(); b != nil {
-		return b.createdAt.Add(s.acc.deliveryTimeout)
-	}
-	return time.Time{}
-}
-
-// ageOpen closes the batches that have spent a good part of delivery.timeout.ms and still take records, as in
-// an outage. All records of a batch expire with it, so one that came now would have only the rest of its time.
-func (s *sender) ageOpen(now time.Time) {
-	if s.agesAt.IsZero() || s.agesAt.After(now) {
-		return
-	}
-	for _, b := s.acc.ends(); b != nil && !b.createdAt.Add(s.acc.deliveryTimeout/oldPart).After(now); {
-		b = s.acc.age(b)
-	}
-}
-
-// nextEnd is when expire or ageOpen has something to do.
-func (s *sender) nextEnd() time.Time {
-	oldest, youngest := s.acc.ends()
-	s.agesAt = time.Time{}
-	if youngest != nil {
-		s.agesAt = youngest.createdAt.Add(s.acc.deliveryTimeout / oldPart)
-	}
-	if oldest == nil {
-		return time.Time{} // nor is there a youngest
-	}
-	return earliest(oldest.createdAt.Add(s.acc.deliveryTimeout), s.agesAt)
-}
-
-// oldPart: a batch is old when it has spent one part in so many of delivery.timeout.ms. A partition that can't
-// be sent to has so many batches at most that are not full.
-const oldPart = 4
-
-// abortAll fails everything that has no fate yet.
-func (s *sender) abortAll(now time.Time) {
-	records, maybe := int64(0), int64(0)
-	for b := s.acc.oldest(); b != nil; b = s.acc.oldest() {
-		s.withdraw(b)
-		err := s.describe(b, s.aborting, now)
-		if s.aborting.Kind == ErrForceClosed {
-			err.Cause = s.whyNotYet(b, now)
-			s.lost.why.CompareAndSwap(nil, s.heldUpBy(b, now))
-		}
-		records += int64(b.records)
-		if err.Fate == MaybeWritten {
-			maybe += int64(b.records)
-		}
-		s.giveUp(b, err, now)
-	}
-	if records > 0 && s.aborting.Kind == ErrForceClosed {
-		s.lost.records.Add(records)
-		s.lost.maybe.Add(maybe)
-		s.logger.Warn("Close had to end before all records were delivered: they were given up", "records", records, "maybe_written", maybe)
-	}
-}
-
-// withdraw takes a batch that has not left out of its queue, so that it takes no more records.
-func (s *sender) withdraw(b *batch) {
-	if b.onWire {
-		return
-	}
-	q := b.queue
-	q.mu.Lock()
-	q.removeLocked(b)
-	q.mu.Unlock()
-}
-
-// giveUp fails a batch wherever it is. One that is on the wire keeps its memory and its sequence
-// until its request comes back.
-func (s *sender) giveUp(b *batch, err *Error, now time.Time) {
-	s.withdraw(b)
-	if !b.onWire {
-		q := b.queue
-		if b.sequenced {
-			q.out.seq.settle(b, verdict{gap: !b.maybeWritten, unsure: b.maybeWritten}, -1)
-			s.unpark(q, false, now)
-		}
-		s.touched = append(s.touched, q)
-	}
-	s.conclude(b, failure(err))
-	for i, q := range s.touched {
-		s.touched[i] = nil
-		s.look(q, now)
-	}
-	s.touched = s.touched[:0]
+// givenUp is what a Close gave up.
+type givenUp struct {
+	transaction    bool // set before the sender is finished
+	records, maybe atomic.Int64
+	why            atomic.Pointer[Error] // what held the first of them up
 }

@@ -4,9 +4,11 @@ import (
 	"encoding"
 	"encoding/binary"
 	"encoding/hex"
+	"encoding/json"
 	"math"
 	"reflect"
 	"slices"
+	"sync"
 )
 
 // Serializer turns keys or values of type T into bytes.
@@ -308,3 +310,33 @@ func (p *partSerializer[T]) guarded(dst []byte, topic string, headers *Headers, 
 
 // close closes the serializer if it is an io.Closer.
 func (p *partSerializer[T]) close() error { return closePlugin(p.s) }
+
+// jsonWriter is an encoder that appends to a slice.
+type jsonWriter struct {
+	dst     []byte
+	encoder *json.Encoder
+}
+
+func (w *jsonWriter) Write(p []byte) (int, error) {
+	w.dst = append(w.dst, p...)
+	return len(p), nil
+}
+
+var jsonWriters = sync.Pool{New: func() any {
+	w := new(jsonWriter)
+	w.encoder = json.NewEncoder(w)
+	return w
+}}
+
+// appendJSON is json.Marshal with memory of the caller's.
+func appendJSON(dst []byte, v any) ([]byte, error) {
+	w := jsonWriters.Get().(*jsonWriter)
+	w.dst = dst
+	err := w.encoder.Encode(v)
+	dst, w.dst = w.dst, nil
+	jsonWriters.Put(w) // not after a panic: who knows what state the encoder is in
+	if err != nil {
+		return nil, err
+	}
+	return dst[:len(dst)-1], nil // without Encode's newline
+}

@@ -25,45 +25,45 @@ var budgets = []budget{
 		kind: "starts a goroutine",
 		at:   startsGoroutine,
 		known: map[string]int{
-			"engine.go newEngine":                   2, // dispatcher and sender, which engine.close waits for
-			"sealing.go sealCrew.offer":             1, // workers, for which sealCrew.end waits
-			"closing.go engine.closeInside":         1, // what is left of a Close in a callback
-			"closing.go pluginClose.begin":          1, // plug-ins' Close, which Close waits for
-			"dispatcher.go dispatcher.run":          1, // its successor, if a callback ends it
-			"losses.go lossLog.add":                 1, // a timer, while records fail
-			"losses.go lossLog.minute":              1, // the next one
-			"watchdog.go dispatcher.startWatch":     1, // a timer, while callbacks run
-			"watchdog.go dispatcher.watchCallbacks": 1, // the next one
-			"clock.go coarseClock.read":             1, // the ticker while sends are many
-			"network/lifecycle.go Client.connect":   1, // a connection, whose end it posts
-			"network/conn.go conn.run":              1, // its reader
+			"engine.go newEngine":                              2, // dispatcher and sender, which engine.close waits for
+			"sender_seal.go sealCrew.offer":                    1, // workers, for which sealCrew.end waits
+			"engine_close.go engine.closeInside":               1, // what is left of a Close in a callback
+			"engine_close.go pluginClose.begin":                1, // plug-ins' Close, which Close waits for
+			"dispatcher.go dispatcher.run":                     1, // its successor, if a callback ends it
+			"sender_losses.go lossLog.add":                     1, // a timer, while records fail
+			"sender_losses.go lossLog.minute":                  1, // the next one
+			"dispatcher_watchdog.go dispatcher.startWatch":     1, // a timer, while callbacks run
+			"dispatcher_watchdog.go dispatcher.watchCallbacks": 1, // the next one
+			"clock.go coarseClock.read":                        1, // the ticker while sends are many
+			"network/lifecycle.go Client.connect":              1, // a connection, whose end it posts
+			"network/conn.go conn.run":                         1, // its reader
 		},
 	},
 	{
 		kind: "reads the clock",
 		at:   func(n ast.Node) bool { return callsTime(n, "Now", "Since", "Until") },
 		known: map[string]int{
-			"sender.go sender.run":                     2, // once a turn; all else the sender does is told the time
-			"inbox.go newInbox":                        1,
-			"inbox.go inbox.sleep":                     1,
-			"clock.go coarseClock.read":                1, // records' timestamps
-			"clock.go coarseClock.fresh":               1, // the ticker, and a Send that has waited
-			"accumulator.go accumulator.openLocked":    1, // once a batch
-			"memoryshare.go memoryShare.allocate":      2, // a Send that waits
-			"late.go blockLimit.until":                 1,
-			"late.go blockLimit.waited":                1,
-			"late.go blockLimit.extend":                1, // a Send that waited in vain
-			"engine.go engine.awaitTopic":              1,
-			"late.go endedLate":                        1, // a wait whose deadline is over
-			"topicwait.go engine.topicRefusal":         1, // only if the topic has a fault
-			"network/writer.go conn.markWritten":       1, // once a write
-			"network/writer.go conn.markMoved":         1, // once 256 KiB
-			"network/conn.go conn.open":                1, // deadlines of setting up, on the connection's goroutine
-			"network/dial.go conn.dial":                1,
-			"network/catchup.go attentive.look":        3, // on the reader, after a standstill
-			"network/catchup.go unhurried.Read":        2,
-			"topicwait.go engine.topicTimeout":         1, // only if the partition does not exist
-			"topicwait.go topicState.partitionRefusal": 1, // and here
+			"sender.go sender.run":                        2, // once a turn; all else the sender does is told the time
+			"inbox.go newInbox":                           1,
+			"inbox.go inbox.sleep":                        1,
+			"clock.go coarseClock.read":                   1, // records' timestamps
+			"clock.go coarseClock.fresh":                  1, // the ticker, and a Send that has waited
+			"accumulator.go accumulator.openLocked":       1, // once a batch
+			"bufferpool_share.go memoryShare.allocate":    2, // a Send that waits
+			"bufferpool_share.go blockLimit.until":        1,
+			"bufferpool_share.go blockLimit.waited":       1,
+			"bufferpool_share.go blockLimit.extend":       1, // a Send that waited in vain
+			"engine_send.go engine.awaitTopic":            1,
+			"accumulator_incomplete.go endedLate":         1, // a wait whose deadline is over
+			"engine_topic.go engine.topicRefusal":         1, // only if the topic has a fault
+			"network/writer.go conn.markWritten":          1, // once a write
+			"network/writer.go conn.markMoved":            1, // once 256 KiB
+			"network/conn.go conn.open":                   1, // deadlines of setting up, on the connection's goroutine
+			"network/dial.go conn.dial":                   1,
+			"network/catchup.go attentive.look":           3, // on the reader, after a standstill
+			"network/catchup.go unhurried.Read":           2,
+			"engine_topic.go engine.topicTimeout":         1, // only if the partition does not exist
+			"engine_topic.go topicState.partitionRefusal": 1, // and here
 		},
 	},
 	{
@@ -72,17 +72,17 @@ var budgets = []budget{
 			return callsTime(n, "After", "AfterFunc", "NewTicker", "NewTimer", "Sleep", "Tick")
 		},
 		known: map[string]int{
-			"sender.go sender.run":                  1, // the one wait of the sender
-			"clock.go coarseClock.tick":             1,
-			"bufferpool.go bufferPool.waiterLocked": 1, // a Send that waits
-			"engine.go engine.awaitTopic":           1,
-			"late.go engine.lastLook":               1, // a wait that was over in a standstill
-			"closing.go awaitClosed":                1, // a Close whose time is over
-			"losses.go lossLog.add":                 1, // once a minute while records fail
-			"losses.go lossLog.minute":              1,
-			"watchdog.go dispatcher.startWatch":     1, // a look at callbacks that do not return
-			"watchdog.go dispatcher.watchCallbacks": 1,
-			"transaction_tx.go sleep":               1, // InTransaction between its attempts
+			"sender.go sender.run":                             1, // the one wait of the sender
+			"clock.go coarseClock.tick":                        1,
+			"bufferpool.go bufferPool.waiterLocked":            1, // a Send that waits
+			"engine_send.go engine.awaitTopic":                 1,
+			"engine_close.go engine.lastLook":                  1, // a wait that was over in a standstill
+			"engine_close.go awaitClosed":                      1, // a Close whose time is over
+			"sender_losses.go lossLog.add":                     1, // once a minute while records fail
+			"sender_losses.go lossLog.minute":                  1,
+			"dispatcher_watchdog.go dispatcher.startWatch":     1, // a look at callbacks that do not return
+			"dispatcher_watchdog.go dispatcher.watchCallbacks": 1,
+			"producer_tx.go sleep":                             1, // InTransaction between its attempts
 		},
 	},
 }

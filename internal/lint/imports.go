@@ -38,7 +38,7 @@ var codecs = []string{"github.com/klauspost/compress", "github.com/pierrec/lz4/v
 var testTools = []string{"github.com/stretchr/testify"}
 
 // unsafeFiles are the only files that may import unsafe.
-var unsafeFiles = []string{"context.go", "future.go"}
+var unsafeFiles = []string{"batch_result.go", "errors_context.go"}
 
 // Imports checks every import of the root module against the table, and the table against the packages there are.
 func Imports(t *Tree) []string {

@@ -4,7 +4,7 @@
 //	go run ./internal/lint/mutate -seed 7        the sample that this seed draws; else the commit draws it
 //	go run ./internal/lint/mutate -all           every mutation of the list
 //	go run ./internal/lint/mutate -run unmute    those whose names contain that, or one of these, apart by commas
-//	go run ./internal/lint/mutate -file queue.go those in files whose names contain that
+//	go run ./internal/lint/mutate -file accumulator_queue.go those in files whose names contain that
 //
 // It says which test caught each, or which of the simulator's seeds. It exits with 1 if one survives the
 // tests that are named for it, or if the text that it replaces is no longer there exactly once: then the

@@ -9,28 +9,11 @@ import (
 	"time"
 
 	"github.com/quill-kafka/quill/internal/message"
-	"github.com/quill-kafka/quill/metadata"
 	"github.com/quill-kafka/quill/network"
 	"github.com/quill-kafka/quill/protocol"
 )
 
 // What the sender asks the cluster for itself: metadata, and its producer id.
-
-// askMetadata sends a Metadata request when one is due. It returns when to try next.
-func (s *sender) askMetadata(now time.Time) time.Time {
-	at, ok := s.refresh.due(now)
-	if !ok || at.After(now) {
-		return at
-	}
-	if s.neverResolved(now) {
-		return time.Time{}
-	}
-	next := s.askAnyNode(now)
-	if s.resolveBy.After(now) {
-		next = earliest(next, s.resolveBy)
-	}
-	return next
-}
 
 // askAnyNode sends the Metadata request that is due, if a node can take it.
 func (s *sender) askAnyNode(now time.Time) time.Time {
@@ -98,83 +81,6 @@ func (s *sender) noteTrouble() {
 	s.refresh.board.note(s.client.Trouble())
 }
 
-// anyConnected reports whether some node has a connection, be it too busy for another request now.
-func (s *sender) anyConnected() bool {
-	for n := range s.snapshot.Nodes() {
-		if s.client.Connected(n.ID) {
-			return true
-		}
-	}
-	return false
-}
-
-// rebootstrap begins again with the bootstrap servers: no known node can be reached (KIP-899), none
-// answered for too long, or the cluster asks for it (KIP-1102).
-func (s *sender) rebootstrap(now time.Time) {
-	s.bootstrapping = true
-	s.refresh.trouble = time.Time{}
-	s.client.Rebootstrap(now)
-}
-
-// finishMetadata takes in the answer to a Metadata request.
-func (s *sender) finishMetadata(r *network.Request, now time.Time) {
-	s.applyHints(now) // they came before, and are about the topics as they were
-	if r.Err != nil {
-		s.refresh.failed(r.Tag.(*metadataAsk), r.Err, now)
-		return
-	}
-	next, rebootstrap := s.refresh.answered(r, now)
-	if rebootstrap && s.cfg.rebootstrap {
-		s.rebootstrap(now)
-		return
-	}
-	s.adopt(next, now)
-	if len(s.leaderless) > 0 {
-		s.refresh.all = true // still nowhere to send some records: look again, later and later
-	}
-	s.forgetIdle()
-}
-
-// adopt makes next the picture that the sender acts on.
-func (s *sender) adopt(next *metadata.Snapshot, now time.Time) {
-	if next == s.snapshot && !s.bootstrapping || next.Empty() {
-		return
-	}
-	s.snapshot, s.bootstrapping = next, false
-	s.client.SetNodes(next.Nodes())
-	ids := make([]int32, 0, next.NodeCount())
-	for n := range next.Nodes() {
-		ids = append(ids, n.ID)
-	}
-	s.acc.pool.setNodes(ids...)
-	s.lookAgain(now)
-}
-
-// applyHints takes in the leaders that produce answers told (KIP-951). What is not adopted is asked about:
-// the node may be a new one whose address is not known yet, or the topic one that the last answer left out.
-func (s *sender) applyHints(now time.Time) {
-	if len(s.changes) == 0 {
-		return
-	}
-	next := s.snapshot.WithLeaders(s.changes, s.hints)
-	for i, c := range s.changes {
-		t := s.moved[i]
-		info, _ := next.Topic(c.Topic)
-		if _, epoch, ok := next.LeaderOf(info, c.Partition); !ok || epoch < c.LeaderEpoch {
-			s.needTopic(t, now)
-		} else if info != t.info.Load() {
-			t.setInfo(info)
-		}
-	}
-	clear(s.moved)
-	s.changes, s.hints, s.moved = s.changes[:0], s.hints[:0], s.moved[:0]
-	if next == s.snapshot {
-		return
-	}
-	s.refresh.board.post(next, nil)
-	s.adopt(next, now)
-}
-
 // askProducerID sends an InitProducerId request when the producer needs an id.
 func (s *sender) askProducerID(now time.Time) time.Time {
 	i := &s.idem
@@ -240,31 +146,4 @@ func (s *sender) finishProducerID(r *network.Request, now time.Time) {
 func (s *sender) logNoProducerID(level slog.Level, r *network.Request, err error, now time.Time) {
 	s.logger.Log(context.Background(), level, "could not get a producer id yet, it is asked for again", "node", r.Node, "attempts", s.idem.attempts,
 		"elapsed", now.Sub(s.idSpell.Since()), "err", err)
-}
-
-// throttle leaves the node alone for as long as its answer asks (KIP-219). In older versions it has
-// itself waited so long before it answered.
-func (s *sender) throttle(r *network.Request, d time.Duration, now time.Time) {
-	since := int16(1) // requests about transactions
-	switch r.Exchange.APIKey() {
-	case protocol.Produce, protocol.Metadata:
-		since = 6
-	case protocol.FindCoordinator:
-		since = 2
-	}
-	if r.Version >= since {
-		s.client.Throttle(r.Node, d, now)
-	}
-}
-
-// fatal ends the producer's usefulness: everything incomplete and all later sends fail with err.
-func (s *sender) fatal(err *Error) {
-	if s.aborting == nil {
-		s.logger.Error("producer cannot go on", "err", err)
-		s.aborting = err
-		s.onFatal(err)
-		if s.txn != nil {
-			s.txn.ruined(err)
-		}
-	}
 }

@@ -1,9 +1,7 @@
 package quill
 
 import (
-	"math"
 	"sync"
-	"sync/atomic"
 
 	"github.com/quill-kafka/quill/internal/compress"
 	"github.com/quill-kafka/quill/protocol"
@@ -89,35 +87,34 @@ func (b *batch) replace(records []byte) {
 	b.chunks = b.chunks[:kept]
 }
 
-// ratioEstimate is a topic's recent compression ratio, compressed/raw, by which appenders judge how
-// full a batch will be (CompressionRatioEstimator). It falls slowly and rises fast: too low an
-// estimate makes batches that the broker refuses.
-type ratioEstimate struct{ bits atomic.Uint64 }
-
-const (
-	// ratioMargin is the safety factor on the estimate (MemoryRecordsBuilder).
-	ratioMargin        = 1.05
-	ratioImprovingStep = 0.005
-	ratioWorseningStep = 0.05
-)
-
-// get is the estimate, 1 at first.
-func (r *ratioEstimate) get() float64 {
-	if b := r.bits.Load(); b != 0 {
-		return math.Float64frombits(b)
+// seal brings the batch into its wire form. It runs on the connection's writer or a worker: the codec
+// is work, not decision, and is done on all processors. A batch that is sent again is only
+// compressed the first time; its header is written anew only if its identity changed.
+func (b *batch) seal(s *sealer) error {
+	if !b.sealed {
+		if err := s.compress(b); err != nil {
+			return err
+		}
+		b.sealed = true
 	}
-	return 1
+	if b.headerDone {
+		return nil
+	}
+	h := protocol.BatchHeader{
+		Length: int32(b.size() - 12), PartitionLeaderEpoch: -1, Magic: 2, Attributes: int16(b.codec) | s.attributes,
+		LastOffsetDelta: b.records - 1, BaseTimestamp: b.baseTime, MaxTimestamp: b.maxTime,
+		ProducerID: b.producerID, ProducerEpoch: b.producerEpoch, BaseSequence: b.baseSequence, Count: b.records,
+	}
+	first := b.chunks[0]
+	protocol.PutBatchHeader(first, &h)
+	crc := protocol.CRC32C(0, first[crcFrom:])
+	for _, c := range b.chunks[1:] {
+		crc = protocol.CRC32C(crc, c)
+	}
+	protocol.PutBatchCRC(first, crc)
+	b.headerDone = true
+	return nil
 }
 
-func (r *ratioEstimate) set(v float64) { r.bits.Store(math.Float64bits(v)) }
-
-// update moves the estimate towards what was observed.
-func (r *ratioEstimate) update(compressed, raw int) {
-	observed, now := float64(compressed)/float64(raw), r.get()
-	switch {
-	case observed > now:
-		r.set(max(now+ratioWorseningStep, observed))
-	case observed < now:
-		r.set(max(now-ratioImprovingStep, observed))
-	}
-}
+// crcFrom is where the part of a batch that its CRC covers begins.
+const crcFrom = 21

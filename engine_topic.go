@@ -17,17 +17,6 @@ import (
 // a look finds the topic, further Sends fail like those with an error that stays. The sender goes on asking
 // as long as there are Sends, so the first one after the topic is there succeeds.
 
-// topicFault is what the last answer about a topic says against it.
-type topicFault struct {
-	err   error
-	until time.Time // nobody asks again before, so it counts as long
-}
-
-// lasts reports whether waiting is of no use: the error stays, or somebody has waited long enough for it to pass.
-func (t *topicState) lasts(f *topicFault) bool {
-	return !retriableTopicError(f.err) || t.outwaited.Load() && errors.Is(f.err, protocol.UnknownTopicOrPartition)
-}
-
 // topicRefusal is why a Send does not have to wait for the topic at all; nil if it has to. A fault counts while
 // it is recent, and for who can't wait (old) at any age.
 func (e *engine) topicRefusal(t *topicState, old bool) *Error {
@@ -107,41 +96,6 @@ func (e *engine) topicTimeout(t *topicState, partition PartitionID, now news) *E
 		failed.Reason = fmt.Sprintf("no metadata of the topic came within %v (max.block.ms)", e.cfg.maxBlock)
 	}
 	return failed
-}
-
-// outwait notes that somebody waited for the topic for max.block.ms in vain. The sender takes it back when it
-// finds the topic; if that was meanwhile, outwait does.
-func (t *topicState) outwait() {
-	t.outwaited.Store(true)
-	if info := t.info.Load(); info != nil && info.Err == nil {
-		t.outwaited.Store(false)
-	}
-}
-
-// faultOr is what the last answer says against the topic, or other if it says nothing.
-func (t *topicState) faultOr(other error) error {
-	if f := t.fault.Load(); f != nil {
-		return f.err
-	}
-	return other
-}
-
-// found notes that the topic is there.
-func (t *topicState) found(info *metadata.Topic) {
-	t.setInfo(info)
-	t.fault.Store(nil)
-	t.outwaited.Store(false)
-}
-
-// errTopicLeftOut is the fault of a topic that was asked for and that the answer does not mention.
-var errTopicLeftOut = errors.New("the node's answer does not mention the topic")
-
-// retriableTopicError reports whether a topic's error may pass by itself.
-func retriableTopicError(err error) bool {
-	if code, ok := errors.AsType[protocol.ErrorCode](err); ok {
-		return code.Retriable()
-	}
-	return true // a malformed answer
 }
 
 // topicError is the failure of a send to a topic whose metadata say err.

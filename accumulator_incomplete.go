@@ -1,6 +1,10 @@
 package quill
 
-import "time"
+import (
+	"context"
+	"errors"
+	"time"
+)
 
 // The batches that have no fate yet, linked by age, and the batch objects that wait to be used
 // again. Flush lists them, expiry and a forced Close take the oldest, over and over.
@@ -205,3 +209,57 @@ func (a *accumulator) mark() int64 {
 	defer a.mu.Unlock()
 	return a.flushMark
 }
+
+// waitFor waits until ch is closed or ctx ends, and reports whether ch is closed. What has come by then counts; if the
+// process stood still when the deadline of ctx passed, that is what lies in the sockets, too.
+func (a *accumulator) waitFor(ctx context.Context, ch <-chan struct{}) bool {
+	if ctx.Err() == nil {
+		select {
+		case <-ch:
+			return true
+		case <-ctx.Done():
+		}
+		if a != nil && a.lastLook != nil && endedLate(ctx) {
+			a.lastLook()
+		}
+	}
+	return isClosed(ch)
+}
+
+// endedLate reports whether the deadline of ctx, which has just ended, was over well before.
+func endedLate(ctx context.Context) bool {
+	at, ok := ctx.Deadline()
+	return ok && errors.Is(ctx.Err(), context.DeadlineExceeded) && time.Since(at) > lateTurn
+}
+
+func isClosed(ch <-chan struct{}) bool {
+	select {
+	case <-ch:
+		return true
+	default:
+		return false
+	}
+}
+
+// heldUp is the oldest batch without an outcome of which is is true, or, if one of the first few has failed
+// before, that one: it has a reason.
+func (a *accumulator) heldUp(is func(b *batch) bool) *batch {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var oldest *batch
+	looks := 0
+	for b := a.first; b != nil && looks < maxHeldUpLooks; b = b.next {
+		if !is(b) {
+			continue
+		}
+		if b.lastError != nil {
+			return b
+		}
+		if looks++; oldest == nil {
+			oldest = b
+		}
+	}
+	return oldest
+}
+
+const maxHeldUpLooks = 64

@@ -161,13 +161,3 @@ func (a *accumulator) newPart(b *batch, group []protocol.Record, size int, first
 	o.close()
 	return part
 }
-
-// callback of record i.
-func (r *result) callback(i int32) Callback {
-	for run := len(r.runs) - 1; run >= 0 && i < int32(len(r.meta)); run-- {
-		if r.runs[run].first <= i {
-			return r.runs[run].fn
-		}
-	}
-	return nil
-}

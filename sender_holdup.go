@@ -1,7 +1,6 @@
 package quill
 
 import (
-	"context"
 	"errors"
 	"time"
 
@@ -11,38 +10,6 @@ import (
 // What holds records up. Who waits for the outcome of records and gives up is told by the error why there is none
 // yet. The sender alone knows that, so it is asked when the wait is over; nothing is kept for the case.
 
-// holdUp is what holds up the records of a partition, or with an empty topic any record; nil if nothing does. The
-// ctx of the wait is over.
-func (e *engine) holdUp(ctx context.Context, topic string, partition int32) error {
-	why := e.askSender(ctx, func(s *sender, now time.Time) error { return s.holdUp(topic, partition, now) })
-	if why == nil && e.dispatch.calling.Load() != nil {
-		return errCallbackRuns
-	}
-	return why
-}
-
-// askSender is the sender's answer to a question; ctx is over. A sender that is kept from answering, by a log handler
-// that blocks, is not waited for.
-func (e *engine) askSender(ctx context.Context, question func(s *sender, now time.Time) error) error {
-	select {
-	case <-e.sender.finished:
-		return nil
-	default:
-	}
-	var answer error
-	answered := make(chan struct{})
-	e.box.order(func(s *sender, now time.Time) {
-		answer = question(s, now)
-		close(answered)
-	})
-	if !awaitClosed(ctx, answered, abortGrace) {
-		return nil
-	}
-	return answer
-}
-
-var errCallbackRuns = errors.New("a callback has not returned")
-
 // holdUp is the sender's part.
 func (s *sender) holdUp(topic string, partition int32, now time.Time) error {
 	b := s.acc.heldUp(func(b *batch) bool { return topic == "" || b.queue.topic.name == topic && b.queue.index == partition })
@@ -51,29 +18,6 @@ func (s *sender) holdUp(topic string, partition int32, now time.Time) error {
 	}
 	return s.heldUpBy(b, now)
 }
-
-// heldUp is the oldest batch without an outcome of which is is true, or, if one of the first few has failed
-// before, that one: it has a reason.
-func (a *accumulator) heldUp(is func(b *batch) bool) *batch {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	var oldest *batch
-	looks := 0
-	for b := a.first; b != nil && looks < maxHeldUpLooks; b = b.next {
-		if !is(b) {
-			continue
-		}
-		if b.lastError != nil {
-			return b
-		}
-		if looks++; oldest == nil {
-			oldest = b
-		}
-	}
-	return oldest
-}
-
-const maxHeldUpLooks = 64
 
 // heldUpBy says where a batch stands, and why it is not further.
 func (s *sender) heldUpBy(b *batch, now time.Time) *Error {
@@ -144,17 +88,6 @@ func (o *partitionOut) noteSetback(b *batch, v verdict, now time.Time) {
 	case b.lastError != nil:
 		o.setback = &setback{b.lastError, now}
 	}
-}
-
-// noMemory adds to the failure of a Send that waited for memory why the partition's node takes no records.
-func (e *engine) noMemory(err *Error, q *partitionQueue) *Error {
-	if err.Op != opWaitForMemory || errors.Is(err.Kind, ErrClosed) {
-		return err
-	}
-	over, cancel := context.WithCancel(context.Background())
-	cancel() // what Send may wait is over
-	err.Cause = e.askSender(over, func(s *sender, now time.Time) error { return s.whyFull(q, now) })
-	return err
 }
 
 // whyFull is why the partition's batches stay in memory, if a reason is known: they can't leave, or come back.

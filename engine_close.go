@@ -186,13 +186,6 @@ func awaitClosed(ctx context.Context, ch <-chan struct{}, grace time.Duration) b
 // abortGrace is how long a Close whose time is over waits for its goroutines to see that.
 const abortGrace = 100 * time.Millisecond
 
-// givenUp is what a Close gave up.
-type givenUp struct {
-	transaction    bool // set before the sender is finished
-	records, maybe atomic.Int64
-	why            atomic.Pointer[Error] // what held the first of them up
-}
-
 // abort fails everything that has no fate yet.
 func (e *engine) abort() {
 	e.box.order(func(s *sender, _ time.Time) {
@@ -200,4 +193,18 @@ func (e *engine) abort() {
 			s.aborting = &Error{Kind: ErrForceClosed}
 		}
 	})
+}
+
+// lastLook returns when the readers have brought what has come and the callbacks of that have run. It takes them some
+// milliseconds; catchUpTime only if they are kept from running, or a callback does not return.
+func (e *engine) lastLook() {
+	looked := make(chan struct{})
+	e.box.order(func(s *sender, now time.Time) { s.lastLook(looked, now) })
+	timer := time.NewTimer(catchUpTime)
+	defer timer.Stop()
+	select {
+	case <-looked:
+	case <-e.sender.finished:
+	case <-timer.C:
+	}
 }

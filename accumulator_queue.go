@@ -3,6 +3,7 @@ package quill
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/quill-kafka/quill/internal/deque"
 )
@@ -139,4 +140,38 @@ func (q *partitionQueue) removeLocked(b *batch) bool {
 		}
 	}
 	return false
+}
+
+// partitionOut is what the sender knows of a partition beyond its batches.
+type partitionOut struct {
+	node        *nodeOut // it was last ready for
+	ring        *nodeOut // the ring it is in; nil: none
+	forced      bool     // in the ring with something that does not wait for company
+	leaderless  bool     // in the sender's list of those
+	muted       bool     // order is kept by one batch in flight, and it is
+	held        bool     // a batch could not leave until something in flight comes back
+	timerNumber int64    // the batch and time of its latest timer
+	timerAt     time.Time
+	seq         sequences
+	joined      int64      // the transaction that it is part of
+	joining     int64      // the transaction that it is, or was, being added to
+	line        batchDeque // batches that left and are not told, in the order of their numbers
+	setback     *setback   // nil if the last batch that came back was accepted
+}
+
+func newPartitionOut() partitionOut { return partitionOut{seq: noSequences()} }
+
+// replace puts the parts of a split batch in its place in the line.
+func (o *partitionOut) replace(b *batch, parts []*batch) {
+	for i := range o.line.Len() {
+		if o.line.At(i) != b {
+			continue
+		}
+		o.line.Remove(i)
+		for j, part := range parts {
+			part.inLine = true
+			o.line.Insert(i+j, part)
+		}
+		return
+	}
 }

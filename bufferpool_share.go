@@ -393,41 +393,31 @@ func (s *memoryShare) describe(size int) (reason string, kind error) {
 	return reason + fmt.Sprintf(": what is free is kept for other nodes; %s %d bytes already", holder, p.countsLocked(s)), ErrMemoryShare
 }
 
-// await is for a record that finds no memory: it waits for it, if it may, or goes elsewhere.
-func (a *accumulator) await(ctx context.Context, q *partitionQueue, share *memoryShare, size int, lane *stickyLane, limit *blockLimit) ([]byte, error) {
-	switch {
-	case lane != nil && share.full(size) && a.goElsewhere(q, size, lane):
-		return nil, errMoved
-	case limit == nil:
-		return nil, ErrWouldBlock
-	case a.inCallback():
-		return nil, errMemoryInCallback
-	}
-	return share.allocate(ctx, size, limit)
+// blockLimit bounds how long one Send may wait: max.block.ms, which its waits for metadata and for
+// memory share. The clock is first read when there is something to wait for.
+type blockLimit struct {
+	max   time.Duration
+	at    time.Time
+	again bool // it has been extended
 }
 
-// goElsewhere takes the lane from partition q, whose node may hold no more memory, to one for which
-// there is some right now. It is false if there is none.
-func (a *accumulator) goElsewhere(q *partitionQueue, size int, lane *stickyLane) bool {
-	info := q.topic.info.Load()
-	if info == nil {
+func (l *blockLimit) until() time.Time {
+	if l.at.IsZero() {
+		l.at = time.Now().Add(l.max)
+	}
+	return l.at
+}
+
+// extend starts the timer of the wait once more, for a moment, if it went off much later than it was set:
+// the process stood still, and what is waited for may have come meanwhile.
+func (l *blockLimit) extend(timer *time.Timer) bool {
+	if l.again || time.Since(l.at) <= lateWait {
 		return false
 	}
-	return q.topic.sticky.leave(lane, info, q.index, func(partition int32) bool {
-		return a.pool.share(info.Partitions[partition].Leader).ready(size)
-	})
+	l.again = true
+	timer.Reset(min(catchUpTime, l.max))
+	return true
 }
 
-// share is the memory of the node that leads the partition.
-func (a *accumulator) share(q *partitionQueue) *memoryShare {
-	node := int32(unknownNode)
-	if info := q.topic.info.Load(); info != nil && int(q.index) < len(info.Partitions) {
-		node = info.Partitions[q.index].Leader
-	}
-	s := q.share.Load()
-	if s == nil || s.node != node {
-		s = a.pool.share(node)
-		q.share.Store(s)
-	}
-	return s
-}
+// waited is the time spent so far.
+func (l *blockLimit) waited() time.Duration { return l.max - time.Until(l.until()) }

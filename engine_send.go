@@ -1,0 +1,287 @@
+package quill
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"time"
+
+	"github.com/quill-kafka/quill/metadata"
+	"github.com/quill-kafka/quill/network"
+	"github.com/quill-kafka/quill/protocol"
+)
+
+// refuses is why no sends are taken, nil if they are. Outside of a transaction one may still look at
+// metadata.
+func (e *engine) refuses(lookOnly bool) *Error {
+	if lookOnly && !e.closed.Load() && e.fatal.Load() == nil {
+		return nil
+	}
+	return e.acc.refused.Load()
+}
+
+// refusal is err, why no sends are taken, for a record of that partition (-1: of the topic). The record
+// was not sent, whatever became of the one that made the producer useless.
+func (e *engine) refusal(err *Error, topic string, partition int32) *Error {
+	own := *err
+	if own.Op != "send" { // what made the producer useless was something else
+		own.broken = "producer has failed and must be closed: could not " + own.Op
+	}
+	own.Op, own.Topic, own.Partition, own.Node = "send", topic, partition, -1
+	own.Attempts, own.Elapsed, own.Fate = 0, 0, NotSent
+	return &own
+}
+
+// closedReason is why a view that was closed takes no records.
+func (e *engine) closedReason() *Error {
+	if err := e.fatal.Load(); err != nil {
+		return err
+	}
+	return errClosedSend
+}
+
+// newTopic makes the state of a topic that is first sent to.
+func (e *engine) newTopic(name string) *topicState {
+	sticky := newStickyPartitioner(e.cfg.batchSize, e.cfg.adaptive, e.cfg.rackAware, e.cfg.clientRack, e.random)
+	return &topicState{name: name, sticky: sticky.setLanes(e.cfg.stickyLanes())}
+}
+
+// stickyLanes is how many sticky partitions a topic may have at a time: one for each processor, as
+// long as their open batches are a small part of the buffer.
+func (s *settings) stickyLanes() int {
+	affordable := s.bufferMemory / laneShare / int64(max(1, s.batchSize))
+	return int(min(affordable, int64(runtime.GOMAXPROCS(0)), maxLanes))
+}
+
+const (
+	laneShare = 16 // the open batches of all lanes take at most one part in so many of the buffer
+	maxLanes  = 64
+)
+
+// topicFor returns a topic's state with usable metadata, waiting for them if they are not there.
+// If the record asks for a partition that is not among the known ones, one fresh look is taken
+// before that is an error.
+func (e *engine) topicFor(ctx context.Context, r *outgoing) (*topicState, *metadata.Topic, *Error) {
+	if t := e.acc.topic(r.Topic); t != nil {
+		if info := t.info.Load(); info != nil && info.Err == nil && (!r.Partition.set || inRange(r.Partition.id, info)) && e.refuses(r.lookOnly) == nil {
+			if !t.used.Load() {
+				t.used.Store(true)
+			}
+			return t, info, nil
+		}
+	}
+	return e.findTopic(ctx, r)
+}
+
+// findTopic is topicFor for a topic or partition that is not known yet.
+func (e *engine) findTopic(ctx context.Context, r *outgoing) (*topicState, *metadata.Topic, *Error) {
+	if err := e.refuses(r.lookOnly); err != nil {
+		return nil, nil, e.refusal(err, r.Topic, r.partitionOr(-1))
+	}
+	if err := checkTopicName(r.Topic); err != nil {
+		return nil, nil, err
+	}
+	if r.Partition.set && r.Partition.id < 0 {
+		return nil, nil, &Error{Op: "send", Kind: ErrInvalidPartition, Topic: r.Topic, Partition: r.Partition.id, Node: -1, Reason: "a partition is never negative"}
+	}
+	t := e.acc.ensureTopic(r.Topic, e.newTopic)
+	if err := t.partitionRefusal(r.Partition); err != nil {
+		return nil, nil, err
+	}
+	if !r.mayWait {
+		if err := e.topicRefusal(t, true); err != nil {
+			return nil, nil, err
+		}
+		e.box.want(t)
+		return nil, nil, &Error{Op: "send", Kind: ErrWouldBlock, Topic: r.Topic, Partition: -1, Node: -1, Reason: "the topic's metadata have not arrived yet"}
+	}
+	return e.awaitTopic(ctx, r, t, e.waitLimit(r))
+}
+
+// waitLimit is the limit on all waits of the record's Send.
+func (e *engine) waitLimit(r *outgoing) *blockLimit {
+	r.limit.max = e.cfg.maxBlock
+	return &r.limit
+}
+
+func inRange(p int32, info *metadata.Topic) bool { return p >= 0 && int(p) < len(info.Partitions) }
+
+// awaitTopic waits until the topic of r is known (and a partition asked for, after a fresh look).
+func (e *engine) awaitTopic(ctx context.Context, r *outgoing, t *topicState, limit *blockLimit) (*topicState, *metadata.Topic, *Error) {
+	partition := r.Partition
+	if err := e.topicRefusal(t, e.dispatch.inside()); err != nil {
+		return nil, nil, err
+	}
+	if e.dispatch.inside() {
+		return nil, nil, &Error{Op: "send", Kind: ErrInCallback, Topic: t.name, Partition: -1, Node: -1, Reason: "the topic's metadata have not arrived yet"}
+	}
+	timer := time.NewTimer(time.Until(limit.until()))
+	defer timer.Stop()
+	seen := t.asks.Load() // a request that left later is a fresh look
+	for {
+		now := e.board.look()
+		fresh := t.looks.Load() > seen
+		if err := e.refuses(r.lookOnly); err != nil {
+			return nil, nil, e.refusal(err, t.name, partition.or(-1))
+		}
+		info, fault := t.info.Load(), t.fault.Load()
+		switch {
+		case fault != nil && fresh && t.lasts(fault):
+			return nil, nil, e.faultError(t, fault, limit.waited())
+		case info != nil && info.Err == nil && (!partition.set || inRange(partition.id, info)):
+			return t, info, nil
+		case errors.Is(now.lastErr, network.ErrController):
+			e.box.want(t) // a later Send profits if there is a broker by then
+			return nil, nil, &Error{Op: "send", Kind: ErrUnsupportedVersion, Class: ErrRetriable, Topic: t.name, Partition: -1, Node: -1,
+				Elapsed: limit.waited(), Reason: "no bootstrap server is a broker", Cause: now.lastErr}
+		case info != nil && info.Err == nil && fresh:
+			return nil, nil, t.noPartition(partition.id, info, now.again)
+		}
+		if current := e.acc.ensureTopic(t.name, e.newTopic); current != t { // t was forgotten
+			t, seen = current, current.asks.Load()
+		}
+		e.box.want(t)
+		if limit.max <= 0 {
+			return nil, nil, e.topicTimeout(t, partition, now)
+		}
+		select {
+		case <-now.changed:
+		case <-e.gone:
+			return nil, nil, e.refusal(e.acc.refusedOr(errClosedSend), t.name, partition.or(-1))
+		case <-ctx.Done():
+			return nil, nil, &Error{Op: "send", Kind: endOf(ctx), Topic: t.name, Partition: -1, Node: -1,
+				Elapsed: limit.waited(), Reason: "waiting for the topic's metadata", Cause: t.faultOr(e.board.look().lastErr)}
+		case <-timer.C:
+			if limit.extend(timer) {
+				continue
+			}
+			return nil, nil, e.topicTimeout(t, partition, e.board.look())
+		}
+	}
+}
+
+// outgoing is one record on its way through Send, and where it ended up.
+type outgoing struct {
+	appendInput
+	mayWait  bool
+	lookOnly bool // no record: somebody wants the topic's metadata
+	// acknowledged: the interceptors know that the Send failed
+	acknowledged bool
+	limit        blockLimit
+	chosen       int32 // its partition as far as it is known, -1
+	at           position
+	contexts     []context.Context // what its interceptors keep for it
+	typed        [2]any            // key and value before they were serialized, if the partitioner wants them
+}
+
+// metadata is what is known of a record that was not appended.
+func (r *outgoing) metadata() RecordMetadata {
+	return RecordMetadata{Topic: r.Topic, Partition: r.chosen, Offset: -1, KeySize: partSize(r.Key), ValueSize: partSize(r.Value)}
+}
+
+// send partitions and appends a record.
+func (e *engine) send(ctx context.Context, r *outgoing, t *topicState, info *metadata.Topic) *Error {
+	r.maxSize = protocol.MaxRecordSize(r.Key, r.Value, r.Headers)
+	if size := r.maxSize + protocol.BatchOverhead; size > e.cfg.maxRequestSize || int64(size) > e.cfg.bufferMemory {
+		if p, _, err := e.choose(r, t, info); err == nil {
+			r.chosen = p // for the error to tell
+		}
+		return e.tooLarge(r, size)
+	}
+	var limit *blockLimit
+	if r.mayWait {
+		limit = e.waitLimit(r)
+	}
+	previous := int32(-1)
+	for {
+		p, lane, err := e.choose(r, t, info)
+		if err == nil && e.cfg.partitioner != nil && !r.Partition.set {
+			p, err = e.onNewBatch(r, t, info, p, &previous)
+		}
+		if err != nil {
+			return err
+		}
+		r.chosen = p
+		at, failed := e.acc.append(ctx, t.queue(p), &r.appendInput, lane, limit)
+		if failed == nil {
+			r.at = at
+			return nil
+		}
+		if failed == errForgotten {
+			if t, info, err = e.topicFor(ctx, r); err != nil {
+				return err
+			}
+		} else if failed != errMoved {
+			return e.noMemory(e.sendError(failed, t.name, p), t.queue(p))
+		}
+	}
+}
+
+// sendError makes err say which record it concerns.
+func (e *engine) sendError(err error, topic string, partition int32) *Error {
+	if err == ErrWouldBlock {
+		return &Error{Op: "send", Kind: ErrWouldBlock, Topic: topic, Partition: partition, Node: -1, Reason: "buffer memory is used up"}
+	}
+	if err, ok := errors.AsType[*Error](err); ok {
+		if fatal := e.fatal.Load(); fatal != nil && (err == fatal || err.Kind == ErrClosed) {
+			return e.refusal(fatal, topic, partition)
+		}
+		own := *err
+		own.Topic, own.Partition, own.Node = topic, partition, -1
+		return &own
+	}
+	return &Error{Op: "send", Topic: topic, Partition: partition, Node: -1, Cause: err}
+}
+
+func (r *outgoing) partitionOr(other int32) int32 { return r.Partition.or(other) }
+
+// tooLarge is the failure of a record that no request or no buffer can hold.
+func (e *engine) tooLarge(r *outgoing, size int) *Error {
+	reason := fmt.Sprintf("the record takes up to %d bytes when serialized, more than buffer.memory (%d)", size, e.cfg.bufferMemory)
+	if size > e.cfg.maxRequestSize {
+		reason = fmt.Sprintf("the record takes up to %d bytes when serialized, more than max.request.size (%d)", size, e.cfg.maxRequestSize)
+	}
+	return &Error{Op: "send", Kind: ErrRecordTooLarge, Topic: r.Topic, Partition: r.chosen, Node: -1, Reason: reason}
+}
+
+// choose finds the partition: the record's own, the custom partitioner's, the key's, or that of a
+// lane of the sticky partitioner.
+func (e *engine) choose(r *outgoing, t *topicState, info *metadata.Topic) (p int32, lane *stickyLane, err *Error) {
+	switch {
+	case r.Partition.set:
+		return r.Partition.id, nil, nil
+	case e.cfg.partitioner != nil:
+		p, err = e.custom(r, t, info)
+		return p, nil, err
+	case r.Key != nil && !e.cfg.ignoreKeys:
+		return KeyPartition(r.Key, len(info.Partitions)), nil, nil
+	default:
+		lane = t.sticky.lane()
+		return t.sticky.peek(lane, info), lane, nil
+	}
+}
+
+// custom asks the user's partitioner.
+func (e *engine) custom(r *outgoing, t *topicState, info *metadata.Topic) (p int32, err *Error) {
+	in := PartitionInput{Topic: info, Cluster: e.board.look().snapshot, Key: r.Key, Value: r.Value, Headers: r.Headers}
+	p, failed := choosePartition(e.cfg.partitioner, in, r.typed)
+	if failed != nil {
+		return -1, e.sendError(failed, t.name, -1)
+	}
+	return p, nil
+}
+
+// onNewBatch tells a partitioner that wants to know that the record would open a new batch, once per
+// record, and asks it again: it may move on to another partition then.
+func (e *engine) onNewBatch(r *outgoing, t *topicState, info *metadata.Topic, p int32, previous *int32) (int32, *Error) {
+	observer, ok := e.cfg.partitioner.(BatchPartitioner)
+	if !ok || *previous >= 0 || e.acc.hasRoom(t.queue(p), &r.appendInput) {
+		return p, nil
+	}
+	*previous = p
+	if err := guard(func() error { observer.OnNewBatch(info, p); return nil }); err != nil {
+		return -1, &Error{Op: "choose a partition", Kind: ErrPartitioner, Topic: t.name, Partition: -1, Node: -1, Cause: err}
+	}
+	return e.custom(r, t, info)
+}

@@ -1,0 +1,209 @@
+package quill
+
+import (
+	"errors"
+	"time"
+
+	"github.com/quill-kafka/quill/internal/compress"
+	"github.com/quill-kafka/quill/internal/message"
+	"github.com/quill-kafka/quill/metadata"
+	"github.com/quill-kafka/quill/network"
+	"github.com/quill-kafka/quill/protocol"
+)
+
+// finishProduce handles a Produce request that is back: off the wire, answered or not. If a worker is
+// busy with one of its batches, it comes back once more.
+func (s *sender) finishProduce(r *produceRequest, now time.Time) {
+	if !s.sealer.crew.settle(r) {
+		return
+	}
+	if r.Err == nil && !r.NoAnswer {
+		s.throttle(&r.Request, r.response.Throttle(), now)
+		if n := s.nodes[r.Node]; n != nil {
+			n.answerTime += (r.DoneAt.Sub(r.SentAt) - n.answerTime) / 8
+			n.pace.answered(r.SentAt, r.DoneAt)
+		}
+	}
+	for _, b := range r.batches {
+		s.finishBatch(r, b, now)
+	}
+	r.reset()
+	s.free = append(s.free, r)
+}
+
+// finishBatch decides about one batch of a request that is back, and does it.
+func (s *sender) finishBatch(r *produceRequest, b *batch, now time.Time) {
+	q := b.queue
+	b.onWire = false
+	s.onWire--
+	q.out.muted = false
+
+	answer := (*message.PartitionProduceResponse)(nil)
+	f := facts{idempotent: s.idem.on, transactional: s.txn != nil, decided: b.decided, records: b.records, head: q.out.seq.isHead(b), passed: q.out.seq.passed(b),
+		wasMaybe: b.maybeWritten, followed: q.out.seq.followed(b), shadowed: b.shadowed}
+	f.mayRetry = b.attempts <= s.cfg.retries && now.Before(b.createdAt.Add(s.acc.deliveryTimeout)) && s.aborting == nil
+	switch {
+	case r.Err != nil:
+		f.lost, f.unsent = true, !r.MaybeSent
+		if errors.Is(r.Err, network.ErrUnsupportedVersion) {
+			f.lost, f.code = false, protocol.UnsupportedVersion
+			if s.cfg.codec == compress.Zstd {
+				f.code = protocol.UnsupportedCompressionType
+			}
+		}
+		b.lastError = r.Err
+	case r.NoAnswer:
+	default:
+		if answer = r.answer(b); answer == nil {
+			f.lost = true
+			b.lastError = errNotInAnswer
+			break
+		}
+		f.code, f.logStartOff = answer.ErrorCode, answer.LogStartOffset
+		f.foreign, f.again = s.foreign(b, answer), b.lastError == error(answer.ErrorCode)
+		f.truncated = answer.LogStartOffset >= q.out.seq.end
+		if f.code != protocol.None {
+			b.lastError = f.code
+			b.refused = true
+			f.blamed = s.txn == nil && blamesSome(answer.RecordErrors, b.records)
+		}
+	}
+	b.lost = b.lost || r.Err != nil && r.MaybeSent
+	f.doubt, f.vain = b.lost && q.out.seq.late != noLateCopy, q.out.seq.late == unlikelyLateCopy
+	v := decide(f)
+	q.out.noteSetback(b, v, now)
+	if q.out.held || v.act != actAccept {
+		q.out.held = false
+		s.touched = append(s.touched, q)
+	}
+	if v.refresh && !s.noteLeader(r, b, answer) {
+		s.needTopic(q.topic, now)
+	}
+	if v.newID {
+		s.leaveIdentity(b, f, now)
+	}
+	s.apply(b, f, v, answer, now)
+	s.unpark(q, v.gap && v.newEpoch, now)
+}
+
+var errNotInAnswer = errors.New("the answer does not mention the partition")
+
+// noteLeader remembers what a produce answer says about the partition's new leader (KIP-951), for applyHints,
+// which asks for metadata if it can't be adopted. It returns false if there is nothing to adopt. An
+// answer that was asked for when the topic had another id is about a partition that is no more, whose
+// epochs count for nothing.
+func (s *sender) noteLeader(r *produceRequest, b *batch, answer *message.PartitionProduceResponse) bool {
+	if answer == nil || answer.CurrentLeader.LeaderID < 0 || answer.CurrentLeader.LeaderEpoch < 0 {
+		return false
+	}
+	q := b.queue
+	if info := q.topic.info.Load(); info != nil && info.ID != b.log {
+		return false
+	}
+	if _, epoch, _ := s.leader(q); answer.CurrentLeader.LeaderEpoch <= epoch {
+		return false // nothing new: ask
+	}
+	s.changes = append(s.changes, metadata.LeaderChange{Topic: q.topic.name, Partition: q.index,
+		Leader: answer.CurrentLeader.LeaderID, LeaderEpoch: answer.CurrentLeader.LeaderEpoch})
+	s.moved = append(s.moved, q.topic)
+	for _, e := range r.response.NodeEndpoints {
+		n := metadata.Node{ID: e.NodeID, Host: e.Host, Port: e.Port}
+		if e.Rack != nil {
+			n.Rack = *e.Rack
+		}
+		s.hints = append(s.hints, n)
+	}
+	return true
+}
+
+// apply does what was decided.
+func (s *sender) apply(b *batch, f facts, v verdict, answer *message.PartitionProduceResponse, now time.Time) {
+	seq := &b.queue.out.seq
+	b.maybeWritten = v.maybe
+	if b.sequenced && b.renumber && !v.written {
+		seq.unnumber(b) // it came after a gap: refused, and to be sent under new numbers
+	} else if b.sequenced && (v.act != actRetry && v.act != actSplit || v.resequence) {
+		offset := int64(-1)
+		if answer != nil && v.offsets {
+			offset = answer.BaseOffset
+		}
+		seq.settle(b, v, offset)
+		if v.resequence {
+			seq.unnumber(b)
+		}
+	}
+	switch v.act {
+	case actAccept:
+		if b.producerID == s.idem.id {
+			s.idem.renewals = 0
+		}
+		out := noFate
+		if answer != nil && v.offsets {
+			out.baseOffset, out.logAppendTime = answer.BaseOffset, max(answer.LogAppendTimeMs, -1)
+			if f.wasMaybe && out.logAppendTime == b.maxTime {
+				out.logAppendTime = -1 // of a duplicate a broker tells the batch's largest timestamp instead
+			}
+		}
+		s.conclude(b, out)
+	case actRetry:
+		if b.parked = v.park; !b.parked {
+			s.reenqueue(b, now)
+		}
+	case actSplit:
+		s.split(b, now)
+	case actSieve:
+		s.sieve(b, f, answer, now)
+	case actFail:
+		s.failBatch(b, f, v, answer, now)
+	case actForget:
+		b.drop(s.acc) // its fate was told; this was the wire's hold on it
+	}
+}
+
+// reenqueue puts a batch back to its place in the queue, to be sent again after a back-off.
+func (s *sender) reenqueue(b *batch, now time.Time) {
+	b.retryAt = now.Add(s.retry.Next(b.attempts-1, s.random))
+	if b.lastError == protocol.ConcurrentTransactions { // the markers of the transaction before are being written
+		b.retryAt = now.Add(min(concurrentPause, s.cfg.retryBackoff))
+	}
+	s.logger.Debug("a batch is sent again", "topic", b.queue.topic.name, "partition", b.queue.index, "node", b.nodeAtSend,
+		"attempt", b.attempts, "base_sequence", b.baseSequence, "err", b.lastError)
+	q := b.queue
+	q.mu.Lock()
+	q.insertLocked(b)
+	q.mu.Unlock()
+	s.touched = append(s.touched, q)
+}
+
+// conclude writes the fate of a batch's records and has it told. If it is not on the wire, the wire's
+// hold ends here too.
+func (s *sender) conclude(b *batch, out fate) {
+	b.decided = true
+	if out.err != nil {
+		out.openedAt = b.createdAt.UnixMilli()
+	}
+	b.res.fate = out
+	s.losses.add(b.queue.topic.name, out.err, int64(b.records))
+	if s.txn != nil {
+		s.txn.told(b, out.err)
+	}
+	onWire, line := b.onWire, &b.queue.out.line
+	if !b.inLine { // it never left, and comes after all that did
+		b.inLine = true
+		line.PushBack(b)
+	}
+	// A fate that is known before that of an earlier batch (answers of two leaders, a batch refused
+	// while another is sent again) waits for it: callbacks run in the order of the sends.
+	for line.Len() > 0 && line.Front().decided {
+		s.tell(line.PopFront())
+	}
+	if !onWire {
+		b.drop(s.acc)
+	}
+}
+
+// tell hands a batch to the dispatcher.
+func (s *sender) tell(b *batch) {
+	s.acc.delist(b)
+	s.dispatch.push(b)
+}

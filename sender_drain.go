@@ -1,0 +1,241 @@
+package quill
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/quill-kafka/quill/network"
+)
+
+// The sender's two ends of a request: drain makes it out of what is ready, finishProduce takes it
+// apart when it is back. In between it belongs to the connection.
+
+// drainAll sends what is ready to every node that can take it. It returns when to try again.
+func (s *sender) drainAll(now time.Time) (next time.Time) {
+	if s.idem.on && s.idem.state != idReady {
+		return time.Time{} // the answer to InitProducerId wakes us
+	}
+	kept := s.active[:0]
+	for _, n := range s.active {
+		if at := s.drain(n, now); !at.IsZero() && (next.IsZero() || at.Before(next)) {
+			next = at
+		}
+		if n.active = n.ring.Len() > 0; n.active {
+			kept = append(kept, n)
+		}
+	}
+	clear(s.active[len(kept):])
+	s.active = kept
+	return next
+}
+
+// drain sends requests to one node until its ring is empty or it can't take more.
+func (s *sender) drain(n *nodeOut, now time.Time) (again time.Time) {
+	for n.ring.Len() > 0 {
+		if !s.client.Ready(n.id, now) {
+			return s.held(n, now)
+		}
+		s.flows(n)
+		if wait := s.company(n); wait > 0 {
+			if n.waitsAt.IsZero() {
+				n.waitsAt = now
+			}
+			if due := s.companyUntil(n, wait); due.After(now) {
+				return due
+			}
+		}
+		n.waitsAt = time.Time{}
+		r := s.build(n, now)
+		if r == nil {
+			if s.idem.on && s.idem.state != idReady {
+				return now // ask for a new id first
+			}
+			continue
+		}
+		s.send(n, r, now)
+	}
+	return time.Time{}
+}
+
+// companyUntil is until when what is ready for a node waits. Partial batches wait at least until the node can
+// turn to them: to stand in line there gains nothing.
+func (s *sender) companyUntil(n *nodeOut, wait time.Duration) time.Time {
+	due := n.waitsAt.Add(wait)
+	if n.forced == 0 {
+		due = maxTime(due, n.pace.freeAt(s.client.InFlight(n.id)))
+	}
+	return due
+}
+
+// company is how long what is ready for a node may wait to be sent together with what comes until
+// then. Partial batches wait for the answer in flight, but not long. All others wait for a part of the
+// time that answers take, which halves with each further request that the node may have in flight:
+// when the last one has left, what it did not take waits for an answer.
+func (s *sender) company(n *nodeOut) time.Duration {
+	switch inFlight := s.client.InFlight(n.id); {
+	case inFlight == 0:
+		return 0
+	case n.forced == 0:
+		return companyWait
+	default:
+		return n.answerTime / lastWaits >> max(0, s.cfg.maxInFlight-1-inFlight)
+	}
+}
+
+// held notes that a node has something ready and can't take it, and returns when it may.
+func (s *sender) held(n *nodeOut, now time.Time) (again time.Time) {
+	again = s.client.CanRetryAt(n.id, now)
+	if !s.client.Connected(n.id) && s.client.LastError(n.id) != nil {
+		s.refresh.all = true // its partitions may have other leaders by now
+	}
+	limit := s.cfg.availabilityTimeout
+	if limit <= 0 {
+		return again
+	}
+	if n.readyAt.IsZero() {
+		n.readyAt = now
+	}
+	if late := n.readyAt.Add(limit); late.After(now) {
+		return earliest(late, again)
+	}
+	n.slow.Store(true)
+	return again
+}
+
+func (s *sender) flows(n *nodeOut) {
+	if !n.readyAt.IsZero() {
+		n.readyAt = time.Time{}
+		n.slow.Store(false)
+	}
+}
+
+// build goes once around the node's ring and takes the oldest batch of each partition, up to
+// max.request.size. It returns nil if none may leave now.
+func (s *sender) build(n *nodeOut, now time.Time) *produceRequest {
+	r := s.newRequest()
+	for range n.ring.Len() {
+		q := n.ring.Front()
+		if q.out.ring != n {
+			n.ring.PopFront() // it left meanwhile
+			continue
+		}
+		b, fits := s.take(q, n, r.size, now)
+		if !fits {
+			break
+		}
+		n.ring.PopFront()
+		if q.out.ring == n {
+			s.leave(q)
+		}
+		if b != nil {
+			r.add(b)
+			if q.length.Load() > 0 { // there is more: at the end of the ring, for the next request
+				s.look(q, now)
+			}
+		}
+	}
+	if len(r.batches) == 0 {
+		s.free = append(s.free, r)
+		return nil
+	}
+	return r
+}
+
+// take removes the oldest batch of a partition from its queue, for a request of `size` bytes so far
+// to node n. b is nil if it must not leave now (something else will bring the partition back); fits
+// is false if the request is full, or sequences have run out.
+func (s *sender) take(q *partitionQueue, n *nodeOut, size int, now time.Time) (b *batch, fits bool) {
+	id, epoch, ok := s.leader(q)
+	if !ok || id != n.id {
+		s.leave(q)
+		s.enter(q, true, now)
+		return nil, true
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.batches.Len() == 0 {
+		return nil, true
+	}
+	b = q.batches.Front()
+	if b.attempts > 0 && b.retryAt.After(now) && !s.leaderMoved(b) {
+		s.setTimer(q, b.number, b.retryAt)
+		return nil, true
+	}
+	if info := q.topic.info.Load(); info != nil && !q.out.seq.leaves(b, info.ID, now) {
+		b = q.unparkLocked()
+		q.out.seq.leaves(b, info.ID, now)
+	}
+	if s.txn != nil && !s.txn.mayDrain(q, b) || !s.idem.mayDrain(&q.out.seq, b) {
+		q.out.held = true
+		return nil, true
+	}
+	if size > 0 && size+q.sizeLocked(b) > s.cfg.maxRequestSize {
+		return nil, false
+	}
+	q.freezeLocked(b)
+	if !s.idem.number(&q.out.seq, b) {
+		return nil, false
+	}
+	q.batches.PopFront()
+	q.length.Store(int32(q.batches.Len()))
+	q.out.muted = s.cfg.maxInFlight == 1
+	b.epochAtSend, b.nodeAtSend, b.leftAt = epoch, n.id, now
+	if !b.inLine {
+		b.inLine = true
+		q.out.line.PushBack(b)
+	}
+	return b, true
+}
+
+func (s *sender) newRequest() *produceRequest {
+	if last := len(s.free) - 1; last >= 0 {
+		r := s.free[last]
+		s.free = s.free[:last]
+		return r
+	}
+	return &produceRequest{acks: s.cfg.acks, timeout: s.cfg.requestTimeout, sealer: s.sealer}
+}
+
+// send hands a request to the node's connection. From here the connection owns the batches' bytes
+// until the request comes back.
+func (s *sender) send(n *nodeOut, r *produceRequest, now time.Time) {
+	for _, b := range r.batches {
+		b.attempts++
+		b.onWire = true
+	}
+	s.onWire += len(r.batches)
+	if s.txn != nil {
+		s.txn.sends(r)
+	}
+	r.Exchange, r.NoAnswer = r, r.acks == 0
+	alone := s.client.InFlight(n.id) == 0
+	n.pace.sent(alone, now)
+	s.sealer.crew.offer(r, alone)
+	s.client.Send(n.id, &r.Request, now)
+}
+
+// lostKind is what a request without an answer came to.
+func lostKind(err error) error {
+	if errors.Is(err, network.ErrRequestTimeout) {
+		return ErrTimeout
+	}
+	return ErrDisconnected
+}
+
+// countOf is a number of things in words.
+func countOf(n int32, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}
+
+// companyWait is how long a partial batch that is due may wait for the answer in flight to its
+// node, to be sent together with what comes until then. Under load this makes requests dense at no
+// cost in latency. It waits longer only for a node that is known to be busy so long, see pace: with one
+// that is slow, but works on several requests at once, that would cost.
+const companyWait = 500 * time.Microsecond
+
+// lastWaits: the last request in flight waits at most one part in so many of the time that answers take.
+const lastWaits = 16

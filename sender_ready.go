@@ -1,0 +1,170 @@
+package quill
+
+import "time"
+
+// lookAll looks at the partitions that the inbox names, that a timer is up for, and, when lingers
+// don't count any more, at all with a timer. A batch that was just opened and may linger is not looked
+// at: with many partitions that was every second look, each at memory that a caller is about to write.
+func (s *sender) lookAll(now time.Time) {
+	was, mark, crowds := s.hurry, s.acc.mark(), s.acc.pool.crowds.Load()
+	s.hurry = s.closing || s.acc.stillWaiting()
+	again := s.hurry && !was || mark != s.mark || crowds != s.crowds
+	s.mark, s.crowds = mark, crowds
+	lingers, instant := !s.hurry && s.txn == nil && s.acc.pool.standing.Load() == 0, s.box.instant(now)
+	for _, n := range s.mail.queues {
+		if lingers && n.by > instant && n.mark >= mark {
+			s.timers.push(timer{at: s.box.time(n.by), queue: n.queue})
+		} else {
+			s.look(n.queue, now)
+		}
+	}
+	if again {
+		s.lookAgain(now)
+	}
+	for {
+		q := s.timers.pop(now)
+		if q == nil {
+			return
+		}
+		s.look(q, now)
+	}
+}
+
+// lookAgain looks at every partition that waits for a timer or a leader, or for a node that does not
+// lead it any more.
+func (s *sender) lookAgain(now time.Time) {
+	s.reseat(now)
+	for _, t := range s.timers.takeAll() {
+		t.queue.out.timerNumber = 0
+		s.look(t.queue, now)
+	}
+	waited := s.leaderless
+	s.leaderless = nil // those that still have no leader come back in
+	for _, q := range waited {
+		q.out.leaderless = false
+		s.look(q, now)
+	}
+}
+
+// reseat moves the partitions whose leader changed to the rings of their new leaders: the node whose
+// ring they are in may never be ready again. Every change of the snapshot comes by here, so a ring
+// holds a partition at most once.
+func (s *sender) reseat(now time.Time) {
+	for _, n := range s.active {
+		for range n.ring.Len() {
+			q := n.ring.PopFront()
+			if q.out.ring != n {
+				continue // it left meanwhile
+			}
+			if id, _, ok := s.leader(q); ok && id == n.id {
+				n.ring.PushBack(q)
+				continue
+			}
+			forced := q.out.forced
+			s.leave(q)
+			s.enter(q, forced, now)
+		}
+	}
+}
+
+// look finds out whether the partition's oldest batch can go, and if not yet, when.
+func (s *sender) look(q *partitionQueue, now time.Time) {
+	q.mu.Lock()
+	q.told = false
+	if q.batches.Len() == 0 {
+		q.mu.Unlock()
+		return
+	}
+	b := q.batches.Front()
+	forced := b.closed || b.flushMark < s.mark || s.hurry || b.share.waiters.Load() > 0
+	urgent := b.urgent
+	q.mu.Unlock()
+	if q.out.muted || s.txn != nil && !s.txn.joined(q) {
+		q.out.held = true
+		return
+	}
+	due := b.createdAt.Add(s.acc.linger)
+	if forced || urgent {
+		due = now
+	}
+	if b.attempts > 0 && !s.leaderMoved(b) {
+		due = b.retryAt
+	}
+	if due.After(now) {
+		s.setTimer(q, b.number, due)
+		return
+	}
+	s.enter(q, forced, now)
+}
+
+// leaderMoved reports whether a batch that is to be sent again has a newer leader to go to.
+func (s *sender) leaderMoved(b *batch) bool {
+	_, epoch, ok := s.leader(b.queue)
+	return ok && b.epochAtSend >= 0 && epoch > b.epochAtSend
+}
+
+func (s *sender) setTimer(q *partitionQueue, number int64, at time.Time) {
+	if q.out.timerNumber == number && q.out.timerAt.Equal(at) {
+		return
+	}
+	q.out.timerNumber, q.out.timerAt = number, at
+	s.timers.push(timer{at: at, queue: q, number: number})
+}
+
+func (s *sender) leader(q *partitionQueue) (node int32, epoch int32, ok bool) {
+	n, epoch, ok := s.snapshot.LeaderOf(q.topic.info.Load(), q.index)
+	return n.ID, epoch, ok
+}
+
+// enter puts a partition into the ring of its leader's node.
+func (s *sender) enter(q *partitionQueue, forced bool, now time.Time) {
+	id, _, ok := s.leader(q)
+	if !ok {
+		if !q.out.leaderless {
+			q.out.leaderless = true
+			s.leaderless = append(s.leaderless, q)
+		}
+		s.needTopic(q.topic, now)
+		return
+	}
+	n := q.out.node
+	if n == nil || n.id != id {
+		if n = s.nodes[id]; n == nil {
+			n = &nodeOut{id: id}
+			s.nodes[id] = n
+		}
+		q.out.node = n
+		q.slow.Store(&n.slow)
+	}
+	if q.out.ring != n {
+		s.leave(q)
+		q.out.ring = n
+		n.ring.PushBack(q)
+		if !n.active {
+			n.active = true
+			s.active = append(s.active, n)
+		}
+	}
+	if forced && !q.out.forced {
+		q.out.forced = true
+		n.forced++
+	}
+}
+
+// leave takes a partition out of its ring; the ring's entry is skipped later.
+func (s *sender) leave(q *partitionQueue) {
+	if q.out.ring != nil && q.out.forced {
+		q.out.ring.forced--
+	}
+	q.out.ring, q.out.forced = nil, false
+}
+
+// needTopic asks for the topic's metadata: there are records for it and nowhere to send them.
+func (s *sender) needTopic(t *topicState, now time.Time) {
+	t.lastUsed = now
+	s.refresh.topics[t.name] = t
+	if t.info.Load() == nil {
+		s.refresh.ask(t, now)
+	}
+	s.refresh.all = true
+}
