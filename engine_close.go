@@ -163,10 +163,8 @@ func (c *pluginClose) await(ctx context.Context) error {
 // awaitClosed waits until ch is closed, or ctx is over for as long as grace. What has happened by
 // then counts: it reports whether ch is closed.
 func awaitClosed(ctx context.Context, ch <-chan struct{}, grace time.Duration) bool {
-	select {
-	case <-ch:
+	if isClosed(ch) {
 		return true
-	default:
 	}
 	select {
 	case <-ch:

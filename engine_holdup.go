@@ -19,10 +19,8 @@ func (e *engine) holdUp(ctx context.Context, topic string, partition int32) erro
 // askSender is the sender's answer to a question; ctx is over. A sender that is kept from answering, by a log handler
 // that blocks, is not waited for.
 func (e *engine) askSender(ctx context.Context, question func(s *sender, now time.Time) error) error {
-	select {
-	case <-e.sender.finished:
+	if isClosed(e.sender.finished) {
 		return nil
-	default:
 	}
 	var answer error
 	answered := make(chan struct{})

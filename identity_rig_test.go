@@ -4,7 +4,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/quill-kafka/quill/internal/message"
 	"github.com/quill-kafka/quill/protocol"
 	"github.com/stretchr/testify/require"
 )
@@ -58,11 +57,7 @@ func TestTheLogAppendTimeOfADuplicateIsNone(t *testing.T) {
 				r.lose(0)
 				askAgain(t, r, b)
 			}
-			r.answer(0, func(b *batch) message.PartitionProduceResponse {
-				p := answered(protocol.None, 10)
-				p.LogAppendTimeMs = 5_000
-				return p
-			})
+			r.answer(0, appendedAt(10, 5_000))
 			r.dispatch()
 			for i, f := range futures {
 				m, err := outcomeOf(t, f)
@@ -94,11 +89,7 @@ func TestABatchThatWasOnlyRefusedIsNoDuplicate(t *testing.T) {
 			}
 			r.s.look(b.queue, time.Now())
 			require.Same(t, b, r.drainOne(0))
-			r.answer(0, func(*batch) message.PartitionProduceResponse {
-				p := answered(protocol.None, 10)
-				p.LogAppendTimeMs = 5_000
-				return p
-			})
+			r.answer(0, appendedAt(10, 5_000))
 			r.dispatch()
 			_, err := outcomeOf(t, f)
 			require.Error(t, err, code)
@@ -121,11 +112,7 @@ func TestALogAppendTimeAfterARefusalIsWhatItSays(t *testing.T) {
 		require.EqualValues(t, 2, b.records)
 		r.answer(0, refusedWith(protocol.NotEnoughReplicas))
 		askAgain(t, r, b)
-		r.answer(0, func(*batch) message.PartitionProduceResponse {
-			p := answered(protocol.None, 10)
-			p.LogAppendTimeMs = 5_000
-			return p
-		})
+		r.answer(0, appendedAt(10, 5_000))
 		r.dispatch()
 		for _, f := range futures {
 			m, err := outcomeOf(t, f)
@@ -146,11 +133,7 @@ func TestADuplicateWithAnotherTimestampIsAnotherProducers(t *testing.T) {
 		b := r.drainOne(0)
 		r.lose(0)
 		askAgain(t, r, b)
-		r.answer(0, func(*batch) message.PartitionProduceResponse {
-			p := answered(protocol.None, 10)
-			p.LogAppendTimeMs = 5_001
-			return p
-		})
+		r.answer(0, appendedAt(10, 5_001))
 		r.dispatch()
 		_, err := outcomeOf(t, f)
 		require.Equal(t, MaybeWritten, err.(*Error).Outcome())

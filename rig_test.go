@@ -235,6 +235,15 @@ func refusedWith(code protocol.ErrorCode) func(*batch) message.PartitionProduceR
 	return func(*batch) message.PartitionProduceResponse { return answered(code, -1) }
 }
 
+// appendedAt is the success of a batch with a log append time, in milliseconds.
+func appendedAt(offset, ms int64) func(*batch) message.PartitionProduceResponse {
+	return func(*batch) message.PartitionProduceResponse {
+		p := answered(protocol.None, offset)
+		p.LogAppendTimeMs = ms
+		return p
+	}
+}
+
 func answered(code protocol.ErrorCode, offset int64) (p message.PartitionProduceResponse) {
 	p.Reset()
 	p.ErrorCode, p.BaseOffset = code, offset
