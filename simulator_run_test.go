@@ -319,6 +319,7 @@ func (x *simulation) run(events []simEvent) {
 	}
 	x.end()
 	x.check()
+	x.sayOutcomes()
 }
 
 // until lets things happen up to a time, or until done. It reports whether that came first.

@@ -26,6 +26,8 @@ import (
 //	QUILL_SIM_FIRST=500        begin with this one
 //	QUILL_SIM_SEED=17          run this one and show what happened
 //	QUILL_SIM_BRIEF=1          only name the seed that fails
+//	QUILL_SIM_SUMS=before-     write a line for each seed, with the sum of its transcript, to before-TestSimulator.txt:
+//	                           what is the same after a change leaves the file as it was (slower by half)
 //	QUILL_SIM_KEEP=name        keep what fails, cut down, as testdata/simulator/name.json
 //
 // A seed that fails is cut down to the events it takes, and printed with what happened. It goes into
@@ -51,7 +53,7 @@ func simulateAll(t *testing.T, draw func(seed uint64) *simSchedule, first, n int
 	var next atomic.Int64
 	var failed atomic.Int64
 	next.Store(int64(first))
-	started := time.Now()
+	started, sums := time.Now(), newSimSums(t, first, n)
 	t.Run("seeds", func(t *testing.T) {
 		for i := range runtime.GOMAXPROCS(0) {
 			t.Run(strconv.Itoa(i), func(t *testing.T) {
@@ -62,7 +64,9 @@ func simulateAll(t *testing.T, draw func(seed uint64) *simSchedule, first, n int
 						return
 					}
 					s := draw(uint64(seed))
-					if faults := simulate(t, s, false).faults; len(faults) > 0 && failed.CompareAndSwap(0, seed) {
+					result := simulate(t, s, sums != nil)
+					sums.add(seed, result)
+					if faults := result.faults; len(faults) > 0 && failed.CompareAndSwap(0, seed) {
 						t.Errorf("seed %d, after %d schedules: %s", seed, seed-int64(first)+1, faults[0])
 						if os.Getenv("QUILL_SIM_BRIEF") == "" {
 							reportSchedule(t, s, faults)
@@ -72,6 +76,7 @@ func simulateAll(t *testing.T, draw func(seed uint64) *simSchedule, first, n int
 			})
 		}
 	})
+	sums.write(t)
 	if ran := next.Load() - int64(first); n > simDefaultSeeds {
 		t.Logf("%d schedules, %.0f a second", min(ran, int64(n)), float64(ran)/time.Since(started).Seconds())
 	}

@@ -13,7 +13,7 @@ import (
 //	QUILL_SIM_TX_FIRST=500     begin with this one
 //	QUILL_SIM_TX_SEED=17       run this one and show what happened
 //
-// QUILL_SIM_BRIEF and QUILL_SIM_KEEP are as for TestSimulator.
+// QUILL_SIM_BRIEF, QUILL_SIM_SUMS and QUILL_SIM_KEEP are as for TestSimulator.
 
 func TestSimulatorTransactions(t *testing.T) {
 	if one := os.Getenv("QUILL_SIM_TX_SEED"); one != "" {
