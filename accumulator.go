@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/quill-kafka/quill/metadata"
 )
 
 // accumulator collects records into batches, one queue of batches per partition, all over one
@@ -360,6 +362,20 @@ func (a *accumulator) goElsewhere(q *partitionQueue, size int, lane *stickyLane)
 	return q.topic.sticky.leave(lane, info, q.index, func(partition int32) bool {
 		return a.pool.share(info.Partitions[partition].Leader).ready(size)
 	})
+}
+
+// setNodes has the memory shared among the nodes of next. It comes before the topics learn what next says of their
+// leaders: while a node is gone from a topic and not yet from here, a Send would take the partitions without a leader
+// for one share and the node for another, which leave nothing of a small buffer to live nodes.
+func (a *accumulator) setNodes(next *metadata.Snapshot) {
+	if next.Empty() {
+		return
+	}
+	ids := make([]int32, 0, next.NodeCount())
+	for n := range next.Nodes() {
+		ids = append(ids, n.ID)
+	}
+	a.pool.setNodes(ids...)
 }
 
 // share is the memory of the node that leads the partition.

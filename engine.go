@@ -101,7 +101,7 @@ func assemble(cfg Config) (*engine, error) {
 	e.acc.inCallback, e.acc.holdUp, e.acc.lastLook = e.dispatch.inside, e.holdUp, e.lastLook
 	e.sender = &sender{
 		cfg: &e.cfg, acc: e.acc, box: e.box, dispatch: e.dispatch, sealer: seal, logger: s.logger,
-		refresh: newRefresher(&e.cfg, e.board, rand.Float64), retry: backoff.New(s.retryBackoff, s.retryBackoffMax),
+		refresh: newRefresher(&e.cfg, e.board, e.acc.setNodes, rand.Float64), retry: backoff.New(s.retryBackoff, s.retryBackoffMax),
 		snapshot: new(metadata.Snapshot), bootstrapping: true, nodes: map[int32]*nodeOut{}, random: rand.Float64,
 		idem: idempotence{on: s.idempotent, id: -1, epoch: -1}, finished: make(chan struct{}), onFatal: e.setFatal, losses: newLossLog(s.logger),
 	}

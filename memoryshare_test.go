@@ -8,6 +8,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/quill-kafka/quill/internal/message"
+	"github.com/quill-kafka/quill/metadata"
+	"github.com/quill-kafka/quill/network"
 	"github.com/stretchr/testify/require"
 )
 
@@ -433,4 +436,43 @@ func TestSendsToALiveNodePassThoseWithoutALeader(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The memory knows which nodes there are before a Send can learn from a topic which of its partitions have lost their
+// leaders, or got one that is new: in between these would count as one share more, which takes the last chunk.
+func TestTheMemoryLearnsOfNodesBeforeTopicsDo(t *testing.T) {
+	withRig(t, func(s *settings) { s.bufferMemory = 2 * rigBatch }, func(t *testing.T, r *rig) {
+		r.shares = true
+		r.setLeaders(rigLeaders, 0)
+		r.topic.used.Store(true)
+		r.s.refresh.want(r.topic, time.Now())
+		r.s.refresh.board.post(r.s.snapshot, nil)
+		var before []int32 // the leader of partition 0 when the memory was told
+		r.s.refresh.onNodes = func(next *metadata.Snapshot) {
+			before = append(before, r.topic.info.Load().Partitions[0].Leader)
+			r.acc.setNodes(next)
+		}
+		_, err := r.acc.share(r.topic.queue(0)).tryAllocate(rigBatch)
+		require.NoError(t, err)
+
+		req := r.s.refresh.request(1, time.Now()) // node 0 is gone from the answer
+		answer := req.Exchange.(*network.Message).Response.(*message.MetadataResponse)
+		answer.Reset()
+		answer.Brokers = []message.MetadataResponseBroker{{NodeID: 1, Host: "b", Port: 2}}
+		topic := message.MetadataResponseTopic{Name: &r.topic.name, TopicID: [16]byte{1}}
+		for i, leader := range []int32{-1, -1, 1, 1} {
+			topic.Partitions = append(topic.Partitions, message.MetadataResponsePartition{PartitionIndex: int32(i), LeaderID: leader, LeaderEpoch: 1})
+		}
+		answer.Topics = []message.MetadataResponseTopic{topic}
+		r.s.finishMetadata(req, time.Now())
+		require.Equal(t, []int32{0}, before)
+		require.True(t, r.acc.share(r.topic.queue(0)).full(rigBatch), "what node 0 holds counts for the partitions that it left")
+		require.False(t, r.acc.share(r.topic.queue(2)).full(rigBatch))
+
+		r.s.changes = []metadata.LeaderChange{{Topic: "test", Partition: 0, Leader: 5, LeaderEpoch: 2}}
+		r.s.moved, r.s.hints = []*topicState{r.topic}, []metadata.Node{{ID: 5, Host: "c", Port: 3}}
+		r.s.applyHints(time.Now())
+		require.Equal(t, []int32{0, -1}, before)
+		require.False(t, r.acc.share(r.topic.queue(0)).full(rigBatch), "a new node has its part")
+	})
 }

@@ -66,7 +66,7 @@ func newRig(t *testing.T, change func(*settings)) *rig {
 	require.NoError(t, err)
 	r.s = &sender{
 		cfg: cfg, acc: r.acc, box: box, dispatch: newDispatcher(r.acc, cfg.logger), sealer: seal, logger: cfg.logger,
-		refresh: newRefresher(cfg, board, rand.Float64), retry: backoff.New(cfg.retryBackoff, cfg.retryBackoffMax),
+		refresh: newRefresher(cfg, board, r.acc.setNodes, rand.Float64), retry: backoff.New(cfg.retryBackoff, cfg.retryBackoffMax),
 		snapshot: new(metadata.Snapshot), nodes: map[int32]*nodeOut{}, random: rand.Float64,
 		idem: idempotence{on: cfg.idempotent, state: idReady, id: 7}, finished: make(chan struct{}), onFatal: func(*Error) {},
 		client: network.New(network.Config{Post: func(network.Event) {}}),
@@ -90,6 +90,7 @@ func (r *rig) setLeaders(leaders []int32, epoch int32) {
 	snapshot := metadata.NewSnapshot(u)
 	info, ok := snapshot.Topic(r.topic.name)
 	require.True(r.t, ok)
+	r.acc.setNodes(snapshot)
 	r.topic.setInfo(info)
 	r.s.adopt(snapshot, time.Now())
 	if !r.shares {

@@ -95,11 +95,6 @@ func (s *sender) adopt(next *metadata.Snapshot, now time.Time) {
 	}
 	s.snapshot, s.bootstrapping = next, false
 	s.client.SetNodes(next.Nodes())
-	ids := make([]int32, 0, next.NodeCount())
-	for n := range next.Nodes() {
-		ids = append(ids, n.ID)
-	}
-	s.acc.pool.setNodes(ids...)
 	s.lookAgain(now)
 }
 
@@ -110,6 +105,7 @@ func (s *sender) applyHints(now time.Time) {
 		return
 	}
 	next := s.snapshot.WithLeaders(s.changes, s.hints)
+	s.refresh.onNodes(next)
 	for i, c := range s.changes {
 		t := s.moved[i]
 		info, _ := next.Topic(c.Topic)

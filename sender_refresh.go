@@ -35,6 +35,7 @@ type refresher struct {
 	rebootstrapAfter time.Duration // when no refresh worked for so long; 0: at the first that did not
 	backoff          backoff.Backoff
 	random           func() float64
+	onNodes          func(*metadata.Snapshot) // is called before topics learn what a snapshot says of them
 	board            *board
 	topics           map[string]*topicState // asked for and not idle
 	unknown          map[string]*topicState // of these, the ones to be asked about by themselves
@@ -99,9 +100,9 @@ func (o *board) warn(err error) {
 	}
 }
 
-func newRefresher(s *settings, o *board, random func() float64) *refresher {
+func newRefresher(s *settings, o *board, onNodes func(*metadata.Snapshot), random func() float64) *refresher {
 	r := &refresher{
-		maxAge: s.metadataMaxAge, maxIdle: s.metadataMaxIdle, gap: s.retryBackoff, board: o, random: random, logger: s.logger,
+		maxAge: s.metadataMaxAge, maxIdle: s.metadataMaxIdle, gap: s.retryBackoff, board: o, onNodes: onNodes, random: random, logger: s.logger,
 		backoff: backoff.New(s.retryBackoff, s.retryBackoffMax),
 		topics:  map[string]*topicState{}, unknown: map[string]*topicState{},
 		rebootstrap: s.rebootstrap, rebootstrapAfter: s.rebootstrapTrigger,
@@ -313,6 +314,7 @@ func (r *refresher) answered(req *network.Request, now time.Time) (snapshot *met
 		return old, false
 	}
 	next := old.Merge(update, func(name string) bool { return r.topics[name] != nil })
+	r.onNodes(next)
 	r.back(a)
 	r.trouble = time.Time{}
 	r.spell.Ended()

@@ -123,10 +123,22 @@ var ofMetadata = []mutation{
 		by:     by("TestATopicInUseIsNotForgotten"),
 	},
 	{
-		name: "pool-not-told-of-nodes", file: "sender_metadata.go",
-		old: "	s.acc.pool.setNodes(ids...)\n", new: "	s.acc.pool.setNodes(ids[:min(1, len(ids))]...)\n",
+		name: "pool-not-told-of-nodes", file: "accumulator.go",
+		old: "	a.pool.setNodes(ids...)\n", new: "	a.pool.setNodes(ids[:min(1, len(ids))]...)\n",
 		breaks: "one node may take all of the buffer",
 		by:     by("TestOnlyTheLingersOfACrowdedNodeAreCut"),
+	},
+	{
+		name: "memory-learns-of-nodes-last", file: "sender_refresh.go",
+		old: "	r.onNodes(next)\n", new: "	defer r.onNodes(next)\n",
+		breaks: "a node that dies takes all of a small buffer",
+		by:     by("TestTheMemoryLearnsOfNodesBeforeTopicsDo"),
+	},
+	{
+		name: "memory-learns-of-hinted-nodes-last", file: "sender_metadata.go",
+		old: "	s.refresh.onNodes(next)\n", new: "	defer s.refresh.onNodes(next)\n",
+		breaks: "the share of a node that a hint named counts as one without a leader",
+		by:     by("TestTheMemoryLearnsOfNodesBeforeTopicsDo"),
 	},
 	{
 		name: "never-stuck", file: "sender_refresh.go",
