@@ -64,6 +64,25 @@ func TestAMissingTopicCostsMaxBlockOnce(t *testing.T) {
 	})
 }
 
+// The sender looks for a missing topic for max.block.ms after the last Send, about once a second, also if that
+// Send failed at once.
+func TestSendsThatFailAtOnceKeepTheSenderLooking(t *testing.T) {
+	bubble(t, quilltest.Options{}, func(t *testing.T, c *quilltest.Cluster) {
+		cfg := config(c)
+		cfg.MaxBlock = 10 * time.Second
+		p := open(t, cfg)
+		failsWithin(t, p, 10*time.Second, 10*time.Second, rec("missing", "k", "v"))
+		time.Sleep(7 * time.Second)
+		asked := c.RequestCount(protocol.Metadata)
+		failsWithin(t, p, 0, 0, rec("missing", "k", "v"))
+		time.Sleep(time.Minute)
+		asked = c.RequestCount(protocol.Metadata) - asked
+		require.GreaterOrEqual(t, asked, int64(7))
+		require.LessOrEqual(t, asked, int64(14))
+		closeProducer(t, p)
+	})
+}
+
 // After a long silence one fresh look is enough: nobody asked meanwhile.
 func TestAMissingTopicIsLookedForAgainAfterASilence(t *testing.T) {
 	bubble(t, quilltest.Options{}, func(t *testing.T, c *quilltest.Cluster) {

@@ -217,7 +217,7 @@ var ofTrials = []mutation{
 		name: "refused-sends-ask-nobody", file: "engine_topic.go",
 		old: "	e.box.want(t) // a later Send profits from it\n", new: "",
 		breaks: "a topic that comes back is never found while Sends fail at once",
-		by:     by("TestAMissingTopicCostsMaxBlockOnce|TestAnErrorThatStaysIsToldAtOnce"),
+		by:     by("TestSendsThatFailAtOnceKeepTheSenderLooking"),
 	},
 	{
 		name: "other-faults-are-outwaited", file: "accumulator_topic.go",
