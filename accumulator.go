@@ -67,8 +67,8 @@ type accumulator struct {
 	// +checklocks:mu
 	reasons [refusals]*Error // of these, refused is the gravest
 
-	holdUp   func(ctx context.Context, topic string, partition int32) error // see engine.holdUp; read-only
-	lastLook func()                                                         // see engine.lastLook; read-only
+	holdUp   func(topic string, partition int32) error // see engine.holdUp; read-only
+	lastLook func()                                    // see engine.lastLook; read-only
 
 	_ [24]byte // up to a size that begins at a cache line
 }
@@ -348,6 +348,8 @@ func (a *accumulator) await(ctx context.Context, q *partitionQueue, share *memor
 		return nil, ErrWouldBlock
 	case a.inCallback():
 		return nil, errMemoryInCallback
+	case limit.max <= 0:
+		return nil, share.refuse(size)
 	}
 	return share.allocate(ctx, size, limit)
 }

@@ -27,6 +27,7 @@ type topicState struct {
 	// outwaited: somebody waited for the topic for max.block.ms in vain, and it was not found since
 	outwaited atomic.Bool
 	absent    atomic.Pointer[partitionFault] // what the last fresh look for a missing partition found; nil: nobody missed one
+	wanted    atomic.Bool                    // it lies in the sender's inbox
 	used      atomic.Bool                    // since the sender last looked: keeps the topic in the metadata
 	loadAt    atomic.Int64
 

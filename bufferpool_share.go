@@ -183,6 +183,13 @@ func (s *memoryShare) allocate(ctx context.Context, size int, until *blockLimit)
 	return nil, failed
 }
 
+// refuse is the failure of a Send that finds too little memory and may not wait. The memory of batches that linger is wanted all the same.
+func (s *memoryShare) refuse(size int) error {
+	s.pool.onWait()
+	reason, kind := s.describe(size)
+	return &Error{Op: opWaitForMemory, Kind: kind, Partition: -1, Reason: reason}
+}
+
 // opWaitForMemory is what a Send does that finds too little memory free.
 const opWaitForMemory = "wait for buffer memory"
 

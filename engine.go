@@ -36,6 +36,7 @@ type engine struct {
 	gone        chan struct{}         // closed with it: wakes senders that wait for metadata
 	forcedBy    atomic.Pointer[error] // why a Close did not wait for the end
 	fatal       atomic.Pointer[Error]
+	answers     answers // to those whose wait is over
 }
 
 // newEngine builds and starts an engine. When it fails nothing is left running.

@@ -25,7 +25,7 @@ func (e *engine) flush(ctx context.Context) error {
 	e.box.nudge()
 	for _, r := range results {
 		if err := awaitResult(ctx, r); err != nil {
-			return &Error{Op: "flush", Kind: err, Partition: -1, Node: -1, Cause: e.holdUp(ctx, "", -1)}
+			return &Error{Op: "flush", Kind: err, Partition: -1, Node: -1, Cause: e.holdUp("", -1)}
 		}
 	}
 	return nil
@@ -171,14 +171,18 @@ func awaitClosed(ctx context.Context, ch <-chan struct{}, grace time.Duration) b
 		return true
 	case <-ctx.Done():
 	}
-	timer := time.NewTimer(grace)
+	return closesWithin(ch, grace)
+}
+
+// closesWithin waits until ch is closed, but no longer than that, and reports whether it is.
+func closesWithin(ch <-chan struct{}, limit time.Duration) bool {
+	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	select {
 	case <-ch:
-		return true
 	case <-timer.C:
-		return false
 	}
+	return isClosed(ch)
 }
 
 // abortGrace is how long a Close whose time is over waits for its goroutines to see that.

@@ -213,7 +213,7 @@ func (e *engine) send(ctx context.Context, r *outgoing, t *topicState, info *met
 				return err
 			}
 		} else if failed != errMoved {
-			return e.noMemory(e.sendError(failed, t.name, p), t.queue(p))
+			return e.noMemory(e.sendError(failed, t.name, p), t.queue(p), limit)
 		}
 	}
 }

@@ -53,7 +53,7 @@ func (e *engine) transact(ctx context.Context, call string, callbacks bool, begi
 		if context.Cause(ctx) == errMaxBlock {
 			open.Kind, open.Elapsed = ErrTimeout, e.cfg.maxBlock
 		}
-		open.Cause = e.waitsFor(ctx, callbacks)
+		open.Cause = e.waitsFor(callbacks)
 		return open
 	}
 	o.heard.Store(true)

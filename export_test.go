@@ -1,7 +1,9 @@
 package quill
 
 import (
+	"sync"
 	"sync/atomic"
+	"testing"
 	"time"
 
 	"github.com/quill-kafka/quill/network"
@@ -53,4 +55,31 @@ func (p *Producer[K, V]) TopicsKept() int {
 		kept <- max(len(*s.acc.topics.Load()), len(r.topics), len(r.unknown), len(r.idle), len(r.shelf), s.snapshot.TopicCount())
 	})
 	return <-kept
+}
+
+// HoldSender keeps the sender from its turns until release is called or the test ends, as a log handler does that blocks.
+func (p *Producer[K, V]) HoldSender(t *testing.T) (release func()) {
+	held, on := make(chan struct{}), make(chan struct{})
+	p.e.box.order(func(*sender, time.Time) {
+		close(held)
+		<-on
+	})
+	<-held
+	release = sync.OnceFunc(func() { close(on) })
+	t.Cleanup(release)
+	return release
+}
+
+// TopicsWaiting is how often a topic lies in the sender's inbox.
+func (p *Producer[K, V]) TopicsWaiting() int {
+	p.e.box.mu.Lock()
+	defer p.e.box.mu.Unlock()
+	return len(p.e.box.in.topics)
+}
+
+// OrdersWaiting is how many orders lie in the sender's inbox.
+func (p *Producer[K, V]) OrdersWaiting() int {
+	p.e.box.mu.Lock()
+	defer p.e.box.mu.Unlock()
+	return len(p.e.box.in.orders)
 }

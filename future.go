@@ -50,7 +50,7 @@ func (r *result) awaitRelease(ctx context.Context, ch <-chan struct{}) error {
 	}
 	err := pendingError(r.topic, r.partition, endOf(ctx))
 	if r.acc != nil && r.acc.holdUp != nil {
-		err.Cause = r.acc.holdUp(ctx, r.topic, r.partition)
+		err.Cause = r.acc.holdUp(r.topic, r.partition)
 	}
 	return err
 }

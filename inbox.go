@@ -91,8 +91,11 @@ func (x *inbox) giveBack(r *produceRequest) {
 	x.ring(hintNow)
 }
 
-// want asks for the metadata of a topic.
+// want asks for the metadata of a topic, unless the sender will find that it is asked for.
 func (x *inbox) want(t *topicState) {
+	if t.wanted.Swap(true) {
+		return
+	}
 	x.mu.Lock()
 	x.in.topics = append(x.in.topics, t)
 	x.mu.Unlock()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"time"
 )
 
 // The public face of transactions.
@@ -103,9 +102,9 @@ func (p *Producer[K, V]) AbortTransaction(ctx context.Context) error {
 }
 
 // waitsFor is what a call that gave up had been waiting for. records says that it waits for records, too.
-func (e *engine) waitsFor(ctx context.Context, records bool) error {
+func (e *engine) waitsFor(records bool) error {
 	if records {
-		if why := e.holdUp(ctx, "", -1); why != nil {
+		if why := e.holdUp("", -1); why != nil {
 			return why
 		}
 	}
@@ -115,7 +114,7 @@ func (e *engine) waitsFor(ctx context.Context, records bool) error {
 	if why := e.sender.txn.whyNotYet(); why != nil {
 		return why
 	}
-	return e.askSender(ctx, func(s *sender, _ time.Time) error { return s.txn.unanswered() })
+	return e.answers.ask(e, aboutTransaction{}, abortGrace)
 }
 
 // shut is why this view of a producer takes no calls about transactions, nil if it does.

@@ -187,6 +187,7 @@ func (s *sender) takeOrders(now time.Time) {
 		}
 	}
 	for _, t := range s.mail.topics {
+		t.wanted.Store(false) // first: whoever wants it from now on puts it in again
 		s.refresh.want(t, now)
 	}
 	s.lookAll(now)
