@@ -3,6 +3,7 @@ package quill_test
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -74,6 +75,16 @@ func logged(t *testing.T, c *quilltest.Cluster, topic string, partition int32) [
 
 func rec(topic, key, value string) quill.Record[string, string] {
 	return quill.Record[string, string]{Topic: topic, Key: key, Value: value}
+}
+
+// freeMemory returns how much of the buffer no batch holds. The public API does not say it, so it looks inside, without a lock: only after Close, or when all in a bubble wait.
+func freeMemory(p *quill.Producer[string, string]) int64 {
+	pool := reflect.ValueOf(p).Elem().FieldByName("e").Elem().FieldByName("acc").Elem().FieldByName("pool").Elem()
+	free, chunks, sizes := pool.FieldByName("unallocated").Int(), pool.FieldByName("free"), pool.FieldByName("sizes")
+	for i := range chunks.Len() {
+		free += int64(chunks.Index(i).Len()) * sizes.Index(i).Int()
+	}
+	return free
 }
 
 func TestSendDelivers(t *testing.T) {

@@ -332,7 +332,7 @@ func TestContextEndsTheWaitForMemory(t *testing.T) {
 		resumeAll(t, c)
 		closeProducer(t, p)
 		require.EqualValues(t, 5, c.Appended("t"))
-		require.EqualValues(t, 4096, p.BufferAvailable())
+		require.EqualValues(t, 4096, freeMemory(p))
 	})
 }
 

@@ -61,7 +61,7 @@ func inLab(t *testing.T, opts quilltest.Options, change func(cfg *quill.Config),
 		if err := x.p.Close(after(t, time.Minute)); err != nil {
 			require.ErrorIs(t, err, quill.ErrForceClosed, "the test closed it so before")
 		}
-		require.EqualValues(t, 32<<20, x.p.BufferAvailable(), "all memory is back")
+		require.EqualValues(t, 32<<20, freeMemory(x.p), "all memory is back")
 	})
 }
 

@@ -56,7 +56,7 @@ func inRelease(t *testing.T, opts quilltest.Options, change func(cfg *quill.Conf
 		if err := x.p.Close(after(t, time.Minute)); err != nil {
 			require.ErrorIs(t, err, quill.ErrForceClosed, "the test closed it so before")
 		}
-		require.EqualValues(t, 32<<20, x.p.BufferAvailable(), "all memory is back")
+		require.EqualValues(t, 32<<20, freeMemory(x.p), "all memory is back")
 		x.requireNothingOpen()
 	})
 }
