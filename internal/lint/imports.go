@@ -24,6 +24,7 @@ var imports = map[string][]string{
 	"internal/murmur2":     {},
 	"internal/prefetch":    {},
 	"internal/invariant":   {},
+	testKit:                {".", "quilltest", "protocol", "internal/message"},
 	"internal/lint":        {},
 	"internal/lint/parity": {},
 	"internal/lint/mutate": {},
@@ -33,6 +34,9 @@ var imports = map[string][]string{
 
 // codecs are the modules that internal/compress, and nothing else, may import.
 var codecs = []string{"github.com/klauspost/compress", "github.com/pierrec/lz4/v4", "github.com/golang/snappy"}
+
+// testKit is the package that black-box tests have in common. It counts as a test, though its files are not called so: what others import can't be.
+const testKit = "internal/blackbox/testkit"
 
 // testing tools are what tests may import besides.
 var testTools = []string{"github.com/stretchr/testify"}
@@ -112,7 +116,7 @@ func refuse(s *source, imported string, allowed []string) string {
 	case strings.Contains(strings.Split(imported, "/")[0], "."): // not of the standard library
 		from := func(module string) bool { return within(module, imported) }
 		switch {
-		case s.test && slices.ContainsFunc(testTools, from):
+		case (s.test || s.dir == testKit) && slices.ContainsFunc(testTools, from):
 		case s.dir == "internal/compress" && slices.ContainsFunc(codecs, from):
 		default:
 			return "is third-party code, which only internal/compress may import, and only its codecs"

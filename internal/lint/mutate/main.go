@@ -38,6 +38,9 @@ func main() {
 		fail(err)
 	}
 	r := runner{root: root, all: mutations()}
+	if r.outside, err = testsOutside(root); err != nil {
+		fail(err)
+	}
 	chosen := r.choose(*only, *file)
 	if !*all && *only == "" && *file == "" {
 		if *seed == 0 {

@@ -35,26 +35,47 @@ func TestEveryMutationCanBeMade(t *testing.T) {
 // A test that was renamed would notice nothing any more.
 func TestEveryWitnessIsThere(t *testing.T) {
 	root := repositoryRoot(t)
+	outside, err := testsOutside(root)
+	require.NoError(t, err)
 	texts := map[string]string{}
 	for _, m := range mutations() {
-		w := m.witness()
-		if texts[w.pkg] == "" {
-			files, err := filepath.Glob(filepath.Join(root, w.pkg, "*_test.go"))
-			require.NoError(t, err)
-			for _, f := range files {
-				text, err := os.ReadFile(f)
+		for _, w := range m.witnesses(outside) {
+			if texts[w.pkg] == "" {
+				files, err := filepath.Glob(filepath.Join(root, w.pkg, "*_test.go"))
 				require.NoError(t, err)
-				texts[w.pkg] += string(text)
+				for _, f := range files {
+					text, err := os.ReadFile(f)
+					require.NoError(t, err)
+					texts[w.pkg] += string(text)
+				}
+			}
+			if w.tests == "" {
+				continue
+			}
+			for name := range strings.SplitSeq(w.tests, "|") {
+				if !strings.Contains(texts[w.pkg], "func "+name+"(") {
+					t.Errorf("%s: package %s has no test %s", m.name, w.pkg, name)
+				}
 			}
 		}
-		if w.tests == "" {
-			continue
-		}
-		for name := range strings.SplitSeq(w.tests, "|") {
-			if name != "" && !strings.Contains(texts[w.pkg], "func "+name+"(") {
-				t.Errorf("%s: package %s has no test %s", m.name, w.pkg, name)
-			}
-		}
+	}
+}
+
+// What is named for the root package is run where it is; what is named for another package stays there.
+func TestWitnessesAreInOnePackageEach(t *testing.T) {
+	outside := map[string]string{"TestB": "internal/blackbox/b", "TestC": "internal/blackbox/b"}
+	for _, row := range []struct {
+		file, tests string
+		want        []witness
+	}{
+		{"a.go", "TestA", []witness{{pkg: ".", tests: "TestA"}}},
+		{"a.go", "TestA|TestB|TestC", []witness{{pkg: ".", tests: "TestA"}, {pkg: "internal/blackbox/b", tests: "TestB|TestC"}}},
+		{"a.go", "TestB", []witness{{pkg: "internal/blackbox/b", tests: "TestB"}}},
+		{"a.go", "", []witness{{pkg: "."}}},
+		{"network/a.go", "TestB", []witness{{pkg: "network", tests: "TestB"}}},
+	} {
+		m := mutation{file: row.file, by: by(row.tests)}
+		require.Equal(t, row.want, m.witnesses(outside))
 	}
 }
 

@@ -16,10 +16,11 @@ import (
 // runner builds the tests of the packages once, with all mutations in them, and runs them with one of
 // the mutations on at a time.
 type runner struct {
-	root  string
-	all   []mutation
-	limit time.Duration // no mutation is begun later; 0: all are
-	dir   string        // of what is built
+	root    string
+	all     []mutation
+	outside map[string]string // black-box tests, with their packages
+	limit   time.Duration     // no mutation is begun later; 0: all are
+	dir     string            // of what is built
 }
 
 // outcome is what became of one mutation.
@@ -106,8 +107,7 @@ func (r *runner) build(numbers []int) error {
 		return err
 	}
 	built := map[string]bool{}
-	for _, n := range numbers {
-		w := r.all[n-1].witness()
+	for _, w := range r.witnesses(numbers...) {
 		if built[r.binary(w)] {
 			continue
 		}
@@ -121,6 +121,14 @@ func (r *runner) build(numbers []int) error {
 	return nil
 }
 
+// witnesses are those of the mutations with these numbers.
+func (r *runner) witnesses(numbers ...int) (all []witness) {
+	for _, n := range numbers {
+		all = append(all, r.all[n-1].witnesses(r.outside)...)
+	}
+	return all
+}
+
 func (r *runner) binary(w witness) string {
 	return filepath.Join(r.dir, strings.ReplaceAll(filepath.ToSlash(w.pkg), "/", "__")+"_"+w.tags+".test")
 }
@@ -128,8 +136,7 @@ func (r *runner) binary(w witness) string {
 // runWithout makes sure that the tests pass while no mutation is on: those that are named, all at once.
 func (r *runner) runWithout(numbers []int) error {
 	named, order := map[string]*witness{}, []string{}
-	for _, n := range numbers {
-		w := r.all[n-1].witness()
+	for _, w := range r.witnesses(numbers...) {
 		w.env = nil
 		b := r.binary(w)
 		switch union := named[b]; {
@@ -173,10 +180,26 @@ func (r *runner) test(w witness, number int) ([]byte, error) {
 // fault that two goroutines have to meet for is not seen in every run, least of all on a busy machine.
 const attempts = 3
 
-// try runs the tests that have to notice a mutation. If they don't, it looks for others of their package.
+// try runs the tests that have to notice a mutation, package by package, until one does.
 func (r *runner) try(number int) *outcome {
 	began := time.Now()
-	w := r.all[number-1].witness()
+	var verdicts []string
+	o := &outcome{}
+	for _, w := range r.witnesses(number) {
+		o = r.tryBy(w, number)
+		verdicts = append(verdicts, o.verdict)
+		if o.caught || o.err != nil {
+			verdicts = verdicts[len(verdicts)-1:]
+			break
+		}
+	}
+	o.verdict = strings.Join(verdicts, "; ")
+	o.took = time.Since(began)
+	return o
+}
+
+// tryBy runs the tests of one package. If they don't notice the mutation, it looks for others there that do.
+func (r *runner) tryBy(w witness, number int) *outcome {
 	out, err := r.test(w, number)
 	for n := 1; err == nil && n < attempts && w.env == nil; n++ { // the simulator's seeds do the same each time
 		out, err = r.test(w, number)
@@ -197,7 +220,6 @@ func (r *runner) try(number int) *outcome {
 			o.verdict += ", which are named for it; " + by
 		}
 	}
-	o.took = time.Since(began)
 	return o
 }
 

@@ -1,0 +1,132 @@
+package errors_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/quill-kafka/quill"
+	"github.com/quill-kafka/quill/internal/blackbox/testkit"
+	"github.com/quill-kafka/quill/protocol"
+	"github.com/quill-kafka/quill/quilltest"
+	"github.com/stretchr/testify/require"
+)
+
+// What passes by itself is worth no warning, what lasts is: a cluster that has just started, or whose nodes are
+// being restarted one by one, or whose leaders move, is as it should be.
+
+// warned has do done with a producer whose log is kept.
+func warned(t *testing.T, opts quilltest.Options, change func(cfg *quill.Config), do func(t *testing.T, c *quilltest.Cluster, p *quill.Producer[string, string], log *testkit.LogText)) {
+	testkit.Bubble(t, opts, func(t *testing.T, c *quilltest.Cluster) {
+		c.MustCreateTopic("t", 6, quilltest.TopicConfig{})
+		var log testkit.LogText
+		cfg := testkit.Config(c)
+		cfg.Logger = log.Logger()
+		if change != nil {
+			change(&cfg)
+		}
+		p := testkit.Open(t, cfg)
+		do(t, c, p, &log)
+		testkit.CloseProducer(t, p)
+	})
+}
+
+// passing are the answers with which a coordinator says that it will be able to answer in a moment.
+var passing = []protocol.ErrorCode{protocol.CoordinatorLoadInProgress, protocol.CoordinatorNotAvailable, protocol.NotCoordinator, protocol.ConcurrentTransactions}
+
+func TestACoordinatorThatIsLoadingIsNoReasonToWarn(t *testing.T) {
+	for _, txn := range []string{"", "x"} {
+		for _, code := range passing {
+			t.Run(code.Name()+" "+txn, func(t *testing.T) {
+				warned(t, quilltest.Options{}, func(cfg *quill.Config) { cfg.TransactionalID = txn }, func(t *testing.T, c *quilltest.Cluster, p *quill.Producer[string, string], log *testkit.LogText) {
+					c.Inject(quilltest.Fault{APIs: []protocol.APIKey{protocol.InitProducerID}, Times: 5, Err: code})
+					if txn == "" {
+						testkit.SendOK(t, p, "t")
+					} else {
+						require.NoError(t, p.InitTransactions(t.Context()))
+						require.NoError(t, p.BeginTransaction())
+						testkit.SendOK(t, p, "t")
+						require.NoError(t, p.CommitTransaction(t.Context()))
+					}
+					require.Empty(t, log.Loud())
+				})
+			})
+		}
+	}
+}
+
+func TestACoordinatorThatLoadsForEverIsLogged(t *testing.T) {
+	for txn, text := range map[string]string{"": "could not get a producer id yet", "x": "a coordinator has to be asked again"} {
+		change := func(cfg *quill.Config) { cfg.TransactionalID, cfg.MaxBlock = txn, 110*time.Second }
+		warned(t, quilltest.Options{}, change, func(t *testing.T, c *quilltest.Cluster, p *quill.Producer[string, string], log *testkit.LogText) {
+			c.Inject(quilltest.Fault{APIs: []protocol.APIKey{protocol.InitProducerID}, Times: -1, Err: protocol.CoordinatorLoadInProgress})
+			start, done := time.Now(), make(chan struct{})
+			go func() {
+				defer close(done)
+				if txn != "" {
+					_ = p.InitTransactions(t.Context())
+				} else {
+					_, _ = p.SendSync(t.Context(), testkit.Rec("t", "k", "v"))
+				}
+			}()
+			for len(log.Loud()) == 0 && time.Since(start) < time.Minute {
+				time.Sleep(time.Second)
+			}
+			require.InDelta(t, 6, time.Since(start).Seconds(), 1, "%s", log)
+			require.Contains(t, log.Loud()[0], text)
+			require.Contains(t, log.Loud()[0], "COORDINATOR_LOAD_IN_PROGRESS")
+			time.Sleep(50 * time.Second)
+			require.Len(t, log.Loud(), 1)
+			time.Sleep(20 * time.Second)
+			require.Len(t, log.Loud(), 2, "once a minute")
+			<-done
+		})
+	}
+}
+
+// A rolling restart under load: each node goes, is away for three seconds, and comes back.
+func TestARollingRestartIsNoReasonToWarn(t *testing.T) {
+	warned(t, quilltest.Options{Nodes: 3}, nil, func(t *testing.T, c *quilltest.Cluster, p *quill.Producer[string, string], log *testkit.LogText) {
+		stop, done := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(done)
+			for i := int32(0); ; i++ {
+				select {
+				case <-stop:
+					return
+				case <-time.After(5 * time.Millisecond):
+					p.SendFunc(context.Background(), testkit.OnPartition(i%6, testkit.Rec("t", "k", "v")), nil)
+				}
+			}
+		}()
+		for _, id := range c.NodeIDs() {
+			time.Sleep(20 * time.Second)
+			require.NoError(t, c.StopNode(id))
+			time.Sleep(3 * time.Second)
+			require.NoError(t, c.StartNode(id))
+		}
+		close(stop)
+		<-done
+		require.NoError(t, p.Flush(t.Context()))
+		require.Empty(t, log.Loud())
+		require.NotEmpty(t, log.Lines("level=INFO"))
+	})
+}
+
+// A node that does not come back is warned of, once a minute.
+func TestANodeThatStaysAwayIsLogged(t *testing.T) {
+	warned(t, quilltest.Options{Nodes: 1}, nil, func(t *testing.T, c *quilltest.Cluster, p *quill.Producer[string, string], log *testkit.LogText) {
+		testkit.SendOK(t, p, "t")
+		require.NoError(t, c.StopNode(1))
+		p.SendFunc(t.Context(), testkit.Rec("t", "k", "v"), nil)
+		time.Sleep(4 * time.Second)
+		require.Empty(t, log.Loud())
+		time.Sleep(4 * time.Second)
+		require.NotEmpty(t, log.Loud())
+		require.Contains(t, log.Loud()[0], "could not connect to node")
+		time.Sleep(80 * time.Second)
+		require.Len(t, log.Loud(), 2, "%s", log)
+		require.NoError(t, c.StartNode(1))
+		require.NoError(t, p.Flush(t.Context()))
+	})
+}

@@ -1,0 +1,104 @@
+package metadata_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/quill-kafka/quill"
+	"github.com/quill-kafka/quill/internal/blackbox/testkit"
+	"github.com/quill-kafka/quill/internal/message"
+	"github.com/quill-kafka/quill/protocol"
+	"github.com/quill-kafka/quill/quilltest"
+	"github.com/stretchr/testify/require"
+)
+
+// An answer that refuses a batch may name the partition's new leader (KIP-951). What it says is either
+// adopted, or the cluster is asked: a hint that was dropped must not pass for one that was taken.
+
+func TestALeaderThatIsNotKnownYetIsAskedAbout(t *testing.T) {
+	testkit.Besiege(t, quilltest.Options{Nodes: 2}, func(cfg *quill.Config) { cfg.MetadataMaxAge = time.Hour }, func(x *testkit.Siege) {
+		require.NoError(x, x.C.StopNode(2))
+		require.NoError(x, x.C.MoveLeader("t", 0, 1))
+		x.Deliver(0, "a")
+		x.WithoutEndpoints()
+		require.NoError(x, x.C.StartNode(2))
+		time.Sleep(time.Minute)
+		require.NoError(x, x.C.MoveLeader("t", 0, 2))
+		asked, start := x.C.RequestCount(protocol.Metadata), time.Now()
+		x.Deliver(0, "b")
+		require.Less(x, time.Since(start), 200*time.Millisecond)
+		require.Greater(x, x.C.RequestCount(protocol.Metadata), asked)
+	})
+}
+
+// With its address the new leader is adopted at once, be it a node that nobody knew of.
+func TestALeaderThatComesWithItsAddressNeedsNoMetadata(t *testing.T) {
+	testkit.Besiege(t, quilltest.Options{Nodes: 2, Racks: []string{"a", "b"}}, func(cfg *quill.Config) { cfg.MetadataMaxAge = time.Hour }, func(x *testkit.Siege) {
+		require.NoError(x, x.C.StopNode(2))
+		require.NoError(x, x.C.MoveLeader("t", 0, 1))
+		x.Deliver(0, "a")
+		require.NoError(x, x.C.StartNode(2))
+		time.Sleep(time.Minute)
+		require.NoError(x, x.C.MoveLeader("t", 0, 2))
+		asked, start := x.C.RequestCount(protocol.Metadata), time.Now()
+		x.Deliver(0, "b")
+		require.Zero(x, time.Since(start))
+		require.Equal(x, asked, x.C.RequestCount(protocol.Metadata))
+	})
+}
+
+// The epoch of the hint is known already, from an answer that named no leader.
+func TestALeaderOfAnEpochSeenElsewhereIsAskedAbout(t *testing.T) {
+	testkit.Besiege(t, quilltest.Options{}, func(cfg *quill.Config) { cfg.MetadataMaxAge = time.Hour }, func(x *testkit.Siege) {
+		x.Deliver(0, "a")
+		require.NoError(x, x.C.MoveLeader("t", 0, 2))
+		x.WithoutEndpoints()
+		lie := x.C.Inject(quilltest.Fault{APIs: []protocol.APIKey{protocol.Metadata}, Edit: func(_ *quilltest.Request, response any) {
+			response.(*message.MetadataResponse).Topics[0].Partitions[0].LeaderID = 1 // under the new epoch
+		}})
+		_, err := x.P.SendSync(x.Context(), testkit.OnPartition(7, testkit.Rec("t", "k", "v"))) // makes it ask
+		require.ErrorIs(x, err, quill.ErrInvalidPartition)
+		require.EqualValues(x, 1, lie.Hits())
+		start := time.Now()
+		x.Deliver(0, "b")
+		require.Less(x, time.Since(start), time.Second)
+	})
+}
+
+// A full answer that leaves a topic out is a mistake: whoever is asked about a topic says something about it.
+func TestATopicThatAnAnswerLeavesOutIsAskedForAgain(t *testing.T) {
+	testkit.Besiege(t, quilltest.Options{}, func(cfg *quill.Config) { cfg.MetadataMaxAge = time.Minute }, func(x *testkit.Siege) {
+		x.Deliver(0, "a")
+		left := x.C.Inject(quilltest.Fault{APIs: []protocol.APIKey{protocol.Metadata}, Edit: func(_ *quilltest.Request, response any) {
+			response.(*message.MetadataResponse).Topics = nil
+		}})
+		time.Sleep(time.Minute + 10*time.Millisecond)
+		require.EqualValues(x, 1, left.Hits())
+		asked := x.C.RequestCount(protocol.Metadata)
+		time.Sleep(500 * time.Millisecond)
+		require.Equal(x, asked+1, x.C.RequestCount(protocol.Metadata), "asked for again after a back-off, and once")
+		x.WithoutEndpoints()
+		require.NoError(x, x.C.MoveLeader("t", 0, 2))
+		start := time.Now()
+		x.Deliver(0, "b")
+		require.Less(x, time.Since(start), time.Second)
+	})
+}
+
+// The same, and the leader moves before it is asked for again.
+func TestALeaderOfATopicThatWasLeftOutIsFollowed(t *testing.T) {
+	testkit.Besiege(t, quilltest.Options{}, func(cfg *quill.Config) { cfg.MetadataMaxAge = time.Minute }, func(x *testkit.Siege) {
+		x.Deliver(0, "a")
+		x.WithoutEndpoints()
+		left := x.C.Inject(quilltest.Fault{APIs: []protocol.APIKey{protocol.Metadata}, Edit: func(_ *quilltest.Request, response any) {
+			response.(*message.MetadataResponse).Topics = nil
+		}})
+		for left.Hits() == 0 {
+			time.Sleep(10 * time.Millisecond)
+		}
+		require.NoError(x, x.C.MoveLeader("t", 0, 2))
+		start := time.Now()
+		x.Deliver(0, "b")
+		require.Less(x, time.Since(start), time.Second)
+	})
+}
