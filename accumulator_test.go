@@ -567,3 +567,185 @@ func TestABatchThatIsOpenedWhileMemoryIsShortDoesNotLinger(t *testing.T) {
 		})
 	}
 }
+
+// taken is the notices that the sender would find.
+func (r *rig) taken() []notice {
+	var m mail
+	r.s.box.take(&m)
+	return m.queues
+}
+
+func TestTheSenderIsToldOnceUnlessItCannotWait(t *testing.T) {
+	withRig(t, nil, func(t *testing.T, r *rig) {
+		q := r.topic.queue(0)
+		r.append(0, "", "a")
+		r.append(0, "", "b")
+		told := r.taken()
+		require.Len(t, told, 1)
+		require.Same(t, q, told[0].queue)
+		require.Equal(t, r.s.box.instant(time.Now().Add(r.cfg.linger)), told[0].by)
+
+		in := one("", "urgent")
+		in.urgent = true
+		r.appendInput(0, in)
+		for range r.fits("", "x") + 1 { // closes the batch
+			r.append(0, "", "x")
+		}
+		told = r.taken()
+		require.Len(t, told, 1, "the rest is no news")
+		require.EqualValues(t, hintNow, told[0].by)
+	})
+}
+
+// A batch that may linger is left alone; its timer is there.
+func TestAnOpenedBatchIsNotLookedAtBeforeItIsDue(t *testing.T) {
+	withRig(t, nil, func(t *testing.T, r *rig) {
+		r.append(0, "", "a")
+		q := r.topic.queue(0)
+		q.mu.Lock() // a look would wait for ever
+		require.Empty(t, r.ready())
+		q.mu.Unlock()
+		require.Equal(t, time.Now().Add(r.cfg.linger), r.s.timers.next())
+		time.Sleep(r.cfg.linger)
+		require.Equal(t, []int32{0}, r.ready())
+	})
+}
+
+// A notice may reach the sender after what makes its batch ready.
+func TestALateNoticeIsLookedAt(t *testing.T) {
+	for name, late := range map[string]func(r *rig){
+		"a flush began": func(r *rig) { r.acc.markFlush() },
+		"somebody waits for memory": func(r *rig) {
+			w := r.acc.share(r.topic.queue(0)).join(rigMemory)
+			r.t.Cleanup(func() { w.share.leave(w) })
+		},
+		"it closes": func(r *rig) { r.s.closing = true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			withRig(t, nil, func(t *testing.T, r *rig) {
+				r.append(0, "", "a")
+				told := r.taken() // by nobody yet
+				late(r)
+				require.Empty(t, r.ready(), "the sender does not know of the batch")
+				for _, n := range told {
+					r.s.box.tell(n, true)
+				}
+				require.Equal(t, []int32{0}, r.ready())
+			})
+		})
+	}
+}
+
+func TestAnExpiredBatchCountsItsRecords(t *testing.T) {
+	withRig(t, nil, func(t *testing.T, r *rig) {
+		var told []error
+		in := one("", "v")
+		in.callback = func(_ RecordMetadata, err error) { told = append(told, err) }
+		for range 3 { // still open when it expires: its node could not take it
+			r.appendInput(0, in)
+		}
+		time.Sleep(r.cfg.deliveryTimeout)
+		r.s.expire(time.Now())
+		r.dispatch()
+		require.Len(t, told, 3)
+		require.ErrorIs(t, told[0], ErrDeliveryTimeout)
+		require.ErrorContains(t, told[0], "3 records expired")
+	})
+}
+
+// forget takes the topic off the list of those asked for, as if it had been idle, and lets the sender
+// forget it. It reports whether it did.
+func (r *rig) forget() bool {
+	r.s.refresh.idle = append(r.s.refresh.idle, r.topic)
+	r.s.forgetIdle()
+	return r.acc.topic(r.topic.name) == nil
+}
+
+func TestATopicInUseIsNotForgotten(t *testing.T) {
+	withRig(t, idempotentRig, func(t *testing.T, r *rig) {
+		r.append(0, "key", "value")
+		require.False(t, r.forget(), "a batch waits")
+		r.append(0, "key", "value")
+		r.drainOne(0)
+		require.False(t, r.forget(), "it is in flight")
+		r.answer(0, accepted(0))
+		r.s.refresh.topics[r.topic.name] = r.topic
+		require.False(t, r.forget(), "it is asked for again")
+		delete(r.s.refresh.topics, r.topic.name)
+		r.append(0, "key", "value")
+		require.False(t, r.forget())
+		r.drainOne(0)
+		r.answer(0, accepted(0))
+		require.True(t, r.forget())
+	})
+}
+
+// A Send that is on its way to a forgotten topic's queue finds it shut.
+func TestAForgottenQueueTakesNoRecord(t *testing.T) {
+	withRig(t, idempotentRig, func(t *testing.T, r *rig) {
+		warm(t, r)
+		r.dispatch()
+		require.True(t, r.forget())
+		_, err := r.acc.append(context.Background(), r.topic.queue(0), one("key", "value"), nil, nil)
+		require.Same(t, errForgotten, err)
+		require.EqualValues(t, rigMemory, r.free(), "no memory is kept")
+		r.s.refresh.want(r.topic, r.s.refresh.refreshedAt)
+		require.Empty(t, r.s.refresh.topics, "nor is it asked for any more")
+	})
+}
+
+// What is sent to it later gets a new epoch, under which no record looks like one of before. Topics
+// that were there all the time keep theirs.
+func TestAForgottenTopicComesBackUnderANewEpoch(t *testing.T) {
+	withRig(t, idempotentRig, func(t *testing.T, r *rig) {
+		warm(t, r)
+		require.True(t, r.forget())
+		r.topic = r.acc.ensureTopic("test", func(name string) *topicState { return &topicState{name: name, sticky: r.topic.sticky} })
+		r.setLeaders(rigLeaders, 0)
+		requireIdentity(t, sendBatch(t, r, 1), 1, 0)
+		r.answer(0, accepted(0))
+		r.append(1, "key", "value")
+		requireIdentity(t, r.drainOne(0), 1, 0)
+		require.Equal(t, 1, r.s.idem.bumps, "once for all")
+	})
+}
+
+// A Send may have looked at the topic's state before it was forgotten, and begin to wait after: nobody
+// asks for that state any more, so it has to look again.
+func TestForgettingWakesThoseWhoWait(t *testing.T) {
+	withRig(t, nil, func(t *testing.T, r *rig) {
+		now := r.s.refresh.board.look()
+		require.True(t, r.forget())
+		select {
+		case <-now.changed:
+		default:
+			t.Fatal("it sleeps on")
+		}
+	})
+}
+
+// A topic that turns out to be in use while it is being forgotten is as it was: each of its queues takes records.
+func TestATopicFoundInUseHasNoShutQueue(t *testing.T) {
+	withRig(t, nil, func(t *testing.T, r *rig) {
+		r.append(3, "k", "v") // the last queue that is looked at
+		require.False(t, r.forget())
+		for p := range int32(4) {
+			r.append(p, "k", "v")
+		}
+	})
+}
+
+// A topic that is being asked for is not idle, however long its answer takes.
+func TestATopicThatIsAskedForDoesNotExpire(t *testing.T) {
+	withRig(t, nil, func(t *testing.T, r *rig) {
+		f := r.s.refresh
+		missing := r.acc.ensureTopic("missing", func(name string) *topicState { return &topicState{name: name, sticky: r.topic.sticky} })
+		f.want(missing, time.Now())
+		f.want(r.topic, time.Now())
+		time.Sleep(time.Hour)
+		f.request(0, time.Now())
+		require.Same(t, missing, f.topics["missing"])
+		require.Nil(t, f.topics[r.topic.name], "nothing was sent to this one")
+		require.Equal(t, []*topicState{r.topic}, f.idle)
+	})
+}

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/quill-kafka/quill/internal/compress"
 	"github.com/quill-kafka/quill/internal/message"
@@ -548,4 +550,167 @@ func TestWhatABatchMayHoldBeforeCompression(t *testing.T) {
 	} {
 		require.Equal(t, c.want, newBatchLimits(size, c.memory, c.compressed).rawMax, c)
 	}
+}
+
+// What is written is read by brokers and by our own tests.
+
+// section is the records of a sealed batch before compression, in the memory of dst if they fit.
+func section(t *testing.T, b *batch, dst []byte) []byte {
+	t.Helper()
+	wire := wireBytes(b)[protocol.BatchOverhead:]
+	if b.codec == compress.None {
+		return append(dst, wire...)
+	}
+	plain, err := compress.Decompress(b.codec, dst, wire, b.plain)
+	require.NoError(t, err)
+	return plain
+}
+
+// Java: DefaultRecordBatchTest.testStreamingIteratorConsistency
+func TestRecordsReadOneByOneAreThoseReadTogether(t *testing.T) {
+	forCodecs(t, func(t *testing.T, codec compress.Codec) {
+		b, h, together := built(t, codec, 50, -1, -1, -1)
+		rd := protocol.NewReader(section(t, b, nil))
+		var oneByOne []protocol.Record
+		for range h.Count {
+			r, err := protocol.ReadRecord(&rd)
+			require.NoError(t, err)
+			oneByOne = append(oneByOne, r)
+		}
+		require.Zero(t, rd.Remaining())
+		require.Equal(t, together, oneByOne)
+	})
+}
+
+// Java: DefaultRecordBatchTest.testBufferReuseInSkipKeyValueIterator
+func TestReadingTakesOneBufferHoweverManyRecords(t *testing.T) {
+	forCodecs(t, func(t *testing.T, codec compress.Codec) {
+		for _, n := range []int{2, 1000} {
+			b, h, _ := built(t, codec, n, -1, -1, -1)
+			buf := make([]byte, 0, b.plain)
+			plain := section(t, b, buf)
+			require.Len(t, plain, b.plain)
+			require.Same(t, &buf[:1][0], &plain[0], "the one given")
+			read := 0
+			require.Zero(t, testing.AllocsPerRun(10, func() {
+				for range protocol.Records(plain, h.Count) {
+					read++
+				}
+			}), "keys and values lie in it")
+			require.Equal(t, 11*n, read)
+		}
+	})
+}
+
+// spans reports whether every chunk of the batch lies in one of the memories given.
+func spans(chunks, memories [][]byte) bool {
+	for _, c := range chunks {
+		if !slices.ContainsFunc(memories, func(m []byte) bool { return &m[:1][0] == &c[:1][0] && cap(m) == cap(c) }) {
+			return false
+		}
+	}
+	return true
+}
+
+func TestTheCompressedCopyLivesInTheBatchsOwnMemory(t *testing.T) {
+	for _, codec := range codecs[1:] {
+		t.Run(codec.String(), func(t *testing.T) {
+			pool := newBufferPool(1<<20, 2048)
+			s, err := newSealer(codec, compress.DefaultLevel)
+			require.NoError(t, err)
+			b := buildBatch(pool, &partitionQueue{topic: &topicState{name: "t"}}, rand.New(rand.NewPCG(1, 1)), 100)
+			memory, plain := slices.Clone(b.chunks), b.size()
+			require.NoError(t, b.seal(s))
+			require.Less(t, b.size(), plain)
+			require.True(t, spans(b.chunks, memory))
+			require.Less(t, len(b.chunks), len(memory))
+			free, _ := pool.available()
+			require.EqualValues(t, 1<<20-len(b.chunks)*2048, free, "what is not needed any more is back at once")
+			require.Less(t, b.queue.topic.ratio.get(), 1.0)
+			section, err := b.plainRecords()
+			require.NoError(t, err)
+			require.Len(t, section, b.plain)
+		})
+	}
+}
+
+func TestWhatDoesNotShrinkIsSentPlain(t *testing.T) {
+	for _, codec := range codecs[1:] {
+		s, err := newSealer(codec, compress.DefaultLevel)
+		require.NoError(t, err)
+		o := newTestBatch(2048)
+		b := o.batch
+		lim := newBatchLimits(2048, 1<<20, true)
+		require.Equal(t, appendDone, o.tryAdd(one("", noise(rand.New(rand.NewPCG(1, 2)), 1000)), 5, &lim, new(ratioEstimate)))
+		o.close()
+		before := slices.Clone(b.chunks[0][protocol.BatchOverhead:])
+		require.NoError(t, b.seal(s))
+		h, records := read(t, wireBytes(b))
+		require.EqualValues(t, 0, h.Codec(), codec)
+		require.Len(t, records, 1)
+		require.Equal(t, before, wireBytes(b)[protocol.BatchOverhead:])
+	}
+}
+
+func TestARetryIsTheSameBytes(t *testing.T) {
+	forCodecs(t, func(t *testing.T, codec compress.Codec) {
+		pool := newBufferPool(1<<20, 2048)
+		s, err := newSealer(codec, compress.DefaultLevel)
+		require.NoError(t, err)
+		b := buildBatch(pool, &partitionQueue{topic: &topicState{name: "t"}}, rand.New(rand.NewPCG(2, 1)), 100)
+		b.setIdentity(7, 0, 0)
+		require.NoError(t, b.seal(s))
+		first := wireBytes(b)
+		require.NoError(t, b.seal(s))
+		require.Equal(t, first, wireBytes(b))
+
+		b.setIdentity(7, 1, 12) // after a gap: only the identity and the CRC change
+		require.NoError(t, b.seal(s))
+		h, records := read(t, wireBytes(b))
+		require.EqualValues(t, 1, h.ProducerEpoch)
+		require.EqualValues(t, 12, h.BaseSequence)
+		require.Len(t, records, 100)
+		require.True(t, bytes.Equal(first[protocol.BatchOverhead:], wireBytes(b)[protocol.BatchOverhead:]))
+	})
+}
+
+func TestTheRatioFallsSlowlyAndRisesFast(t *testing.T) {
+	var r ratioEstimate
+	require.InDelta(t, 1, r.get(), 0)
+	r.update(10, 100)
+	require.InDelta(t, 0.995, r.get(), 1e-9)
+	for range 1000 {
+		r.update(10, 100)
+	}
+	require.InDelta(t, 0.1, r.get(), 1e-9)
+	r.update(12, 100)
+	require.InDelta(t, 0.15, r.get(), 1e-9)
+	r.update(90, 100)
+	require.InDelta(t, 0.9, r.get(), 1e-9)
+}
+
+func TestSealingDoesNotAllocate(t *testing.T) {
+	pool := newBufferPool(1<<20, 2048)
+	s, err := newSealer(compress.None, compress.DefaultLevel)
+	require.NoError(t, err)
+	b := buildBatch(pool, &partitionQueue{topic: &topicState{name: "t"}}, rand.New(rand.NewPCG(2, 1)), 100)
+	require.Zero(t, testing.AllocsPerRun(100, func() {
+		b.headerDone = false
+		_ = b.seal(s)
+	}))
+}
+
+// cacheLine is the size of the processors' cache lines. Objects whose size is a multiple of it, up to 512 bytes, begin
+// at one: they lie one behind the other in spans that begin at a page.
+const cacheLine = 64
+
+func TestTheListOfBatchesHasItsCacheLine(t *testing.T) {
+	var a accumulator
+	require.Zero(t, unsafe.Sizeof(a)%cacheLine)
+	require.Zero(t, unsafe.Offsetof(a.mu)%cacheLine)
+	require.Equal(t, unsafe.Offsetof(a.mu)+cacheLine, unsafe.Offsetof(a.reasons), "all of the list is in it")
+}
+
+func TestTheClockIsAloneInItsCacheLine(t *testing.T) {
+	require.EqualValues(t, cacheLine, unsafe.Sizeof(coarseClock{}))
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The wire between a producer and its nodes, for the tests of reuse_test.go: it keeps every byte, stops
+// The wire between a producer and its nodes, for the tests of bufferpool_reuse_test.go: it keeps every byte, stops
 // Produce requests half-way on order, and knows afterwards what each byte should have been.
 
 // wireTap is on all connections of a producer.

@@ -95,6 +95,49 @@ func (rooms house) arrows(t *Tree) (found map[string]map[string][]string, faults
 	return found, faults
 }
 
+// roomWords are what a test file of the root package may begin with besides the words of the rooms: benchmarks, what tests of several
+// rooms have in common, and the examples of the documentation.
+var roomWords = []string{"bench", "testkit", "example"}
+
+// The root's listing tells a stranger its rooms only as long as it is short.
+const (
+	mostCodeFiles = 75
+	mostTestFiles = 80
+)
+
+// Listing checks that the root directory stays short, and that its test files are named by the rooms that they test.
+func Listing(t *Tree) []string { return checkListing(t, rooms, mostCodeFiles, mostTestFiles) }
+
+func checkListing(t *Tree, rooms house, mostCode, mostTests int) (faults []string) {
+	code, tests := 0, 0
+	for _, s := range t.sources {
+		if s.dir != "." {
+			continue
+		}
+		if !s.test {
+			code++
+			continue
+		}
+		tests++
+		if rooms.of(strings.TrimSuffix(s.name, "_test.go")) == "" && !slices.Contains(roomWords, firstWord(s.name)) {
+			faults = append(faults, fmt.Sprintf("%s: the test file belongs to no room: name it by one of those in internal/lint/rooms.go, or by one of %s; a black-box test goes to internal/blackbox", s.name, strings.Join(roomWords, ", ")))
+		}
+	}
+	if code > mostCode {
+		faults = append(faults, fmt.Sprintf("the root directory has %d code files, at most %d are to be there: put a small one into another of its room", code, mostCode))
+	}
+	if tests > mostTests {
+		faults = append(faults, fmt.Sprintf("the root directory has %d test files, at most %d are to be there: put a small one into another of its room, or black-box tests into internal/blackbox", tests, mostTests))
+	}
+	return faults
+}
+
+// firstWord is the name of a Go file up to the first underscore.
+func firstWord(file string) string {
+	first, _, _ := strings.Cut(strings.TrimSuffix(path.Base(file), ".go"), "_")
+	return first
+}
+
 // isMember reports whether the object is a field or a method.
 func isMember(object types.Object) bool {
 	switch o := object.(type) {
@@ -131,7 +174,7 @@ func (nothing) Import(name string) (*types.Package, error) {
 
 // of returns the room that a file of the root package belongs to, "" if none.
 func (rooms house) of(file string) string {
-	first, _, _ := strings.Cut(strings.TrimSuffix(path.Base(file), ".go"), "_")
+	first := firstWord(file)
 	for name, r := range rooms {
 		if slices.Contains(r.files, first) {
 			return name

@@ -240,6 +240,8 @@ var txnErrors = []provoked{
 	{name: "no offsets in transactions", opts: quilltest.Options{MaxVersions: map[protocol.APIKey]int16{protocol.TxnOffsetCommit: -1}}, do: inside(testkit.SendOffsetsToTransaction)},
 }
 
+var update = flag.Bool("update", false, "rewrite testdata/errors.golden")
+
 // varying is what is different in each run of the same case.
 var varying = regexp.MustCompile(`\d+ attempts|(, | \()after [\d.µnms]+\)?|node \d|node-\d\S*:9092`)
 
@@ -285,7 +287,7 @@ func TestErrorTexts(t *testing.T) {
 		}
 	}
 	const file = "testdata/errors.golden"
-	if f := flag.Lookup("update"); f != nil && f.Value.String() == "true" {
+	if *update {
 		require.NoError(t, os.WriteFile(file, []byte(b.String()), 0o644))
 	}
 	want, err := os.ReadFile(file)

@@ -20,7 +20,7 @@ import (
 )
 
 // Close and Flush where they have it hardest. The cases carry numbers, C1 to C18; most stand in
-// close_test.go.
+// internal/blackbox/close.
 
 // C10: the name server does not answer, nor the node in the middle of TLS.
 func TestCloseEndsWhateverConnectingWaitsFor(t *testing.T) {

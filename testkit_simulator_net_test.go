@@ -18,7 +18,7 @@ import (
 
 // The simulator's connections as the sender sees them: what network.Client promises (one connection
 // per node, requests in order, each given back once and only when it is off the wire), without
-// goroutines and sockets. simulator_wire_test.go has the other side.
+// goroutines and sockets. testkit_simulator_wire_test.go has the other side.
 
 type simNet struct {
 	x        *simulation

@@ -33,10 +33,9 @@ import (
 // A seed that fails is cut down to the events it takes, and printed with what happened. It goes into
 // testdata/simulator when its reason is found, and is a regression test from then on.
 //
-// The parts: what to do (simulator_schedule_test.go), when (_run), what the application does (_events)
-// and what goes wrong (_faults), the sender's side of the network (_net) and the nodes' (_wire), the
-// cluster (_cluster) and what it does with batches (_produce), and what must hold (_check). Breakages
-// of the producer that it must notice are listed in internal/lint/mutate.
+// The parts: what to do (testkit_simulator_schedule_test.go), when (_run), what the application does and what goes wrong
+// (_events), the sender's side of the network (_net) and the nodes' (_wire), the cluster and what it does with batches
+// (_cluster), and what must hold (_check). Breakages of the producer that it must notice are listed in internal/lint/mutate.
 
 const simDefaultSeeds = 300
 
@@ -207,3 +206,23 @@ func TestSimulatorRegressions(t *testing.T) {
 		})
 	}
 }
+
+// The simulator with transactions: the same producer and cluster, and a coordinator
+// (testkit_simulator_coordinator_test.go); an application that makes the calls (_txncalls), schedules of its own
+// (_schedule), and I11 (_check).
+//
+//	QUILL_SIM_TX_SEEDS=20000   run so many (300 if not set)
+//	QUILL_SIM_TX_FIRST=500     begin with this one
+//	QUILL_SIM_TX_SEED=17       run this one and show what happened
+//
+// QUILL_SIM_BRIEF, QUILL_SIM_SUMS and QUILL_SIM_KEEP are as for TestSimulator.
+
+func TestSimulatorTransactions(t *testing.T) {
+	if one := os.Getenv("QUILL_SIM_TX_SEED"); one != "" {
+		simulateLoudly(t, drawTxnSchedule(uint64(simNumber(t, one, 0))))
+		return
+	}
+	simulateAll(t, drawTxnSchedule, simNumber(t, os.Getenv("QUILL_SIM_TX_FIRST"), 1), simNumber(t, os.Getenv("QUILL_SIM_TX_SEEDS"), simDefaultSeeds))
+}
+
+func TestSimulatorTransactionsAreRepeatable(t *testing.T) { requireRepeatable(t, drawTxnSchedule) }

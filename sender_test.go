@@ -1,0 +1,189 @@
+package quill
+
+import (
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/quill-kafka/quill/internal/message"
+	"github.com/quill-kafka/quill/network"
+	"github.com/stretchr/testify/require"
+)
+
+// A turn of the sender, and when the next one is due.
+
+// Java: SenderTest.testResetNextBatchExpiry
+func TestTheSenderSleepsUntilTheNextExpiry(t *testing.T) {
+	withRig(t, nil, func(t *testing.T, r *rig) {
+		idle := r.s.step(time.Now())
+		require.GreaterOrEqual(t, time.Until(idle), time.Minute, "nothing to do, nothing to wait for")
+		opened := time.Now()
+		first := r.append(0, "key", "value")
+		require.Equal(t, r.cfg.linger, time.Until(r.s.step(time.Now())))
+		time.Sleep(r.cfg.linger)
+		r.drainOne(0)
+		require.Equal(t, opened.Add(r.cfg.deliveryTimeout), r.s.step(time.Now()))
+		time.Sleep(time.Second)
+		r.append(2, "key", "value")
+		require.Equal(t, r.cfg.linger, time.Until(r.s.step(time.Now())))
+		time.Sleep(r.cfg.linger)
+		r.drainOne(1)
+		require.Equal(t, opened.Add(r.cfg.deliveryTimeout), r.s.step(time.Now()), "the older one's, still")
+
+		time.Sleep(time.Until(opened.Add(r.cfg.deliveryTimeout)))
+		next := r.s.step(time.Now())
+		r.dispatch()
+		_, err := outcomeOf(t, first)
+		require.ErrorIs(t, err, ErrDeliveryTimeout)
+		require.Equal(t, time.Second+r.cfg.linger, time.Until(next), "the younger one's now, neither at once nor late")
+		time.Sleep(time.Until(next))
+		require.GreaterOrEqual(t, time.Until(r.s.step(time.Now())), time.Minute)
+	})
+}
+
+// The answer lies unread when the time is over: the record's fate is told by then, and stays as told.
+//
+// Java: SenderTest.testInflightBatchesExpireOnDeliveryTimeout
+func TestAnAnswerReadAfterTheDeliveryTimeoutComesTooLate(t *testing.T) {
+	for _, idempotent := range []bool{false, true} {
+		withRig(t, func(s *settings) { s.idempotent = idempotent }, func(t *testing.T, r *rig) {
+			f := r.append(0, "key", "value")
+			time.Sleep(r.cfg.linger)
+			r.drainOne(0)
+			r.written(0)
+			time.Sleep(r.cfg.deliveryTimeout - r.cfg.linger)
+			r.s.expire(time.Now())
+			r.answer(0, accepted(0))
+			r.dispatch()
+			_, err := outcomeOf(t, f)
+			failed, ok := errors.AsType[*Error](err)
+			require.True(t, ok)
+			require.ErrorIs(t, failed, ErrDeliveryTimeout)
+			require.Equal(t, MaybeWritten, failed.Outcome())
+			require.Zero(t, r.acc.count())
+			require.EqualValues(t, rigMemory, r.free())
+		})
+	}
+}
+
+// busyNode is connections to nodes that have so many requests in flight.
+type busyNode struct {
+	connections
+	inFlight int
+}
+
+func (b busyNode) InFlight(int32) int { return b.inFlight }
+
+// The fewer requests a node may still have in flight, the longer the next one waits to be fuller. What
+// is not full waits as well when anything is in flight, but never long.
+func TestTheLastRequestsOfANodeWaitForCompany(t *testing.T) {
+	const answers = 160 * time.Millisecond
+	for _, c := range []struct {
+		most, inFlight, forced int
+		want                   time.Duration
+	}{
+		{5, 0, 0, 0},
+		{5, 0, 3, 0},
+		{5, 1, 0, companyWait},
+		{5, 4, 0, companyWait},
+		{5, 1, 1, answers / 128},
+		{5, 3, 1, answers / 32},
+		{5, 4, 1, answers / 16},
+		{2, 1, 1, answers / 16},
+		{1, 0, 1, 0},
+		{100, 1, 1, 0},
+	} {
+		s := &sender{cfg: &settings{maxInFlight: c.most}, client: busyNode{inFlight: c.inFlight}}
+		require.Equal(t, c.want, s.company(&nodeOut{forced: c.forced, answerTime: answers}), "%+v", c)
+	}
+}
+
+// Whatever was asked since: an answer is as fresh as its own question.
+func TestAnAnswerIsAsFreshAsItsQuestion(t *testing.T) {
+	withRig(t, nil, func(t *testing.T, r *rig) {
+		f := r.s.refresh
+		ask := func(name string, node int32) (*topicState, *network.Request) {
+			topic := r.acc.ensureTopic(name, func(name string) *topicState { return &topicState{name: name} })
+			f.want(topic, time.Now())
+			req := f.request(node, time.Now())
+			require.Equal(t, []*topicState{topic}, req.Tag.(*metadataAsk).topics)
+			return topic, req
+		}
+		answer := func(req *network.Request, name string) {
+			m := req.Exchange.(*network.Message).Response.(*message.MetadataResponse)
+			m.Reset()
+			m.Brokers = []message.MetadataResponseBroker{{NodeID: 0, Host: "a", Port: 1}}
+			m.Topics = []message.MetadataResponseTopic{{Name: &name, Partitions: []message.MetadataResponsePartition{{LeaderID: 0}}}}
+			f.answered(req, time.Now())
+		}
+		one, first := ask("one", 0)
+		two, second := ask("two", 1)
+		answer(first, "one")
+		require.Equal(t, one.asks.Load(), one.looks.Load())
+		require.EqualValues(t, 1, one.looks.Load(), "not the second, which did not name it")
+		answer(second, "two")
+		require.EqualValues(t, 2, two.looks.Load())
+		require.EqualValues(t, 1, one.looks.Load())
+	})
+}
+
+func TestTimersComeInTheirOrder(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(1, 1))
+	base := time.Now()
+	for range 100 {
+		var h timers
+		require.True(t, h.next().IsZero())
+		var due []time.Duration
+		for i := range rnd.IntN(60) {
+			d := time.Duration(rnd.IntN(20)) * time.Millisecond
+			due = append(due, d)
+			h.push(timer{at: base.Add(d), queue: &partitionQueue{index: int32(d)}, number: int64(i)})
+		}
+		slices.Sort(due)
+		require.Nil(t, h.pop(base.Add(-1)))
+		for _, d := range due {
+			require.Equal(t, base.Add(d), h.next())
+			require.Nil(t, h.pop(base.Add(d-1)))
+			require.EqualValues(t, d, h.pop(base.Add(d)).index)
+		}
+		require.Nil(t, h.pop(base.Add(time.Hour)))
+	}
+}
+
+func TestATimerIsSetOnce(t *testing.T) {
+	withRig(t, nil, func(t *testing.T, r *rig) {
+		q, at := r.topic.queue(0), time.Now().Add(time.Second)
+		r.s.setTimer(q, 1, at)
+		r.s.setTimer(q, 1, at)
+		require.Equal(t, 1, r.s.timers.len())
+		r.s.setTimer(q, 1, at.Add(1)) // another time
+		r.s.setTimer(q, 2, at.Add(1)) // another batch
+		require.Equal(t, 3, r.s.timers.len())
+		require.Same(t, q, r.s.timers.pop(at))
+		require.EqualValues(t, 2, q.out.timerNumber, "the timer of an older batch takes nothing away")
+		r.s.timers.pop(at.Add(1))
+		require.Same(t, q, r.s.timers.pop(at.Add(1)))
+		require.Zero(t, q.out.timerNumber)
+		r.s.setTimer(q, 2, at.Add(1))
+		require.Equal(t, 1, r.s.timers.len())
+	})
+}
+
+func TestTakeAllLeavesTheTimersUsable(t *testing.T) {
+	var h timers
+	base := time.Now()
+	for i := range 10 {
+		h.push(timer{at: base.Add(time.Duration(i)), queue: &partitionQueue{}})
+	}
+	all := h.takeAll()
+	require.Len(t, all, 10)
+	h.push(timer{at: base, queue: &partitionQueue{index: 7}}) // as a look during the walk does
+	require.Len(t, all, 10)
+	for _, at := range all {
+		require.NotNil(t, at.queue)
+	}
+	require.EqualValues(t, 7, h.pop(base).index)
+	require.Empty(t, h.takeAll())
+}
