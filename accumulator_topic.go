@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -112,6 +113,9 @@ func (t *topicState) all() []*partitionQueue {
 func (t *topicState) busy() bool {
 	return slices.ContainsFunc(t.all(), func(q *partitionQueue) bool { return q.length.Load() > 0 })
 }
+
+// byName orders topics.
+func byName(a, b *topicState) int { return strings.Compare(a.name, b.name) }
 
 // queue of partition p, which must be in range.
 func (t *topicState) queue(p int32) *partitionQueue { return (*t.queues.Load())[p] }

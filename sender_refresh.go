@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"slices"
 	"time"
 
@@ -198,10 +199,7 @@ func (r *refresher) request(node int32, now time.Time) *network.Request {
 		r.expire(now)
 		r.all, r.allOut = false, true
 		r.paid = maxTime(r.paid, now).Add(r.gap)
-		a.topics = make([]*topicState, 0, len(r.topics))
-		for _, t := range r.topics {
-			a.topics = append(a.topics, t)
-		}
+		a.topics = slices.AppendSeq(make([]*topicState, 0, len(r.topics)), maps.Values(r.topics))
 	} else {
 		for _, t := range r.unknown {
 			// One that is due soon comes along, so that many topics don't need many requests.
@@ -210,6 +208,7 @@ func (r *refresher) request(node int32, now time.Time) *network.Request {
 			}
 		}
 	}
+	slices.SortFunc(a.topics, byName) // they come from maps
 	req := &message.MetadataRequest{}
 	req.Reset()
 	req.AllowAutoTopicCreation = true

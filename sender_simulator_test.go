@@ -182,11 +182,15 @@ func TestSimulatorIsRepeatable(t *testing.T) { requireRepeatable(t, drawSchedule
 // requireRepeatable shows that the same seed gives the same run, word by word.
 func requireRepeatable(t *testing.T, draw func(seed uint64) *simSchedule) {
 	t.Helper()
+	seeds := []uint64{877, 981, 1057, 2061, 3477, 3636} // in these a request about several topics fails, which once was in the order of a map
 	for seed := range uint64(40) {
-		s := draw(1000 + seed)
+		seeds = append(seeds, 1000+seed)
+	}
+	for _, seed := range seeds {
+		s := draw(seed)
 		first := simulate(t, s, true)
 		require.NotEmpty(t, first.text)
-		require.Equal(t, first.text, simulate(t, s, true).text, "seed %d", 1000+seed)
+		require.Equal(t, first.text, simulate(t, s, true).text, "seed %d", seed)
 	}
 }
 
