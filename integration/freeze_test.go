@@ -6,6 +6,7 @@ package integration
 // In CI there are a few short freezes. QUILL_FREEZES is how many there are, of five to twenty seconds each.
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -34,11 +35,8 @@ func TestFrozenProducersMissNoAnswer(t *testing.T) {
 	c := oneNode(t)
 	ctx := within(t, 5*time.Minute)
 	topic := newTopic(t, c, "frozen-producers", 1)
-	dir := t.TempDir()
-	binary := filepath.Join(dir, "freezer")
-	build, err := exec.CommandContext(ctx, "go", "build", "-o", binary, "./freezer").CombinedOutput()
-	require.NoError(t, err, "%s", build)
-
+	dir, binary := buildFreezer(ctx, t)
+	var err error
 	var frozen []*frozenProducer
 	for i := range freezes {
 		f := &frozenProducer{name: fmt.Sprintf("producer-%d", i), idempotent: i%2 == 0, freeze: shortest + rand.N(longest-shortest)}
@@ -64,7 +62,7 @@ func TestFrozenProducersMissNoAnswer(t *testing.T) {
 	}
 	time.Sleep(100 * time.Millisecond) // the last requests are written
 	for _, f := range frozen {
-		require.NoError(t, f.program.Signal(syscall.SIGSTOP))
+		require.NoError(t, f.program.Pause())
 	}
 	require.NoError(t, c.Node(1).Resume())
 	begin := time.Now()
@@ -87,6 +85,16 @@ func TestFrozenProducersMissNoAnswer(t *testing.T) {
 	}
 }
 
+// buildFreezer returns the program, and a directory for what it prints.
+func buildFreezer(ctx context.Context, t *testing.T) (dir, binary string) {
+	t.Helper()
+	dir = t.TempDir()
+	binary = filepath.Join(dir, "freezer")
+	build, err := exec.CommandContext(ctx, "go", "build", "-o", binary, "./freezer").CombinedOutput()
+	require.NoError(t, err, "%s", build)
+	return dir, binary
+}
+
 // frozenProducer is a process that stands still for a while.
 type frozenProducer struct {
 	name, log  string
@@ -104,7 +112,9 @@ func (f *frozenProducer) text(t *testing.T) string {
 // await waits until the process has printed the line.
 func (f *frozenProducer) await(t *testing.T, line string) {
 	t.Helper()
-	require.Eventually(t, func() bool { return strings.Contains(f.text(t), line+"\n") }, time.Minute, 5*time.Millisecond, "%s: %s", f.name, line)
+	for begin := time.Now(); !strings.Contains(f.text(t), line+"\n"); time.Sleep(5 * time.Millisecond) {
+		require.True(t, f.program.Running() && time.Since(begin) < time.Minute, "%s has not printed %q:\n%s", f.name, line, f.text(t))
+	}
 }
 
 // thaw lets the process go on when its time is over; others are waiting for theirs.
@@ -112,7 +122,7 @@ func (f *frozenProducer) thaw(t *testing.T, begin time.Time) {
 	t.Run(f.name, func(t *testing.T) {
 		t.Parallel()
 		time.Sleep(time.Until(begin.Add(f.freeze)))
-		require.NoError(t, f.program.Signal(syscall.SIGCONT))
+		require.NoError(t, f.program.Resume())
 		require.Eventually(t, func() bool { return !f.program.Running() }, time.Minute, 20*time.Millisecond)
 	})
 }

@@ -1,5 +1,5 @@
-// Freezer sends some records when it is told to and prints what became of each. It is the process that
-// TestFrozenProducersMissNoAnswer stops while the answers come.
+// Freezer sends some records when it is told to, or makes a call that waits for an answer, and prints what became of
+// each. It is the process that TestFrozenProducersMissNoAnswer and TestFrozenCallsMissNoAnswer stop while the answers come.
 package main
 
 import (
@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"log"
 	"log/slog"
+	"maps"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -25,13 +27,22 @@ func main() {
 	idempotent := flag.Bool("idempotent", true, "enable.idempotence")
 	request := flag.Duration("request", time.Second, "request.timeout.ms")
 	delivery := flag.Duration("delivery", time.Second, "delivery.timeout.ms")
+	call := flag.String("call", "", "the call to make instead: "+strings.Join(slices.Sorted(maps.Keys(calls)), ", "))
 	flag.Parse()
 	cfg := quill.Config{BootstrapServers: strings.Split(*bootstrap, ","), RequestTimeout: *request, DeliveryTimeout: *delivery, Linger: -1,
 		Logger: slog.New(slog.NewTextHandler(os.Stdout, nil))}
 	if !*idempotent {
 		cfg.Idempotence = quill.Disabled
 	}
-	if err := run(cfg, *topic, *name, *records); err != nil {
+	var err error
+	if *call == "" {
+		err = run(cfg, *topic, *name, *records)
+	} else if c, ok := calls[*call]; ok {
+		err = c.run(cfg, *topic, *name, *records)
+	} else {
+		err = fmt.Errorf("no call %q", *call)
+	}
+	if err != nil {
 		log.Fatal(err)
 	}
 }

@@ -5,6 +5,7 @@ import java.util.Set;
 import java.util.concurrent.ExecutionException;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.DescribeProducersResult.PartitionProducerState;
+import org.apache.kafka.clients.admin.ListTopicsOptions;
 import org.apache.kafka.clients.admin.ProducerState;
 import org.apache.kafka.clients.admin.TopicDescription;
 import org.apache.kafka.clients.admin.TransactionListing;
@@ -15,6 +16,8 @@ import org.apache.kafka.common.TopicPartitionInfo;
 /** What the tests ask about transactions and what they commit. */
 final class Transactions {
     private static final Set<TransactionState> ENDED = Set.of(TransactionState.EMPTY, TransactionState.COMPLETE_COMMIT, TransactionState.COMPLETE_ABORT);
+
+    private static final String OFFSETS = "__consumer_offsets"; // the topic to which groups commit
 
     private Transactions() {}
 
@@ -47,7 +50,11 @@ final class Transactions {
             rows.add("a coordinator does not tell: " + e.getCause());
         }
         List<TopicPartition> partitions = new ArrayList<>();
-        for (TopicDescription topic : admin.describeTopics(topics).allTopicNames().get().values()) {
+        List<String> there = new ArrayList<>(topics);
+        if (!admin.listTopics(new ListTopicsOptions().listInternal(true)).names().get().contains(OFFSETS)) {
+            there.remove(OFFSETS); // no group has committed yet
+        }
+        for (TopicDescription topic : admin.describeTopics(there).allTopicNames().get().values()) {
             for (TopicPartitionInfo p : topic.partitions()) {
                 partitions.add(new TopicPartition(topic.name(), p.partition()));
             }

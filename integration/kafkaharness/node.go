@@ -121,8 +121,8 @@ func (n *Node) Stop() error { return n.process.stop(time.Minute) }
 // Kill ends the node at once, as a crash would (kill -9). It returns when the process is gone.
 func (n *Node) Kill() error { return n.process.kill() }
 
-// Pause freezes the node: its connections stay open and nothing answers (SIGSTOP).
-func (n *Node) Pause() error { return n.process.signal(syscall.SIGSTOP) }
+// Pause freezes the node: its connections stay open and nothing answers (SIGSTOP). It returns when that is so.
+func (n *Node) Pause() error { return n.process.freeze() }
 
 // Resume ends a Pause.
 func (n *Node) Resume() error { return n.process.signal(syscall.SIGCONT) }

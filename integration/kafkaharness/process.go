@@ -1,10 +1,12 @@
 package kafkaharness
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"sync"
 	"syscall"
@@ -63,6 +65,40 @@ func (p *process) signal(sig syscall.Signal) error {
 		return fmt.Errorf("signal %v to process %d: %w", sig, p.cmd.Process.Pid, err)
 	}
 	return nil
+}
+
+// freeze stops the child (SIGSTOP). It returns when it stands still: the threads of a process run on until one of them
+// has taken the signal, on a loaded machine for tens of milliseconds.
+func (p *process) freeze() error {
+	if err := p.signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	for begin := time.Now(); p.running() && !standsStill(p.cmd.Process.Pid); time.Sleep(time.Millisecond) {
+		if time.Since(begin) > 10*time.Second {
+			return fmt.Errorf("process %d does not stop", p.cmd.Process.Pid)
+		}
+	}
+	return nil
+}
+
+// standsStill reports whether all threads of a process are stopped. Where the system does not tell it waits, and hopes.
+func standsStill(pid int) bool {
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	if err != nil || len(threads) == 0 {
+		time.Sleep(100 * time.Millisecond)
+		return true
+	}
+	for _, file := range threads {
+		stat, err := os.ReadFile(file)
+		if err != nil {
+			continue // it has ended
+		}
+		// PID (NAME) STATE …, where the name may be anything
+		if end := bytes.LastIndexByte(stat, ')'); end < 0 || !bytes.HasPrefix(stat[end+1:], []byte(" T")) {
+			return false
+		}
+	}
+	return true
 }
 
 // kill ends the child at once and waits until it is gone.

@@ -40,8 +40,14 @@ func (p *Program) Stop(grace time.Duration) error {
 	return p.process.err
 }
 
-// Signal sends the process a signal: SIGSTOP and SIGCONT make it stand still and go on.
+// Signal sends the process a signal.
 func (p *Program) Signal(sig syscall.Signal) error { return p.process.signal(sig) }
+
+// Pause makes the process stand still (SIGSTOP). It returns when it does.
+func (p *Program) Pause() error { return p.process.freeze() }
+
+// Resume ends a Pause.
+func (p *Program) Resume() error { return p.process.signal(syscall.SIGCONT) }
 
 // Running tells whether the process lives.
 func (p *Program) Running() bool { return p.process.running() }

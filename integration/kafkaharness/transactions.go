@@ -41,7 +41,7 @@ func (c *Cluster) TransactionState(ctx context.Context, id string) (string, erro
 }
 
 // OpenTransactions tells, in words, of each transaction that has not ended: in the eyes of any coordinator, or of a leader
-// of one of the topics. The topics to which groups commit are always looked at.
+// of one of the topics. The topic to which groups commit is always looked at, once there is one.
 func (c *Cluster) OpenTransactions(ctx context.Context, topics ...string) ([]string, error) {
 	rows, err := c.ask(ctx, "open", append(topics, "__consumer_offsets")...)
 	if err != nil {
