@@ -125,6 +125,9 @@
 //     (version 1 of the protocol), the next transaction begins under a new epoch, so that no late copy
 //     of the request can end it or take its offsets back (KAFKA-17754). On clusters before 2.5, which
 //     can't do that, it is fatal once the transaction has ended.
+//   - A transactional producer forgets topics that nothing is sent to any more; Java keeps their sequences. In version 1 of
+//     the protocol that takes a new epoch, for more than a hundred topics at once. On clusters before 2.5 the producer
+//     ends if the answer about that epoch is lost, or another producer took the transactional id over at that moment.
 //   - In a transaction every failed record is Abortable. Records that were not sent yet when the producer is closed
 //     fail, since the transaction is aborted. Java still sends them.
 //   - Every failure of a Send is reported by its future and callback; Java's send throws some of them. Failed

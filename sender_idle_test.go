@@ -66,7 +66,8 @@ func TestAProducerWithoutWorkDoesNotEvenConnect(t *testing.T) {
 // transaction forgets them, too, and one of version 1, whose epochs stay, keeps a hundred at most.
 func TestTopicsOfAMomentLeaveNothing(t *testing.T) {
 	const topics = 1000
-	for _, c := range []struct{ kind, txn, release string }{{kind: "there"}, {kind: "missing"}, {kind: "denied"}, {kind: "there", txn: "x"}, {kind: "there", txn: "x", release: "3.9"}} {
+	for _, c := range []struct{ kind, txn, release string }{{kind: "there"}, {kind: "missing"}, {kind: "denied"}, {kind: "there", txn: "x"}, {kind: "there", txn: "x", release: "3.9"},
+		{kind: "there", txn: "x", release: "2.4"}, {kind: "there", txn: "x", release: "0.11"}} {
 		t.Run(c.kind+c.txn+c.release, func(t *testing.T) {
 			testkit.Bubble(t, quilltest.Options{RetainRequests: -1, Nodes: 1, Release: c.release}, func(t *testing.T, cluster *quilltest.Cluster) {
 				cluster.MustCreateTopic("t", 1, quilltest.TopicConfig{})

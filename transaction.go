@@ -62,6 +62,7 @@ type transaction struct {
 
 	commit    bool // while completing: so, else abort
 	bump      bool // the epoch has to be raised before the next transaction
+	unnamed   bool // the epoch is being raised by a coordinator that can't be told which it was
 	straggler bool // an answer got lost, and a copy of its request would do harm in the next transaction
 	concluded bool // the end of the transaction was acknowledged; only the epoch is missing
 
@@ -392,14 +393,6 @@ func (t *transaction) told(b *batch, err error) {
 	}
 }
 
-// mayForget reports whether topics may be forgotten, with their sequences: only while nothing was sent under the
-// epoch of the next transaction.
-func (t *transaction) mayForget() bool { return t.unused && t.state == txnReady }
-
-// maxResting is how many topics a transactional producer of version 1 keeps that nothing is sent to any more. Its
-// epoch stays, so that they can't be forgotten; when there are more it has the epoch raised at the end of a transaction.
-const maxResting = 100
-
 // sendFailed notes that a record did not even get into a batch.
 func (t *transaction) sendFailed(err *Error) {
 	if t.state == txnInTransaction {
@@ -452,7 +445,7 @@ func (t *transaction) over(now time.Time) {
 			Reason: "it has ended, but a copy of a request may still arrive, and this cluster is too old to protect the next transaction from it (KIP-360)"})
 		return
 	}
-	if t.s.idem.state != idReady || !t.version2 && t.canBump && len(t.s.refresh.idle) > maxResting {
+	if t.s.idem.state != idReady || t.canBump && t.crowded() {
 		t.bump = true
 	}
 	if t.bump && !t.canBump && t.s.idem.state == idReady {
@@ -463,7 +456,8 @@ func (t *transaction) over(now time.Time) {
 			return
 		}
 	}
-	if t.bump {
+	t.unnamed = !t.bump && t.crowded()
+	if t.bump || t.unnamed {
 		t.enter(txnInitializing, nil)
 		return
 	}
@@ -483,7 +477,7 @@ func (t *transaction) mend() bool {
 // rest is the state between transactions. fresh says that the epoch is new, and not by EndTxn: only
 // then a producer may change over to version 2.
 func (t *transaction) rest(fresh bool) {
-	t.bump, t.straggler, t.concluded, t.started, t.unsure = false, false, false, false, false
+	t.bump, t.unnamed, t.straggler, t.concluded, t.started, t.unsure = false, false, false, false, false, false
 	t.members, t.toAdd = nil, nil
 	t.version2 = t.speaks2() && (fresh || t.version2)
 	t.unused = fresh || t.version2 // which has another epoch for each transaction

@@ -183,7 +183,7 @@ func (t *transaction) deny(err *Error) {
 	}
 	own = t.unlessOver(own)
 	t.enter(txnUninitialized, nil)
-	t.concluded, t.bump = false, false
+	t.concluded, t.bump, t.unnamed = false, false, false
 	t.pending.end(own) // not before: whoever waits goes on from that state
 }
 
@@ -223,6 +223,10 @@ func (t *transaction) initialized(r *txnRequest, resp *message.InitProducerIDRes
 		code = protocol.UnknownServerError
 	}
 	if !t.conclude(r, decideInit(code), code, now) {
+		return
+	}
+	if err := t.stolen(r, resp); err != nil {
+		t.s.fatal(err)
 		return
 	}
 	t.adopt(resp.ProducerID, resp.ProducerEpoch)
@@ -312,4 +316,44 @@ func follows(id int64, epoch int16, nextID int64, nextEpoch int16) bool {
 		return nextEpoch > epoch
 	}
 	return nextID >= 0 && nextEpoch >= 0 && epoch >= math.MaxInt16-1
+}
+
+// Topics that nothing is sent to any more are forgotten with their sequences, and so only under an epoch that the
+// brokers have not seen. With version 2 each transaction has one. With version 1 the epoch stays, so it is raised once
+// many topics are to be forgotten: the coordinator does that for a producer that names its id and epoch (KIP-360).
+//
+// Before 2.5 there is nothing to name. InitProducerId raises the epoch all the same, but for whoever asks: it would
+// also take the transactional id back from another producer that took it over in the moment since our EndTxn. Who
+// asked in between shows by the epoch, which is then more than one higher. So such a producer ends before it begins
+// another transaction, and nothing of a fenced producer is written. It also ends if the answer got lost, since then
+// nobody knows who raised the epoch.
+
+// mayForget reports whether topics may be forgotten, with their sequences: only while nothing was sent under the
+// epoch of the next transaction.
+func (t *transaction) mayForget() bool { return t.unused && t.state == txnReady }
+
+// maxResting is how many topics a transactional producer of version 1 keeps that nothing is sent to any more. When
+// there are more it has the epoch raised at the end of a transaction.
+const maxResting = 100
+
+// crowded reports whether the epoch should be raised so that topics may be forgotten.
+func (t *transaction) crowded() bool { return !t.version2 && len(t.s.refresh.idle) > maxResting }
+
+// succeeds reports whether an id and epoch are those that follows ours if nobody else asked the coordinator: the next
+// epoch, or the first of another id when the epochs are used up.
+func (i *idempotence) succeeds(id int64, epoch int16) bool {
+	if i.epoch >= math.MaxInt16-1 {
+		return id != i.id && epoch == 0
+	}
+	return id == i.id && epoch == i.epoch+1
+}
+
+// stolen is an error if the epoch was raised without naming ours, and somebody else may have raised it, too.
+func (t *transaction) stolen(r *txnRequest, resp *message.InitProducerIDResponse) *Error {
+	if !t.unnamed || t.canBump || t.s.idem.succeeds(resp.ProducerID, resp.ProducerEpoch) {
+		return nil
+	}
+	return &Error{Op: r.kind.String(), Kind: ErrProducerFenced, Class: ErrFatal, Partition: -1, Node: -1,
+		Reason: fmt.Sprintf("another producer may have taken over transactional id %s: producer id %d, epoch %d is followed by %d, %d, and this cluster is too old to say who raised the epoch (KIP-360)",
+			quote(t.id), t.s.idem.id, t.s.idem.epoch, resp.ProducerID, resp.ProducerEpoch)}
 }

@@ -621,3 +621,21 @@ func TestATransactionalIDBringsIdempotence(t *testing.T) {
 	require.EqualValues(t, math.MaxInt32, s.retries)
 	require.Equal(t, "producer-transactionalId", s.clientID)
 }
+
+// The epoch after ours is the next one of our id, or the first of another when ours are used up.
+func TestWhichEpochSucceedsOurs(t *testing.T) {
+	for _, c := range []struct {
+		epoch int16 // of id 7
+		id    int64
+		next  int16
+		is    bool
+	}{
+		{0, 7, 1, true}, {0, 7, 0, false}, {0, 7, 2, false}, {0, 8, 1, false}, {0, 8, 0, false},
+		{math.MaxInt16 - 2, 7, math.MaxInt16 - 1, true}, {math.MaxInt16 - 2, 8, 0, false},
+		{math.MaxInt16 - 1, 8, 0, true}, {math.MaxInt16 - 1, 8, 1, false}, {math.MaxInt16 - 1, 7, 0, false},
+		{math.MaxInt16 - 1, 7, math.MaxInt16, false}, {math.MaxInt16, 8, 0, true}, {math.MaxInt16, 7, math.MinInt16, false},
+	} {
+		i := idempotence{id: 7, epoch: c.epoch}
+		require.Equal(t, c.is, i.succeeds(c.id, c.next), "%d, %d after 7, %d", c.id, c.next, c.epoch)
+	}
+}

@@ -87,13 +87,13 @@ var ofTransactions = []mutation{
 		by:     by("TestInTransactionFailsWithEachSend"),
 	},
 	{
-		name: "forgets-in-version-1", file: "transaction.go",
+		name: "forgets-in-version-1", file: "transaction_answers.go",
 		old: "return t.unused && t.state == txnReady }", new: "return t.state == txnReady }",
 		breaks: "in version 1 a forgotten topic's sequences begin at 0 in the same epoch: its records are dropped as copies",
 		by:     by("TestIdleTopicsKeepTheirSequencesUnderTheSameEpoch"),
 	},
 	{
-		name: "forgets-in-a-transaction", file: "transaction.go",
+		name: "forgets-in-a-transaction", file: "transaction_answers.go",
 		old: "{ return t.unused && t.state == txnReady }", new: "{ return t.version2 }",
 		breaks: "in the middle of a transaction a topic's sequences begin at 0 again",
 		by:     by("TestATopicThatRestsInATransactionKeepsItsSequences"),
@@ -271,5 +271,17 @@ var ofTransactions = []mutation{
 		old: "	case o.call == call:\n", new: "	case o.call == call || call == callAbort:\n",
 		breaks: "AbortTransaction after a commit without an outcome tells the commit's",
 		by:     by("TestAnEndThatTimedOutIsRepeatedAsItWas|TestACallThatTimedOutIsRepeated"),
+	},
+	{
+		name: "old-clusters-keep-all-topics", file: "transaction.go",
+		old: "	t.unnamed = !t.bump && t.crowded()\n", new: "	t.unnamed = false\n",
+		breaks: "a transactional producer before 2.5 keeps each topic that it ever sent to",
+		by:     by("TestTopicsOfAMomentLeaveNothing|TestTopicsThatAreForgottenOnOldClustersComeBack"),
+	},
+	{
+		name: "take-overs-unseen", file: "transaction_answers.go",
+		old: "	return id == i.id && epoch == i.epoch+1\n", new: "	return id == i.id && epoch > i.epoch\n",
+		breaks: "before 2.5 a producer that was fenced takes its transactional id back when it has topics to forget",
+		by:     by("TestATakeOverBesideAnEpochThatIsRaisedIsSeen|TestWhichEpochSucceedsOurs"),
 	},
 }
