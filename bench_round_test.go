@@ -82,8 +82,9 @@ func newRound(b *testing.B, shared bool) *round {
 	n.mu.Lock()
 	n.describeLocked(&message.MetadataRequest{Topics: []message.MetadataRequestTopic{{Name: &name}}}, &res)
 	n.mu.Unlock()
-	snapshot := metadata.NewSnapshot(r.s.refresh.update(&res, 13))
+	snapshot := metadata.NewSnapshot(r.s.refresh.update(&metadataAsk{topics: []*topicState{r.topic}}, &res, 13))
 	info, _ := snapshot.Topic(name)
+	r.s.acc.setNodes(snapshot)
 	r.topic.setInfo(info)
 	r.s.adopt(snapshot, time.Now())
 	r.s.idem.state, r.s.idem.id, r.s.idem.epoch = idReady, 7, 0

@@ -69,7 +69,7 @@ func assembleStage(t testing.TB, cfg Config) *engine {
 	n.mu.Lock()
 	n.describeLocked(&message.MetadataRequest{Topics: []message.MetadataRequestTopic{{Name: &name}}}, &res)
 	n.mu.Unlock()
-	snapshot := metadata.NewSnapshot(e.sender.refresh.update(&res, 13))
+	snapshot := metadata.NewSnapshot(e.sender.refresh.update(&metadataAsk{topics: []*topicState{topic}}, &res, 13))
 	info, _ := snapshot.Topic(name)
 	topic.setInfo(info)
 	e.acc.inCallback = func() bool { return false }

@@ -118,6 +118,8 @@
 //     long, others fail at once until the topic is found; the producer asks for it in the background while there are
 //     Sends. (If the cluster can't be reached, each Send to a topic not seen before waits.) An error that
 //     stays, such as TOPIC_AUTHORIZATION_FAILED, is reported itself, not as a time-out, even if max.block.ms is very short.
+//   - A topic that has more than 200,000 partitions, as an answer says, is not believed: Sends to it fail
+//     with that reason. Java takes whatever memory it needs.
 //   - A Send to a partition that does not exist fails after one fresh look at the metadata, not
 //     after max.block.ms. Others to it fail at once until the next look may be taken, so a partition that is
 //     added meanwhile is found up to retry.backoff.max.ms later.

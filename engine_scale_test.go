@@ -44,9 +44,10 @@ func workFor(t *testing.T, known knownCluster) map[string]int {
 	n.mu.Lock()
 	n.describeLocked(&message.MetadataRequest{Topics: []message.MetadataRequestTopic{{Name: &name}}}, &res)
 	n.mu.Unlock()
-	snapshot := metadata.NewSnapshot(s.refresh.update(&res, 13))
+	snapshot := metadata.NewSnapshot(s.refresh.update(&metadataAsk{topics: []*topicState{topic}}, &res, 13))
 	info, ok := snapshot.Topic(name)
 	require.True(t, ok)
+	s.acc.setNodes(snapshot)
 	topic.setInfo(info)
 	s.adopt(snapshot, time.Now())
 	s.idem.state, s.idem.id, s.idem.epoch = idReady, 7, 0

@@ -1,11 +1,17 @@
 package quill
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
 	"maps"
 	"time"
 
+	"github.com/quill-kafka/quill/internal/message"
 	"github.com/quill-kafka/quill/metadata"
 	"github.com/quill-kafka/quill/network"
+	"github.com/quill-kafka/quill/protocol"
 )
 
 // forgetIdle drops the states of topics that are not asked for any more.
@@ -123,3 +129,77 @@ func (s *sender) applyHints(now time.Time) {
 	s.refresh.board.post(next, nil)
 	s.adopt(next, now)
 }
+
+// update translates the answer.
+//
+// It is a partial one, however much was asked for: topics that were asked for later are not in it, and those
+// that a broker leaves out are not gone; it says so (UNKNOWN_TOPIC_OR_PARTITION) of topics that are. Topics that
+// were not asked for are left out here: what is known of a partition takes several times its size in the answer.
+func (r *refresher) update(a *metadataAsk, resp *message.MetadataResponse, version int16) metadata.Update {
+	u := metadata.Update{Partial: true, IgnoreEpochs: version < 9}
+	if resp.ClusterID != nil {
+		u.ClusterID = *resp.ClusterID
+	}
+	u.Nodes = make([]metadata.Node, 0, len(resp.Brokers))
+	for _, b := range resp.Brokers {
+		n := metadata.Node{ID: b.NodeID, Host: b.Host, Port: b.Port}
+		if b.Rack != nil {
+			n.Rack = *b.Rack
+		}
+		u.Nodes = append(u.Nodes, n)
+	}
+	asked := make(map[string]bool, len(a.topics))
+	for _, t := range a.topics {
+		asked[t.name] = true
+	}
+	for i := range resp.Topics {
+		if t := &resp.Topics[i]; t.Name != nil && asked[*t.Name] {
+			u.Topics = append(u.Topics, describedTopic(t))
+		}
+	}
+	return u
+}
+
+// describedTopic translates what an answer says of a topic. One that has more partitions than are believed is in
+// error: without some of them keys would go to other partitions.
+func describedTopic(t *message.MetadataResponseTopic) metadata.Topic {
+	topic := metadata.Topic{Name: *t.Name, ID: t.TopicID, Internal: t.IsInternal}
+	switch {
+	case t.ErrorCode != protocol.None:
+		topic.Err = t.ErrorCode
+		return topic
+	case len(t.Partitions) > message.MaxTopicPartitions:
+		topic.Err = errTooManyPartitions
+		return topic
+	}
+	topic.Partitions = make([]metadata.Partition, 0, len(t.Partitions))
+	for _, p := range t.Partitions {
+		part := metadata.Partition{Index: p.PartitionIndex, Leader: p.LeaderID, LeaderEpoch: p.LeaderEpoch,
+			Replicas: p.ReplicaNodes.List(), ISR: p.ISRNodes.List(), Offline: p.OfflineReplicas.List()}
+		if p.ErrorCode != protocol.None {
+			part.Err = p.ErrorCode
+		}
+		topic.Partitions = append(topic.Partitions, part)
+	}
+	return topic
+}
+
+// errTooManyPartitions is the fault of a topic that an answer gives more partitions than any topic of Kafka has.
+var errTooManyPartitions = fmt.Errorf("the node's answer names more than %d partitions of the topic", message.MaxTopicPartitions)
+
+// complain tells the log what is odd about an answer: a node that belongs to another cluster than the
+// one before, and what can't be used. The latter is told at most once a second.
+func (r *refresher) complain(old *metadata.Snapshot, u *metadata.Update, node int32, now time.Time) {
+	if was := old.ClusterID(); was != "" && u.ClusterID != "" && u.ClusterID != was {
+		r.logger.Log(context.Background(), r.clusterSpell.FailedForGood(now), "node belongs to another cluster", "node", node, "cluster_id", clean(u.ClusterID), "was", clean(was))
+	}
+	if now.Sub(r.toldAt) < complaintEvery || !r.logger.Enabled(context.Background(), slog.LevelWarn) {
+		return
+	}
+	if faults := u.Faults(); len(faults) > 0 {
+		r.toldAt = now
+		r.logger.Warn("metadata answer has faults", "node", node, "err", clean(errors.Join(faults...).Error()))
+	}
+}
+
+const complaintEvery = time.Second

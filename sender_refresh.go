@@ -306,7 +306,7 @@ func (r *refresher) answered(req *network.Request, now time.Time) (snapshot *met
 		r.failed(a, resp.ErrorCode, now)
 		return old, resp.ErrorCode == protocol.RebootstrapRequired
 	}
-	update := r.update(resp, req.Version)
+	update := r.update(a, resp, req.Version)
 	r.complain(old, &update, req.Node, now)
 	if !update.HasNodes() {
 		r.failed(a, errNoNodes, now)
@@ -451,62 +451,6 @@ func (r *refresher) spaceOut(changed bool, now time.Time) {
 	}
 	r.pause(now)
 }
-
-// update translates the answer.
-//
-// It is a partial one, however much was asked for: topics that were asked for later are not in it, and those
-// that a broker leaves out are not gone; it says so (UNKNOWN_TOPIC_OR_PARTITION) of topics that are.
-func (r *refresher) update(resp *message.MetadataResponse, version int16) metadata.Update {
-	u := metadata.Update{Partial: true, IgnoreEpochs: version < 9}
-	if resp.ClusterID != nil {
-		u.ClusterID = *resp.ClusterID
-	}
-	u.Nodes = make([]metadata.Node, 0, len(resp.Brokers))
-	for _, b := range resp.Brokers {
-		n := metadata.Node{ID: b.NodeID, Host: b.Host, Port: b.Port}
-		if b.Rack != nil {
-			n.Rack = *b.Rack
-		}
-		u.Nodes = append(u.Nodes, n)
-	}
-	for _, t := range resp.Topics {
-		if t.Name == nil {
-			continue
-		}
-		topic := metadata.Topic{Name: *t.Name, ID: t.TopicID, Internal: t.IsInternal}
-		if t.ErrorCode != protocol.None {
-			topic.Err = t.ErrorCode
-		}
-		topic.Partitions = make([]metadata.Partition, 0, len(t.Partitions))
-		for _, p := range t.Partitions {
-			part := metadata.Partition{Index: p.PartitionIndex, Leader: p.LeaderID, LeaderEpoch: p.LeaderEpoch,
-				Replicas: p.ReplicaNodes.List(), ISR: p.ISRNodes.List(), Offline: p.OfflineReplicas.List()}
-			if p.ErrorCode != protocol.None {
-				part.Err = p.ErrorCode
-			}
-			topic.Partitions = append(topic.Partitions, part)
-		}
-		u.Topics = append(u.Topics, topic)
-	}
-	return u
-}
-
-// complain tells the log what is odd about an answer: a node that belongs to another cluster than the
-// one before, and what can't be used. The latter is told at most once a second.
-func (r *refresher) complain(old *metadata.Snapshot, u *metadata.Update, node int32, now time.Time) {
-	if was := old.ClusterID(); was != "" && u.ClusterID != "" && u.ClusterID != was {
-		r.logger.Log(context.Background(), r.clusterSpell.FailedForGood(now), "node belongs to another cluster", "node", node, "cluster_id", clean(u.ClusterID), "was", clean(was))
-	}
-	if now.Sub(r.toldAt) < complaintEvery || !r.logger.Enabled(context.Background(), slog.LevelWarn) {
-		return
-	}
-	if faults := u.Faults(); len(faults) > 0 {
-		r.toldAt = now
-		r.logger.Warn("metadata answer has faults", "node", node, "err", clean(errors.Join(faults...).Error()))
-	}
-}
-
-const complaintEvery = time.Second
 
 // calm is how long nobody asks until equivalent answers are not seen as a series any more.
 const calm = 5 * time.Second

@@ -129,6 +129,42 @@ func TestAnAnswerIsAsFreshAsItsQuestion(t *testing.T) {
 	})
 }
 
+// A topic that has more partitions than are believed is in error, and no other: with some of them left out its keys
+// would go to other partitions. What an answer says of topics that it was not asked about is not taken in.
+func TestATopicOfTooManyPartitionsIsInErrorAlone(t *testing.T) {
+	withRig(t, nil, func(t *testing.T, r *rig) {
+		f := r.s.refresh
+		topic := func(name string) *topicState {
+			return r.acc.ensureTopic(name, func(name string) *topicState { return &topicState{name: name} })
+		}
+		other := topic("other")
+		f.topics["other"] = other // in use, and not asked for now
+		for _, name := range []string{"most", "too many"} {
+			f.want(topic(name), time.Now())
+		}
+		req := f.request(0, time.Now())
+		m := req.Exchange.(*network.Message).Response.(*message.MetadataResponse)
+		m.Reset()
+		m.Brokers = []message.MetadataResponseBroker{{NodeID: 0, Host: "a", Port: 1}}
+		for name, n := range map[string]int{"most": message.MaxTopicPartitions, "too many": message.MaxTopicPartitions + 1, "other": 1} {
+			described := message.MetadataResponseTopic{Name: &name, Partitions: make([]message.MetadataResponsePartition, n)}
+			for i := range described.Partitions {
+				described.Partitions[i].PartitionIndex = int32(i)
+			}
+			m.Topics = append(m.Topics, described)
+		}
+		next, _ := f.answered(req, time.Now())
+		_, taken := next.Topic("other")
+		require.False(t, taken)
+		require.Len(t, topic("most").info.Load().Partitions, message.MaxTopicPartitions)
+		require.Nil(t, topic("most").fault.Load())
+		require.NotNil(t, topic("too many").fault.Load())
+		require.ErrorContains(t, topic("too many").fault.Load().err, "more than 200000 partitions")
+		require.True(t, retriableTopicError(topic("too many").fault.Load().err), "another node may know better")
+		require.Nil(t, topic("too many").usable.Load())
+	})
+}
+
 func TestTimersComeInTheirOrder(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 1))
 	base := time.Now()

@@ -57,7 +57,7 @@ func (u Update) Faults() []error {
 		if t.Err != nil {
 			continue
 		}
-		if _, err := arrange(t.Partitions); err != nil && report("topic %q: %w", t.Name, err) {
+		if _, err := places(t.Partitions); err != nil && report("topic %q: %w", t.Name, err) {
 			return faults
 		}
 	}

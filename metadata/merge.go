@@ -185,29 +185,42 @@ func (t *Topic) settle(known *Topic) {
 // arrange returns a copy of the partitions in which each stands at its index. Gaps are filled with
 // partitions without a leader, because keys are mapped by the number of partitions.
 func arrange(in []Partition) ([]Partition, error) {
-	size := 0
+	size, err := places(in)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Partition, size)
+	if size > len(in) {
+		for i := range out {
+			out[i] = Partition{Index: int32(i), Leader: NoLeader, LeaderEpoch: NoEpoch, Err: ErrPartitionMissing}
+		}
+	}
+	for i := range in {
+		out[in[i].Index] = in[i]
+	}
+	return out, nil
+}
+
+// places returns how many places arrange needs, or what is wrong with the indexes.
+func places(in []Partition) (size int, err error) {
 	for i := range in {
 		index := in[i].Index
 		if index < 0 || int(index) >= 2*len(in)+8 {
-			return nil, ErrMalformed
+			return 0, ErrMalformed
 		}
 		size = max(size, int(index)+1)
 	}
 	if size == 0 {
-		return nil, ErrNoPartitions
+		return 0, ErrNoPartitions
 	}
-	out := make([]Partition, size)
-	for i := range out {
-		out[i] = Partition{Index: int32(i), Leader: NoLeader, LeaderEpoch: NoEpoch, Err: ErrPartitionMissing}
-	}
+	taken := make([]bool, size)
 	for i := range in {
-		slot := &out[in[i].Index]
-		if slot.Err != ErrPartitionMissing {
-			return nil, ErrMalformed
+		if taken[in[i].Index] {
+			return 0, ErrMalformed // twice
 		}
-		*slot = in[i]
+		taken[in[i].Index] = true
 	}
-	return out, nil
+	return size, nil
 }
 
 // place ties a topic that nobody else has seen yet to the nodes of its snapshot.

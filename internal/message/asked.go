@@ -10,11 +10,18 @@ type Asked struct {
 	Records    int // most records of one partition
 	Keys       int // transactional ids or groups
 	Brokers    int // most of a cluster; no question names them
+	// TopicPartitions are most of one topic; no question names them either.
+	TopicPartitions int
 }
 
 // maxBrokers is how many brokers of a cluster are believed. The largest clusters have some thousands, and each broker is
 // several times as large in memory as in the answer.
 const maxBrokers = 10_000
+
+// MaxTopicPartitions is how many partitions of one topic are believed: what is known of each takes some 600 bytes. Whole
+// clusters of Kafka have had as many, and it gives a topic 10,000 at a time. An answer that has more is decoded up to
+// one that is too many, at least, so that it shows.
+const MaxTopicPartitions = 200_000
 
 // Response is a message that a node sends. Every response of this package implements it.
 type Response interface {
@@ -27,7 +34,7 @@ type Response interface {
 func AskedBy(m Message) Asked {
 	switch m := m.(type) {
 	case *MetadataRequest:
-		return Asked{Topics: len(m.Topics), Brokers: maxBrokers} // no topics are all of them, or no answer about topics
+		return Asked{Topics: len(m.Topics), Brokers: maxBrokers, TopicPartitions: MaxTopicPartitions} // no topics are all of them, or no answer about topics
 	case *FindCoordinatorRequest:
 		return Asked{Keys: len(m.CoordinatorKeys)}
 	case *AddPartitionsToTxnRequest:

@@ -222,6 +222,9 @@ func (d *decoder) sharedInt32s() *Int32s {
 	for range n {
 		d.Int32()
 	}
+	if d.skipping {
+		return nil
+	}
 	if l := d.lists[string(raw)]; l != nil {
 		return l
 	}

@@ -243,9 +243,16 @@ func (m *MetadataResponseTopic) decode(d *decoder) {
 	if d.version >= 1 {
 		m.IsInternal = d.Bool()
 	}
-	m.Partitions = array(d, m.Partitions, 18)
+	var morePartitions int
+	m.Partitions, morePartitions = boundedArray(d, m.Partitions, 18, d.asked.TopicPartitions)
 	for i := range m.Partitions {
 		m.Partitions[i].decode(d)
+	}
+	if morePartitions > 0 {
+		was := d.skipping
+		d.skipping = true
+		skip(d, morePartitions, new(MetadataResponsePartition))
+		d.skipping = was
 	}
 	if d.version >= 8 {
 		m.TopicAuthorizedOperations = d.Int32()

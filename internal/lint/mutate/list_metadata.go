@@ -15,7 +15,7 @@ var ofMetadata = []mutation{
 		by:     by("TestTopicIsCreatedByTheCluster"),
 	},
 	{
-		name: "other-cluster-unnoticed", file: "sender_refresh.go",
+		name: "other-cluster-unnoticed", file: "sender_metadata.go",
 		old: "u.ClusterID != \"\" && u.ClusterID != was {", new: "u.ClusterID != \"\" && u.ClusterID == \"\" {",
 		breaks: "nobody is told that a node belongs to another cluster",
 		by:     by("TestAnotherClusterIDIsTold"),
@@ -58,7 +58,7 @@ var ofMetadata = []mutation{
 	},
 	{
 		name: "twice-named-partition", file: "metadata/merge.go",
-		old: "		if slot.Err != ErrPartitionMissing {\n", new: "		if slot.Err == ErrMalformed {\n",
+		old: "		if taken[in[i].Index] {\n", new: "		if taken[in[i].Index] && size == 0 {\n",
 		breaks: "an answer that names a partition twice is believed",
 		by:     by("TestOddPartitionIndexes"),
 	},
@@ -139,6 +139,18 @@ var ofMetadata = []mutation{
 		old: "	s.refresh.onNodes(next)\n", new: "	defer s.refresh.onNodes(next)\n",
 		breaks: "the share of a node that a hint named counts as one without a leader",
 		by:     by("TestTheMemoryLearnsOfNodesBeforeTopicsDo"),
+	},
+	{
+		name: "too-many-partitions-cut", file: "sender_metadata.go",
+		old: "len(t.Partitions) > message.MaxTopicPartitions", new: "len(t.Partitions) > 2*message.MaxTopicPartitions",
+		breaks: "keys of a topic with very many partitions go to other partitions than elsewhere",
+		by:     by("TestATopicOfTooManyPartitionsIsInErrorAlone"),
+	},
+	{
+		name: "topics-not-asked-for", file: "sender_metadata.go",
+		old: "t.Name != nil && asked[*t.Name]", new: "t.Name != nil",
+		breaks: "an answer takes several times its size in memory for topics that nobody asked about",
+		by:     by("TestATopicOfTooManyPartitionsIsInErrorAlone"),
 	},
 	{
 		name: "never-stuck", file: "sender_refresh.go",

@@ -61,6 +61,7 @@ var bounds = map[string]string{
 	"ProduceResponse.NodeEndpoints":                       "Partitions", // each has one leader
 	"MetadataResponse.Brokers":                            "Brokers",
 	"MetadataResponse.Topics":                             "Topics",
+	"MetadataResponseTopic.Partitions":                    "TopicPartitions",
 	"FindCoordinatorResponse.Coordinators":                "Keys",
 	"AddPartitionsToTxnResponse.ResultsByTransaction":     "Keys",
 	"AddPartitionsToTxnResult.TopicResults":               "Topics",
