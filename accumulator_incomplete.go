@@ -2,8 +2,9 @@ package quill
 
 import (
 	"context"
-	"errors"
 	"time"
+
+	"github.com/quill-kafka/quill/network"
 )
 
 // The batches that have no fate yet, linked by age, and the batch objects that wait to be used
@@ -214,22 +215,31 @@ func (a *accumulator) mark() int64 {
 // process stood still when the deadline of ctx passed, that is what lies in the sockets, too.
 func (a *accumulator) waitFor(ctx context.Context, ch <-chan struct{}) bool {
 	if ctx.Err() == nil {
-		select {
-		case <-ch:
+		if await(ch, ctx.Done(), forever) {
 			return true
-		case <-ctx.Done():
 		}
-		if a != nil && a.lastLook != nil && endedLate(ctx) {
+		if a != nil && a.lastLook != nil && endedLate(ctx, network.TimerSlack) {
 			a.lastLook()
 		}
 	}
 	return isClosed(ch)
 }
 
-// endedLate reports whether the deadline of ctx, which has just ended, was over well before.
-func endedLate(ctx context.Context) bool {
-	at, ok := ctx.Deadline()
-	return ok && errors.Is(ctx.Err(), context.DeadlineExceeded) && time.Since(at) > lateTurn
+// await waits until ch is closed, or end is, or the limit is over, which forever never is. What has happened by then
+// counts: it reports whether ch is closed.
+func await(ch, end <-chan struct{}, limit time.Duration) bool {
+	var over <-chan time.Time
+	if limit < forever {
+		timer := time.NewTimer(limit)
+		defer timer.Stop()
+		over = timer.C
+	}
+	select {
+	case <-ch:
+	case <-end:
+	case <-over:
+	}
+	return isClosed(ch)
 }
 
 func isClosed(ch <-chan struct{}) bool {

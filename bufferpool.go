@@ -25,6 +25,7 @@ type bufferPool struct {
 	capacity int64
 	sizes    []int  // pooled chunk sizes, ascending; set by newBufferPool
 	onWait   func() // tells the sender that somebody waits (it then cuts lingers); called without the lock
+	lastLook func() // returns when what has come is taken in; called without the lock
 	raw      func(n int) []byte
 
 	mu sync.Mutex
@@ -69,7 +70,7 @@ type poolWaiter struct {
 func newBufferPool(capacity int64, sizes ...int) *bufferPool {
 	p := &bufferPool{
 		capacity: capacity, unallocated: capacity, sizes: sizes, free: make([][][]byte, len(sizes)), shares: map[int32]*memoryShare{},
-		onWait: func() {}, raw: func(n int) []byte { return make([]byte, n) },
+		onWait: func() {}, lastLook: func() {}, raw: func(n int) []byte { return make([]byte, n) },
 	}
 	p.memoryShare = &memoryShare{pool: p}
 	return p

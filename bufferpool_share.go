@@ -200,9 +200,11 @@ func (w *poolWaiter) await(ctx context.Context, limit *blockLimit) error {
 		case <-w.ready:
 			return nil
 		case <-ctx.Done():
-			return endOf(ctx)
+			if limit.over(ctx, w.timer, w.share.pool.lastLook) {
+				return endOf(ctx)
+			}
 		case <-w.timer.C:
-			if !limit.extend(w.timer) {
+			if limit.over(ctx, w.timer, w.share.pool.lastLook) {
 				return ErrBufferExhausted
 			}
 		}
@@ -403,9 +405,9 @@ func (s *memoryShare) describe(size int) (reason string, kind error) {
 // blockLimit bounds how long one Send may wait: max.block.ms, which its waits for metadata and for
 // memory share. The clock is first read when there is something to wait for.
 type blockLimit struct {
-	max   time.Duration
-	at    time.Time
-	again bool // it has been extended
+	max    time.Duration
+	at     time.Time
+	looked bool // once more, after a standstill
 }
 
 func (l *blockLimit) until() time.Time {
@@ -415,15 +417,20 @@ func (l *blockLimit) until() time.Time {
 	return l.at
 }
 
-// extend starts the timer of the wait once more, for a moment, if it went off much later than it was set:
-// the process stood still, and what is waited for may have come meanwhile.
-func (l *blockLimit) extend(timer *time.Timer) bool {
-	if l.again || time.Since(l.at) <= lateWait {
-		return false
+// over reports whether the wait has ended, by its timer or by ctx. If that was noticed much later than it was due the
+// process stood still, and what is waited for may lie in the sockets: then it is not over until that is in (look), once.
+func (l *blockLimit) over(ctx context.Context, timer *time.Timer, look func()) bool {
+	byTimer := ctx.Err() == nil
+	late := byTimer && time.Since(l.at) > lateWait || endedLate(ctx, lateWait)
+	if l.looked || !late {
+		return true
 	}
-	l.again = true
-	timer.Reset(min(catchUpTime, l.max))
-	return true
+	l.looked = true
+	look()
+	if byTimer {
+		timer.Reset(0) // once more, if it has not come
+	}
+	return false
 }
 
 // waited is the time spent so far.

@@ -136,9 +136,6 @@ func (c *coarseClock) close() {
 const forever = time.Hour
 
 const (
-	// lateTurn is how much later than it was meant to a turn may begin: what timers and a busy machine
-	// take. A turn that is later costs no more than a look at the sockets, if something is overdue.
-	lateTurn = 2 * time.Millisecond
 	// catchUpTime is how long readers have to bring what has come. They need as long only if they are
 	// kept from running.
 	catchUpTime = 500 * time.Millisecond

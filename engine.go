@@ -100,6 +100,7 @@ func assemble(cfg Config) (*engine, error) {
 	// From here on nothing fails.
 	e.dispatch = newDispatcher(e.acc, s.logger)
 	e.acc.inCallback, e.acc.holdUp, e.acc.lastLook = e.dispatch.inside, e.holdUp, e.lastLook
+	e.acc.pool.lastLook = e.lastLook
 	e.sender = &sender{
 		cfg: &e.cfg, acc: e.acc, box: e.box, dispatch: e.dispatch, sealer: seal, logger: s.logger,
 		refresh: newRefresher(&e.cfg, e.board, e.acc.setNodes, rand.Float64), retry: backoff.New(s.retryBackoff, s.retryBackoffMax),

@@ -160,29 +160,9 @@ func (c *pluginClose) await(ctx context.Context) error {
 	return c.err
 }
 
-// awaitClosed waits until ch is closed, or ctx is over for as long as grace. What has happened by
-// then counts: it reports whether ch is closed.
+// awaitClosed waits until ch is closed, or ctx is over for as long as grace, and reports whether ch is closed.
 func awaitClosed(ctx context.Context, ch <-chan struct{}, grace time.Duration) bool {
-	if isClosed(ch) {
-		return true
-	}
-	select {
-	case <-ch:
-		return true
-	case <-ctx.Done():
-	}
-	return closesWithin(ch, grace)
-}
-
-// closesWithin waits until ch is closed, but no longer than that, and reports whether it is.
-func closesWithin(ch <-chan struct{}, limit time.Duration) bool {
-	timer := time.NewTimer(limit)
-	defer timer.Stop()
-	select {
-	case <-ch:
-	case <-timer.C:
-	}
-	return isClosed(ch)
+	return await(ch, ctx.Done(), forever) || await(ch, nil, grace)
 }
 
 // abortGrace is how long a Close whose time is over waits for its goroutines to see that.
@@ -202,11 +182,5 @@ func (e *engine) abort() {
 func (e *engine) lastLook() {
 	looked := make(chan struct{})
 	e.box.order(func(s *sender, now time.Time) { s.lastLook(looked, now) })
-	timer := time.NewTimer(catchUpTime)
-	defer timer.Stop()
-	select {
-	case <-looked:
-	case <-e.sender.finished:
-	case <-timer.C:
-	}
+	await(looked, e.sender.finished, catchUpTime)
 }

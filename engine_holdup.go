@@ -86,7 +86,7 @@ func (a *answers) ask(e *engine, x question, patience time.Duration) error {
 	if first {
 		e.box.order(a.give)
 	}
-	if !closesWithin(w.given, min(patience, w.until.Sub(now))) {
+	if !await(w.given, e.sender.finished, min(patience, w.until.Sub(now))) {
 		return nil
 	}
 	return w.why

@@ -150,10 +150,13 @@ func (e *engine) awaitTopic(ctx context.Context, r *outgoing, t *topicState, lim
 		case <-e.gone:
 			return nil, nil, e.refusal(e.acc.refusedOr(errClosedSend), t.name, partition.or(-1))
 		case <-ctx.Done():
+			if !limit.over(ctx, timer, e.lastLook) {
+				continue
+			}
 			return nil, nil, &Error{Op: "send", Kind: endOf(ctx), Topic: t.name, Partition: -1, Node: -1,
 				Elapsed: limit.waited(), Reason: "waiting for the topic's metadata", Cause: t.faultOr(e.board.look().lastErr)}
 		case <-timer.C:
-			if limit.extend(timer) {
+			if !limit.over(ctx, timer, e.lastLook) {
 				continue
 			}
 			return nil, nil, e.topicTimeout(t, partition, e.board.look())

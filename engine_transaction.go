@@ -11,18 +11,19 @@ func (e *engine) instruct(call string, do func(t *transaction) *Error) *Error {
 	if e.cfg.transactionalID == "" {
 		return &Error{Op: call, Kind: ErrInvalidTxnState, Partition: -1, Node: -1, Reason: "the producer has no transactional.id; set Config.TransactionalID"}
 	}
-	closed := &Error{Op: call, Kind: ErrClosed, Partition: -1, Node: -1}
+	done, err := make(chan struct{}), &Error{Op: call, Kind: ErrClosed, Partition: -1, Node: -1}
 	if e.closed.Load() {
-		return closed
-	}
-	done := make(chan *Error, 1)
-	e.box.order(func(s *sender, _ time.Time) { done <- do(s.txn) })
-	select {
-	case err := <-done:
 		return err
-	case <-e.sender.finished:
-		return closed
 	}
+	var answer *Error
+	e.box.order(func(s *sender, _ time.Time) {
+		answer = do(s.txn)
+		close(done)
+	})
+	if await(done, e.sender.finished, forever) {
+		return answer
+	}
+	return err
 }
 
 // transact begins an operation, or goes on with one, and waits for its end and, if asked to, for the

@@ -3,6 +3,7 @@ package quill
 import (
 	"context"
 	"errors"
+	"time"
 	"unsafe"
 )
 
@@ -30,6 +31,12 @@ func endOf(ctx context.Context) error {
 		return err
 	}
 	return &contextEnd{err, cause}
+}
+
+// endedLate reports whether the deadline of ctx, which has just ended, was over by more than that before.
+func endedLate(ctx context.Context, by time.Duration) bool {
+	at, ok := ctx.Deadline()
+	return ok && errors.Is(ctx.Err(), context.DeadlineExceeded) && time.Since(at) > by
 }
 
 var errNilContext = errors.New("nil Context; pass context.Background() for one without an end")

@@ -175,7 +175,7 @@ func (s *sender) step(now time.Time) (next time.Time) {
 	}
 	s.endLooks()
 	s.dispatch.kick()
-	s.meant = maxTime(next, now)
+	s.meant = backoff.Later(next, now)
 	return next
 }
 

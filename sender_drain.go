@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/quill-kafka/quill/internal/backoff"
 	"github.com/quill-kafka/quill/network"
 )
 
@@ -63,7 +64,7 @@ func (s *sender) drain(n *nodeOut, now time.Time) (again time.Time) {
 func (s *sender) companyUntil(n *nodeOut, wait time.Duration) time.Time {
 	due := n.waitsAt.Add(wait)
 	if n.forced == 0 {
-		due = maxTime(due, n.pace.freeAt(s.client.InFlight(n.id)))
+		due = backoff.Later(due, n.pace.freeAt(s.client.InFlight(n.id)))
 	}
 	return due
 }

@@ -2,6 +2,8 @@ package quill
 
 import (
 	"time"
+
+	"github.com/quill-kafka/quill/network"
 )
 
 // A turn that begins much later than it was meant to says that the process stood still (SIGSTOP, a
@@ -12,7 +14,7 @@ import (
 // that stood still too, as CLOCK_MONOTONIC may while a machine is suspended, nothing is overdue.
 //
 // Nor does a caller's wait: a call about a transaction, whose limit is max.block.ms, a Flush, the wait for a record,
-// a Close before it gives records up. If the deadline was over well before that could be noticed, the wait ends with a
+// a Send that waits for metadata or memory (blockLimit.over), a Close before it gives records up. If the deadline was over well before that could be noticed, the wait ends with a
 // last look (accumulator.waitFor). That holds for a deadline of the caller's own, too: it is some milliseconds, and
 // without it a call is reported as open, or a record as lost, whose success is here. A ctx that is cancelled, or was
 // over before the wait, ends the wait at once.
@@ -47,7 +49,7 @@ func (s *sender) behind(now time.Time) bool {
 // late is by how much this turn began too late.
 func (s *sender) late(now time.Time) (by time.Duration, is bool) {
 	by = now.Sub(s.meant)
-	return by, by > lateTurn && !s.meant.IsZero()
+	return by, by > network.TimerSlack && !s.meant.IsZero()
 }
 
 // abort gives up everything, unless this turn is late: then answers first. It reports whether it waits for them.

@@ -1,6 +1,7 @@
 package quill
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -140,7 +141,7 @@ func TestAForcedEndAfterAStandstillReadsFirst(t *testing.T) {
 
 // So it is if nothing else was overdue, and a forced end in time does not look at all.
 func TestAForcedEndLooksOnlyAfterAStandstill(t *testing.T) {
-	for _, late := range []time.Duration{lateTurn, time.Second} {
+	for _, late := range []time.Duration{network.TimerSlack, time.Second} {
 		withRig(t, nil, func(t *testing.T, r *rig) {
 			c := &slowReaders{connections: r.s.client}
 			r.s.client = c
@@ -150,8 +151,8 @@ func TestAForcedEndLooksOnlyAfterAStandstill(t *testing.T) {
 			r.s.box.order(func(s *sender, _ time.Time) { s.aborting = &Error{Kind: ErrForceClosed} })
 			r.s.step(time.Now())
 			r.dispatch()
-			require.Equal(t, late <= lateTurn, f.Done())
-			require.Equal(t, late > lateTurn, len(c.asked) == 1)
+			require.Equal(t, late <= network.TimerSlack, f.Done())
+			require.Equal(t, late > network.TimerSlack, len(c.asked) == 1)
 			c.behind = false
 			r.s.step(time.Now())
 			r.dispatch()
@@ -162,7 +163,7 @@ func TestAForcedEndLooksOnlyAfterAStandstill(t *testing.T) {
 
 // A late turn by which nothing is overdue is a turn like any other, and so is one that comes just after its time.
 func TestALateTurnIsAnOrdinaryOneIfNothingIsOverdue(t *testing.T) {
-	for _, late := range []time.Duration{lateTurn, time.Second} {
+	for _, late := range []time.Duration{network.TimerSlack, time.Second} {
 		withRig(t, nil, func(t *testing.T, r *rig) {
 			c := &slowReaders{connections: r.s.client}
 			r.s.client = c
@@ -172,7 +173,7 @@ func TestALateTurnIsAnOrdinaryOneIfNothingIsOverdue(t *testing.T) {
 			r.s.step(time.Now())
 			require.Empty(t, c.asked)
 			for !f.Done() { // expires when it has to
-				time.Sleep(time.Until(r.s.meant) + lateTurn)
+				time.Sleep(time.Until(r.s.meant) + network.TimerSlack)
 				r.s.step(time.Now())
 				r.dispatch()
 			}
@@ -193,34 +194,40 @@ func TestTimeStoodStillIsNoTimeInTrouble(t *testing.T) {
 	})
 }
 
-// A wait that ends much later than it should is given another moment, once.
-func TestAWaitThatEndsLateIsExtendedOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		timer := time.NewTimer(forever)
-		defer timer.Stop()
-		inTime, late := blockLimit{max: time.Second}, blockLimit{max: time.Second}
-		late.until()
-		time.Sleep(10 * time.Second)
-		inTime.until()
-		time.Sleep(time.Second)
-		require.False(t, inTime.extend(timer))
-		require.True(t, late.extend(timer))
-		begin := time.Now()
-		<-timer.C
-		require.Equal(t, catchUpTime, time.Since(begin))
-		require.False(t, late.extend(timer))
-
-		busy, short := blockLimit{max: 100 * time.Millisecond}, blockLimit{max: 100 * time.Millisecond}
-		busy.until()
-		time.Sleep(busy.max + lateWait)
-		require.False(t, busy.extend(timer), "a busy machine is no standstill")
-		short.until()
-		time.Sleep(short.max + lateWait + 1)
-		require.True(t, short.extend(timer))
-		begin = time.Now()
-		<-timer.C
-		require.Equal(t, short.max, time.Since(begin), "and no longer than the limit itself")
-	})
+// A Send that gives up much later than it should has a last look, once: what that brings counts.
+func TestASendThatGivesUpLateLooksOnce(t *testing.T) {
+	byTimer := func(t *testing.T, late time.Duration) (context.Context, *blockLimit) {
+		return t.Context(), &blockLimit{max: time.Second, at: time.Now().Add(-late)}
+	}
+	byContext := func(t *testing.T, late time.Duration) (context.Context, *blockLimit) {
+		ctx, cancel := context.WithDeadline(t.Context(), time.Now().Add(-late))
+		cancel()
+		return ctx, &blockLimit{max: time.Second}
+	}
+	for _, ends := range []func(t *testing.T, late time.Duration) (context.Context, *blockLimit){byTimer, byContext} {
+		for _, late := range []time.Duration{lateWait, lateWait + 1} {
+			for _, comes := range []bool{false, true} {
+				synctest.Test(t, func(t *testing.T) {
+					pool, looks := newBufferPool(1024, 1024), 0
+					chunk := take(t, pool, 1024)
+					pool.lastLook = func() {
+						if looks++; comes {
+							pool.release(chunk)
+						}
+					}
+					ctx, limit := ends(t, late)
+					_, err := pool.allocate(ctx, 1024, limit)
+					if late <= lateWait {
+						require.Error(t, err, "a busy machine is no standstill")
+						require.Zero(t, looks)
+						return
+					}
+					require.Equal(t, 1, looks)
+					require.Equal(t, comes, err == nil)
+				})
+			}
+		}
+	}
 }
 
 var _ connections = (*network.Client)(nil)

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/quill-kafka/quill/internal/backoff"
 )
 
 // farNode is a node behind a long line. It answers in order, and works on one request after the other for `service` each,
@@ -40,7 +42,7 @@ func (f *farNode) send(ready time.Time) (waited time.Duration) {
 		now = due
 	}
 	f.pace.sent(len(f.inFlight) == 0, now)
-	f.busyTo = maxTime(f.busyTo, now.Add(f.trip/2)).Add(f.service)
+	f.busyTo = backoff.Later(f.busyTo, now.Add(f.trip/2)).Add(f.service)
 	f.inFlight = append(f.inFlight, farRequest{now, f.busyTo.Add(f.trip / 2)})
 	return now.Sub(ready)
 }

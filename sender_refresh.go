@@ -131,7 +131,7 @@ func (r *refresher) ask(t *topicState, now time.Time) {
 	if t.ask.out > 0 {
 		return // the answer decides when next
 	}
-	if at := maxTime(t.ask.at, now); r.unknownAt.IsZero() || at.Before(r.unknownAt) {
+	if at := backoff.Later(t.ask.at, now); r.unknownAt.IsZero() || at.Before(r.unknownAt) {
 		r.unknownAt = at
 	}
 }
@@ -164,13 +164,15 @@ func (r *refresher) fullDue() (at time.Time, ok bool) {
 		if r.refreshedAt.IsZero() {
 			return time.Time{}, false // the first topic is being asked about
 		}
-		at = maxTime(at, r.refreshedAt.Add(r.maxAge))
+		at = backoff.Later(at, r.refreshedAt.Add(r.maxAge))
 	}
 	return at, true
 }
 
 // rested returns when the next full request may be sent.
-func (r *refresher) rested() time.Time { return maxTime(r.notBefore, r.paid.Add(-quickAsks*r.gap)) }
+func (r *refresher) rested() time.Time {
+	return backoff.Later(r.notBefore, r.paid.Add(-quickAsks*r.gap))
+}
 
 // topicsDue is when the next request for topics without metadata is wanted.
 func (r *refresher) topicsDue() (at time.Time, ok bool) {
@@ -178,16 +180,9 @@ func (r *refresher) topicsDue() (at time.Time, ok bool) {
 		return time.Time{}, false
 	}
 	if at = r.unknownAt; len(r.asking) > 0 {
-		at = maxTime(at, r.sentAt.Add(askWindow))
+		at = backoff.Later(at, r.sentAt.Add(askWindow))
 	}
 	return at, true
-}
-
-func maxTime(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
 }
 
 // request makes the Metadata request to a node that is due: for all topics, or for those still unknown.
@@ -198,7 +193,7 @@ func (r *refresher) request(node int32, now time.Time) *network.Request {
 	if a.full = ok && !at.After(now); a.full {
 		r.expire(now)
 		r.all, r.allOut = false, true
-		r.paid = maxTime(r.paid, now).Add(r.gap)
+		r.paid = backoff.Later(r.paid, now).Add(r.gap)
 		a.topics = slices.AppendSeq(make([]*topicState, 0, len(r.topics)), maps.Values(r.topics))
 	} else {
 		for _, t := range r.unknown {
@@ -229,7 +224,7 @@ func (r *refresher) request(node int32, now time.Time) *network.Request {
 func (r *refresher) schedule(now time.Time) {
 	r.unknownAt = time.Time{}
 	for _, t := range r.unknown {
-		if at := maxTime(t.ask.at, now); t.ask.out == 0 && (r.unknownAt.IsZero() || at.Before(r.unknownAt)) {
+		if at := backoff.Later(t.ask.at, now); t.ask.out == 0 && (r.unknownAt.IsZero() || at.Before(r.unknownAt)) {
 			r.unknownAt = at
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/quill-kafka/quill/internal/backoff"
 	"github.com/quill-kafka/quill/internal/message"
 	"github.com/quill-kafka/quill/network"
 	"github.com/quill-kafka/quill/protocol"
@@ -97,7 +98,7 @@ func (x *simulation) applicationEvent(kind simKind, a [6]int) {
 		x.hog(a[0])
 		x.after(x.ms(a[1]), x.freeHog)
 	case simDoze:
-		x.dozingUntil = maxTime(x.dozingUntil, x.now.Add(x.ms(a[0])))
+		x.dozingUntil = backoff.Later(x.dozingUntil, x.now.Add(x.ms(a[0])))
 		x.excused += x.ms(a[0])
 	}
 }
@@ -454,7 +455,7 @@ func (x *simulation) clusterEvent(kind simKind, a [6]int) {
 	case simTxnFault, simTxnMove, simTxnFence, simTxnUpgrade:
 		x.txnEvent(kind, a)
 	case simHalt:
-		x.haltedUntil = maxTime(x.haltedUntil, x.now.Add(x.ms(a[0])))
+		x.haltedUntil = backoff.Later(x.haltedUntil, x.now.Add(x.ms(a[0])))
 		x.excused += x.ms(a[0])
 	case simForbid:
 		x.forbid(a[0], x.now.Add(x.ms(a[1])))
@@ -484,9 +485,9 @@ func (x *simulation) nodeEvent(kind simKind, a [6]int) {
 		x.cluster.stopNode(n, a[2] == 1)
 		x.at(until, func() { x.cluster.startNode(n) })
 	case simFreeze:
-		n.frozenUntil = maxTime(n.frozenUntil, until)
+		n.frozenUntil = backoff.Later(n.frozenUntil, until)
 	case simCut:
-		n.cutUntil = maxTime(n.cutUntil, until)
+		n.cutUntil = backoff.Later(n.cutUntil, until)
 	case simHangUp:
 		for _, conn := range n.conns {
 			conn.hangUp(a[1] == 1)

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/quill-kafka/quill/internal/backoff"
 	"github.com/quill-kafka/quill/metadata"
 	"github.com/quill-kafka/quill/network"
 	"github.com/quill-kafka/quill/protocol"
@@ -459,7 +460,7 @@ func (n *simNet) tick(t *simTarget, now, next time.Time) time.Time {
 	for _, c := range t.calls {
 		c.timedOut = !c.deadline.After(now)
 		late = late || c.timedOut
-		if t.conn.late > 0 && now.Sub(c.deadline) > lateTurn {
+		if t.conn.late > 0 && now.Sub(c.deadline) > network.TimerSlack {
 			n.x.violate("standstill", "connection %d is given up with %d answers in its socket", t.conn.number, t.conn.late)
 		}
 		first = earliest(now.Add(forever), first, c.deadline)
@@ -532,7 +533,7 @@ func (n *simNet) CatchUp(late time.Duration, now time.Time) {
 	n.x.say("the sender is %v late: answers first", late)
 	for _, t := range n.all {
 		for _, c := range t.calls {
-			c.deadline = maxTime(c.deadline.Add(late), now.Add(min(late, n.timeout(c.r))))
+			c.deadline = backoff.Later(c.deadline.Add(late), now.Add(min(late, n.timeout(c.r))))
 		}
 	}
 }

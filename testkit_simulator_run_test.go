@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/quill-kafka/quill/internal/backoff"
 	"github.com/quill-kafka/quill/internal/compress"
 	"github.com/quill-kafka/quill/network"
 	"github.com/quill-kafka/quill/protocol"
@@ -353,10 +354,10 @@ func (x *simulation) next(limit time.Time) (at time.Time, act func()) {
 		consider(x.agenda.items[0].at, func() { x.agenda.pop().run() })
 	}
 	if !x.e.sender.stopped {
-		consider(maxTime(x.wakeAt, x.haltedUntil), x.turn)
+		consider(backoff.Later(x.wakeAt, x.haltedUntil), x.turn)
 	}
 	if !x.dispatchAt.IsZero() {
-		consider(maxTime(x.dispatchAt, maxTime(x.haltedUntil, x.dozingUntil)), x.dispatch)
+		consider(backoff.Later(x.dispatchAt, backoff.Later(x.haltedUntil, x.dozingUntil)), x.dispatch)
 	}
 	return at, act
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/quill-kafka/quill/internal/backoff"
 	"github.com/quill-kafka/quill/internal/message"
 	"github.com/quill-kafka/quill/network"
 	"github.com/quill-kafka/quill/protocol"
@@ -234,7 +235,7 @@ func appendWire(dst []byte, vectors [][]byte, from, to int) []byte {
 // wrote sends the bytes on, and lets the request go once the writer has come back.
 func (c *simConn) wrote(call *simCall, wire []byte) {
 	f := &simFrame{conn: c, call: call.number, sent: call, bytes: wire}
-	at := maxTime(c.x.now.Add(c.x.hop()), c.arriveAt)
+	at := backoff.Later(c.x.now.Add(c.x.hop()), c.arriveAt)
 	c.arriveAt = at
 	c.x.cluster.flying++
 	c.flying = append(c.flying, f)
@@ -362,7 +363,7 @@ func (c *simConn) reply(f *simFrame, answer simAnswer) {
 	if !c.mute {
 		bytes := message.AppendResponseHeader(nil, f.key, f.version, f.correlation)
 		bytes = answer.message.Append(bytes, f.version)
-		at := maxTime(c.x.now.Add(c.x.hop()), c.answerAt)
+		at := backoff.Later(c.x.now.Add(c.x.hop()), c.answerAt)
 		c.answerAt = at
 		c.answers = append(c.answers, simBytes{f, bytes})
 		c.x.at(at, c.receive)

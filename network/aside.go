@@ -23,6 +23,42 @@ const (
 	asidePatience = 100 * time.Millisecond
 )
 
+// asideCase is how the aside stands for a request that somebody waits for.
+type asideCase uint8
+
+const (
+	asideNotNeeded asideCase = iota // the node that LeastLoaded chooses has nothing in flight, or there is none
+	asideMissing                    // there is none, or it has failed and may be made again
+	asideComing                     // it is being made for the first time, and has its head start
+	asideFree                       // it is ready, with nothing in flight
+	asideAnswering                  // it has a request in flight, but not for long
+	asideMisled                     // it is free, but leads to a node that does not answer, which the other does
+	asideOfNoUse                    // it takes no requests, or does not answer
+)
+
+// asideFor is how the aside stands for a request while busy is the node that takes it else; nil: there is none.
+func (c *Client) asideFor(busy *node, now time.Time) asideCase {
+	a := c.nodes[asideKey]
+	switch {
+	case busy == nil || busy.id < 0 || busy.state != ready || len(busy.inFlight) == 0:
+		return asideNotNeeded
+	case a == nil || a.state == down && a.canConnect(now):
+		return asideMissing
+	case a.state == connecting && a.failures == 0 && a.attemptAt.Add(asideHead).After(now):
+		return asideComing
+	case !a.usable(c.cfg.MaxInFlight, now):
+		return asideOfNoUse
+	case len(a.inFlight) > 0 && a.inFlight[0].SentAt.Add(asidePatience).After(now):
+		return asideAnswering
+	case len(a.inFlight) > 0:
+		return asideOfNoUse
+	}
+	if home := c.nodes[a.id]; home != busy && home.stuck(now) && !busy.stuck(now) {
+		return asideMisled
+	}
+	return asideFree
+}
+
 // Soonest is LeastLoaded for a request that somebody waits for. While the node that LeastLoaded chooses is busy, it
 // is the aside, if that is ready. If not, one is started, and waited for, but not for long and not after one has failed:
 // ok is false until retryAt or its end. A node without requests in flight is as good, so a client whose nodes are idle has no
@@ -33,27 +69,21 @@ func (c *Client) Soonest(now time.Time) (id int32, ok bool, retryAt time.Time) {
 	if !ok {
 		busy = c.leastFull(now)
 	}
-	if busy == nil || busy.id < 0 || busy.state != ready || len(busy.inFlight) == 0 {
-		return id, ok, retryAt
-	}
 	a := c.nodes[asideKey]
-	switch {
-	case a == nil || a.state == down && a.canConnect(now):
-		a = c.connectAside(busy, now)
-	case !a.usable(c.cfg.MaxInFlight, now):
-	case len(a.inFlight) == 0:
-		if home := c.nodes[a.id]; home != busy && home.stuck(now) && !busy.stuck(now) {
-			c.leave(a) // the next one leads elsewhere
-			break
-		}
+	switch c.asideFor(busy, now) {
+	case asideFree:
 		return asideKey, true, now
-	default:
-		if until := a.inFlight[0].SentAt.Add(asidePatience); until.After(now) {
-			return asideKey, true, until
+	case asideAnswering:
+		return asideKey, true, a.inFlight[0].SentAt.Add(asidePatience)
+	case asideComing:
+		return 0, false, a.attemptAt.Add(asideHead)
+	case asideMissing:
+		if a = c.connectAside(busy, now); a.failures == 0 {
+			return 0, false, now.Add(asideHead)
 		}
-	}
-	if until := a.attemptAt.Add(asideHead); a.state == connecting && a.failures == 0 && until.After(now) {
-		return 0, false, until
+	case asideMisled:
+		c.leave(a) // the next one leads elsewhere
+	case asideNotNeeded, asideOfNoUse:
 	}
 	return id, ok, retryAt
 }

@@ -5,6 +5,8 @@ import (
 	"net"
 	"os"
 	"time"
+
+	"github.com/quill-kafka/quill/internal/backoff"
 )
 
 // A process may stand still for seconds while clocks go on: stopped by a signal, throttled with its
@@ -21,9 +23,9 @@ import (
 // deadline does: it asks the socket first, and waits only if that is empty.
 
 const (
-	// lateBy is how much later than it was set a timer may go off without a reason to think that the
-	// process stood still.
-	lateBy = 2 * time.Millisecond
+	// TimerSlack is how much later than it was set a timer may go off without a reason to think that the
+	// process stood still: what timers and a busy machine take. To think so in error costs a look at the sockets.
+	TimerSlack = 2 * time.Millisecond
 	// lookTime is how long a reader that catches up waits for more.
 	lookTime = 5 * time.Millisecond
 	// lookTries is how often it looks if it is kept from looking.
@@ -43,7 +45,7 @@ func (c *Client) Overdue(now time.Time) bool {
 			continue
 		}
 		for _, r := range n.inFlight {
-			if !r.deadline.After(now) {
+			if c.overdue(n, r, now) {
 				return true
 			}
 		}
@@ -60,7 +62,7 @@ func (c *Client) CatchUp(late time.Duration, now time.Time) {
 			continue
 		}
 		for _, r := range n.inFlight {
-			r.deadline = later(r.deadline.Add(late), now.Add(min(late, c.timeout(r))))
+			r.deadline = backoff.Later(r.deadline.Add(late), now.Add(min(late, c.timeout(r))))
 		}
 		if x := n.conn; !x.behind {
 			x.behind = true
@@ -157,7 +159,7 @@ type unhurried struct {
 // Read implements io.Reader.
 func (u *unhurried) Read(b []byte) (int, error) {
 	n, err := u.Conn.Read(b)
-	if n > 0 || !isTimeout(err) || u.again || time.Since(u.until) < lateBy {
+	if n > 0 || !isTimeout(err) || u.again || time.Since(u.until) < TimerSlack {
 		return n, err
 	}
 	u.again = true

@@ -226,7 +226,7 @@ func (c *Client) throttle(n *node, d time.Duration, now time.Time) {
 		if x == nil {
 			continue
 		}
-		x.throttledTo = later(now.Add(d), x.throttledTo)
+		x.throttledTo = backoff.Later(now.Add(d), x.throttledTo)
 		for _, r := range x.inFlight {
 			r.deadline = r.deadline.Add(d)
 		}

@@ -7,6 +7,8 @@ import (
 	"io"
 	"log/slog"
 	"time"
+
+	"github.com/quill-kafka/quill/internal/backoff"
 )
 
 // connect starts a connection.
@@ -201,7 +203,7 @@ func (c *Client) Tick(now time.Time, done []*Request) (_ []*Request, next time.T
 func (c *Client) tick(n *node, now time.Time) {
 	timedOut := 0
 	for _, r := range n.inFlight {
-		if r.timedOut = !r.deadline.After(now) && !c.extend(n, r).After(now); r.timedOut {
+		if r.timedOut = c.overdue(n, r, now); r.timedOut {
 			timedOut++
 		}
 	}
@@ -221,10 +223,15 @@ func (c *Client) tick(n *node, now time.Time) {
 	}
 }
 
+// overdue reports whether the time of r is over, that of waiting to be written apart.
+func (c *Client) overdue(n *node, r *Request, now time.Time) bool {
+	return !r.deadline.After(now) && !c.extend(n, r).After(now)
+}
+
 // extend moves on the deadline of a request that was waiting to be written, and returns it.
 func (c *Client) extend(n *node, r *Request) time.Time {
 	if at := n.conn.waitsSince(r); !at.IsZero() {
-		r.deadline = later(r.deadline, at.Add(c.timeout(r)))
+		r.deadline = backoff.Later(r.deadline, at.Add(c.timeout(r)))
 	}
 	return r.deadline
 }

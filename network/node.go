@@ -141,7 +141,7 @@ func (n *node) canRetryAt(now time.Time) time.Time {
 	case idle:
 		return now
 	case down:
-		return later(n.retryAt, now)
+		return backoff.Later(n.retryAt, now)
 	case connecting:
 		if !n.hanging(now) {
 			return n.attemptAt.Add(connectPatience)
@@ -154,13 +154,6 @@ func (n *node) canRetryAt(now time.Time) time.Time {
 	case closing:
 	}
 	return time.Time{}
-}
-
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
 }
 
 // forget takes r out of the requests in flight. It reports whether it was there.

@@ -48,3 +48,11 @@ func (b Backoff) Next(attempts int, rnd func() float64) time.Duration {
 	}
 	return time.Duration(wait)
 }
+
+// Later returns the later of two instants.
+func Later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}

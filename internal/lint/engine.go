@@ -52,10 +52,10 @@ var budgets = []budget{
 			"bufferpool_share.go memoryShare.allocate":    2, // a Send that waits
 			"bufferpool_share.go blockLimit.until":        1,
 			"bufferpool_share.go blockLimit.waited":       1,
-			"bufferpool_share.go blockLimit.extend":       1, // a Send that waited in vain
+			"bufferpool_share.go blockLimit.over":         1, // a Send that waited in vain
 			"engine_send.go engine.awaitTopic":            1,
 			"engine_holdup.go answers.ask":                1, // a call whose time is over
-			"accumulator_incomplete.go endedLate":         1, // a wait whose deadline is over
+			"errors_context.go endedLate":                 1, // a wait whose deadline is over
 			"engine_topic.go engine.topicRefusal":         1, // only if the topic has a fault
 			"network/writer.go conn.markWritten":          1, // once a write
 			"network/writer.go conn.markMoved":            1, // once 256 KiB
@@ -77,8 +77,7 @@ var budgets = []budget{
 			"clock.go coarseClock.tick":                        1,
 			"bufferpool.go bufferPool.waiterLocked":            1, // a Send that waits
 			"engine_send.go engine.awaitTopic":                 1,
-			"engine_close.go engine.lastLook":                  1, // a wait that was over in a standstill
-			"engine_close.go closesWithin":                     1, // a call whose time is over
+			"accumulator_incomplete.go await":                  1, // a call whose time is over
 			"sender_losses.go lossLog.add":                     1, // once a minute while records fail
 			"sender_losses.go lossLog.minute":                  1,
 			"dispatcher_watchdog.go dispatcher.startWatch":     1, // a look at callbacks that do not return

@@ -103,6 +103,11 @@ var callsFrozen = []struct {
 			offsets := map[quill.TopicPartition]quill.OffsetAndMetadata{{Topic: "t"}: {Offset: 1}}
 			return p.SendOffsetsToTransaction(ctx, offsets, quill.GroupMetadata{GroupID: "g"})
 		}},
+	{"PartitionsFor", protocol.Metadata, false, sentBefore, // and each Send to a topic that is not known yet
+		func(ctx context.Context, p *quill.Producer[string, string]) error {
+			_, err := p.PartitionsFor(ctx, "u")
+			return err
+		}},
 	{"SendSync", protocol.Produce, false, sentBefore,
 		func(ctx context.Context, p *quill.Producer[string, string]) error {
 			_, err := p.SendSync(ctx, testkit.Rec("t", "k", "v"))
@@ -150,6 +155,7 @@ func eachWait(t *testing.T, fault quilltest.Fault, test func(t *testing.T, s *so
 		t.Run(w.name, func(t *testing.T) {
 			testkit.Bubble(t, quilltest.Options{Nodes: 1}, func(t *testing.T, c *quilltest.Cluster) {
 				c.MustCreateTopic("t", 1, quilltest.TopicConfig{})
+				c.MustCreateTopic("u", 1, quilltest.TopicConfig{})
 				cfg := testkit.Config(c)
 				s := &sockets{}
 				s.dial(&cfg)

@@ -208,7 +208,7 @@ var ofMemory = []mutation{
 	},
 	{
 		name: "memory-wait-ignores-ctx", file: "bufferpool_share.go",
-		old: "			return endOf(ctx)\n		case <-w.timer.C", new: "			return nil\n		case <-w.timer.C",
+		old: "				return endOf(ctx)\n", new: "				return nil\n",
 		breaks: "a Send whose ctx ended goes on without memory",
 		by:     by("TestBufferPoolFollowsItsModel"),
 	},

@@ -160,7 +160,7 @@ var ofMetadata = []mutation{
 	},
 	{
 		name: "max-age-ignored", file: "sender_refresh.go",
-		old: "at = maxTime(at, r.refreshedAt.Add(r.maxAge))", new: "at = maxTime(at, r.refreshedAt.Add(2*r.maxAge))",
+		old: "at = backoff.Later(at, r.refreshedAt.Add(r.maxAge))", new: "at = backoff.Later(at, r.refreshedAt.Add(2*r.maxAge))",
 		breaks: "metadata are twice as old as metadata.max.age.ms",
 		by:     by("TestATopicThatAnAnswerLeavesOutIsAskedForAgain"),
 	},

@@ -16,13 +16,13 @@ var ofNetwork = []mutation{
 	},
 	{
 		name: "shorter-throttle-wins", file: "network/client.go",
-		old: "x.throttledTo = later(now.Add(d), x.throttledTo)", new: "x.throttledTo = now.Add(d)",
+		old: "x.throttledTo = backoff.Later(now.Add(d), x.throttledTo)", new: "x.throttledTo = now.Add(d)",
 		breaks: "a later, shorter throttle time ends the first",
 		by:     by("TestThrottledNodeIsNotReady"),
 	},
 	{
 		name: "second-connection-always", file: "network/aside.go",
-		old: "|| busy.state != ready || len(busy.inFlight) == 0 {", new: "|| busy.state != ready {",
+		old: "|| busy.state != ready || len(busy.inFlight) == 0:", new: "|| busy.state != ready:",
 		breaks: "a client whose nodes are idle has one connection more",
 		by:     by("TestTheSecondConnectionIsMadeOnlyWhenNeeded"),
 	},
