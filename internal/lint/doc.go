@@ -6,7 +6,8 @@
 // The rules: imports go one way (imports.go); who starts goroutines, reads the clock or waits on it in the engine is on a list
 // (engine.go); a test that is skipped says so loudly in CI (skips.go); no file names a machine or leaves work behind (text.go); the
 // exported API changes only together with its golden file (api.go); every exported name is documented (docs.go); each numbered case of hostile
-// nodes, of Close and Flush and of memory has a test (cases.go).
+// nodes, of Close and Flush and of memory has a test (cases.go); the rooms of the root package name each other as a table says, and
+// its directory stays short (rooms.go); the picture of it in DESIGN.md is true (picture.go).
 //
 // Only the standard library is used, and the go command.
 package lint
