@@ -127,6 +127,9 @@
 //     (version 1 of the protocol), the next transaction begins under a new epoch, so that no late copy
 //     of the request can end it or take its offsets back (KAFKA-17754). On clusters before 2.5, which
 //     can't do that, it is fatal once the transaction has ended.
+//     So it does if the answer about a partition or group that joins is lost: a late copy would begin a transaction that
+//     nobody ends, and whose time-out fences the producer (KIP-890). If the copy comes before that epoch, or on
+//     clusters before 2.5, it does; the error says that it may have been so.
 //   - A transactional producer forgets topics that nothing is sent to any more; Java keeps their sequences. In version 1 of
 //     the protocol that takes a new epoch, for more than a hundred topics at once. On clusters before 2.5 the producer
 //     ends if the answer about that epoch is lost, or another producer took the transactional id over at that moment.

@@ -64,6 +64,7 @@ type transaction struct {
 	bump      bool // the epoch has to be raised before the next transaction
 	unnamed   bool // the epoch is being raised by a coordinator that can't be told which it was
 	straggler bool // an answer got lost, and a copy of its request would do harm in the next transaction
+	stray     bool // under this epoch a request to join a transaction got no answer: a late copy may begin one (version 1)
 	concluded bool // the end of the transaction was acknowledged; only the epoch is missing
 
 	coordinator int32 // -1: to be found

@@ -52,6 +52,7 @@ func (t *transaction) lost(r *txnRequest, req *network.Request, now time.Time) {
 	if req.MaybeSent {
 		r.lost = true
 		t.straggler = t.straggler || r.kind == askEnd || r.kind == askCommitOffsets
+		t.stray = t.stray || r.kind.joins() && !t.version2
 		t.bump = t.bump || r.kind != askFind && r.kind != askInit && !t.version2 && t.canBump
 	}
 	if r.kind != askFind {
@@ -105,7 +106,7 @@ func (t *transaction) conclude(r *txnRequest, v txnVerdict, code protocol.ErrorC
 		}
 		r.lost = r.lost || r.kind.leavesOpen(code)
 		d := t.backoff()
-		if v == txnRetrySoon {
+		if v == txnRetrySoon || code == protocol.ConcurrentTransactions && t.concluded {
 			d = min(d, concurrentPause)
 		}
 		t.note(r, -1, code)
@@ -131,17 +132,25 @@ func (t *transaction) conclude(r *txnRequest, v txnVerdict, code protocol.ErrorC
 		err.Class = ErrRetriable
 		t.deny(err)
 	case txnFenced:
-		err.Kind, err.Code, err.Class = ErrProducerFenced, protocol.ProducerFenced, ErrFatal
-		err.Reason = fmt.Sprintf("another producer took over transactional id %s (this one has producer id %d, epoch %d)", quote(t.id), t.s.idem.id, t.s.idem.epoch)
-		if t.started {
-			err.Reason += fmt.Sprintf(", or the transaction was open for longer than %v (transaction.timeout.ms)", t.s.cfg.transactionTimeout)
-		}
+		err.Kind, err.Code, err.Class, err.Reason = ErrProducerFenced, protocol.ProducerFenced, ErrFatal, t.whyFenced()
 		t.s.fatal(err)
 	default:
 		err.Class = ErrFatal
 		t.s.fatal(err)
 	}
 	return false
+}
+
+// whyFenced says what may have fenced the producer.
+func (t *transaction) whyFenced() string {
+	why := fmt.Sprintf("another producer took over transactional id %s (this one has producer id %d, epoch %d)", quote(t.id), t.s.idem.id, t.s.idem.epoch)
+	if t.started {
+		why += fmt.Sprintf(", or the transaction was open for longer than %v (transaction.timeout.ms)", t.s.cfg.transactionTimeout)
+	}
+	if t.stray {
+		why += ", or a late copy of a request began another transaction (KIP-890)"
+	}
+	return why
 }
 
 // inDoubt: the end of the transaction was asked for, and may have been carried out.
@@ -238,6 +247,7 @@ func (t *transaction) initialized(r *txnRequest, resp *message.InitProducerIDRes
 func (t *transaction) adopt(id int64, epoch int16) {
 	i := &t.s.idem
 	i.state, i.id, i.epoch, i.attempts, i.err = idReady, id, epoch, 0, nil
+	t.stray = false
 }
 
 // partitionsAdded takes in the answer to AddPartitionsToTxn. It is one decision for all its partitions:

@@ -284,4 +284,16 @@ var ofTransactions = []mutation{
 		breaks: "before 2.5 a producer that was fenced takes its transactional id back when it has topics to forget",
 		by:     by("TestATakeOverBesideAnEpochThatIsRaisedIsSeen|TestWhichEpochSucceedsOurs"),
 	},
+	{
+		name: "epoch-is-asked-for-late", file: "transaction_answers.go",
+		old: "		if v == txnRetrySoon || code == protocol.ConcurrentTransactions && t.concluded {\n", new: "		if v == txnRetrySoon {\n",
+		breaks: "a late AddPartitionsToTxn has a tenth of a second, not a fiftieth, to fence its producer",
+		by:     by("TestTheEpochAfterALostJoinIsAskedForAtOnce"),
+	},
+	{
+		name: "late-joins-not-named", file: "transaction_answers.go",
+		old: "		t.stray = t.stray || r.kind.joins() && !t.version2\n", new: "",
+		breaks: "a producer that its own late request fenced looks for another one",
+		by:     by("TestALateJoinThatFencesTheProducerIsNamed"),
+	},
 }
