@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -103,7 +104,7 @@ func (c Config) resolve() (settings, error) {
 	if logger == nil {
 		logger = slog.New(defaultLog{})
 	}
-	s.logger = logger.With(slog.String("client_id", clean(s.clientID)))
+	s.logger = slog.New(guardedLog{logger.Handler(), new(sync.Once)}).With(slog.String("client_id", clean(s.clientID)))
 	return s, nil
 }
 

@@ -61,7 +61,7 @@ func newEngine(cfg Config) (*engine, error) {
 func (s *settings) network(post func(network.Event)) network.Config {
 	return network.Config{
 		ClientID: s.clientID, SoftwareName: softwareName, SoftwareVersion: softwareVersion(), Post: post,
-		DialContext: s.dial, MaxInFlight: s.maxInFlight, RequestTimeout: noneIfZero(s.requestTimeout),
+		DialContext: guardedDial(s.dial, s.logger), MaxInFlight: s.maxInFlight, RequestTimeout: noneIfZero(s.requestTimeout),
 		SetupTimeout: s.setupTimeout, SetupTimeoutMax: s.setupTimeoutMax,
 		ReconnectBackoff: noneIfZero(s.reconnectBackoff), ReconnectBackoffMax: noneIfZero(s.reconnectBackoffMax),
 		MaxIdle: s.connectionsMaxIdle, SendBuffer: s.sendBuffer, ReceiveBuffer: s.receiveBuffer,

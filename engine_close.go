@@ -3,6 +3,7 @@ package quill
 import (
 	"context"
 	"fmt"
+	"io"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -125,7 +126,7 @@ func (e *engine) shutDown(ctx context.Context) error {
 	e.clock.close()
 	e.dispatch.close()
 	e.sender.losses.close()
-	e.partitioner.begin(func() error { return closePlugin(e.cfg.partitioner) })
+	e.partitioner.begin(func() error { return e.partitioner.close(e.cfg.partitioner) })
 	return e.partitioner.await(ctx)
 }
 
@@ -146,6 +147,17 @@ func (c *pluginClose) begin(f func() error) {
 			c.id.Store(goroutineID())
 			c.err = f()
 		}()
+	})
+}
+
+// close closes one of the plug-ins, within f.
+func (c *pluginClose) close(plugin any) error {
+	if _, ok := plugin.(io.Closer); !ok {
+		return nil
+	}
+	return guardApart(func() error {
+		c.id.Store(goroutineID())
+		return closePlugin(plugin)
 	})
 }
 

@@ -73,7 +73,7 @@ func newInterceptorChain[K, V any](interceptors []Interceptor[K, V], info Client
 	c := &interceptorChain[K, V]{logger: info.Logger}
 	for i, it := range interceptors {
 		if it == nil {
-			_ = c.close()
+			_ = c.close(closeApart)
 			return nil, &ConfigError{Faults: []ConfigFault{{Name: "interceptor.classes", Reason: fmt.Sprintf("interceptor %d is nil", i), Fix: "pass none instead"}}}
 		}
 		link := chainLink[K, V]{interceptor: it, faults: new(atomic.Uint64)}
@@ -85,7 +85,7 @@ func newInterceptorChain[K, V any](interceptors []Interceptor[K, V], info Client
 		}
 		c.links = append(c.links, link)
 		if err := configurePlugin(it, info); err != nil {
-			_ = c.close() // the reason to fail is the first fault
+			_ = c.close(closeApart) // the reason to fail is the first fault
 			return nil, fmt.Errorf("configure interceptor %d (%T): %w", i, it, err)
 		}
 	}
@@ -191,13 +191,13 @@ func (c *interceptorChain[K, V]) onSendError(r *outgoing, err error) {
 }
 
 // close closes the interceptors in order, all of them, and returns the first error.
-func (c *interceptorChain[K, V]) close() error {
+func (c *interceptorChain[K, V]) close(with func(plugin any) error) error {
 	if c == nil {
 		return nil
 	}
 	var first error
 	for i := range c.links {
-		if err := closePlugin(c.links[i].interceptor); err != nil && first == nil {
+		if err := with(c.links[i].interceptor); err != nil && first == nil {
 			first = fmt.Errorf("close interceptor %d (%T): %w", i, c.links[i].interceptor, err)
 		}
 	}

@@ -97,7 +97,7 @@ func TestInterceptorsRunInOrder(t *testing.T) {
 	require.Equal(t, "vabc", r.Value)
 	require.Len(t, r.Headers, 3)
 	c.onAcknowledgement(nil, RecordMetadata{Topic: "t", Partition: 1, Offset: 9}, r.Headers, nil)
-	require.NoError(t, c.close())
+	require.NoError(t, c.close(closeApart))
 	require.Equal(t, []string{
 		"a: send v", "b: send va", "c: send vab",
 		"a: ack t-1@9 3 headers <nil>", "b: ack t-1@9 3 headers <nil>", "c: ack t-1@9 3 headers <nil>",
@@ -185,7 +185,7 @@ func TestOnlyAcknowledgementInterceptorsAreAcknowledged(t *testing.T) {
 	require.False(t, c.hasAcknowledgement())
 	c.onAcknowledgement(nil, RecordMetadata{}, nil, nil)
 	c.onSendError(failedRecord(0, nil), errPlugin)
-	require.NoError(t, c.close())
+	require.NoError(t, c.close(closeApart))
 	require.Empty(t, *calls)
 
 	c, err = newInterceptorChain([]Interceptor[string, string]{sendOnly{taps[0]}, taps[1]}, info)
@@ -205,7 +205,7 @@ func TestEmptyChainDoesNothing(t *testing.T) {
 		require.False(t, c.hasAcknowledgement())
 		c.onAcknowledgement(nil, RecordMetadata{}, nil, nil)
 		c.onSendError(failedRecord(0, nil), nil)
-		require.NoError(t, c.close())
+		require.NoError(t, c.close(closeApart))
 		ctx := t.Context()
 		require.Zero(t, testing.AllocsPerRun(100, func() {
 			r, _ = c.onSend(ctx, r)
@@ -239,7 +239,7 @@ func TestCloseReachesEveryInterceptorAndTellsTheFirstError(t *testing.T) {
 	taps, calls := newTaps("abc")
 	taps[1].closeErr, taps[2].closeErr = errPlugin, errors.New("later")
 	c := newChain(t, nil, taps...)
-	err := c.close()
+	err := c.close(closeApart)
 	require.ErrorIs(t, err, errPlugin)
 	require.NotContains(t, err.Error(), "later")
 	require.Len(t, *calls, 3)

@@ -491,23 +491,23 @@ func newView[K, V any](e *engine, key Serializer[K], value Serializer[V], interc
 	}
 	p := &Producer[K, V]{e: e, plugins: pluginClose{done: make(chan struct{})}}
 	info := e.cfg.clientInfo()
-	var opened []func() error
+	var opened []any
 	done := false
 	defer func() {
 		if !done { // an error, or Configure ended the goroutine
-			for _, c := range opened {
-				_ = c() // the reason to fail is the first fault
+			for _, s := range opened {
+				_ = closeApart(s) // the reason to fail is the first fault
 			}
 		}
 	}()
 	if p.key, err = newPartSerializer(key, info, true); err != nil {
 		return nil, fmt.Errorf("configure key serializer: %w", err)
 	}
-	opened = append(opened, p.key.close)
+	opened = append(opened, p.key.s)
 	if p.value, err = newPartSerializer(value, info, false); err != nil {
 		return nil, fmt.Errorf("configure value serializer: %w", err)
 	}
-	opened = append(opened, p.value.close)
+	opened = append(opened, p.value.s)
 	if len(interceptors) > 0 {
 		if p.chain, err = newInterceptorChain(interceptors, info); err != nil {
 			return nil, err
@@ -525,10 +525,10 @@ func newView[K, V any](e *engine, key Serializer[K], value Serializer[V], interc
 
 // closePlugins closes what belongs to this view; the first error counts.
 func (p *Producer[K, V]) closePlugins() error {
-	err := p.chain.close()
-	for _, c := range []func() error{p.key.close, p.value.close} {
-		if e := c(); err == nil {
-			err = e
+	err := p.chain.close(p.plugins.close)
+	for _, s := range []any{p.key.s, p.value.s} {
+		if e := p.plugins.close(s); err == nil && e != nil {
+			err = fmt.Errorf("close serializer %T: %w", s, e)
 		}
 	}
 	return err

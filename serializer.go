@@ -308,9 +308,6 @@ func (p *partSerializer[T]) guarded(dst []byte, topic string, headers *Headers, 
 	return p.s.Serialize(dst, topic, headers, v)
 }
 
-// close closes the serializer if it is an io.Closer.
-func (p *partSerializer[T]) close() error { return closePlugin(p.s) }
-
 // jsonWriter is an encoder that appends to a slice.
 type jsonWriter struct {
 	dst     []byte

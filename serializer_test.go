@@ -256,27 +256,27 @@ func TestSerializerIsConfiguredAndClosed(t *testing.T) {
 		func() error {
 			p, err := newPartSerializer(Serializer[string](s), info, true)
 			require.NoError(t, err)
-			return p.close()
+			return closeApart(p.s)
 		},
 		func() error {
 			p, err := newPartSerializer(Nullable[string](s), info, true)
 			require.NoError(t, err)
-			return p.close()
+			return closeApart(p.s)
 		},
 		func() error {
 			p, err := newPartSerializer(KeepZero[string](s), info, true)
 			require.NoError(t, err)
-			return p.close()
+			return closeApart(p.s)
 		},
 		func() error {
 			p, err := newPartSerializer(NullIfZero[string](s), info, true)
 			require.NoError(t, err)
-			return p.close()
+			return closeApart(p.s)
 		},
 		func() error {
 			p, err := newPartSerializer(Serializer[string](forKeysOnly{configured: &configured{configErr: errPlugin}, keys: s}), info, true)
 			require.NoError(t, err, "only the form for keys is configured")
-			return p.close()
+			return closeApart(p.s)
 		},
 	} {
 		*s = configured{}
@@ -289,7 +289,7 @@ func TestSerializerIsConfiguredAndClosed(t *testing.T) {
 	require.ErrorIs(t, err, errPlugin)
 	p, err := newPartSerializer(String, info, false)
 	require.NoError(t, err)
-	require.NoError(t, p.close())
+	require.NoError(t, closeApart(p.s))
 }
 
 func BenchmarkSerializeString(b *testing.B) {

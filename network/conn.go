@@ -109,22 +109,28 @@ func newConn(c *Client, n *node, setup time.Duration, cancel context.CancelFunc)
 // after fail.
 func (c *conn) run(ctx context.Context) {
 	defer c.cancel()
+	var reader sync.WaitGroup
+	defer func() { // also if a dialer's connection ended this goroutine
+		c.fail(c.errorf("use", errGoroutineEnded)) // unless it has failed, as it usually has
+		reader.Wait()
+		c.cfg.Post(Event{kind: closed, conn: c, err: c.reason(), phase: c.phase})
+	}()
 	nc, v, err := c.open(ctx)
 	if err != nil {
 		c.fail(err)
-	} else {
-		c.phase = established
-		c.cfg.Post(Event{kind: opened, conn: c, versions: v})
-		readerDone := make(chan struct{})
-		go func() {
-			defer close(readerDone)
-			c.fail(c.read(attentive{c, nc}))
-		}()
-		c.fail(c.write(nc)) // stops the reader too
-		<-readerDone
+		return
 	}
-	c.cfg.Post(Event{kind: closed, conn: c, err: c.reason(), phase: c.phase})
+	c.phase = established
+	c.cfg.Post(Event{kind: opened, conn: c, versions: v})
+	reader.Go(func() {
+		defer c.fail(c.errorf("use", errGoroutineEnded))
+		c.fail(c.read(attentive{c, nc}))
+	})
+	c.fail(c.write(nc)) // stops the reader too
 }
+
+// errGoroutineEnded is why a connection ends whose Read or Write does not return.
+var errGoroutineEnded = errors.New("the connection that DialContext returned ended the goroutine (runtime.Goexit)")
 
 // open makes the connection and negotiates.
 func (c *conn) open(ctx context.Context) (net.Conn, *versions, error) {

@@ -29,6 +29,7 @@ var budgets = []budget{
 			"sender_seal.go sealCrew.offer":                    1, // workers, for which sealCrew.end waits
 			"engine_close.go engine.closeInside":               1, // what is left of a Close in a callback
 			"engine_close.go pluginClose.begin":                1, // plug-ins' Close, which Close waits for
+			"plugin.go guardApart":                             1, // user's code that may end its goroutine, which is waited for
 			"dispatcher.go dispatcher.run":                     1, // its successor, if a callback ends it
 			"sender_losses.go lossLog.add":                     1, // a timer, while records fail
 			"sender_losses.go lossLog.minute":                  1, // the next one

@@ -136,7 +136,7 @@ var ofConfig = []mutation{
 	},
 	{
 		name: "dialer-unused", file: "engine.go",
-		old: "		DialContext: s.dial, ", new: "		DialContext: nil, ",
+		old: "		DialContext: guardedDial(s.dial, s.logger), ", new: "		DialContext: nil, ",
 		breaks: "Config.DialContext is without effect",
 		by:     by("TestBadInputIsATypedErrorInTime"),
 	},

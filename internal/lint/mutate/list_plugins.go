@@ -220,7 +220,7 @@ var ofPlugins = []mutation{
 	},
 	{
 		name: "partitioner-not-closed", file: "engine_close.go",
-		old: "return closePlugin(e.cfg.partitioner) })", new: "return closePlugin(nil) })",
+		old: "return e.partitioner.close(e.cfg.partitioner) })", new: "return e.partitioner.close(nil) })",
 		breaks: "the partitioner is never closed",
 		by:     by("TestCloseManyTimesAtOnce|TestCloseTellsTheFirstErrorOfPlugins"),
 	},
