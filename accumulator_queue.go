@@ -91,7 +91,7 @@ func (q *partitionQueue) newsLocked() (n notice, push bool) {
 	}
 	q.told, q.toldBy = true, n.by
 	if b := q.open.batch; b != nil {
-		n.mark = b.flushMark
+		n.mark, n.node = b.flushMark, b.share.node
 	}
 	return n, true
 }

@@ -41,6 +41,7 @@ type notice struct {
 	queue *partitionQueue
 	by    int64 // an instant; hintNow: at once
 	mark  int64 // the flushes that its open batch knows of
+	node  int32 // that is to get its open batch, as far as the caller knew; unknownNode: none
 }
 
 // order is something that the sender is to do, apart from queues and events.

@@ -111,6 +111,8 @@ type nodeOut struct {
 	ring       ringDeque
 	active     bool          // in the sender's list of nodes with something to send
 	forced     int           // partitions of the ring that are forced
+	lingers    timers        // of open batches that are to go to it
+	lingersAt  time.Time     // when the sender's timer for them is up; zero: there are none
 	readyAt    time.Time     // since when it has something and could not take it; zero: it could
 	waitsAt    time.Time     // since when it waits for company
 	answerTime time.Duration // of its requests, smoothed

@@ -47,6 +47,7 @@ func (s *sender) drain(n *nodeOut, now time.Time) (again time.Time) {
 			}
 		}
 		n.waitsAt = time.Time{}
+		s.gather(n, now)
 		r := s.build(n, now)
 		if r == nil {
 			if s.idem.on && s.idem.state != idReady {
@@ -160,7 +161,7 @@ func (s *sender) take(q *partitionQueue, n *nodeOut, size int, now time.Time) (b
 	}
 	b = q.batches.Front()
 	if b.attempts > 0 && b.retryAt.After(now) && !s.leaderMoved(b) {
-		s.setTimer(q, b.number, b.retryAt)
+		s.setTimer(q, b, b.retryAt)
 		return nil, true
 	}
 	if info := q.topic.info.Load(); info != nil && !q.out.seq.leaves(b, info.ID, now) {

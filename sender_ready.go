@@ -13,7 +13,7 @@ func (s *sender) lookAll(now time.Time) {
 	lingers, instant := !s.hurry && s.txn == nil && s.acc.pool.standing.Load() == 0, s.box.instant(now)
 	for _, n := range s.mail.queues {
 		if lingers && n.by > instant && n.mark >= mark {
-			s.timers.push(timer{at: s.box.time(n.by), queue: n.queue})
+			s.linger(n.node, timer{at: s.box.time(n.by), queue: n.queue})
 		} else {
 			s.look(n.queue, now)
 		}
@@ -21,12 +21,12 @@ func (s *sender) lookAll(now time.Time) {
 	if again {
 		s.lookAgain(now)
 	}
-	for {
-		q := s.timers.pop(now)
-		if q == nil {
-			return
+	for t, ok := s.timers.pop(now); ok; t, ok = s.timers.pop(now) {
+		if t.node != nil {
+			s.lookAtLingers(t.node, t.at, now)
+		} else {
+			s.look(t.queue, now)
 		}
-		s.look(q, now)
 	}
 }
 
@@ -34,15 +34,25 @@ func (s *sender) lookAll(now time.Time) {
 // lead it any more.
 func (s *sender) lookAgain(now time.Time) {
 	s.reseat(now)
-	for _, t := range s.timers.takeAll() {
-		t.queue.out.timerNumber = 0
-		s.look(t.queue, now)
-	}
+	s.lookAtAll(&s.timers, now)
 	waited := s.leaderless
 	s.leaderless = nil // those that still have no leader come back in
 	for _, q := range waited {
 		q.out.leaderless = false
 		s.look(q, now)
+	}
+}
+
+// lookAtAll looks at every partition with a timer in h, and so empties it.
+func (s *sender) lookAtAll(h *timers, now time.Time) {
+	for _, t := range h.takeAll() {
+		if t.node != nil {
+			t.node.lingersAt = time.Time{}
+			s.lookAtAll(&t.node.lingers, now)
+		} else {
+			t.queue.out.timerNumber = 0
+			s.look(t.queue, now)
+		}
 	}
 }
 
@@ -68,7 +78,10 @@ func (s *sender) reseat(now time.Time) {
 }
 
 // look finds out whether the partition's oldest batch can go, and if not yet, when.
-func (s *sender) look(q *partitionQueue, now time.Time) {
+func (s *sender) look(q *partitionQueue, now time.Time) { s.lookFor(q, false, now) }
+
+// lookFor is look; along says that the batch may go before its linger is up.
+func (s *sender) lookFor(q *partitionQueue, along bool, now time.Time) {
 	q.mu.Lock()
 	q.told = false
 	if q.batches.Len() == 0 {
@@ -77,7 +90,7 @@ func (s *sender) look(q *partitionQueue, now time.Time) {
 	}
 	b := q.batches.Front()
 	forced := b.closed || b.flushMark < s.mark || s.hurry || b.share.waiters.Load() > 0
-	urgent := b.urgent
+	urgent := b.urgent || along
 	q.mu.Unlock()
 	if q.out.muted || s.txn != nil && !s.txn.joined(q) {
 		q.out.held = true
@@ -91,7 +104,7 @@ func (s *sender) look(q *partitionQueue, now time.Time) {
 		due = b.retryAt
 	}
 	if due.After(now) {
-		s.setTimer(q, b.number, due)
+		s.setTimer(q, b, due)
 		return
 	}
 	s.enter(q, forced, now)
@@ -103,12 +116,18 @@ func (s *sender) leaderMoved(b *batch) bool {
 	return ok && b.epochAtSend >= 0 && epoch > b.epochAtSend
 }
 
-func (s *sender) setTimer(q *partitionQueue, number int64, at time.Time) {
-	if q.out.timerNumber == number && q.out.timerAt.Equal(at) {
+// setTimer has the partition looked at again when b may go: its back-off is over, or its linger is up.
+func (s *sender) setTimer(q *partitionQueue, b *batch, at time.Time) {
+	if q.out.timerNumber == b.number && q.out.timerAt.Equal(at) {
 		return
 	}
-	q.out.timerNumber, q.out.timerAt = number, at
-	s.timers.push(timer{at: at, queue: q, number: number})
+	q.out.timerNumber, q.out.timerAt = b.number, at
+	t := timer{at: at, queue: q, number: b.number}
+	if id, _, ok := s.leader(q); ok && b.attempts == 0 {
+		s.linger(id, t)
+	} else {
+		s.timers.push(t)
+	}
 }
 
 func (s *sender) leader(q *partitionQueue) (node int32, epoch int32, ok bool) {
@@ -129,10 +148,7 @@ func (s *sender) enter(q *partitionQueue, forced bool, now time.Time) {
 	}
 	n := q.out.node
 	if n == nil || n.id != id {
-		if n = s.nodes[id]; n == nil {
-			n = &nodeOut{id: id}
-			s.nodes[id] = n
-		}
+		n = s.node(id)
 		q.out.node = n
 		q.slow.Store(&n.slow)
 	}

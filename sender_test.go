@@ -165,6 +165,12 @@ func TestATopicOfTooManyPartitionsIsInErrorAlone(t *testing.T) {
 	})
 }
 
+// popped is the partition of a timer that is up, nil if none is.
+func popped(h *timers, now time.Time) *partitionQueue {
+	t, _ := h.pop(now)
+	return t.queue
+}
+
 func TestTimersComeInTheirOrder(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 1))
 	base := time.Now()
@@ -178,31 +184,32 @@ func TestTimersComeInTheirOrder(t *testing.T) {
 			h.push(timer{at: base.Add(d), queue: &partitionQueue{index: int32(d)}, number: int64(i)})
 		}
 		slices.Sort(due)
-		require.Nil(t, h.pop(base.Add(-1)))
+		require.Nil(t, popped(&h, base.Add(-1)))
 		for _, d := range due {
 			require.Equal(t, base.Add(d), h.next())
-			require.Nil(t, h.pop(base.Add(d-1)))
-			require.EqualValues(t, d, h.pop(base.Add(d)).index)
+			require.Nil(t, popped(&h, base.Add(d-1)))
+			require.EqualValues(t, d, popped(&h, base.Add(d)).index)
 		}
-		require.Nil(t, h.pop(base.Add(time.Hour)))
+		require.Nil(t, popped(&h, base.Add(time.Hour)))
 	}
 }
 
 func TestATimerIsSetOnce(t *testing.T) {
 	withRig(t, nil, func(t *testing.T, r *rig) {
 		q, at := r.topic.queue(0), time.Now().Add(time.Second)
-		r.s.setTimer(q, 1, at)
-		r.s.setTimer(q, 1, at)
+		again := func(number int64) *batch { return &batch{number: number, attempts: 1} }
+		r.s.setTimer(q, again(1), at)
+		r.s.setTimer(q, again(1), at)
 		require.Equal(t, 1, r.s.timers.len())
-		r.s.setTimer(q, 1, at.Add(1)) // another time
-		r.s.setTimer(q, 2, at.Add(1)) // another batch
+		r.s.setTimer(q, again(1), at.Add(1)) // another time
+		r.s.setTimer(q, again(2), at.Add(1)) // another batch
 		require.Equal(t, 3, r.s.timers.len())
-		require.Same(t, q, r.s.timers.pop(at))
+		require.Same(t, q, popped(&r.s.timers, at))
 		require.EqualValues(t, 2, q.out.timerNumber, "the timer of an older batch takes nothing away")
-		r.s.timers.pop(at.Add(1))
-		require.Same(t, q, r.s.timers.pop(at.Add(1)))
+		popped(&r.s.timers, at.Add(1))
+		require.Same(t, q, popped(&r.s.timers, at.Add(1)))
 		require.Zero(t, q.out.timerNumber)
-		r.s.setTimer(q, 2, at.Add(1))
+		r.s.setTimer(q, again(2), at.Add(1))
 		require.Equal(t, 1, r.s.timers.len())
 	})
 }
@@ -220,6 +227,6 @@ func TestTakeAllLeavesTheTimersUsable(t *testing.T) {
 	for _, at := range all {
 		require.NotNil(t, at.queue)
 	}
-	require.EqualValues(t, 7, h.pop(base).index)
+	require.EqualValues(t, 7, popped(&h, base).index)
 	require.Empty(t, h.takeAll())
 }

@@ -18,12 +18,14 @@ type (
 type timer struct {
 	at     time.Time
 	queue  *partitionQueue
-	number int64 // the batch it was set for
+	number int64    // the batch it was set for
+	node   *nodeOut // set instead of queue: something that lingers for it is due
 }
 
 // timers hands out timers, the earliest first. Lingers are all of the same length and so come in order:
 // each goes to the end of a line. What is up before the last one in line goes into a binary heap. A timer
-// whose batch is gone by then just costs one look.
+// whose batch is gone by then just costs one look. Lingers stand in a line of their node, for which one timer
+// stands here.
 type timers struct {
 	line  deque.Deque[timer]
 	heap  []timer
@@ -65,21 +67,20 @@ func (h *timers) push(t timer) {
 	}
 }
 
-// pop returns the partition of a timer that is up, nil if none is.
-func (h *timers) pop(now time.Time) *partitionQueue {
+// pop takes out the earliest timer, if it is up.
+func (h *timers) pop(now time.Time) (t timer, ok bool) {
 	if h.len() == 0 || h.next().After(now) {
-		return nil
+		return timer{}, false
 	}
-	var t timer
 	if h.inLine() {
 		t = h.line.PopFront()
 	} else {
 		t = h.popHeap()
 	}
-	if t.queue.out.timerNumber == t.number {
-		t.queue.out.timerNumber = 0
+	if q := t.queue; q != nil && q.out.timerNumber == t.number {
+		q.out.timerNumber = 0
 	}
-	return t.queue
+	return t, true
 }
 
 func (h *timers) popHeap() timer {
@@ -112,3 +113,70 @@ func (h *timers) takeAll() []timer {
 	}
 	return h.spare
 }
+
+// Batches that take records yet may linger, and do so by node. When the linger of one is up, others that are to go to the
+// same node go along (as in Java, see RecordAccumulator.drainBatchesForOneNode): they are delivered earlier, and share what
+// a request costs.
+
+// node returns what the sender knows of a node.
+func (s *sender) node(id int32) *nodeOut {
+	n := s.nodes[id]
+	if n == nil {
+		n = &nodeOut{id: id}
+		s.nodes[id] = n
+	}
+	return n
+}
+
+// linger sets the timer of an open batch that is to go to that node, as far as is known.
+func (s *sender) linger(id int32, t timer) {
+	if id == unknownNode {
+		s.timers.push(t)
+		return
+	}
+	n := s.node(id)
+	n.lingers.push(t)
+	s.wakeFor(n, t.at)
+}
+
+// wakeFor has the sender look at what lingers for the node at that time, or before.
+func (s *sender) wakeFor(n *nodeOut, at time.Time) {
+	if n.lingersAt.IsZero() || at.Before(n.lingersAt) {
+		n.lingersAt = at
+		s.timers.push(timer{at: at, node: n})
+	}
+}
+
+// lookAtLingers looks at the partitions whose lingers are up. The node's timer that was set for then is.
+func (s *sender) lookAtLingers(n *nodeOut, at, now time.Time) {
+	if n.lingersAt.Equal(at) {
+		n.lingersAt = time.Time{}
+	}
+	for t, ok := n.lingers.pop(now); ok; t, ok = n.lingers.pop(now) {
+		s.look(t.queue, now)
+	}
+	if next := n.lingers.next(); !next.IsZero() {
+		s.wakeFor(n, next)
+	}
+}
+
+// gather adds to the node's ring what lingers for it, the oldest first, if a batch is in it whose linger is up.
+// Full batches go without, and so does what lingers when there are enough others: it would gain little, and is
+// denser when its own time comes.
+func (s *sender) gather(n *nodeOut, now time.Time) {
+	for n.forced < n.ring.Len() && n.ring.Len() < enoughBatches {
+		t, ok := n.lingers.pop(now.Add(s.acc.linger))
+		if !ok {
+			return
+		}
+		if id, _, ok := s.leader(t.queue); !ok || id != n.id {
+			s.timers.push(t) // its leader was another one when the batch was opened
+			continue
+		}
+		s.lookFor(t.queue, true, now)
+	}
+}
+
+// enoughBatches is how many batches make a request dense: what it costs by itself is less than a tenth of what
+// they do.
+const enoughBatches = 32

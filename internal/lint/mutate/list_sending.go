@@ -58,7 +58,7 @@ var ofSending = []mutation{
 	},
 	{
 		name: "timer-number-stays", file: "sender_timers.go",
-		old: "	if t.queue.out.timerNumber == t.number {\n		t.queue.out.timerNumber = 0", new: "	if t.queue.out.timerNumber == t.number {\n		t.queue.out.timerNumber = t.number",
+		old: "t.number {\n		q.out.timerNumber = 0", new: "t.number {\n		q.out.timerNumber = t.number",
 		breaks: "a timer that was set once is never set again",
 		by:     by("TestATimerIsSetOnce"),
 	},
@@ -67,6 +67,30 @@ var ofSending = []mutation{
 		old: "		h.spare = append(h.spare, h.line.PopFront())\n", new: "		h.line.PopFront()\n",
 		breaks: "lingers are forgotten when all are looked at again",
 		by:     by("TestAccumulatorFollowsItsModel"),
+	},
+	{
+		name: "lingers-end-alone", file: "sender_timers.go",
+		old: "n.ring.Len() < enoughBatches {", new: "n.ring.Len() < 1 {",
+		breaks: "each linger makes a request of its own",
+		by:     by("TestWhatLingersForANodeGoesAlong"),
+	},
+	{
+		name: "full-batches-take-company", file: "sender_timers.go",
+		old: "for n.forced < n.ring.Len() && ", new: "for n.forced <= n.ring.Len() && ",
+		breaks: "under load half-empty batches leave with every full one",
+		by:     by("TestFullBatchesGoWithoutCompany"),
+	},
+	{
+		name: "company-for-another-node", file: "sender_timers.go",
+		old: "!ok || id != n.id {", new: "!ok && id != n.id {",
+		breaks: "a batch that lingers is cut short although its partition has another leader by now",
+		by:     by("TestWhatLingersFollowsItsPartition"),
+	},
+	{
+		name: "later-lingers-forgotten", file: "sender_timers.go",
+		old: "		s.wakeFor(n, next)", new: "		s.wakeFor(n, next.Add(s.acc.linger))",
+		breaks: "what lingers when the first linger of its node is up waits for another one",
+		by:     by("TestTheOldestGoAlongUntilThereAreEnough"),
 	},
 	{
 		name: "lost-node-asks-no-metadata", file: "sender_drain.go",
