@@ -54,24 +54,20 @@ type batch struct {
 	prev, next *batch
 
 	// Delivery: the sender's alone.
-	attempts     int       // requests it was in
-	leftAt       time.Time // when it last did
-	retryAt      time.Time
-	lastError    error
-	sequenced    bool // it has a producer id, epoch and base sequence, which it keeps while its outcome is unknown
-	renumber     bool // on the wire, but known to come after a gap: gets new sequences when it is back
-	onWire       bool // in a request that has not come back
-	maybeWritten bool // an attempt may have reached the log
-	elsewhere    bool // one may be in the log of a topic that was made anew since: what this log says tells nothing of it
-	lost         bool // the answer to an attempt did not come: a copy may still arrive
-	parked       bool // out of order although it may be in the log: a later one's answer will tell. Not in the queue
-	shadowed     bool // a later one was given up that may be in the log
-	refused      bool // a broker answered an attempt with an error
-	decided      bool // its records' fate is settled; only the wire may still hold it
-	inLine       bool // it left once, or has its fate, and waits in its partition's line to be told
-	isSplit      bool
-	epochAtSend  int32 // leader epoch of the last attempt, -1 none
-	nodeAtSend   int32
+	attempts    int       // requests it was in
+	leftAt      time.Time // when it last did
+	retryAt     time.Time
+	lastError   error
+	sequenced   bool // it has a producer id, epoch and base sequence, which it keeps while its outcome is unknown
+	renumber    bool // on the wire, but known to come after a gap: gets new sequences when it is back
+	onWire      bool // in a request that has not come back
+	evidence    evidence
+	parked      bool // out of order although it may be in the log: a later one's answer will tell. Not in the queue
+	decided     bool // its records' fate is settled; only the wire may still hold it
+	inLine      bool // it left once, or has its fate, and waits in its partition's line to be told
+	isSplit     bool
+	epochAtSend int32 // leader epoch of the last attempt, -1 none
+	nodeAtSend  int32
 
 	// Identity on the wire: written by the sender while off the wire, read by the writer.
 	producerID    int64
@@ -112,7 +108,7 @@ func (b *batch) size() int { return protocol.BatchOverhead + b.raw }
 
 // setIdentity gives the batch its producer id, epoch and base sequence.
 func (b *batch) setIdentity(id int64, epoch int16, sequence int32) {
-	invariant.Check(!b.onWire && !b.maybeWritten, "sequence of a batch whose outcome is unknown reassigned")
+	invariant.Check(!b.onWire && !b.evidence.maybeWritten, "sequence of a batch whose outcome is unknown reassigned")
 	b.producerID, b.producerEpoch, b.baseSequence = id, epoch, sequence
 	b.sequenced, b.headerDone, b.renumber = true, false, false
 }

@@ -40,7 +40,7 @@ func (s *sender) finishBatch(r *produceRequest, b *batch, now time.Time) {
 
 	answer := (*message.PartitionProduceResponse)(nil)
 	f := facts{idempotent: s.idem.on, transactional: s.txn != nil, decided: b.decided, records: b.records, head: q.out.seq.isHead(b), passed: q.out.seq.passed(b),
-		wasMaybe: b.maybeWritten, followed: q.out.seq.followed(b), shadowed: b.shadowed}
+		wasMaybe: b.evidence.maybeWritten, followed: q.out.seq.followed(b), shadowed: b.evidence.laterUnsettled}
 	f.mayRetry = b.attempts <= s.cfg.retries && now.Before(b.createdAt.Add(s.acc.deliveryTimeout)) && s.aborting == nil
 	switch {
 	case r.Err != nil:
@@ -64,12 +64,12 @@ func (s *sender) finishBatch(r *produceRequest, b *batch, now time.Time) {
 		f.truncated = answer.LogStartOffset >= q.out.seq.end
 		if f.code != protocol.None {
 			b.lastError = f.code
-			b.refused = true
+			b.evidence.refused = true
 			f.blamed = s.txn == nil && blamesSome(answer.RecordErrors, b.records)
 		}
 	}
-	b.lost = b.lost || r.Err != nil && r.MaybeSent
-	f.doubt, f.vain = b.lost && q.out.seq.late != noLateCopy, q.out.seq.late == unlikelyLateCopy
+	b.evidence.unanswered = b.evidence.unanswered || r.Err != nil && r.MaybeSent
+	f.doubt, f.vain = b.evidence.unanswered && q.out.seq.late != noLateCopy, q.out.seq.late == unlikelyLateCopy
 	v := decide(f)
 	q.out.noteSetback(b, v, now)
 	if q.out.held || v.act != actAccept {
@@ -119,7 +119,7 @@ func (s *sender) noteLeader(r *produceRequest, b *batch, answer *message.Partiti
 // apply does what was decided.
 func (s *sender) apply(b *batch, f facts, v verdict, answer *message.PartitionProduceResponse, now time.Time) {
 	seq := &b.queue.out.seq
-	b.maybeWritten = v.maybe
+	b.evidence.maybeWritten = v.maybe
 	if b.sequenced && b.renumber && !v.written {
 		seq.unnumber(b) // it came after a gap: refused, and to be sent under new numbers
 	} else if b.sequenced && (v.act != actRetry && v.act != actSplit || v.resequence) {

@@ -47,7 +47,7 @@ func (s *sender) refusal(b *batch, f facts, answer *message.PartitionProduceResp
 			cause.Reason = fmt.Sprintf("the record takes %d bytes in a batch of its own", b.size())
 		}
 	}
-	if f.idempotent && f.code == protocol.OutOfOrderSequenceNumber && b.maybeWritten {
+	if f.idempotent && f.code == protocol.OutOfOrderSequenceNumber && b.evidence.maybeWritten {
 		cause.Reason = "the answer to an earlier attempt was lost, and whether that one was written can no longer be found out"
 	}
 	s.explainIdentity(cause, b, f)
@@ -112,14 +112,7 @@ func (s *sender) describe(b *batch, base *Error, now time.Time) *Error {
 	e := *base
 	e.Op, e.Topic, e.Partition = "send", b.queue.topic.name, b.queue.index
 	e.Node, e.Attempts, e.Elapsed = b.nodeAtSend, b.attempts, now.Sub(b.createdAt)
-	switch {
-	case b.maybeWritten || b.elsewhere || b.onWire:
-		e.Fate = MaybeWritten
-	case b.refused:
-		e.Fate = Rejected
-	default:
-		e.Fate = NotSent
-	}
+	e.Fate = b.evidence.outcome(b.onWire)
 	if s.txn != nil && e.class() != ErrFatal {
 		e.Class = ErrAbortable // not retriable, whatever the reason: the record is part of the transaction (KAFKA-19176)
 	}

@@ -86,7 +86,7 @@ func (s *sender) giveUp(b *batch, err *Error, now time.Time) {
 	if !b.onWire {
 		q := b.queue
 		if b.sequenced {
-			q.out.seq.settle(b, verdict{gap: !b.maybeWritten, unsure: b.maybeWritten}, -1)
+			q.out.seq.settle(b, verdict{gap: !b.evidence.maybeWritten, unsure: b.evidence.maybeWritten}, -1)
 			s.unpark(q, false, now)
 		}
 		s.touched = append(s.touched, q)

@@ -33,7 +33,7 @@ func (s *sender) foreign(b *batch, answer *message.PartitionProduceResponse) boo
 	case at < 0:
 		t.ownTimes, t.doubtedID = true, -1
 		return false
-	case !t.ownTimes, b.maybeWritten && at == b.maxTime:
+	case !t.ownTimes, b.evidence.maybeWritten && at == b.maxTime:
 		return false
 	}
 	if t.doubtedID >= 0 && t.doubtedID != b.producerID {

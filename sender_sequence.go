@@ -177,7 +177,7 @@ func (p *sequences) followed(b *batch) bool {
 	return at >= 0 && slices.ContainsFunc(p.inFlight[at+1:], (*batch).mayBeThere)
 }
 
-func (b *batch) mayBeThere() bool { return b.maybeWritten || b.onWire }
+func (b *batch) mayBeThere() bool { return b.evidence.maybeWritten || b.onWire }
 
 // parked are the batches that wait for the answer to a later one; see decideSequence. They come first.
 func (p *sequences) parked() []*batch {
@@ -203,7 +203,9 @@ func precedes(a, b int32) bool { return protocol.DecrementSequence(a, b) >= math
 // may have forgotten us (producer.id.expiration.ms), and then does the same. It is false when b must not
 // leave now: what another log answered to batches before b counts for nothing, and these go first.
 func (p *sequences) leaves(b *batch, log protocol.UUID, now time.Time) bool {
-	b.elsewhere = b.elsewhere || b.maybeWritten && b.log != log
+	if b.log != log {
+		b.evidence.movedToNewLog()
+	}
 	if b.log = log; log != p.log {
 		p.log = log
 		p.startOver()
@@ -283,13 +285,13 @@ func (p *sequences) settle(b *batch, v verdict, offset int64) {
 		return
 	case v.unsure:
 		for _, f := range p.inFlight[:at] {
-			f.shadowed = true
+			f.evidence.laterUnsettled = true
 		}
 		p.unsure = true
 		switch {
-		case b.lost && v.refused:
+		case b.evidence.unanswered && v.refused:
 			p.late = max(p.late, unlikelyLateCopy)
-		case b.lost:
+		case b.evidence.unanswered:
 			p.late = likelyLateCopy
 		}
 	}
@@ -357,14 +359,14 @@ func (p *sequences) unnumber(b *batch) {
 // refused as long as the gap is there, and by a new epoch; but not once the same epoch gives the missing
 // numbers to others (mend).
 func (p *sequences) release(b *batch) {
-	p.unsure = p.unsure || b.lost
+	p.unsure = p.unsure || b.evidence.unanswered
 	b.forgetIdentity()
 }
 
 // forgetIdentity takes the sequence of a batch that is known not to be in the log.
 func (b *batch) forgetIdentity() {
-	b.refused = b.refused || b.maybeWritten // it left, so it is not NotSent; a copy would be refused
-	b.sequenced, b.renumber, b.maybeWritten, b.lost, b.parked, b.shadowed = false, false, false, false, false, false
+	b.evidence = b.evidence.absent()
+	b.sequenced, b.renumber, b.parked = false, false, false
 	b.producerID, b.producerEpoch, b.baseSequence = -1, -1, -1
 }
 

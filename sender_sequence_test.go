@@ -95,7 +95,7 @@ func TestAGivenUpMaybeWrittenBatchEndsTheEpoch(t *testing.T) {
 		warm(t, r)
 		a := sendBatch(t, r, 1)
 		r.lose(0)
-		require.True(t, a.maybeWritten)
+		require.True(t, a.evidence.maybeWritten)
 		time.Sleep(r.cfg.deliveryTimeout)
 		r.s.expire(time.Now())
 		requireIdentity(t, sendBatch(t, r, 1), 1, 0)

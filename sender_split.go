@@ -151,7 +151,7 @@ func (a *accumulator) newPart(b *batch, group []protocol.Record, size int, first
 	part.begin(b.queue, b.share, b.share.overdraw(size), b.baseTime+group[0].TimestampDelta, b.createdAt)
 	part.isSplit, part.attempts, part.retryAt = true, b.attempts, time.Time{}
 	part.epochAtSend, part.nodeAtSend, part.lastError = b.epochAtSend, b.nodeAtSend, b.lastError
-	part.refused, part.maybeWritten, part.elsewhere = b.refused, b.maybeWritten, b.elsewhere
+	part.evidence = b.evidence
 	part.res.shared = b.res.shared
 	var o openBatch
 	o.begin(part)

@@ -232,7 +232,7 @@ var ofMemory = []mutation{
 	},
 	{
 		name: "parts-forget-refusal", file: "sender_split.go",
-		old: "part.refused, part.maybeWritten, part.elsewhere = b.refused, b.maybeWritten, b.elsewhere", new: "part.maybeWritten, part.elsewhere = b.maybeWritten, b.elsewhere",
+		old: "part.evidence = b.evidence\n", new: "part.evidence = b.evidence\n	part.evidence.refused = false\n",
 		breaks: "NotSent is told of parts that a broker refused",
 		by:     bySimulator,
 	},

@@ -100,7 +100,7 @@ var ofSender = []mutation{
 	},
 	{
 		name: "refused-is-maybe-written", file: "sender_identity.go",
-		old: "b.maybeWritten && at == b.maxTime", new: "b.attempts > 1 && at == b.maxTime",
+		old: "b.evidence.maybeWritten && at == b.maxTime", new: "b.attempts > 1 && at == b.maxTime",
 		breaks: "a batch that was only refused is reported as written when another producer's is",
 		by:     by("TestABatchThatWasOnlyRefusedIsNoDuplicate"),
 	},
@@ -111,16 +111,34 @@ var ofSender = []mutation{
 		by:     by("TestABatchThatNeverLeftSaysWhy"),
 	},
 	{
-		name: "not-sent-for-maybe-written", file: "sender_errors.go",
-		old: "	case b.maybeWritten || b.elsewhere || b.onWire:\n", new: "	case b.onWire:\n",
+		name: "not-sent-for-maybe-written", file: "batch_state.go",
+		old: "	case e.maybeWritten || e.inOldLog || onWire:\n", new: "	case onWire:\n",
 		breaks: "an error says NotSent for a batch whose answer was lost",
 		by:     bySimulator,
 	},
 	{
-		name: "no-doubt-on-the-wire", file: "sender_errors.go",
-		old: "	case b.maybeWritten || b.elsewhere || b.onWire:\n", new: "	case b.maybeWritten:\n",
+		name: "no-doubt-on-the-wire", file: "batch_state.go",
+		old: "	case e.maybeWritten || e.inOldLog || onWire:\n", new: "	case e.maybeWritten || e.inOldLog:\n",
 		breaks: "an error says NotSent for a batch that expires in flight",
 		by:     bySimulator,
+	},
+	{
+		name: "absent-becomes-not-sent", file: "batch_state.go",
+		old: "refused: e.refused || e.maybeWritten,", new: "refused: e.refused,",
+		breaks: "an error says NotSent for a batch that left, got no answer and was shown to be in no log",
+		by:     by("TestEvidenceOfABatchThatIsAbsent"),
+	},
+	{
+		name: "absent-forgets-the-log-before", file: "batch_state.go",
+		old: ", inOldLog: e.inOldLog}", new: "}",
+		breaks: "what a log made anew says of a batch counts for the log before",
+		by:     by("TestEvidenceOfABatchThatIsAbsent"),
+	},
+	{
+		name: "renumbered-with-its-evidence", file: "sender_sequence.go",
+		old: "	b.evidence = b.evidence.absent()\n", new: "",
+		breaks: "a batch that is known not to be in the log passes for one that may be, under its new numbers",
+		by:     by("TestEvidenceOfABatchThatIsAbsent"),
 	},
 	{
 		name: "no-new-epoch-after-a-gap", file: "sender_sequence.go",
@@ -238,7 +256,7 @@ var ofSender = []mutation{
 	},
 	{
 		name: "expired-in-flight-is-settled", file: "sender_expiry.go",
-		old: "		if b.sequenced {\n			q.out.seq.settle(b,", new: "		if b.sequenced && !b.maybeWritten {\n			q.out.seq.settle(b,",
+		old: "		if b.sequenced {\n			q.out.seq.settle(b,", new: "		if b.sequenced && !b.evidence.maybeWritten {\n			q.out.seq.settle(b,",
 		breaks: "a batch that expires while it waits to be sent again blocks its partition for ever",
 		by:     bySimulator,
 	},

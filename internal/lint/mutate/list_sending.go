@@ -123,8 +123,8 @@ var ofSending = []mutation{
 		by:     by("TestABatchInBackoffHoldsNobodyElseBack"),
 	},
 	{
-		name: "refused-told-as-not-sent", file: "sender_errors.go",
-		old: "	case b.refused:\n		e.Fate = Rejected", new: "	case b.refused && b.parked:\n		e.Fate = Rejected",
+		name: "refused-told-as-not-sent", file: "batch_state.go",
+		old: "	case e.refused:\n		return Rejected", new: "	case e.refused && e.laterUnsettled:\n		return Rejected",
 		breaks: "NotSent is told of a batch that a broker refused",
 		by:     by("TestARefusedSuccessorDoesNotRenumberWhatMayBeWritten"),
 	},
@@ -136,7 +136,7 @@ var ofSending = []mutation{
 	},
 	{
 		name: "lost-answers-forgotten", file: "sender_answer.go",
-		old: "	b.lost = b.lost || r.Err != nil && r.MaybeSent\n", new: "	b.lost = b.lost && r.Err != nil\n",
+		old: "	b.evidence.unanswered = b.evidence.unanswered || r.Err != nil && r.MaybeSent\n", new: "	b.evidence.unanswered = b.evidence.unanswered && r.Err != nil\n",
 		breaks: "copies of batches that may still arrive are not reckoned with",
 		by:     by("TestSenderFollowsTheSequenceModel"),
 	},
@@ -250,7 +250,7 @@ var ofSending = []mutation{
 	},
 	{
 		name: "release-forgets-lost-copies", file: "sender_sequence.go",
-		old: "	p.unsure = p.unsure || b.lost\n	b.forget", new: "	b.forget",
+		old: "	p.unsure = p.unsure || b.evidence.unanswered\n	b.forget", new: "	b.forget",
 		breaks: "a lost copy behind a mended gap fits in",
 		by:     by("TestSimulatorRegressions"),
 	},

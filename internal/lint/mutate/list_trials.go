@@ -233,13 +233,13 @@ var ofTrials = []mutation{
 	},
 	{
 		name: "own-duplicates-are-anothers", file: "sender_identity.go",
-		old: "b.maybeWritten && at == b.maxTime:\n", new: "b.maybeWritten && at != b.maxTime:\n",
+		old: "b.evidence.maybeWritten && at == b.maxTime:\n", new: "b.evidence.maybeWritten && at != b.maxTime:\n",
 		breaks: "a batch that was sent twice is taken for another producer's",
 		by:     by("TestTheLogAppendTimeOfADuplicateIsNone"),
 	},
 	{
 		name: "duplicates-of-batches-sent-once", file: "sender_identity.go",
-		old: "	case !t.ownTimes, b.maybeWritten && at == b.maxTime:\n", new: "	case !t.ownTimes, at == b.maxTime:\n",
+		old: "	case !t.ownTimes, b.evidence.maybeWritten && at == b.maxTime:\n", new: "	case !t.ownTimes, at == b.maxTime:\n",
 		breaks: "another's batch with the same timestamp passes for this one, which left once only",
 		by:     by("TestABatchOfAnotherProducerIsNoSuccess"),
 	},
@@ -346,14 +346,14 @@ var ofTrials = []mutation{
 		by:     by("TestTheLogIsSilentAboutTopicsThatAreBeingCreated"),
 	},
 	{
-		name: "lost-copies-in-a-new-log", file: "sender_sequence.go",
-		old: "b.elsewhere = b.elsewhere || b.maybeWritten && b.log != log\n", new: "b.elsewhere = b.elsewhere && b.log != log\n",
+		name: "lost-copies-in-a-new-log", file: "batch_state.go",
+		old: "e.inOldLog = e.inOldLog || e.maybeWritten }", new: "e.inOldLog = e.inOldLog && e.maybeWritten }",
 		breaks: "a record that the topic before has is called rejected, for the one made anew refuses it",
 		by:     by("TestWhatANewLogRefusesMayBeInTheOneBefore"),
 	},
 	{
 		name: "split-forgets-the-log-before", file: "sender_split.go",
-		old: "part.elsewhere = b.refused, b.maybeWritten, b.elsewhere\n", new: "part.elsewhere = b.refused, b.maybeWritten, false\n",
+		old: "part.evidence = b.evidence\n", new: "part.evidence = b.evidence\n	part.evidence.inOldLog = false\n",
 		breaks: "the parts of a batch that a log made anew finds too large are called rejected",
 		by:     by("TestWhatANewLogRefusesMayBeInTheOneBefore"),
 	},
