@@ -38,38 +38,7 @@ func (s *sender) finishBatch(r *produceRequest, b *batch, now time.Time) {
 	s.onWire--
 	q.out.muted = false
 
-	answer := (*message.PartitionProduceResponse)(nil)
-	f := facts{idempotent: s.idem.on, transactional: s.txn != nil, decided: b.decided, records: b.records, head: q.out.seq.isHead(b), passed: q.out.seq.passed(b),
-		wasMaybe: b.evidence.maybeWritten, followed: q.out.seq.followed(b), shadowed: b.evidence.laterUnsettled}
-	f.mayRetry = b.attempts <= s.cfg.retries && now.Before(b.createdAt.Add(s.acc.deliveryTimeout)) && s.aborting == nil
-	switch {
-	case r.Err != nil:
-		f.lost, f.unsent = true, !r.MaybeSent
-		if errors.Is(r.Err, network.ErrUnsupportedVersion) {
-			f.lost, f.code = false, protocol.UnsupportedVersion
-			if s.cfg.codec == compress.Zstd {
-				f.code = protocol.UnsupportedCompressionType
-			}
-		}
-		b.lastError = r.Err
-	case r.NoAnswer:
-	default:
-		if answer = r.answer(b); answer == nil {
-			f.lost = true
-			b.lastError = errNotInAnswer
-			break
-		}
-		f.code, f.logStartOff = answer.ErrorCode, answer.LogStartOffset
-		f.foreign, f.again = s.foreign(b, answer), b.lastError == error(answer.ErrorCode)
-		f.truncated = answer.LogStartOffset >= q.out.seq.end
-		if f.code != protocol.None {
-			b.lastError = f.code
-			b.evidence.refused = true
-			f.blamed = s.txn == nil && blamesSome(answer.RecordErrors, b.records)
-		}
-	}
-	b.evidence.unanswered = b.evidence.unanswered || r.Err != nil && r.MaybeSent
-	f.doubt, f.vain = b.evidence.unanswered && q.out.seq.late != noLateCopy, q.out.seq.late == unlikelyLateCopy
+	f, answer := s.factsOf(r, b, now)
 	v := decide(f)
 	q.out.noteSetback(b, v, now)
 	if q.out.held || v.act != actAccept {
@@ -84,6 +53,54 @@ func (s *sender) finishBatch(r *produceRequest, b *batch, now time.Time) {
 	}
 	s.apply(b, f, v, answer, now)
 	s.unpark(q, v.gap && v.newEpoch, now)
+}
+
+// factsOf returns what decide looks at, and the broker's answer about the batch, nil if there is none. It notes the
+// answer, or that there is none, in the batch.
+func (s *sender) factsOf(r *produceRequest, b *batch, now time.Time) (facts, *message.PartitionProduceResponse) {
+	mayRetry := b.attempts <= s.cfg.retries && now.Before(b.createdAt.Add(s.acc.deliveryTimeout)) && s.aborting == nil
+	f := facts{idempotent: s.idem.on, transactional: s.txn != nil,
+		batch: batchFacts{records: b.records, decided: b.decided, mayRetry: mayRetry, wasMaybe: b.evidence.maybeWritten},
+		near:  b.queue.out.seq.near(b)}
+	answer := (*message.PartitionProduceResponse)(nil)
+	switch {
+	case r.Err != nil:
+		f.answer.lost, f.answer.unsent = true, !r.MaybeSent
+		if errors.Is(r.Err, network.ErrUnsupportedVersion) {
+			f.answer.lost, f.answer.code = false, protocol.UnsupportedVersion
+			if s.cfg.codec == compress.Zstd {
+				f.answer.code = protocol.UnsupportedCompressionType
+			}
+		}
+		b.evidence.unanswered = b.evidence.unanswered || r.MaybeSent
+		b.lastError = r.Err
+	case r.NoAnswer:
+	default:
+		if answer = r.answer(b); answer == nil {
+			f.answer.lost = true
+			b.lastError = errNotInAnswer
+			break
+		}
+		f.answer = s.answerFacts(b, answer)
+		if answer.ErrorCode != protocol.None {
+			b.lastError = answer.ErrorCode
+			b.evidence.refused = true
+		}
+	}
+	f.batch.unanswered = b.evidence.unanswered
+	return f, answer
+}
+
+// answerFacts returns what is known of an answer that came.
+func (s *sender) answerFacts(b *batch, answer *message.PartitionProduceResponse) answerFacts {
+	return answerFacts{
+		code:      answer.ErrorCode,
+		again:     b.lastError == error(answer.ErrorCode),
+		blamed:    answer.ErrorCode != protocol.None && s.txn == nil && blamesSome(answer.RecordErrors, b.records),
+		foreign:   s.foreign(b, answer),
+		logStart:  answer.LogStartOffset,
+		truncated: answer.LogStartOffset >= b.queue.out.seq.end,
+	}
 }
 
 var errNotInAnswer = errors.New("the answer does not mention the partition")
@@ -140,7 +157,7 @@ func (s *sender) apply(b *batch, f facts, v verdict, answer *message.PartitionPr
 		out := noFate
 		if answer != nil && v.offsets {
 			out.baseOffset, out.logAppendTime = answer.BaseOffset, max(answer.LogAppendTimeMs, -1)
-			if f.wasMaybe && out.logAppendTime == b.maxTime {
+			if f.batch.wasMaybe && out.logAppendTime == b.maxTime {
 				out.logAppendTime = -1 // of a duplicate a broker tells the batch's largest timestamp instead
 			}
 		}

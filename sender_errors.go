@@ -32,22 +32,22 @@ func (s *sender) failBatch(b *batch, f facts, v verdict, answer *message.Partiti
 
 // refusal is why a batch is given up.
 func (s *sender) refusal(b *batch, f facts, answer *message.PartitionProduceResponse, now time.Time) *Error {
-	cause := &Error{Op: "send", Code: f.code}
+	cause := &Error{Op: "send", Code: f.answer.code}
 	switch {
-	case f.code == protocol.None: // lost, and out of retries or time
+	case f.answer.code == protocol.None: // lost, and out of retries or time
 		cause.Kind, cause.Cause = ErrDeliveryTimeout, b.lastError
 		if now.Before(b.createdAt.Add(s.acc.deliveryTimeout)) {
 			cause.Kind, cause.Reason = lostKind(b.lastError), "no retries are left"
 		}
 	case errors.Is(b.lastError, network.ErrUnsupportedVersion):
 		cause.Cause = b.lastError // the versions
-	case f.code == protocol.MessageTooLarge || f.code == protocol.RecordListTooLarge:
+	case f.answer.code == protocol.MessageTooLarge || f.answer.code == protocol.RecordListTooLarge:
 		cause.Reason = fmt.Sprintf("%d bytes in a batch of %d records", b.size(), b.records)
 		if b.records == 1 {
 			cause.Reason = fmt.Sprintf("the record takes %d bytes in a batch of its own", b.size())
 		}
 	}
-	if f.idempotent && f.code == protocol.OutOfOrderSequenceNumber && b.evidence.maybeWritten {
+	if f.idempotent && f.answer.code == protocol.OutOfOrderSequenceNumber && b.evidence.maybeWritten {
 		cause.Reason = "the answer to an earlier attempt was lost, and whether that one was written can no longer be found out"
 	}
 	s.explainIdentity(cause, b, f)

@@ -53,7 +53,7 @@ func (s *sender) leaveIdentity(b *batch, f facts, now time.Time) {
 	}
 	i.renew(now, s.retry, s.random)
 	level := s.identitySpell.FailedForGood(now)
-	if f.foreign {
+	if f.answer.foreign {
 		if level == slog.LevelWarn {
 			level = slog.LevelError
 		}
@@ -62,16 +62,16 @@ func (s *sender) leaveIdentity(b *batch, f facts, now time.Time) {
 		return
 	}
 	s.logger.Log(context.Background(), level, "the producer id is of no use any more, a new one is taken", "topic", b.queue.topic.name, "partition", b.queue.index,
-		"producer_id", b.producerID, "producer_epoch", b.producerEpoch, "err", f.code)
+		"producer_id", b.producerID, "producer_epoch", b.producerEpoch, "err", f.answer.code)
 }
 
 // explainIdentity completes the error of a batch that failed with its producer id. The next one may do better.
 func (s *sender) explainIdentity(cause *Error, b *batch, f facts) {
 	switch {
-	case f.foreign:
+	case f.answer.foreign:
 		cause.Kind, cause.Class, cause.Cause = nil, ErrRetriable, nil
 		cause.Reason = fmt.Sprintf("the broker took the batch for one of another producer, which uses producer id %d too", b.producerID)
-	case f.idempotent && s.txn == nil && endsIdentity(f.code):
+	case f.idempotent && s.txn == nil && endsIdentity(f.answer.code):
 		cause.Class = ErrRetriable
 		cause.Reason = fmt.Sprintf("producer id %d is of no use any more, and the answer to an earlier attempt was lost", b.producerID)
 	}

@@ -171,6 +171,11 @@ func (p *sequences) isHead(b *batch) bool {
 	return true
 }
 
+// near returns what is known of the batches before and behind b.
+func (p *sequences) near(b *batch) nearFacts {
+	return nearFacts{head: p.isHead(b), late: p.late, passed: p.passed(b), followed: p.followed(b), laterGivenUp: b.evidence.laterUnsettled}
+}
+
 // followed reports whether a batch behind b may be in the log.
 func (p *sequences) followed(b *batch) bool {
 	at := slices.Index(p.inFlight, b)

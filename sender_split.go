@@ -22,7 +22,7 @@ func (s *sender) split(b *batch, now time.Time) {
 		if b.sequenced {
 			b.queue.out.seq.settle(b, verdict{gap: true}, -1)
 		}
-		s.failBatch(b, facts{code: protocol.MessageTooLarge}, verdict{}, nil, now)
+		s.failBatch(b, facts{answer: answerFacts{code: protocol.MessageTooLarge}}, verdict{}, nil, now)
 		return
 	}
 	limit := s.cfg.batchSize
@@ -54,7 +54,7 @@ func (s *sender) sieve(b *batch, f facts, answer *message.PartitionProduceRespon
 	guilty := blamed(s.refusal(b, f, answer, now), answer.RecordErrors, b.records)
 	parts := s.acc.cut(b, records, math.MaxInt, guilty)
 	s.logger.Info("the broker refuses some records of a batch, the others are sent again", "topic", b.queue.topic.name, "partition", b.queue.index,
-		"records", b.records, "refused", len(guilty), "err", f.code)
+		"records", b.records, "refused", len(guilty), "err", f.answer.code)
 	children := b.res.children
 	s.replace(b, parts)
 	var innocent []*batch

@@ -25,28 +25,41 @@ func (a action) String() string { return actionNames[a] }
 
 // facts are all that decide looks at.
 type facts struct {
-	code       protocol.ErrorCode // the broker's verdict; None with lost set: there was none
-	lost       bool               // no answer: disconnected, timed out, or not in the answer
-	unsent     bool               // lost, and no byte had left
-	idempotent bool
-	// transactional: the coordinator gives out epochs, we can't. truncated: all that was acknowledged under
-	// the batch's epoch has been deleted from the log since.
-	transactional, truncated bool
+	idempotent    bool
+	transactional bool // the coordinator gives out epochs, we can't
+	answer        answerFacts
+	batch         batchFacts
+	near          nearFacts
+}
 
-	mayRetry    bool // retries and delivery time are left
-	decided     bool // its records' fate was told before
-	records     int32
-	head        bool // the first batch of its partition in flight: nothing earlier is unsettled
-	passed      bool // a later batch of the same epoch was accepted: this one must be in the log
-	doubt       bool // copies of it and of one before it that was given up may still arrive
-	vain        bool // doubt, but that one was refused when it was sent again, so its copy is not waited for
-	followed    bool // a later batch that can be asked for may be in the log too
-	shadowed    bool // a later batch that was given up may be
-	logStartOff int64
-	wasMaybe    bool // an earlier attempt may be in the log
-	blamed      bool // the broker names some of the records, not all, as the ones it refuses (KIP-467)
-	again       bool // the answer to the attempt before had the same code
-	foreign     bool // success, but what is in the log under the batch's numbers is another producer's; see sender.foreign
+// answerFacts are what is known of the answer.
+type answerFacts struct {
+	code      protocol.ErrorCode // the broker's verdict; None with lost set: there was none
+	lost      bool               // no answer: disconnected, timed out, or not in the answer
+	unsent    bool               // lost, and no byte had left
+	again     bool               // the answer to the attempt before had the same code
+	blamed    bool               // the broker names some of the records, not all, as the ones it refuses (KIP-467)
+	foreign   bool               // success, but what is in the log under the batch's numbers is another producer's; see sender.foreign
+	logStart  int64              // the log's first offset, -1 if the broker did not say
+	truncated bool               // all that was acknowledged under the batch's epoch has been deleted from the log since
+}
+
+// batchFacts are what is known of the batch.
+type batchFacts struct {
+	records    int32
+	decided    bool // its records' fate was told before
+	mayRetry   bool // retries and delivery time are left
+	wasMaybe   bool // an earlier attempt may be in the log
+	unanswered bool // an attempt, this one included, had no answer: a copy may still arrive
+}
+
+// nearFacts are what is known of the batches before and behind it in its partition.
+type nearFacts struct {
+	head         bool     // the first batch of its partition in flight: nothing earlier is unsettled
+	late         lateCopy // whether a copy of one before it that was given up may still arrive
+	passed       bool     // a later batch of the same epoch was accepted: this one must be in the log
+	followed     bool     // a later batch that can be asked for may be in the log too
+	laterGivenUp bool     // a later batch that was given up may be
 }
 
 // verdict is decide's answer.
@@ -81,40 +94,40 @@ type verdict struct {
 // to batches that are known not to be in the log (KAFKA-14397, KAFKA-14034), and records that were
 // only in the same batch as one that the broker refuses are sent again.
 func decide(f facts) verdict {
-	if f.foreign {
+	if f.answer.foreign {
 		return decideIdentity(f, verdict{maybe: true})
 	}
-	if f.code == protocol.None && !f.lost {
-		return verdict{act: acceptOr(f.decided), written: true, offsets: true}
+	if f.answer.code == protocol.None && !f.answer.lost {
+		return verdict{act: acceptOr(f.batch.decided), written: true, offsets: true}
 	}
-	if f.code == protocol.DuplicateSequenceNumber {
-		return verdict{act: acceptOr(f.decided), written: true}
+	if f.answer.code == protocol.DuplicateSequenceNumber {
+		return verdict{act: acceptOr(f.batch.decided), written: true}
 	}
-	v := verdict{refresh: f.lost && !f.unsent || f.code.RefreshMetadata(), maybe: f.wasMaybe || leavesDoubt(f)}
-	if f.idempotent && (f.code == protocol.OutOfOrderSequenceNumber || f.code == protocol.UnknownProducerID) {
+	v := verdict{refresh: f.answer.lost && !f.answer.unsent || f.answer.code.RefreshMetadata(), maybe: f.batch.wasMaybe || f.answer.leavesDoubt()}
+	if f.idempotent && (f.answer.code == protocol.OutOfOrderSequenceNumber || f.answer.code == protocol.UnknownProducerID) {
 		return decideSequence(f, v)
 	}
-	if f.idempotent && !f.transactional && endsIdentity(f.code) {
+	if f.idempotent && !f.transactional && endsIdentity(f.answer.code) {
 		return decideIdentity(f, v)
 	}
 	switch {
-	case f.decided:
+	case f.batch.decided:
 		v.act = actForget
-	case f.code == protocol.MessageTooLarge && f.records > 1 && !(f.idempotent && v.maybe): // parts of what is written would be written twice
+	case f.answer.code == protocol.MessageTooLarge && f.batch.records > 1 && !(f.idempotent && v.maybe): // parts of what is written would be written twice
 		v.act = actSplit
 		return v
-	case f.mayRetry && (f.lost || f.code.Retriable()):
+	case f.batch.mayRetry && (f.answer.lost || f.answer.code.Retriable()):
 		v.act = actRetry
 		return v
-	case f.mayRetry && f.blamed && !v.maybe: // a copy in the log would have the others in it
+	case f.batch.mayRetry && f.answer.blamed && !v.maybe: // a copy in the log would have the others in it
 		v.act = actSieve
 	default:
 		v.act = actFail
-		v.fatal = f.idempotent && fatalForProducer(f.code, f.transactional)
+		v.fatal = f.idempotent && fatalForProducer(f.answer.code, f.transactional)
 	}
 	// Given up: what follows in the partition depends on whether its sequences were used.
 	if f.idempotent {
-		v.gap, v.unsure, v.refused = !v.maybe, v.maybe, v.maybe && f.mayRetry
+		v.gap, v.unsure, v.refused = !v.maybe, v.maybe, v.maybe && f.batch.mayRetry
 	}
 	return v
 }
@@ -155,59 +168,62 @@ const (
 // trouble returns what the complaint in f says.
 func (f facts) trouble() trouble {
 	switch {
-	case f.passed && f.wasMaybe:
+	case f.near.passed && f.batch.wasMaybe:
 		return alreadyWritten
-	case !f.head:
+	case !f.near.head:
 		return earlierMissing
-	case f.wasMaybe && (f.followed || f.shadowed) && f.code == protocol.OutOfOrderSequenceNumber:
+	case f.batch.wasMaybe && (f.near.followed || f.near.laterGivenUp) && f.answer.code == protocol.OutOfOrderSequenceNumber:
 		return lastOnlyKnown
-	case f.doubt:
+	case f.lateCopies():
 		return lateCopies
-	case f.wasMaybe && f.code == protocol.UnknownProducerID && f.logStartOff >= 0 && !f.truncated:
+	case f.batch.wasMaybe && f.answer.code == protocol.UnknownProducerID && f.answer.logStart >= 0 && !f.answer.truncated:
 		return producerForgotten
 	}
 	return stateLost
 }
+
+// lateCopies reports whether copies of the batch and of one before it that was given up may still arrive.
+func (f facts) lateCopies() bool { return f.batch.unanswered && f.near.late != noLateCopy }
 
 // decideSequence decides about a batch whose sequences the broker complains about.
 func decideSequence(f facts, v verdict) verdict {
 	hopeless := false // no later answer will tell about the batch
 	switch v.refresh = false; f.trouble() {
 	case alreadyWritten:
-		return verdict{act: acceptOr(f.decided), written: true}
+		return verdict{act: acceptOr(f.batch.decided), written: true}
 	case stateLost:
 		return decideLost(f, v)
 	case lastOnlyKnown:
-		hopeless = !f.followed
+		hopeless = !f.near.followed
 	case lateCopies:
-		hopeless = f.vain && !f.followed
+		hopeless = f.near.late == unlikelyLateCopy && !f.near.followed
 	case producerForgotten:
 		hopeless = true
 	}
-	if f.decided || !f.mayRetry || hopeless {
-		v.act, v.maybe, v.unsure, v.refused = failOr(f.decided), f.wasMaybe, true, f.mayRetry
+	if f.batch.decided || !f.batch.mayRetry || hopeless {
+		v.act, v.maybe, v.unsure, v.refused = failOr(f.batch.decided), f.batch.wasMaybe, true, f.batch.mayRetry
 		return v
 	}
-	v.act, v.park = actRetry, f.head && f.wasMaybe
+	v.act, v.park = actRetry, f.near.head && f.batch.wasMaybe
 	return v
 }
 
 // decideLost decides about a batch whose broker has lost its state of the producer.
 func decideLost(f facts, v verdict) verdict {
-	unknown := f.code == protocol.UnknownProducerID
+	unknown := f.answer.code == protocol.UnknownProducerID
 	// Without the log's start the broker may just be losing the partition, and the next one knows us. One that says it
 	// again has forgotten us, which without an earlier attempt in doubt is all there is to know.
-	sure := !unknown || f.logStartOff >= 0 || f.again && !f.wasMaybe
+	sure := !unknown || f.answer.logStart >= 0 || f.answer.again && !f.batch.wasMaybe
 	// A transaction can't start again under a new epoch, for that is the coordinator's to give. It goes on only if the
 	// broker forgot the producer because what it had was deleted, and so takes sequence 0 again.
-	stuck := f.transactional && (!unknown || sure && !f.truncated)
+	stuck := f.transactional && (!unknown || sure && !f.answer.truncated)
 	switch {
-	case f.decided || !f.mayRetry || stuck:
-		v.act, v.gap, v.maybe = failOr(f.decided), true, false
+	case f.batch.decided || !f.batch.mayRetry || stuck:
+		v.act, v.gap, v.maybe = failOr(f.batch.decided), true, false
 	case sure:
 		v.act, v.gap, v.resequence, v.maybe = actRetry, true, true, false
 	default:
-		v.act, v.park = actRetry, f.wasMaybe
+		v.act, v.park = actRetry, f.batch.wasMaybe
 		return v
 	}
 	v.newEpoch, v.unknown = true, f.transactional && unknown
@@ -219,21 +235,21 @@ func decideLost(f facts, v verdict) verdict {
 func decideIdentity(f facts, v verdict) verdict {
 	v.newID = !f.transactional
 	switch {
-	case f.decided:
+	case f.batch.decided:
 		v.act = actForget
-	case f.mayRetry && !v.maybe:
+	case f.batch.mayRetry && !v.maybe:
 		v.act, v.gap, v.resequence = actRetry, true, true
 		return v
 	default:
 		v.act = actFail
 	}
-	v.gap, v.unsure, v.refused = !v.maybe, v.maybe, v.maybe && f.mayRetry
+	v.gap, v.unsure, v.refused = !v.maybe, v.maybe, v.maybe && f.batch.mayRetry
 	return v
 }
 
 // worthRetry reports whether the batch would be sent again if it might.
 func (f facts) worthRetry() bool {
-	f.mayRetry = true
+	f.batch.mayRetry = true
 	act := decide(f).act
 	return act == actRetry || act == actSieve
 }
@@ -256,18 +272,18 @@ func failOr(decided bool) action {
 
 // leavesDoubt reports whether after this answer (or its lack) the records of this attempt may be in
 // the log.
-func leavesDoubt(f facts) bool {
-	if f.lost {
-		return !f.unsent
+func (a answerFacts) leavesDoubt() bool {
+	if a.lost {
+		return !a.unsent
 	}
-	switch f.code {
+	switch a.code {
 	case protocol.RequestTimedOut, protocol.NotEnoughReplicasAfterAppend, protocol.NetworkException,
 		protocol.UnknownServerError, protocol.KafkaStorageError:
 		return true
 	case protocol.NotLeaderOrFollower, protocol.UnknownTopicOrPartition:
 		return true // also if the leader lost the partition while the appended batch waited for its replicas (DelayedProduce)
 	}
-	return !f.code.Known()
+	return !a.code.Known()
 }
 
 // fatalForProducer lists the answers to an idempotent Produce after which nothing can be sent.

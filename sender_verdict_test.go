@@ -44,9 +44,10 @@ func everyFact(test func(f facts)) {
 		for bits := range 1 << 9 {
 			for _, records := range []int32{1, 2} {
 				is := func(i int) bool { return bits>>i&1 == 1 }
-				test(facts{code: code, records: records, idempotent: is(0), mayRetry: is(1), head: is(2), decided: is(3),
-					wasMaybe: is(4), passed: is(5) && is(0), logStartOff: int64(bits>>6&1) - 1, blamed: is(7) && records > 1,
-					followed: is(8), shadowed: is(7)})
+				test(facts{idempotent: is(0),
+					answer: answerFacts{code: code, logStart: int64(bits>>6&1) - 1, blamed: is(7) && records > 1},
+					batch:  batchFacts{records: records, mayRetry: is(1), decided: is(3), wasMaybe: is(4)},
+					near:   nearFacts{head: is(2), passed: is(5) && is(0), followed: is(8), laterGivenUp: is(7)}})
 			}
 		}
 	}
@@ -54,25 +55,25 @@ func everyFact(test func(f facts)) {
 
 // actionFor is Kafka's table (Sender.completeBatch, canRetry) in other words than decide's.
 func actionFor(f facts) action {
-	sequence := f.idempotent && slices.Contains(sequenceCodes, f.code)
+	sequence := f.idempotent && slices.Contains(sequenceCodes, f.answer.code)
 	switch {
-	case f.decided:
+	case f.batch.decided:
 		return actForget
-	case f.code == protocol.None, f.code == protocol.DuplicateSequenceNumber, sequence && f.passed && f.wasMaybe:
+	case f.answer.code == protocol.None, f.answer.code == protocol.DuplicateSequenceNumber, sequence && f.near.passed && f.batch.wasMaybe:
 		return actAccept
-	case f.code == protocol.MessageTooLarge && f.records > 1 && !(f.idempotent && f.wasMaybe):
+	case f.answer.code == protocol.MessageTooLarge && f.batch.records > 1 && !(f.idempotent && f.batch.wasMaybe):
 		return actSplit
-	case f.code == protocol.OutOfOrderSequenceNumber && f.idempotent && f.head && f.wasMaybe && f.shadowed && !f.followed:
+	case f.answer.code == protocol.OutOfOrderSequenceNumber && f.idempotent && f.near.head && f.batch.wasMaybe && f.near.laterGivenUp && !f.near.followed:
 		return actFail // nobody will ever know
-	case f.code == protocol.UnknownProducerID && f.idempotent && f.head && f.wasMaybe && f.logStartOff >= 0:
+	case f.answer.code == protocol.UnknownProducerID && f.idempotent && f.near.head && f.batch.wasMaybe && f.answer.logStart >= 0:
 		return actFail // the broker has forgotten whether it has the batch; Java sends it again
-	case f.mayRetry && f.idempotent && !f.wasMaybe && slices.Contains(identityCodes, f.code):
+	case f.batch.mayRetry && f.idempotent && !f.batch.wasMaybe && slices.Contains(identityCodes, f.answer.code):
 		return actRetry
-	case f.mayRetry && (sequence || slices.Contains(retriableCodes, f.code)):
+	case f.batch.mayRetry && (sequence || slices.Contains(retriableCodes, f.answer.code)):
 		return actRetry
-	case f.idempotent && slices.Contains(identityCodes, f.code):
+	case f.idempotent && slices.Contains(identityCodes, f.answer.code):
 		return actFail // the others would be refused too
-	case f.mayRetry && f.blamed && !f.wasMaybe && f.code.Known() && !slices.Contains(doubtfulCodes, f.code):
+	case f.batch.mayRetry && f.answer.blamed && !f.batch.wasMaybe && f.answer.code.Known() && !slices.Contains(doubtfulCodes, f.answer.code):
 		return actSieve
 	}
 	return actFail
@@ -81,50 +82,51 @@ func actionFor(f facts) action {
 func TestDecideFollowsKafkasTable(t *testing.T) {
 	everyFact(func(f facts) {
 		v := decide(f)
-		require.Equal(t, actionFor(f), v.act, "%v %+v", f.code, f)
-		doubt := f.wasMaybe || slices.Contains(doubtfulCodes, f.code) || !f.code.Known()
-		switch sequence := f.idempotent && slices.Contains(sequenceCodes, f.code); {
+		require.Equal(t, actionFor(f), v.act, "%v %+v", f.answer.code, f)
+		doubt := f.batch.wasMaybe || slices.Contains(doubtfulCodes, f.answer.code) || !f.answer.code.Known()
+		switch sequence := f.idempotent && slices.Contains(sequenceCodes, f.answer.code); {
 		case v.written:
-			require.Contains(t, append([]protocol.ErrorCode{protocol.None, protocol.DuplicateSequenceNumber}, sequenceCodes...), f.code)
-			require.Equal(t, v.offsets, f.code == protocol.None)
+			require.Contains(t, append([]protocol.ErrorCode{protocol.None, protocol.DuplicateSequenceNumber}, sequenceCodes...), f.answer.code)
+			require.Equal(t, v.offsets, f.answer.code == protocol.None)
 		case sequence:
 			require.False(t, v.refresh)
-			require.Equal(t, v.maybe, f.wasMaybe && !v.gap, "%+v", f)
+			require.Equal(t, v.maybe, f.batch.wasMaybe && !v.gap, "%+v", f)
 			require.Equal(t, v.newEpoch, v.gap, "%+v", f)
-			require.True(t, !v.gap || f.head, "only the head is known not to be in the log")
-			forgotten := f.code == protocol.OutOfOrderSequenceNumber && f.wasMaybe && (f.followed || f.shadowed)
+			require.True(t, !v.gap || f.near.head, "only the head is known not to be in the log")
+			forgotten := f.answer.code == protocol.OutOfOrderSequenceNumber && f.batch.wasMaybe && (f.near.followed || f.near.laterGivenUp)
 			require.False(t, v.gap && forgotten, "nor if the node may remember another one only: %+v", f)
-			require.Equal(t, v.park, v.act == actRetry && f.head && f.wasMaybe && !v.gap, "%+v", f)
-		case f.idempotent && slices.Contains(identityCodes, f.code):
+			require.Equal(t, v.park, v.act == actRetry && f.near.head && f.batch.wasMaybe && !v.gap, "%+v", f)
+		case f.idempotent && slices.Contains(identityCodes, f.answer.code):
 			require.True(t, v.newID, "%+v", f)
 			require.Equal(t, v.act == actRetry, v.resequence, "%+v", f)
-			require.Equal(t, f.wasMaybe, v.maybe, "%+v", f)
+			require.Equal(t, f.batch.wasMaybe, v.maybe, "%+v", f)
 			require.False(t, v.newEpoch, "an epoch of the same id is no cure: %+v", f)
 		default:
-			require.Equal(t, doubt, v.maybe, "%v %+v", f.code, f)
-			require.Equal(t, f.code.RefreshMetadata(), v.refresh)
+			require.Equal(t, doubt, v.maybe, "%v %+v", f.answer.code, f)
+			require.Equal(t, f.answer.code.RefreshMetadata(), v.refresh)
 			require.False(t, v.newEpoch)
 			require.False(t, v.resequence)
 		}
-		require.Equal(t, v.fatal, v.act == actFail && f.idempotent && slices.Contains(fatalCodes, f.code), "%v %+v", f.code, f)
+		require.Equal(t, v.fatal, v.act == actFail && f.idempotent && slices.Contains(fatalCodes, f.answer.code), "%v %+v", f.answer.code, f)
 	})
 }
 
 func TestDecideOnALostRequest(t *testing.T) {
 	for bits := range 1 << 6 {
 		is := func(i int) bool { return bits>>i&1 == 1 }
-		f := facts{lost: true, unsent: is(0), idempotent: is(1), mayRetry: is(2), head: is(3), decided: is(4), wasMaybe: is(5), records: 2}
+		f := facts{idempotent: is(1), answer: answerFacts{lost: true, unsent: is(0)}, near: nearFacts{head: is(3)},
+			batch: batchFacts{records: 2, mayRetry: is(2), decided: is(4), wasMaybe: is(5)}}
 		v := decide(f)
 		want := actFail
-		if f.mayRetry {
+		if f.batch.mayRetry {
 			want = actRetry
 		}
-		if f.decided {
+		if f.batch.decided {
 			want = actForget
 		}
 		require.Equal(t, want, v.act, "%+v", f)
-		require.Equal(t, !f.unsent, v.refresh)
-		require.Equal(t, f.wasMaybe || !f.unsent, v.maybe)
+		require.Equal(t, !f.answer.unsent, v.refresh)
+		require.Equal(t, f.batch.wasMaybe || !f.answer.unsent, v.maybe)
 		if v.act != actRetry && f.idempotent {
 			require.Equal(t, v.maybe, v.unsure)
 			require.Equal(t, !v.maybe, v.gap)
@@ -137,12 +139,12 @@ func TestDecideOnALostRequest(t *testing.T) {
 func TestDecideKeepsSequencesHonest(t *testing.T) {
 	everyFact(func(f facts) {
 		v := decide(f)
-		require.False(t, v.gap && v.maybe, "%v %+v", f.code, f)
-		require.False(t, v.gap && v.unsure, "%v %+v", f.code, f)
-		require.False(t, v.resequence && (v.maybe || !v.gap || v.act != actRetry), "%v %+v", f.code, f)
-		require.False(t, v.written && (v.gap || v.unsure || v.fatal), "%v %+v", f.code, f)
+		require.False(t, v.gap && v.maybe, "%v %+v", f.answer.code, f)
+		require.False(t, v.gap && v.unsure, "%v %+v", f.answer.code, f)
+		require.False(t, v.resequence && (v.maybe || !v.gap || v.act != actRetry), "%v %+v", f.answer.code, f)
+		require.False(t, v.written && (v.gap || v.unsure || v.fatal), "%v %+v", f.answer.code, f)
 		givenUp := !v.written && (v.act == actFail || v.act == actForget || v.act == actSieve)
-		require.Equal(t, givenUp && f.idempotent, (v.gap || v.unsure) && v.act != actRetry, "%v %+v", f.code, f)
+		require.Equal(t, givenUp && f.idempotent, (v.gap || v.unsure) && v.act != actRetry, "%v %+v", f.answer.code, f)
 		if !f.idempotent {
 			require.False(t, v.gap || v.unsure || v.newEpoch || v.fatal)
 		}
@@ -153,18 +155,18 @@ func TestDecideKeepsSequencesHonest(t *testing.T) {
 // is asked for again if that one's copy is expected, and given up if it was refused.
 func TestDecideInDoubt(t *testing.T) {
 	everyFact(func(f facts) {
-		if !slices.Contains(sequenceCodes, f.code) || !f.idempotent || !f.wasMaybe || f.passed {
+		if !slices.Contains(sequenceCodes, f.answer.code) || !f.idempotent || !f.batch.wasMaybe || f.near.passed {
 			return
 		}
-		f.doubt = true
-		for _, f.vain = range []bool{false, true} {
+		f.batch.unanswered = true
+		for _, f.near.late = range []lateCopy{likelyLateCopy, unlikelyLateCopy} {
 			v := decide(f)
 			require.False(t, v.gap || v.resequence, "%+v", f)
 			require.True(t, v.maybe, "%+v", f)
-			forgotten := f.code == protocol.OutOfOrderSequenceNumber && (f.followed || f.shadowed)
-			givenUp := f.decided || !f.mayRetry || f.head && !f.followed && (f.vain || forgotten)
+			forgotten := f.answer.code == protocol.OutOfOrderSequenceNumber && (f.near.followed || f.near.laterGivenUp)
+			givenUp := f.batch.decided || !f.batch.mayRetry || f.near.head && !f.near.followed && (f.near.late == unlikelyLateCopy || forgotten)
 			require.Equal(t, givenUp, v.act != actRetry, "%+v", f)
-			require.Equal(t, givenUp && f.mayRetry, v.refused, "%+v", f)
+			require.Equal(t, givenUp && f.batch.mayRetry, v.refused, "%+v", f)
 		}
 	})
 }
@@ -178,24 +180,24 @@ func TestDecideInATransaction(t *testing.T) {
 			return
 		}
 		for _, truncated := range []bool{false, true} {
-			f.transactional, f.truncated = false, truncated
+			f.transactional, f.answer.truncated = false, truncated
 			other := decide(f)
 			f.transactional = true
 			v := decide(f)
-			if slices.Contains(identityCodes, f.code) && !v.written {
-				fatal := f.code == protocol.InvalidProducerIDMapping || f.code == protocol.ProducerFenced
-				require.Equal(t, fatal && v.act == actFail, v.fatal, "%v %+v", f.code, f)
-				require.False(t, v.newID, "%v %+v", f.code, f)
+			if slices.Contains(identityCodes, f.answer.code) && !v.written {
+				fatal := f.answer.code == protocol.InvalidProducerIDMapping || f.answer.code == protocol.ProducerFenced
+				require.Equal(t, fatal && v.act == actFail, v.fatal, "%v %+v", f.answer.code, f)
+				require.False(t, v.newID, "%v %+v", f.answer.code, f)
 				continue
 			}
 			v.unknown = false // which is for later
-			forgotten := f.code == protocol.UnknownProducerID && truncated && f.logStartOff >= 0
+			forgotten := f.answer.code == protocol.UnknownProducerID && truncated && f.answer.logStart >= 0
 			if !other.resequence || forgotten {
-				require.Equal(t, other, v, "%v %+v", f.code, f)
+				require.Equal(t, other, v, "%v %+v", f.answer.code, f)
 				continue
 			}
-			require.Equal(t, actFail, v.act, "%v %+v", f.code, f)
-			require.True(t, v.gap && !v.maybe && !v.unsure && !v.resequence && !v.fatal, "%v %+v", f.code, f)
+			require.Equal(t, actFail, v.act, "%v %+v", f.answer.code, f)
+			require.True(t, v.gap && !v.maybe && !v.unsure && !v.resequence && !v.fatal, "%v %+v", f.answer.code, f)
 		}
 	})
 }

@@ -238,7 +238,7 @@ var ofMemory = []mutation{
 	},
 	{
 		name: "unreadable-batch-leaks", file: "sender_split.go",
-		old: "		s.failBatch(b, facts{code: protocol.MessageTooLarge}, verdict{}, nil, now)\n		return\n", new: "		return\n",
+		old: "		s.failBatch(b, facts{answer: answerFacts{code: protocol.MessageTooLarge}}, verdict{}, nil, now)\n		return\n", new: "		return\n",
 		breaks: "records of a batch that can't be unpacked are never told",
 		by:     by("TestABatchThatCannotBeUnpackedFails"),
 	},

@@ -70,7 +70,7 @@ var ofSender = []mutation{
 	},
 	{
 		name: "sequences-reused-in-doubt", file: "sender_verdict.go",
-		old: "	if f.idempotent {\n		v.gap, v.unsure, v.refused = !v.maybe, v.maybe, v.maybe && f.mayRetry", new: "	if f.idempotent {\n		v.gap, v.unsure = true, false",
+		old: "	if f.idempotent {\n		v.gap, v.unsure, v.refused = !v.maybe, v.maybe, v.maybe && f.batch.mayRetry", new: "	if f.idempotent {\n		v.gap, v.unsure = true, false",
 		breaks: "a batch that is given up and may be written leaves its sequences to the next (KAFKA-14397)",
 		by:     bySimulator,
 	},
@@ -94,7 +94,7 @@ var ofSender = []mutation{
 	},
 	{
 		name: "duplicate-is-a-failure", file: "sender_verdict.go",
-		old: "	if f.code == protocol.DuplicateSequenceNumber {\n", new: "	if f.code == protocol.DuplicateSequenceNumber && !f.idempotent {\n",
+		old: "	if f.answer.code == protocol.DuplicateSequenceNumber {\n", new: "	if f.answer.code == protocol.DuplicateSequenceNumber && !f.idempotent {\n",
 		breaks: "DUPLICATE_SEQUENCE_NUMBER fails a batch that is in the log",
 		by:     bySimulator,
 	},
@@ -166,7 +166,7 @@ var ofSender = []mutation{
 	},
 	{
 		name: "split-loses-its-doubt", file: "sender_verdict.go",
-		old: "f.records > 1 && !(f.idempotent && v.maybe): ", new: "f.records > 1: ",
+		old: "f.batch.records > 1 && !(f.idempotent && v.maybe): ", new: "f.batch.records > 1: ",
 		breaks: "a batch that may be written is split, and its parts are written again",
 		by:     bySimulator,
 	},
@@ -184,19 +184,19 @@ var ofSender = []mutation{
 	},
 	{
 		name: "renumbered-with-earlier-ones-in-flight", file: "sender_verdict.go",
-		old: "	case !f.head:\n		return earlierMissing\n", new: "",
+		old: "	case !f.near.head:\n		return earlierMissing\n", new: "",
 		breaks: "an out-of-order batch is renumbered although an earlier one is only late (KAFKA-14034)",
 		by:     bySimulator,
 	},
 	{
 		name: "out-of-order-proves-loss", file: "sender_verdict.go",
-		old: "	case f.doubt:\n		return lateCopies\n", new: "",
+		old: "	case f.lateCopies():\n		return lateCopies\n", new: "",
 		breaks: "a batch is renumbered although a late copy of it and of one before may arrive",
 		by:     bySimulator,
 	},
 	{
 		name: "snapshots-remember-all", file: "sender_verdict.go",
-		old: "	case f.wasMaybe && (f.followed", new: "	case false && f.wasMaybe && (f.followed",
+		old: "	case f.batch.wasMaybe && (f.near.followed", new: "	case false && f.batch.wasMaybe && (f.near.followed",
 		breaks: "a batch is written twice if the node was started anew and remembers only a later one",
 		by:     bySimulator,
 	},
