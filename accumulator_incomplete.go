@@ -20,6 +20,7 @@ func (a *accumulator) open(q *partitionQueue, share *memoryShare, chunk []byte, 
 	}
 	b := a.newBatchLocked()
 	b.begin(q, share, chunk, timestamp, now) // before the sender may find it
+	b.move(placeQueue)
 	b.flushMark = a.flushMark
 	a.linkLocked(b, a.last)
 	if a.young == nil {

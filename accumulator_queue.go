@@ -124,6 +124,7 @@ func (q *partitionQueue) insertLocked(b *batch) {
 		at++
 	}
 	q.batches.Insert(at, b)
+	b.move(placeQueue)
 	q.length.Store(int32(q.batches.Len()))
 }
 
@@ -135,6 +136,7 @@ func (q *partitionQueue) removeLocked(b *batch) bool {
 		if q.batches.At(i) == b {
 			q.freezeLocked(b)
 			q.batches.Remove(i)
+			b.move(placeHand)
 			q.length.Store(int32(q.batches.Len()))
 			return true
 		}

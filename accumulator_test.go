@@ -436,11 +436,11 @@ func TestAppendDoesNotAllocate(t *testing.T) {
 		n := r.s.nodes[0]
 		req := r.s.build(n, time.Now())
 		for _, b := range req.batches {
-			b.onWire = true
+			b.move(placeWire)
+			b.move(placeHand)
 		}
 		req.Exchange = req
 		r.s.apply(req.batches[0], facts{}, verdict{act: actAccept, written: true}, nil, time.Now())
-		req.batches[0].onWire = false
 		req.reset()
 		r.s.free = append(r.s.free, req)
 		r.dispatch()

@@ -60,9 +60,8 @@ type batch struct {
 	lastError   error
 	sequenced   bool // it has a producer id, epoch and base sequence, which it keeps while its outcome is unknown
 	renumber    bool // on the wire, but known to come after a gap: gets new sequences when it is back
-	onWire      bool // in a request that has not come back
+	place       batchPlace
 	evidence    evidence
-	parked      bool // out of order although it may be in the log: a later one's answer will tell. Not in the queue
 	decided     bool // its records' fate is settled; only the wire may still hold it
 	inLine      bool // it left once, or has its fate, and waits in its partition's line to be told
 	isSplit     bool
@@ -108,7 +107,7 @@ func (b *batch) size() int { return protocol.BatchOverhead + b.raw }
 
 // setIdentity gives the batch its producer id, epoch and base sequence.
 func (b *batch) setIdentity(id int64, epoch int16, sequence int32) {
-	invariant.Check(!b.onWire && !b.evidence.maybeWritten, "sequence of a batch whose outcome is unknown reassigned")
+	invariant.Check(!b.onWire() && !b.evidence.maybeWritten, "sequence of a batch whose outcome is unknown reassigned")
 	b.producerID, b.producerEpoch, b.baseSequence = id, epoch, sequence
 	b.sequenced, b.headerDone, b.renumber = true, false, false
 }

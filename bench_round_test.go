@@ -125,7 +125,7 @@ func (r *round) drain(b *testing.B) {
 		}
 		for _, b := range req.batches {
 			b.attempts++
-			b.onWire = true
+			b.move(placeWire)
 		}
 		req.Exchange, req.Version = req, roundVersion
 		r.frame = network.Frame{Buf: r.frame.Buf[:0]}

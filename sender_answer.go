@@ -34,7 +34,7 @@ func (s *sender) finishProduce(r *produceRequest, now time.Time) {
 // finishBatch decides about one batch of a request that is back, and does it.
 func (s *sender) finishBatch(r *produceRequest, b *batch, now time.Time) {
 	q := b.queue
-	b.onWire = false
+	b.move(placeHand)
 	s.onWire--
 	q.out.muted = false
 
@@ -163,7 +163,9 @@ func (s *sender) apply(b *batch, f facts, v verdict, answer *message.PartitionPr
 		}
 		s.conclude(b, out)
 	case actRetry:
-		if b.parked = v.park; !b.parked {
+		if v.park {
+			b.move(placeParked)
+		} else {
 			s.reenqueue(b, now)
 		}
 	case actSplit:
@@ -173,7 +175,7 @@ func (s *sender) apply(b *batch, f facts, v verdict, answer *message.PartitionPr
 	case actFail:
 		s.failBatch(b, f, v, answer, now)
 	case actForget:
-		b.drop(s.acc) // its fate was told; this was the wire's hold on it
+		b.retire(s.acc) // its fate was told; this was the wire's hold on it
 	}
 }
 
@@ -204,7 +206,7 @@ func (s *sender) conclude(b *batch, out fate) {
 	if s.txn != nil {
 		s.txn.told(b, out.err)
 	}
-	onWire, line := b.onWire, &b.queue.out.line
+	onWire, line := b.onWire(), &b.queue.out.line
 	if !b.inLine { // it never left, and comes after all that did
 		b.inLine = true
 		line.PushBack(b)
@@ -215,7 +217,7 @@ func (s *sender) conclude(b *batch, out fate) {
 		s.tell(line.PopFront())
 	}
 	if !onWire {
-		b.drop(s.acc)
+		b.retire(s.acc)
 	}
 }
 

@@ -180,6 +180,7 @@ func (s *sender) take(q *partitionQueue, n *nodeOut, size int, now time.Time) (b
 		return nil, false
 	}
 	q.batches.PopFront()
+	b.move(placeHand)
 	q.length.Store(int32(q.batches.Len()))
 	q.out.muted = s.cfg.maxInFlight == 1
 	b.epochAtSend, b.nodeAtSend, b.leftAt = epoch, n.id, now
@@ -204,7 +205,7 @@ func (s *sender) newRequest() *produceRequest {
 func (s *sender) send(n *nodeOut, r *produceRequest, now time.Time) {
 	for _, b := range r.batches {
 		b.attempts++
-		b.onWire = true
+		b.move(placeWire)
 	}
 	s.onWire += len(r.batches)
 	if s.txn != nil {

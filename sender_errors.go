@@ -112,7 +112,7 @@ func (s *sender) describe(b *batch, base *Error, now time.Time) *Error {
 	e := *base
 	e.Op, e.Topic, e.Partition = "send", b.queue.topic.name, b.queue.index
 	e.Node, e.Attempts, e.Elapsed = b.nodeAtSend, b.attempts, now.Sub(b.createdAt)
-	e.Fate = b.evidence.outcome(b.onWire)
+	e.Fate = b.evidence.outcome(b.onWire())
 	if s.txn != nil && e.class() != ErrFatal {
 		e.Class = ErrAbortable // not retriable, whatever the reason: the record is part of the transaction (KAFKA-19176)
 	}
@@ -123,7 +123,7 @@ func (s *sender) describe(b *batch, base *Error, now time.Time) *Error {
 func (s *sender) expired(b *batch, now time.Time) *Error {
 	e := s.describe(b, &Error{Kind: ErrDeliveryTimeout, Cause: s.whyNotYet(b, now)}, now)
 	switch {
-	case b.onWire:
+	case b.onWire():
 		e.Reason = countOf(b.records, "record") + " expired while waiting for an answer"
 	case b.attempts > 0:
 		e.Reason = countOf(b.records, "record") + " expired while waiting to be sent again"

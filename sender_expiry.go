@@ -70,7 +70,7 @@ func (s *sender) abortAll(now time.Time) {
 
 // withdraw takes a batch that has not left out of its queue, so that it takes no more records.
 func (s *sender) withdraw(b *batch) {
-	if b.onWire {
+	if b.place != placeQueue {
 		return
 	}
 	q := b.queue
@@ -83,7 +83,7 @@ func (s *sender) withdraw(b *batch) {
 // until its request comes back.
 func (s *sender) giveUp(b *batch, err *Error, now time.Time) {
 	s.withdraw(b)
-	if !b.onWire {
+	if !b.onWire() {
 		q := b.queue
 		if b.sequenced {
 			q.out.seq.settle(b, verdict{gap: !b.evidence.maybeWritten, unsure: b.evidence.maybeWritten}, -1)

@@ -33,7 +33,7 @@ func (s *sender) heldUpBy(b *batch, now time.Time) *Error {
 func (s *sender) stands(b *batch) string {
 	_, _, led := s.leader(b.queue)
 	switch {
-	case b.onWire:
+	case b.onWire():
 		return "waiting for an answer"
 	case b.attempts > 0:
 		return "waiting to be sent again"
@@ -46,7 +46,7 @@ func (s *sender) stands(b *batch) string {
 // whyNotYet is the last reason why a batch has no outcome yet, nil if none is known. What keeps it from being sent
 // now counts more than how the connection of its last attempt ended; what a broker answered counts more than that.
 func (s *sender) whyNotYet(b *batch, now time.Time) error {
-	if _, answered := b.lastError.(protocol.ErrorCode); answered || b.onWire {
+	if _, answered := b.lastError.(protocol.ErrorCode); answered || b.onWire() {
 		return b.lastError
 	}
 	if b.attempts == 0 && s.idem.state != idReady && s.idem.err != nil {

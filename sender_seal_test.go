@@ -125,7 +125,7 @@ func TestAConnectionThatBreaksWhileAWorkerSealsLosesNothing(t *testing.T) {
 
 		req.Err = network.ErrDisconnected // nothing of it was sent
 		r.comeBack(req)
-		require.True(t, req.batches[0].onWire, "a worker still has it")
+		require.True(t, req.batches[0].onWire(), "a worker still has it")
 		require.Empty(t, r.queued(0))
 		require.Empty(t, r.queued(1), "all or none")
 		open()

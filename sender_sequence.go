@@ -106,7 +106,7 @@ func (i *idempotence) mayDrain(p *sequences, b *batch) bool {
 		return false // one that expired on the wire: see first whether it was written
 	}
 	return p.known && !p.gap && !p.unsure && p.id == i.id && p.epoch == i.epoch &&
-		len(p.inFlight) < maxInFlightPerPartition && !p.inFlight[len(p.inFlight)-1].renumber && !p.inFlight[0].parked
+		len(p.inFlight) < maxInFlightPerPartition && !p.inFlight[len(p.inFlight)-1].renumber && !p.inFlight[0].parked()
 }
 
 // number gives b its sequence, if it has none, and counts it as in flight. mayDrain was true. It is
@@ -164,7 +164,7 @@ func (i *idempotence) renew(now time.Time, pause backoff.Backoff, random func() 
 // isHead reports whether b is the first unsettled batch of the partition, but for those that are parked.
 func (p *sequences) isHead(b *batch) bool {
 	for _, f := range p.inFlight {
-		if !f.parked {
+		if !f.parked() {
 			return f == b
 		}
 	}
@@ -182,12 +182,12 @@ func (p *sequences) followed(b *batch) bool {
 	return at >= 0 && slices.ContainsFunc(p.inFlight[at+1:], (*batch).mayBeThere)
 }
 
-func (b *batch) mayBeThere() bool { return b.evidence.maybeWritten || b.onWire }
+func (b *batch) mayBeThere() bool { return b.evidence.maybeWritten || b.onWire() }
 
 // parked are the batches that wait for the answer to a later one; see decideSequence. They come first.
 func (p *sequences) parked() []*batch {
 	n := 0
-	for n < len(p.inFlight) && p.inFlight[n].parked {
+	for n < len(p.inFlight) && p.inFlight[n].parked() {
 		n++
 	}
 	return p.inFlight[:n]
@@ -309,7 +309,7 @@ func (p *sequences) settle(b *batch, v verdict, offset int64) {
 func (p *sequences) afterGap(later []*batch) []*batch {
 	onWire := later[:0]
 	for _, l := range later {
-		if l.renumber = l.onWire; l.onWire {
+		if l.renumber = l.onWire(); l.renumber {
 			onWire = append(onWire, l)
 		} else {
 			p.release(l)
@@ -371,7 +371,7 @@ func (p *sequences) release(b *batch) {
 // forgetIdentity takes the sequence of a batch that is known not to be in the log.
 func (b *batch) forgetIdentity() {
 	b.evidence = b.evidence.absent()
-	b.sequenced, b.renumber, b.parked = false, false, false
+	b.sequenced, b.renumber = false, false
 	b.producerID, b.producerEpoch, b.baseSequence = -1, -1, -1
 }
 
@@ -399,7 +399,6 @@ func (s *sender) unpark(q *partitionQueue, missing bool, now time.Time) {
 		return
 	}
 	for _, b := range parked {
-		b.parked = false
 		s.reenqueue(b, now)
 	}
 }
@@ -409,7 +408,7 @@ func (s *sender) unpark(q *partitionQueue, missing bool, now time.Time) {
 // +checklocks:q.mu
 func (q *partitionQueue) unparkLocked() *batch {
 	for _, b := range q.out.seq.parked() {
-		b.parked, b.retryAt = false, time.Time{}
+		b.retryAt = time.Time{}
 		q.insertLocked(b)
 	}
 	return q.batches.Front()

@@ -78,7 +78,7 @@ func (s *sender) replace(b *batch, parts []*batch) {
 	b.decided = true
 	b.res.shared = true // its futures ask the parts from now on
 	b.res.release()
-	b.drop(s.acc)
+	b.retire(s.acc)
 	b.drop(s.acc)
 }
 

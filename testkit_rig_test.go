@@ -174,7 +174,7 @@ func (r *rig) drain(node int32) []*batch {
 	}
 	for _, b := range req.batches {
 		b.attempts++
-		b.onWire = true
+		b.move(placeWire)
 	}
 	r.s.onWire += len(req.batches)
 	req.Exchange, req.Node, req.Version = req, node, message.ProduceMaxVersion

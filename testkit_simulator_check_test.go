@@ -26,6 +26,7 @@ import (
 //	I11 transactions are whole                              (checkTransactions)
 //	I12 nothing panics
 //	I13 a well cluster gets everything soon
+//	I14 batches are where their places say                   (checked between turns)
 
 // simSlack is how late something may be for the turns of goroutines.
 const simSlack = 20 * time.Millisecond

@@ -379,6 +379,11 @@ func (x *simulation) turn() {
 	box := x.e.box
 	box.sleepsUntil.Store(awake)
 	next := x.e.sender.step(x.now)
+	if x.turns == 1 {
+		if err := checkPlaces(x.e.sender); err != nil {
+			x.violate("I14", "%v", err)
+		}
+	}
 	if x.e.fatal.Load() != nil && x.fatalAt.IsZero() {
 		x.fatalAt = x.now
 	}

@@ -406,7 +406,7 @@ func (t *transaction) sendFailed(err *Error) {
 // next epoch keeps them out.
 func (t *transaction) dropUnsent(now time.Time) {
 	for _, b := range t.s.acc.unfinished() {
-		if b.onWire || b.decided || b.sequenced && !t.version2 {
+		if b.onWire() || b.decided || b.sequenced && !t.version2 {
 			continue
 		}
 		base := &Error{Kind: ErrTransactionAborted, Class: ErrAbortable}
