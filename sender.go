@@ -199,8 +199,14 @@ func (s *sender) takeOrders(now time.Time) {
 func (s *sender) act(now time.Time) (next time.Time) {
 	s.expire(now)
 	s.ageOpen(now)
-	next = earliest(now.Add(forever), s.stepTransaction(now), s.askMetadata(now), s.askProducerID(now), s.drainAll(now))
-	next = earliest(next, s.timers.next(), s.nextEnd(), s.takeTimeouts(now)) // after what sets them
+	next = now.Add(forever)
+	next = earliest(next, s.stepTransaction(now))
+	next = earliest(next, s.askMetadata(now)) // the transaction may want it
+	next = earliest(next, s.askProducerID(now))
+	next = earliest(next, s.drainAll(now))     // a batch needs the producer id and its partition in the transaction
+	next = earliest(next, s.takeTimeouts(now)) // also of what has just been sent
+	next = earliest(next, s.timers.next())
+	next = earliest(next, s.nextEnd())
 	if s.closing && (s.txn == nil || s.aborting != nil || s.txn.closing(now)) && s.acc.end() {
 		s.stopped = true
 		return now

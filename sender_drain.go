@@ -89,7 +89,7 @@ func (s *sender) company(n *nodeOut) time.Duration {
 func (s *sender) held(n *nodeOut, now time.Time) (again time.Time) {
 	again = s.client.CanRetryAt(n.id, now)
 	if !s.client.Connected(n.id) && s.client.LastError(n.id) != nil {
-		s.refresh.all = true // its partitions may have other leaders by now
+		s.refresh.wantAll() // its partitions may have other leaders by now
 	}
 	limit := s.cfg.availabilityTimeout
 	if limit <= 0 {

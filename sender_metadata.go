@@ -41,6 +41,9 @@ func (s *sender) forgetIdle() {
 	}
 }
 
+// wantAll asks for the metadata of all topics in use, as soon as a request for them may be sent.
+func (r *refresher) wantAll() { r.all = true }
+
 // askMetadata sends a Metadata request when one is due. It returns when to try next.
 func (s *sender) askMetadata(now time.Time) time.Time {
 	at, ok := s.refresh.due(now)
@@ -89,7 +92,7 @@ func (s *sender) finishMetadata(r *network.Request, now time.Time) {
 	}
 	s.adopt(next, now)
 	if len(s.leaderless) > 0 {
-		s.refresh.all = true // still nowhere to send some records: look again, later and later
+		s.refresh.wantAll() // still nowhere to send some records: look again, later and later
 	}
 	s.forgetIdle()
 }

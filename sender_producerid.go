@@ -92,7 +92,9 @@ func (s *sender) askProducerID(now time.Time) time.Time {
 	}
 	id, ok, retryAt := s.client.LeastLoaded(now)
 	if !ok {
-		s.refresh.all = s.refresh.all || !s.anyConnected() // nobody is where they were: nothing else asks, since nothing can be sent
+		if !s.anyConnected() {
+			s.refresh.wantAll() // no node is where it was: nothing else asks, since nothing can be sent
+		}
 		return retryAt
 	}
 	if !s.client.Ready(id, now) {

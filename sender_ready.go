@@ -182,5 +182,5 @@ func (s *sender) needTopic(t *topicState, now time.Time) {
 	if t.info.Load() == nil {
 		s.refresh.ask(t, now)
 	}
-	s.refresh.all = true
+	s.refresh.wantAll()
 }

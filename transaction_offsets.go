@@ -158,7 +158,7 @@ func (t *transaction) offsetsCommitted(r *txnRequest, resp *message.TxnOffsetCom
 				worst, code, where = v, p.ErrorCode, tp
 			}
 			if p.ErrorCode.RefreshMetadata() {
-				t.s.refresh.all = true // its id may be old
+				t.s.refresh.wantAll() // its id may be old
 			}
 		}
 	}

@@ -110,7 +110,7 @@ func (t *transaction) advance(now time.Time) time.Time {
 		return time.Time{}
 	}
 	if t.s.snapshot.Empty() {
-		t.s.refresh.all = true
+		t.s.refresh.wantAll()
 		return time.Time{} // metadata wake us
 	}
 	return t.send(t.request, now)
@@ -153,7 +153,7 @@ func (t *transaction) send(r *txnRequest, now time.Time) time.Time {
 		return t.find(r, now)
 	}
 	if _, known := t.s.snapshot.Node(node); !known {
-		t.s.refresh.all = true
+		t.s.refresh.wantAll()
 		t.forget(r)
 		t.pause(r, now, t.backoff())
 		return r.retryAt
@@ -165,7 +165,7 @@ func (t *transaction) send(r *txnRequest, now time.Time) time.Time {
 			return at
 		}
 		t.note(r, node, client.LastError(node))
-		t.s.refresh.all = true // its address may be old
+		t.s.refresh.wantAll() // its address may be old
 		t.forget(r)
 		return t.find(r, now)
 	}
@@ -239,7 +239,9 @@ func (t *transaction) find(r *txnRequest, now time.Time) time.Time {
 	}
 	id, ok, retryAt := t.s.client.LeastLoaded(now)
 	if !ok {
-		t.s.refresh.all = t.s.refresh.all || !t.s.anyConnected()
+		if !t.s.anyConnected() {
+			t.s.refresh.wantAll()
+		}
 		return retryAt
 	}
 	if !t.s.client.Ready(id, now) {

@@ -28,7 +28,7 @@ var ofSending = []mutation{
 	},
 	{
 		name: "expiry-sets-no-timer", file: "sender.go",
-		old: "next = earliest(next, s.timers.next(), s.nextEnd(), ", new: "s.nextEnd()\n\tnext = earliest(next, s.timers.next(), ",
+		old: "	next = earliest(next, s.nextEnd())\n", new: "	s.nextEnd()\n",
 		breaks: "batches expire when something else wakes the sender",
 		by:     by("TestTheSenderSleepsUntilTheNextExpiry"),
 	},
@@ -94,7 +94,7 @@ var ofSending = []mutation{
 	},
 	{
 		name: "lost-node-asks-no-metadata", file: "sender_drain.go",
-		old: "		s.refresh.all = true // its partitions may have other leaders by now", new: "		s.refresh.all = s.refresh.all || n.slow.Load() // its partitions may have other leaders by now",
+		old: "		s.refresh.wantAll() // its partitions may have other leaders by now", new: "		s.refresh.all = s.refresh.all || n.slow.Load() // its partitions may have other leaders by now",
 		breaks: "partitions of a dead node wait until metadata.max.age.ms",
 		by:     by("TestALeaderChangeWithoutInformationAsksForMetadata|TestChaos"),
 	},
