@@ -123,7 +123,7 @@ var ofSending = []mutation{
 		by:     by("TestABatchInBackoffHoldsNobodyElseBack"),
 	},
 	{
-		name: "refused-told-as-not-sent", file: "batch_state.go",
+		name: "refused-told-as-not-sent", file: "batch.go",
 		old: "	case e.refused:\n		return Rejected", new: "	case e.refused && e.laterUnsettled:\n		return Rejected",
 		breaks: "NotSent is told of a batch that a broker refused",
 		by:     by("TestARefusedSuccessorDoesNotRenumberWhatMayBeWritten"),

@@ -346,7 +346,7 @@ var ofTrials = []mutation{
 		by:     by("TestTheLogIsSilentAboutTopicsThatAreBeingCreated"),
 	},
 	{
-		name: "lost-copies-in-a-new-log", file: "batch_state.go",
+		name: "lost-copies-in-a-new-log", file: "batch.go",
 		old: "e.inOldLog = e.inOldLog || e.maybeWritten }", new: "e.inOldLog = e.inOldLog && e.maybeWritten }",
 		breaks: "a record that the topic before has is called rejected, for the one made anew refuses it",
 		by:     by("TestWhatANewLogRefusesMayBeInTheOneBefore"),
