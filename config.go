@@ -107,7 +107,8 @@ type Config struct {
 	// half of BufferMemory is in use.
 	// Kafka: delivery.timeout.ms. If zero, 2m, or more if Linger and RequestTimeout need it; if negative, none.
 	DeliveryTimeout time.Duration
-	// RequestTimeout is how long an answer may take; then the connection is closed and the batch retried.
+	// RequestTimeout is how long an answer may take, from when the request was written and those before it are
+	// answered; then the connection is closed and the batch retried.
 	// Kafka: request.timeout.ms. If zero, 30s; if negative, 1ms for an answer and 0 for brokers to wait for replicas.
 	RequestTimeout time.Duration
 	// MaxBlock is how long Send may wait for metadata and memory together. After a standstill of the process of more

@@ -137,6 +137,8 @@
 //     fail, since the transaction is aborted. Java still sends them.
 //   - Every failure of a Send is reported by its future and callback; Java's send throws some of them. Failed
 //     records are also counted in the log, by topic and cause, with a line a minute at most.
+//   - request.timeout.ms of a request begins when it is written, and again with the answer to the one before it. Java's
+//     begins when the request is handed over, so that it cuts a thin line again and again, and sends all once more.
 //   - A Send whose context has ended sends nothing. Java has no contexts; an interrupt ends its waits only.
 //   - A callback may get its record (SendRecord), and an interceptor may keep a context from a record's
 //     Send to its outcome.

@@ -357,6 +357,71 @@ func TestAWriteThatGoesOnDoesNotTimeOut(t *testing.T) {
 	}
 }
 
+// deepBuffer is a node behind a line that takes all requests at once, as the system's send buffer does, and passes on one
+// every two seconds. It answers so many.
+func deepBuffer(answers int) func(*peer) {
+	return func(p *peer) {
+		p.handshake()
+		var ids []int32
+		for range 5 {
+			ids = append(ids, p.request().id)
+		}
+		for _, id := range ids[:answers] {
+			time.Sleep(2 * time.Second)
+			p.answer(id, "ok")
+		}
+		time.Sleep(time.Minute)
+	}
+}
+
+// What was written long ago, but is behind what is not answered yet, has its time from the answers before it on. When these
+// end, it is given up as soon as that is over.
+func TestARequestBehindOthersHasTimeFromTheirAnswersOn(t *testing.T) {
+	for _, c := range []struct {
+		answers int
+		ends    time.Duration // of the last request
+	}{{5, 10 * time.Second}, {3, 9 * time.Second}, {0, 3 * time.Second}} {
+		bubble(t, func(t *testing.T) {
+			r := newRig(t, deepBuffer(c.answers), func(cfg *Config) { cfg.RequestTimeout = 3 * time.Second })
+			r.connect(-1)
+			var sent []*Request
+			for range 5 {
+				sent = append(sent, bulky(r))
+			}
+			begin := time.Now()
+			for i, req := range sent {
+				r.back(req)
+				if i < c.answers {
+					require.NoError(t, req.Err, "request %d", i)
+				} else {
+					require.ErrorIs(t, req.Err, ErrRequestTimeout, "request %d", i)
+				}
+			}
+			require.InDelta(t, c.ends, time.Since(begin), float64(100*time.Millisecond))
+			time.Sleep(time.Minute)
+		})
+	}
+}
+
+// Requests that get no answer by their nature are no answers: a node that only takes them is given up for another's sake.
+func TestRequestsWithoutAnswersKeepNoConnectionOpen(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, mute, func(cfg *Config) { cfg.RequestTimeout = 3 * time.Second })
+		r.connect(-1)
+		waits := r.send(-1, "a")
+		begin := time.Now()
+		for range 5 {
+			time.Sleep(500 * time.Millisecond)
+			req := &Request{Exchange: &echo{out: []byte("b")}, NoAnswer: true}
+			r.Send(-1, req, time.Now())
+			r.back(req)
+		}
+		r.back(waits)
+		require.ErrorIs(t, waits.Err, ErrRequestTimeout)
+		require.InDelta(t, 3*time.Second, time.Since(begin), float64(100*time.Millisecond))
+	})
+}
+
 // A line that is stuck, or a node that does not answer, is given up as soon as before.
 func TestALineThatIsStuckTimesOut(t *testing.T) {
 	for _, c := range []struct {

@@ -292,7 +292,9 @@ func (c *Client) Handle(ev Event, now time.Time, done []*Request) []*Request {
 		n := ev.conn.node
 		if n.forget(ev.request) {
 			n.usedAt = now
-			n.answered = n.answered || ev.err == nil && !ev.request.NoAnswer
+			if ev.err == nil && !ev.request.NoAnswer {
+				n.answered, n.answeredAt = true, now
+			}
 			done = append(done, c.finish(ev.request, ev.err, now))
 			if n.draining {
 				c.drain(n)

@@ -228,10 +228,14 @@ func (c *Client) overdue(n *node, r *Request, now time.Time) bool {
 	return !r.deadline.After(now) && !c.extend(n, r).After(now)
 }
 
-// extend moves on the deadline of a request that was waiting to be written, and returns it.
+// extend moves on the deadline of a request that was waiting, and returns it: for being written, or for the answers to
+// those before it. A node answers in order, and what is written may lie in the system's buffer for long, behind what is
+// not answered yet (megabytes, where the system chooses its size). So there is time from each answer on.
 func (c *Client) extend(n *node, r *Request) time.Time {
-	if at := n.conn.waitsSince(r); !at.IsZero() {
-		r.deadline = backoff.Later(r.deadline, at.Add(c.timeout(r)))
+	for _, at := range [...]time.Time{n.conn.waitsSince(r), n.answeredAt} {
+		if at.After(r.SentAt) {
+			r.deadline = backoff.Later(r.deadline, at.Add(c.timeout(r)))
+		}
 	}
 	return r.deadline
 }

@@ -72,6 +72,7 @@ type node struct {
 	retryAt     time.Time // down: not before
 	readyAt     time.Time
 	usedAt      time.Time // last activity, for the idle time-out
+	answeredAt  time.Time // last answer
 	throttledTo time.Time
 	planned     bool          // closing: without a failure
 	lastTried   string        // the address that was dialled last; the next attempt begins behind it

@@ -248,4 +248,16 @@ var ofNetwork = []mutation{
 		breaks: "a connection that gives nothing gives garbage",
 		by:     by("TestInboxTellsWhereTheStreamEnds"),
 	},
+	{
+		name: "answers-are-no-progress", file: "network/lifecycle.go",
+		old: "{n.conn.waitsSince(r), n.answeredAt} {\n", new: "{n.conn.waitsSince(r)} {\n",
+		breaks: "a line is cut because its requests lie in the system's buffer while those before them are answered",
+		by:     by("TestARequestBehindOthersHasTimeFromTheirAnswersOn"),
+	},
+	{
+		name: "any-end-is-progress", file: "network/client.go",
+		old: "			if ev.err == nil && !ev.request.NoAnswer {\n", new: "			if ev.err == nil {\n",
+		breaks: "records with acks=0 keep a connection open on which nothing is answered",
+		by:     by("TestRequestsWithoutAnswersKeepNoConnectionOpen"),
+	},
 }
