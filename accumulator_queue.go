@@ -151,6 +151,7 @@ type partitionOut struct {
 	forced      bool     // in the ring with something that does not wait for company
 	leaderless  bool     // in the sender's list of those
 	muted       bool     // order is kept by one batch in flight, and it is
+	sought      bool     // its leader was asked for, and nothing was accepted since
 	held        bool     // a batch could not leave until something in flight comes back
 	timerNumber int64    // the batch and time of its latest timer
 	timerAt     time.Time

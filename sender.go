@@ -115,6 +115,7 @@ type nodeOut struct {
 	lingersAt  time.Time     // when the sender's timer for them is up; zero: there are none
 	readyAt    time.Time     // since when it has something and could not take it; zero: it could
 	waitsAt    time.Time     // since when it waits for company
+	sought     bool          // metadata was asked for because it can't be reached, and it answered nothing since
 	answerTime time.Duration // of its requests, smoothed
 	pace       pace          // how fast it takes them off the connection
 	slow       slowFlag      // for longer than partitioner.availability.timeout.ms

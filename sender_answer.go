@@ -22,6 +22,7 @@ func (s *sender) finishProduce(r *produceRequest, now time.Time) {
 		if n := s.nodes[r.Node]; n != nil {
 			n.answerTime += (r.DoneAt.Sub(r.SentAt) - n.answerTime) / 8
 			n.pace.answered(r.SentAt, r.DoneAt)
+			n.sought = false
 		}
 	}
 	for _, b := range r.batches {
@@ -46,7 +47,7 @@ func (s *sender) finishBatch(r *produceRequest, b *batch, now time.Time) {
 		s.touched = append(s.touched, q)
 	}
 	if v.refresh && !s.noteLeader(r, b, answer) {
-		s.needTopic(q.topic, now)
+		s.needLeader(q, now)
 	}
 	if v.newID {
 		s.leaveIdentity(b, f, now)

@@ -89,6 +89,10 @@ func (s *sender) company(n *nodeOut) time.Duration {
 func (s *sender) held(n *nodeOut, now time.Time) (again time.Time) {
 	again = s.client.CanRetryAt(n.id, now)
 	if !s.client.Connected(n.id) && s.client.LastError(n.id) != nil {
+		if !n.sought {
+			n.sought = true
+			s.refresh.hopes()
+		}
 		s.refresh.wantAll() // its partitions may have other leaders by now
 	}
 	limit := s.cfg.availabilityTimeout

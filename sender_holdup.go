@@ -84,7 +84,7 @@ type setback struct {
 func (o *partitionOut) noteSetback(b *batch, v verdict, now time.Time) {
 	switch {
 	case v.act == actAccept:
-		o.setback = nil
+		o.setback, o.sought = nil, false
 	case b.lastError != nil:
 		o.setback = &setback{b.lastError, now}
 	}

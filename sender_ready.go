@@ -143,7 +143,7 @@ func (s *sender) enter(q *partitionQueue, forced bool, now time.Time) {
 			q.out.leaderless = true
 			s.leaderless = append(s.leaderless, q)
 		}
-		s.needTopic(q.topic, now)
+		s.needLeader(q, now)
 		return
 	}
 	n := q.out.node
@@ -173,6 +173,16 @@ func (s *sender) leave(q *partitionQueue) {
 		q.out.ring.forced--
 	}
 	q.out.ring, q.out.forced = nil, false
+}
+
+// needLeader asks for the partition's leader. The first time it is asked for at once, however long others have been asked
+// for in vain; what is accepted begins the count again.
+func (s *sender) needLeader(q *partitionQueue, now time.Time) {
+	if !q.out.sought {
+		q.out.sought = true
+		s.refresh.hopes()
+	}
+	s.needTopic(q.topic, now)
 }
 
 // needTopic asks for the topic's metadata: there are records for it and nowhere to send them.

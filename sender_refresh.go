@@ -284,6 +284,10 @@ func (r *refresher) pause(now time.Time) {
 	r.failures++
 }
 
+// hopes notes that something is wanted that has not been asked for in vain: the pauses for what was are no reason to
+// wait. It does not go beyond the rate limit.
+func (r *refresher) hopes() { r.failures, r.notBefore = 0, time.Time{} }
+
 // pauseTopic puts the next request for one topic off.
 func (r *refresher) pauseTopic(t *topicState, now time.Time) {
 	t.ask.pause = r.backoff.Next(t.ask.failures, r.random)

@@ -153,6 +153,24 @@ var ofMetadata = []mutation{
 		by:     by("TestATopicOfTooManyPartitionsIsInErrorAlone"),
 	},
 	{
+		name: "vain-asking-delays-other-partitions", file: "sender_ready.go",
+		old: "	if !q.out.sought {\n", new: "	if !q.out.sought && q == nil {\n",
+		breaks: "a partition without a leader delays leader changes of others by a second",
+		by:     by("TestVainAskingForOnePartitionDelaysNoOther"),
+	},
+	{
+		name: "vain-asking-delays-lost-nodes", file: "sender_drain.go",
+		old: "		if !n.sought {\n", new: "		if !n.sought && n == nil {\n",
+		breaks: "a partition without a leader delays by a second that the leaders of a lost node's partitions are found",
+		by:     by("TestVainAskingForOnePartitionDelaysNoOther"),
+	},
+	{
+		name: "every-look-is-a-first-one", file: "sender_ready.go",
+		old: "		q.out.sought = true\n", new: "		q.out.sought = false\n",
+		breaks: "a partition without a leader asks ten times a second for ever",
+		by:     by("TestVainAskingForOnePartitionDelaysNoOther"),
+	},
+	{
 		name: "never-stuck", file: "sender_refresh.go",
 		old: "!r.trouble.IsZero() && now.Sub(r.trouble) >= r.rebootstrapAfter", new: "!r.trouble.IsZero() && now.Sub(r.trouble) < 0",
 		breaks: "metadata.recovery.rebootstrap.trigger.ms is without effect (KIP-1102)",
