@@ -146,20 +146,22 @@ func (q *partitionQueue) removeLocked(b *batch) bool {
 
 // partitionOut is what the sender knows of a partition beyond its batches.
 type partitionOut struct {
-	node        *nodeOut // it was last ready for
-	ring        *nodeOut // the ring it is in; nil: none
-	forced      bool     // in the ring with something that does not wait for company
-	leaderless  bool     // in the sender's list of those
-	muted       bool     // order is kept by one batch in flight, and it is
-	sought      bool     // its leader was asked for, and nothing was accepted since
-	held        bool     // a batch could not leave until something in flight comes back
-	timerNumber int64    // the batch and time of its latest timer
-	timerAt     time.Time
-	seq         sequences
-	joined      int64      // the transaction that it is part of
-	joining     int64      // the transaction that it is, or was, being added to
-	line        batchDeque // batches that left and are not told, in the order of their numbers
-	setback     *setback   // nil if the last batch that came back was accepted
+	node         *nodeOut  // it was last ready for
+	ring         *nodeOut  // the ring it is in; nil: none
+	forced       bool      // in the ring with something that does not wait for company
+	leaderless   bool      // in the sender's list of those
+	muted        bool      // order is kept by one batch in flight, and it is
+	sought       bool      // its leader was asked for, and nothing was accepted since
+	refusedAt    time.Time // since when its leader says that it is none; zero: it does not
+	refusedEpoch int32     // of that leader
+	held         bool      // a batch could not leave until something in flight comes back
+	timerNumber  int64     // the batch and time of its latest timer
+	timerAt      time.Time
+	seq          sequences
+	joined       int64      // the transaction that it is part of
+	joining      int64      // the transaction that it is, or was, being added to
+	line         batchDeque // batches that left and are not told, in the order of their numbers
+	setback      *setback   // nil if the last batch that came back was accepted
 }
 
 func newPartitionOut() partitionOut { return partitionOut{seq: noSequences()} }

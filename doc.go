@@ -118,6 +118,8 @@
 //     long, others fail at once until the topic is found; the producer asks for it in the background while there are
 //     Sends. (If the cluster can't be reached, each Send to a topic not seen before waits.) An error that
 //     stays, such as TOPIC_AUTHORIZATION_FAILED, is reported itself, not as a time-out, even if max.block.ms is very short.
+//   - A leader that answers for five seconds that it is none is given up for the one that the next answer
+//     about metadata names, even with a lower leader epoch. Java keeps to the highest epoch that it has seen.
 //   - A topic that has more than 200,000 partitions, as an answer says, is not believed: Sends to it fail
 //     with that reason. Java takes whatever memory it needs.
 //   - A Send to a partition that does not exist fails after one fresh look at the metadata, not

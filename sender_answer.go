@@ -48,6 +48,9 @@ func (s *sender) finishBatch(r *produceRequest, b *batch, now time.Time) {
 	}
 	if v.refresh && !s.noteLeader(r, b, answer) {
 		s.needLeader(q, now)
+		if code := f.answer.code; code == protocol.NotLeaderOrFollower || code == protocol.UnknownTopicOrPartition {
+			s.doubtLeader(q, now)
+		}
 	}
 	if v.newID {
 		s.leaveIdentity(b, f, now)
@@ -133,6 +136,23 @@ func (s *sender) noteLeader(r *produceRequest, b *batch, answer *message.Partiti
 	}
 	return true
 }
+
+// doubtLeader notes that the partition's leader says that it is none. If it goes on to say so, the next answer about the
+// leader is believed whatever its epoch: the one that is known may come from a hint that was false.
+func (s *sender) doubtLeader(q *partitionQueue, now time.Time) {
+	o := &q.out
+	_, epoch, _ := s.leader(q)
+	switch {
+	case o.refusedAt.IsZero() || o.refusedEpoch != epoch:
+		o.refusedAt, o.refusedEpoch = now, epoch
+	case now.Sub(o.refusedAt) >= doubtAfter:
+		o.refusedAt = time.Time{}
+		s.refresh.doubts = append(s.refresh.doubts, q)
+	}
+}
+
+// doubtAfter is longer than brokers take to learn that they lead a partition.
+const doubtAfter = 5 * time.Second
 
 // apply does what was decided.
 func (s *sender) apply(b *batch, f facts, v verdict, answer *message.PartitionProduceResponse, now time.Time) {

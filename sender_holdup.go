@@ -84,7 +84,7 @@ type setback struct {
 func (o *partitionOut) noteSetback(b *batch, v verdict, now time.Time) {
 	switch {
 	case v.act == actAccept:
-		o.setback, o.sought = nil, false
+		o.setback, o.sought, o.refusedAt = nil, false, time.Time{}
 	case b.lastError != nil:
 		o.setback = &setback{b.lastError, now}
 	}

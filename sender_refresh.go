@@ -44,6 +44,7 @@ type refresher struct {
 	idle             []*topicState          // not asked for any more, to be forgotten
 	shelf            []*topicState          // not asked for any more, and not to be forgotten yet
 	shelfAt          time.Time              // when that was last looked through
+	doubts           []*partitionQueue      // whose leaders keep saying that they are none
 	complaints       int                    // about topics, because of the present answer
 	all              bool                   // a full request is wanted
 	allOut           bool                   // one is in flight
@@ -311,7 +312,7 @@ func (r *refresher) answered(req *network.Request, now time.Time) (snapshot *met
 		r.failed(a, errNoNodes, now)
 		return old, false
 	}
-	next := old.Merge(update, func(name string) bool { return r.topics[name] != nil })
+	next := r.doubted(old).Merge(update, func(name string) bool { return r.topics[name] != nil })
 	r.onNodes(next)
 	r.back(a)
 	r.trouble = time.Time{}
@@ -343,6 +344,16 @@ func (r *refresher) answered(req *network.Request, now time.Time) (snapshot *met
 	r.schedule(now)
 	r.board.post(next, nil)
 	return next, false
+}
+
+// doubted returns the snapshot without the epochs of leaders that are doubted, so that the answer at hand counts.
+func (r *refresher) doubted(s *metadata.Snapshot) *metadata.Snapshot {
+	for _, q := range r.doubts {
+		s = s.Doubt(q.topic.name, q.index)
+	}
+	clear(r.doubts)
+	r.doubts = r.doubts[:0]
+	return s
 }
 
 // looked takes in what an answer says about a topic that it was asked about; nil: nothing.

@@ -296,6 +296,26 @@ func (s *Snapshot) WithLeaders(changes []LeaderChange, nodes []Node) *Snapshot {
 	return &next
 }
 
+// Doubt is the snapshot that takes the next answer about a partition's leader whatever its epoch, because the leader that
+// is known keeps saying that it is none. It is the same snapshot if no epoch of the partition is known.
+func (s *Snapshot) Doubt(topic string, partition int32) *Snapshot {
+	t := s.topics[topic]
+	if t == nil || partition < 0 || int(partition) >= len(t.Partitions) || t.lastEpoch(int(partition)) == NoEpoch {
+		return s
+	}
+	own := *t
+	own.Partitions, own.seen = slices.Clone(t.Partitions), slices.Clone(t.seen)
+	own.Partitions[partition].LeaderEpoch = NoEpoch
+	if int(partition) < len(own.seen) {
+		own.seen[partition] = NoEpoch
+	}
+	next := *s
+	next.version++
+	next.topics = maps.Clone(s.topics)
+	next.topics[topic] = &own
+	return &next
+}
+
 // samePlaces reports whether the same ids stand in the same racks.
 func samePlaces(a, b map[int32]Node) bool {
 	return maps.EqualFunc(a, b, func(x, y Node) bool { return x.Rack == y.Rack })

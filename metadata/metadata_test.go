@@ -502,3 +502,30 @@ func TestHintMovesANodesAddress(t *testing.T) {
 	require.Equal(t, "moved", leader.Host)
 	require.Equal(t, 2, s.NodeCount())
 }
+
+// A leader that is doubted gives way to the next answer, whatever its epoch, even if the epoch is only remembered (the
+// last answer had none). Others of the topic keep theirs.
+func TestADoubtedLeaderGivesWayToTheNextAnswer(t *testing.T) {
+	for _, remembered := range []bool{false, true} {
+		s := NewSnapshot(full(topic("a", idA, 9, 9)))
+		if remembered {
+			s = s.Merge(partial(topic("a", idA, -1, -1)), nil)
+		}
+		older := topic("a", idA, 3, 3)
+		older.Partitions[0].Leader, older.Partitions[1].Leader = 2, 2
+		require.NotEqual(t, int32(3), epochOf(s.Merge(partial(older), nil), "a", 0))
+
+		doubted := s.Doubt("a", 0)
+		require.Equal(t, s.Version()+1, doubted.Version())
+		leader, epoch, ok := doubted.Merge(partial(older), nil).Leader("a", 0)
+		require.True(t, ok)
+		require.EqualValues(t, 2, leader.ID, "remembered: %v", remembered)
+		require.EqualValues(t, 3, epoch)
+		require.NotEqual(t, int32(3), epochOf(doubted.Merge(partial(older), nil), "a", 1))
+		require.NotEqual(t, int32(3), epochOf(s.Merge(partial(older), nil), "a", 0), "the snapshot before is as it was")
+	}
+	s := NewSnapshot(full(topic("a", idA, -1)))
+	for _, same := range []*Snapshot{s.Doubt("a", 0), s.Doubt("a", 1), s.Doubt("a", -1), s.Doubt("b", 0)} {
+		require.Same(t, s, same)
+	}
+}

@@ -15,6 +15,7 @@
 //     any epoch in: the topic was made anew (KAFKA-12257, KAFKA-13488). Without topic ids (brokers
 //     before 2.8) an answer with a topic error ends what was known of its epochs, because nothing
 //     else tells that a topic was made anew.
+//   - A leader that is doubted (Doubt) gives way to the next answer, whatever its epoch.
 //   - Epoch -1 means "no epoch". It replaces the leader but not the memory of epochs seen.
 //   - A leader that is not among the nodes is an unknown leader, never a fault (KAFKA-9261).
 //   - An answer without a usable node changes nothing. Unusable nodes and malformed topics are left

@@ -1,6 +1,7 @@
 package metadata_test
 
 import (
+	"math"
 	"testing"
 	"time"
 
@@ -101,4 +102,48 @@ func TestALeaderOfATopicThatWasLeftOutIsFollowed(t *testing.T) {
 		x.Deliver(0, "b")
 		require.Less(x, time.Since(start), time.Second)
 	})
+}
+
+// A hint with a leader epoch beyond all real ones is believed for some seconds: whoever it names says that it is no
+// leader, and then what the cluster says counts again, whatever its epoch. (Java follows such a hint until
+// the records expire.) Not sooner, since a new leader may take a while to learn that it is one.
+func TestAFalseHintOfALeaderStopsAPartitionForSecondsOnly(t *testing.T) {
+	for name, c := range map[string]struct {
+		next  func(leader int32) int32 // whom the hint names
+		epoch func(real int32) int32
+		moves bool // the hint is right, and it is only the next leader that is not believed
+	}{
+		"another node, one more":           {func(l int32) int32 { return l%3 + 1 }, func(e int32) int32 { return e + 1 }, false},
+		"another node, far beyond":         {func(l int32) int32 { return l%3 + 1 }, func(int32) int32 { return math.MaxInt32 }, false},
+		"the right node, then it moves on": {func(l int32) int32 { return l }, func(int32) int32 { return math.MaxInt32 }, true},
+	} {
+		testkit.InLab(t, quilltest.Options{Nodes: 3}, nil, func(x *testkit.Lab) {
+			x.Deliver(0, "a")
+			move := func() {
+				leader, _, err := x.C.Leader("t", 0)
+				require.NoError(x, err)
+				require.NoError(x, x.C.MoveLeader("t", 0, leader%3+1))
+			}
+			move()
+			leader, epoch, err := x.C.Leader("t", 0)
+			require.NoError(x, err)
+			x.C.Inject(quilltest.Fault{APIs: []protocol.APIKey{protocol.Produce}, Times: 1, Edit: func(_ *quilltest.Request, response any) {
+				p := &response.(*message.ProduceResponse).Responses[0].PartitionResponses[0]
+				require.Equal(x, protocol.NotLeaderOrFollower, p.ErrorCode, name)
+				p.CurrentLeader.LeaderID, p.CurrentLeader.LeaderEpoch = c.next(leader), c.epoch(epoch)
+			}})
+			if c.moves {
+				x.Deliver(0, "b")
+				move()
+			}
+			begin := time.Now()
+			x.Deliver(0, "c")
+			require.GreaterOrEqual(x, time.Since(begin), 5*time.Second, name)
+			require.LessOrEqual(x, time.Since(begin), 9*time.Second, name)
+			move()
+			begin = time.Now()
+			x.Deliver(0, "d")
+			require.Zero(x, time.Since(begin), "%s: hints are believed as before", name)
+		})
+	}
 }

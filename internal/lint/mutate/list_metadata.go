@@ -171,6 +171,24 @@ var ofMetadata = []mutation{
 		by:     by("TestVainAskingForOnePartitionDelaysNoOther"),
 	},
 	{
+		name: "false-hint-for-ever", file: "sender_answer.go",
+		old: "case now.Sub(o.refusedAt) >= doubtAfter:", new: "case now.Sub(o.refusedAt) >= 100*doubtAfter:",
+		breaks: "one false hint of a leader stops a partition until its records expire",
+		by:     by("TestAFalseHintOfALeaderStopsAPartitionForSecondsOnly"),
+	},
+	{
+		name: "leader-doubted-at-once", file: "sender_answer.go",
+		old: "case now.Sub(o.refusedAt) >= doubtAfter:", new: "case now.Sub(o.refusedAt) >= doubtAfter/5:",
+		breaks: "an answer that is old takes a partition back to the leader before",
+		by:     by("TestAFalseHintOfALeaderStopsAPartitionForSecondsOnly"),
+	},
+	{
+		name: "doubt-leaves-what-was-seen", file: "metadata/merge.go",
+		old: "		own.seen[partition] = NoEpoch\n", new: "		own.seen[partition] = t.seen[partition]\n",
+		breaks: "a leader that is doubted stays, if its epoch came from an answer that the last one did not repeat",
+		by:     by("TestADoubtedLeaderGivesWayToTheNextAnswer"),
+	},
+	{
 		name: "never-stuck", file: "sender_refresh.go",
 		old: "!r.trouble.IsZero() && now.Sub(r.trouble) >= r.rebootstrapAfter", new: "!r.trouble.IsZero() && now.Sub(r.trouble) < 0",
 		breaks: "metadata.recovery.rebootstrap.trigger.ms is without effect (KIP-1102)",
