@@ -1,9 +1,12 @@
 package main
 
 import (
+	"maps"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -30,6 +33,21 @@ func TestEveryMutationCanBeMade(t *testing.T) {
 	_, err := plant(repositoryRoot(t), all)
 	require.NoError(t, err)
 	require.GreaterOrEqual(t, len(all), 150)
+}
+
+// An edit that leaves a variable unused parses, and would keep all others from being built.
+func TestAllMutationsCompile(t *testing.T) {
+	r := runner{root: repositoryRoot(t), all: mutations(), dir: t.TempDir()}
+	overlay, err := r.overlay()
+	require.NoError(t, err)
+	packages := map[string]bool{}
+	for _, m := range r.all {
+		packages["./"+path.Dir(m.file)] = true
+	}
+	build := exec.Command("go", append([]string{"build", "-gcflags=-N -l", "-overlay", overlay}, slices.Sorted(maps.Keys(packages))...)...)
+	build.Dir = r.root
+	out, err := build.CombinedOutput()
+	require.NoError(t, err, "%s", out)
 }
 
 // A test that was renamed would notice nothing any more.

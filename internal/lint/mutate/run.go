@@ -85,25 +85,32 @@ func (r *runner) run(numbers []int) (err error) {
 	return nil
 }
 
-// build makes a test binary of each package whose tests are to notice one of the mutations.
-func (r *runner) build(numbers []int) error {
+// overlay writes the files with all mutations in them, and returns the file that gives them to the compiler.
+func (r *runner) overlay() (file string, err error) {
 	planted, err := plant(r.root, r.all)
 	if err != nil {
-		return err
+		return "", err
 	}
 	replace := map[string]string{}
 	for file, text := range planted {
 		copied := filepath.Join(r.dir, strings.ReplaceAll(filepath.ToSlash(file), "/", "__"))
 		if err := os.WriteFile(copied, text, 0o600); err != nil {
-			return err
+			return "", err
 		}
 		replace[filepath.Join(r.root, file)] = copied
 	}
-	overlay, err := json.Marshal(map[string]any{"Replace": replace})
+	text, err := json.Marshal(map[string]any{"Replace": replace})
 	if err != nil {
-		return err
+		return "", err
 	}
-	if err := os.WriteFile(filepath.Join(r.dir, "overlay.json"), overlay, 0o600); err != nil {
+	file = filepath.Join(r.dir, "overlay.json")
+	return file, os.WriteFile(file, text, 0o600)
+}
+
+// build makes a test binary of each package whose tests are to notice one of the mutations.
+func (r *runner) build(numbers []int) error {
+	overlay, err := r.overlay()
+	if err != nil {
 		return err
 	}
 	built := map[string]bool{}
@@ -112,7 +119,7 @@ func (r *runner) build(numbers []int) error {
 			continue
 		}
 		built[r.binary(w)] = true
-		cmd := exec.Command("go", "test", "-c", "-vet=off", "-tags", w.tags, "-overlay", filepath.Join(r.dir, "overlay.json"), "-o", r.binary(w), "./"+w.pkg)
+		cmd := exec.Command("go", "test", "-c", "-vet=off", "-tags", w.tags, "-overlay", overlay, "-o", r.binary(w), "./"+w.pkg)
 		cmd.Dir = r.root
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("%s: %w\n%s", w.pkg, err, out)
