@@ -39,9 +39,10 @@ func deadNode(t *testing.T, test func(t *testing.T, c *quilltest.Cluster, p *qui
 func TestADeadNodeDoesNotStopRecordsToTheOthers(t *testing.T) {
 	deadNode(t, func(t *testing.T, c *quilltest.Cluster, p *quill.Producer[string, string], dead int32) {
 		var sent [12]atomic.Int64
+		var senders sync.WaitGroup
 		stop := time.Now().Add(2 * time.Second)
 		for partition := range int32(12) {
-			go func() {
+			senders.Go(func() {
 				for time.Now().Before(stop) {
 					r := testkit.Rec("t", "", strings.Repeat("x", 1000))
 					r.Partition = quill.Partition(partition)
@@ -51,7 +52,7 @@ func TestADeadNodeDoesNotStopRecordsToTheOthers(t *testing.T) {
 						time.Sleep(5 * time.Millisecond)
 					}
 				}
-			}()
+			})
 		}
 		time.Sleep(3 * time.Second)
 		for partition := range int32(12) {
@@ -64,6 +65,7 @@ func TestADeadNodeDoesNotStopRecordsToTheOthers(t *testing.T) {
 			}
 		}
 		require.NoError(t, c.ResumeNode(dead))
+		senders.Wait() // those that waited for memory
 		testkit.CloseProducer(t, p)
 	})
 }
