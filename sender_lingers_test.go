@@ -73,8 +73,10 @@ func TestTheOldestGoAlongUntilThereAreEnough(t *testing.T) {
 		time.Sleep(r.cfg.linger - 2*enoughBatches*time.Microsecond)
 		require.Equal(t, want[:enoughBatches], r.gathered(0))
 		require.Nil(t, r.gathered(0), "the others linger on")
-		time.Sleep(2 * enoughBatches * time.Microsecond)
-		require.Equal(t, want[enoughBatches:], r.gathered(0))
+		time.Sleep((enoughBatches + fewBatches - 1) * time.Microsecond)
+		require.Equal(t, want[enoughBatches:enoughBatches+fewBatches], r.gathered(0), "enough to be sent without company")
+		time.Sleep((enoughBatches - fewBatches) * time.Microsecond)
+		require.Equal(t, want[enoughBatches+fewBatches:], r.gathered(0))
 	})
 }
 

@@ -160,11 +160,14 @@ func (s *sender) lookAtLingers(n *nodeOut, at, now time.Time) {
 	}
 }
 
-// gather adds to the node's ring what lingers for it, the oldest first, if a batch is in it whose linger is up.
-// Full batches go without, and so does what lingers when there are enough others: it would gain little, and is
-// denser when its own time comes.
+// gather adds to the node's ring what lingers for it, the oldest first, if few batches are in it and the linger of one
+// is up. Full batches go without, and so does what lingers when there are enough others: it would gain little, and
+// is denser when its own time comes.
 func (s *sender) gather(n *nodeOut, now time.Time) {
-	for n.forced < n.ring.Len() && n.ring.Len() < enoughBatches {
+	if n.forced == n.ring.Len() || n.ring.Len() >= fewBatches {
+		return
+	}
+	for n.ring.Len() < enoughBatches {
 		t, ok := n.lingers.pop(now.Add(s.acc.linger))
 		if !ok {
 			return
@@ -177,6 +180,8 @@ func (s *sender) gather(n *nodeOut, now time.Time) {
 	}
 }
 
-// enoughBatches is how many batches make a request dense: what it costs by itself is less than a tenth of what
-// they do.
-const enoughBatches = 32
+// What a request costs by itself is as much as a few batches, and a tenth of what 32 do.
+const (
+	fewBatches    = 8
+	enoughBatches = 32
+)

@@ -70,15 +70,21 @@ var ofSending = []mutation{
 	},
 	{
 		name: "lingers-end-alone", file: "sender_timers.go",
-		old: "n.ring.Len() < enoughBatches {", new: "n.ring.Len() < 1 {",
+		old: "	for n.ring.Len() < enoughBatches {", new: "	for n.ring.Len() < 1 {",
 		breaks: "each linger makes a request of its own",
 		by:     by("TestWhatLingersForANodeGoesAlong"),
 	},
 	{
 		name: "full-batches-take-company", file: "sender_timers.go",
-		old: "for n.forced < n.ring.Len() && ", new: "for n.forced <= n.ring.Len() && ",
+		old: "n.forced == n.ring.Len() || ", new: "n.ring.Len() == 0 || ",
 		breaks: "under load half-empty batches leave with every full one",
 		by:     by("TestFullBatchesGoWithoutCompany"),
+	},
+	{
+		name: "dense-requests-take-company", file: "sender_timers.go",
+		old: " || n.ring.Len() >= fewBatches {", new: " {",
+		breaks: "under load batches leave with a part of what they would hold",
+		by:     by("TestTheOldestGoAlongUntilThereAreEnough"),
 	},
 	{
 		name: "company-for-another-node", file: "sender_timers.go",
