@@ -120,7 +120,7 @@ type Config struct {
 	// Kafka: max.in.flight.requests.per.connection. If zero, 5.
 	MaxInFlightRequestsPerConnection int
 	// MaxRequestSize bounds a request, and a single record before compression.
-	// Kafka: max.request.size. If zero, 1 MiB; if negative, nothing may be sent.
+	// Kafka: max.request.size. If zero, 1 MiB; must not be negative.
 	MaxRequestSize int
 
 	// BatchSize is how many bytes of one partition are sent together at most, unless one record is
@@ -132,7 +132,7 @@ type Config struct {
 	// Kafka: linger.ms. If zero, 5ms; if negative, none.
 	Linger time.Duration
 	// BufferMemory bounds the bytes of all records that wait or are in flight.
-	// Kafka: buffer.memory. If zero, 32 MiB; if negative, none, and nothing can be sent.
+	// Kafka: buffer.memory. If zero, 32 MiB; must not be negative.
 	BufferMemory int64
 	// BufferMemoryAllocationStrategy is checked as in Kafka and changes nothing here.
 	// Kafka: buffer.memory.allocation.strategy.

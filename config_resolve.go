@@ -144,10 +144,25 @@ func (r *resolver) checkFields() {
 				continue
 			}
 			if no := row.value.check(r.c); no != (complaint{}) {
+				if no.fix == "" {
+					no.fix = defaultInstead(row.value)
+				}
 				r.fault(row.name, no.reason, no.fix)
 			}
 		}
 	}
+}
+
+// defaultInstead is what to do about a number or a time that is refused, "" for other values.
+func defaultInstead(v propertyValue) string {
+	switch v := v.(type) {
+	case millisValue:
+		return "leave it out for the default, " + v.def.String()
+	case numberValue[int], numberValue[int64]:
+		_, def, _ := v.kafka()
+		return "leave it out for the default, " + def
+	}
+	return ""
 }
 
 func (r *resolver) duration(name string) time.Duration {

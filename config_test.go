@@ -165,9 +165,66 @@ func TestZeroConfigIsKafkasDefault(t *testing.T) {
 	}, s)
 }
 
+// Each size and time of a Config that is negative means none, or is refused with its value and what to do instead.
+func TestANegativeSizeOrTimeMeansNoneOrIsRefused(t *testing.T) {
+	refused := map[string]string{
+		"buffer.memory":                          "must not be negative: no record would fit; leave it out for the default, 33554432",
+		"max.request.size":                       "must not be negative: no record would fit; leave it out for the default, 1048576",
+		"max.in.flight.requests.per.connection":  "must be at least 1; leave it out for the default, 5",
+		"metrics.num.samples":                    "must be at least 1; leave it out for the default, 2",
+		"receive.buffer.bytes":                   "must be at least -1; leave it out for the default, 32768",
+		"send.buffer.bytes":                      "must be at least -1; leave it out for the default, 131072",
+		"metadata.max.idle.ms":                   "must be at least 5s; leave it out for the default, 5m0s",
+		"socket.connection.setup.timeout.ms":     "must be at least 1 ms; 0 leaves no time for anything; leave it out for the default, 10s",
+		"socket.connection.setup.timeout.max.ms": "must be at least 1 ms; 0 leaves no time for anything; leave it out for the default, 30s",
+		"transaction.timeout.ms":                 "must be at least 1 ms; 0 leaves no time for anything; leave it out for the default, 1m0s",
+		"delivery.timeout.ms":                    "must be at least linger.ms + request.timeout.ms, 30.005s; raise it, or lower request.timeout.ms or linger.ms",
+	}
+	tried := 0
+	for _, group := range properties {
+		for _, row := range group.rows {
+			c := Config{BootstrapServers: []string{"a:1"}}
+			var value string
+			switch v := row.value.(type) {
+			case millisValue:
+				*v.at(&c), value = -2*time.Millisecond, "-2ms"
+			case numberValue[int]:
+				*v.at(&c), value = -2, "-2"
+			case numberValue[int64]:
+				*v.at(&c), value = -2, "-2"
+			default:
+				continue
+			}
+			tried++
+			_, err := c.resolve()
+			want := refused[row.name]
+			if delete(refused, row.name); want == "" {
+				require.NoError(t, err, row.name)
+				continue
+			}
+			require.ErrorIs(t, err, ErrConfig)
+			require.EqualError(t, err, fmt.Sprintf("quill: invalid configuration: %s (Config.%s)=%q: %s", row.name, row.field, value, want))
+		}
+	}
+	require.Empty(t, refused)
+	require.Greater(t, tried, 20)
+}
+
+// Kafka takes the properties buffer.memory=0 and max.request.size=0, by which every record is too large.
+func TestNoMemoryIsAPropertyOfKafkas(t *testing.T) {
+	for _, name := range []string{"buffer.memory", "max.request.size"} {
+		c, err := ParseProperties(map[string]string{"bootstrap.servers": "a:1", name: "0"})
+		require.NoError(t, err)
+		require.Equal(t, "0", c.Properties()[name])
+		s, err := c.resolve()
+		require.NoError(t, err)
+		require.True(t, s.bufferMemory == 0 || s.maxRequestSize == 0)
+	}
+}
+
 func TestNegativeIsNone(t *testing.T) {
 	s, err := Config{
-		BootstrapServers: []string{"a:1"}, Linger: -1, Retries: -1, MaxBlock: -time.Hour, BatchSize: -7, MaxRequestSize: -1, BufferMemory: -1,
+		BootstrapServers: []string{"a:1"}, Linger: -1, Retries: -1, MaxBlock: -time.Hour, BatchSize: -7,
 		RequestTimeout: -1, DeliveryTimeout: -1, RetryBackoff: -1, RetryBackoffMax: -1, ReconnectBackoff: -1, MetadataMaxAge: -1,
 		SendBufferBytes: -1, ReceiveBufferBytes: -1, ConnectionsMaxIdle: -1, BootstrapResolveTimeout: -1, MetricsSampleWindow: -1,
 	}.resolve()
@@ -177,8 +234,6 @@ func TestNegativeIsNone(t *testing.T) {
 	require.False(t, s.idempotent)
 	require.Zero(t, s.maxBlock)
 	require.Equal(t, 1, s.batchSize)
-	require.Zero(t, s.maxRequestSize)
-	require.Zero(t, s.bufferMemory)
 	require.Zero(t, s.requestTimeout)
 	require.Zero(t, s.deliveryTimeout)
 	require.Zero(t, s.retryBackoff)

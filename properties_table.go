@@ -145,7 +145,7 @@ var sendingProperties = []property{
 		value: numberValue[int]{at: func(c *Config) *int { return &c.BatchSize }, unit: "bytes", typ: "INT", def: 16 << 10, max: maxInt32},
 		help:  "Bytes of one partition that are sent together at most. 0: every record is a batch of its own. With compression they count as they are on the wire; before compression a batch has at most min(4 × batch.size, buffer.memory / 16), but never below batch.size."},
 	{name: "buffer.memory", field: "BufferMemory", importance: importanceHigh,
-		value: numberValue[int64]{at: func(c *Config) *int64 { return &c.BufferMemory }, unit: "bytes", typ: "LONG", def: 32 << 20, max: maxInt64},
+		value: numberValue[int64]{at: func(c *Config) *int64 { return &c.BufferMemory }, unit: "bytes", typ: "LONG", def: 32 << 20, max: maxInt64, must: true},
 		help:  "Bytes that all waiting and unanswered records may take; a hard bound. When it is full, Send waits."},
 	{name: "buffer.memory.allocation.strategy", field: "BufferMemoryAllocationStrategy", importance: importanceMedium, status: statusNoEffect, note: "how memory is laid out is this library's own matter",
 		value: choiceValue[BufferAllocation]{at: func(c *Config) *BufferAllocation { return &c.BufferMemoryAllocationStrategy }, def: "full", folded: true, words: []choiceWord[BufferAllocation]{
@@ -177,7 +177,7 @@ var sendingProperties = []property{
 		value: numberValue[int]{at: func(c *Config) *int { return &c.MaxInFlightRequestsPerConnection }, typ: "INT", def: 5, min: 1, max: maxInt32},
 		help:  "Unanswered requests on one connection. At most 5 with idempotence, even if acks or retries switch that off."},
 	{name: "max.request.size", field: "MaxRequestSize", importance: importanceMedium,
-		value: numberValue[int]{at: func(c *Config) *int { return &c.MaxRequestSize }, unit: "bytes", typ: "INT", def: 1 << 20, max: maxInt32},
+		value: numberValue[int]{at: func(c *Config) *int { return &c.MaxRequestSize }, unit: "bytes", typ: "INT", def: 1 << 20, max: maxInt32, must: true},
 		help:  "Largest request, and largest record before compression."},
 	{name: "request.timeout.ms", field: "RequestTimeout", importance: importanceMedium,
 		value: millisValue{at: func(c *Config) *time.Duration { return &c.RequestTimeout }, typ: "INT", def: 30 * time.Second},

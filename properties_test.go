@@ -291,7 +291,7 @@ A producer is configured by a ` + "`quill.Config`" + `. Its zero value is Kafka'
 this page lists: all 120 of Kafka 4.4's producer.
 
 - **Zero and none.** In a ` + "`Config`" + `, zero means the default and a negative number means none (no waiting, no retry): ` + "`Linger: -1`" + `
-  does not linger. Exceptions: ` + "`RequestTimeout: -1`" + ` allows 1 ms for an answer, and with ` + "`BufferMemory: -1`" + ` or ` + "`MaxRequestSize: -1`" + ` nothing can be sent.
+  does not linger. Exceptions: ` + "`RequestTimeout: -1`" + ` allows 1 ms for an answer, and ` + "`BufferMemory`" + ` and ` + "`MaxRequestSize`" + ` must not be negative.
   A property of 0 becomes that negative number. In a property a negative number is refused unless the table allows it.
 - **Set by hand.** A field that is not zero counts as set, also if it equals the default.
 - **Milliseconds.** Fields are ` + "`time.Duration`" + ` and may be finer; ` + "`Config.Properties`" + ` rounds them up. More than 100 years are 100 years.

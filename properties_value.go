@@ -144,7 +144,11 @@ type numberValue[T int | int64] struct {
 	valid    string // if Kafka words the range otherwise
 	unit     string // "bytes", or nothing
 	low      bool   // numbers below zero mean themselves, and property 0 means -1
+	must     bool   // with none nothing can be sent: the property may be 0, as in Kafka, a Config must not be negative
 }
+
+// noneByProperty is what the property 0 makes of a number that a Config must not have negative.
+const noneByProperty = math.MinInt32
 
 func (v numberValue[T]) parse(c *Config, text string) complaint {
 	n, no := parseInt(text, v.typ, v.unit)
@@ -154,7 +158,10 @@ func (v numberValue[T]) parse(c *Config, text string) complaint {
 	if no != (complaint{}) {
 		return no
 	}
-	if n == 0 {
+	switch {
+	case n == 0 && v.must:
+		n = noneByProperty
+	case n == 0:
 		n = -1
 	}
 	*v.at(c) = T(n)
@@ -171,10 +178,12 @@ func (v numberValue[T]) text(c *Config) (string, bool) {
 
 func (v numberValue[T]) check(c *Config) complaint {
 	n := int64(*v.at(c))
-	if n == 0 {
+	switch {
+	case n == 0:
 		return complaint{}
-	}
-	if !v.low {
+	case n < 0 && v.must && n != noneByProperty:
+		return complain("must not be negative: no record would fit")
+	case !v.low:
 		n = max(0, n)
 	}
 	return v.checkNumber(n)

@@ -82,7 +82,7 @@ var ofConfig = []mutation{
 	},
 	{
 		name: "zero-number-means-default", file: "properties_value.go",
-		old: "	if n == 0 {\n		n = -1\n	}\n	*v.at(c) = T(n)", new: "	*v.at(c) = T(n)",
+		old: "	case n == 0:\n		n = -1\n", new: "	case n == 0:\n",
 		breaks: "retries=0 retries for ever",
 		by:     by("TestInterplayAsInKafka"),
 	},
