@@ -339,7 +339,7 @@ func TestAThousandProducersLeaveNothing(t *testing.T) {
 			cfg := testkit.Config(c)
 			switch i % 4 {
 			case 0:
-				cfg.BatchSize, cfg.BufferMemory = -5, -5
+				cfg.BatchSize, cfg.BufferMemory = -5, 1
 			case 1:
 				cfg.Partitioner = &testkit.Closer{Fail: testkit.ErrOwn}
 			}
@@ -402,6 +402,8 @@ func TestConnectionChurnLeavesNothing(t *testing.T) {
 
 // M10: sizes that do not go together end at once, or go on one after the other.
 func TestOddSizesNeverDeadlock(t *testing.T) {
+	none, err := quill.ParseProperties(map[string]string{"bootstrap.servers": "a:1", "buffer.memory": "0"})
+	require.NoError(t, err)
 	for name, row := range map[string]struct {
 		memory int64
 		batch  int
@@ -412,8 +414,8 @@ func TestOddSizesNeverDeadlock(t *testing.T) {
 		"batch larger than the buffer":   {memory: 2000, batch: 1 << 20, value: 500},
 		"a record fills the buffer":      {memory: 1200, batch: 100, value: 1000},
 		"buffer of one byte":             {memory: 1, batch: 100, value: 1, is: quill.ErrRecordTooLarge},
-		"no buffer":                      {memory: -1, batch: 100, value: 1, is: quill.ErrRecordTooLarge},
-		"no buffer and no batches":       {memory: -1, batch: -1, value: 1, is: quill.ErrRecordTooLarge},
+		"no buffer":                      {memory: none.BufferMemory, batch: 100, value: 1, is: quill.ErrRecordTooLarge},
+		"no buffer and no batches":       {memory: none.BufferMemory, batch: -1, value: 1, is: quill.ErrRecordTooLarge},
 		"no batches":                     {memory: 2000, batch: -1, value: 500},
 	} {
 		for _, codec := range []quill.Compression{quill.CompressionNone, quill.CompressionLZ4} {

@@ -144,7 +144,7 @@ func (r *refresher) update(a *metadataAsk, resp *message.MetadataResponse, versi
 		u.ClusterID = *resp.ClusterID
 	}
 	u.Nodes = make([]metadata.Node, 0, len(resp.Brokers))
-	for _, b := range resp.Brokers {
+	for _, b := range r.believed(a.node, resp.Brokers) {
 		n := metadata.Node{ID: b.NodeID, Host: b.Host, Port: b.Port}
 		if b.Rack != nil {
 			n.Rack = *b.Rack
@@ -161,6 +161,18 @@ func (r *refresher) update(a *metadataAsk, resp *message.MetadataResponse, versi
 		}
 	}
 	return u
+}
+
+// believed is the brokers of an answer, without those beyond what any cluster has; that some were left out is logged once.
+func (r *refresher) believed(node int32, brokers []message.MetadataResponseBroker) []message.MetadataResponseBroker {
+	if len(brokers) <= message.MaxBrokers {
+		return brokers
+	}
+	if !r.crowdTold {
+		r.crowdTold = true
+		r.logger.Error("a metadata answer names more brokers than any cluster has; those beyond are ignored, and nothing is sent to partitions that they lead", "node", node, "brokers_used", message.MaxBrokers)
+	}
+	return brokers[:message.MaxBrokers]
 }
 
 // describedTopic translates what an answer says of a topic. One that has more partitions than are believed is in

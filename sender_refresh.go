@@ -60,6 +60,7 @@ type refresher struct {
 	spell            backoff.Spell // of requests that bring nothing
 	clusterSpell     backoff.Spell // of answers from another cluster
 	toldAt           time.Time     // when the log was last told of faults in an answer
+	crowdTold        bool          // the log was told of brokers that are ignored
 }
 
 // topicAsk is what the refresher knows about asking for one topic.

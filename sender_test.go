@@ -2,8 +2,10 @@ package quill
 
 import (
 	"errors"
+	"log/slog"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -169,6 +171,34 @@ func TestATopicOfTooManyPartitionsIsInErrorAlone(t *testing.T) {
 func popped(h *timers, now time.Time) *partitionQueue {
 	t, _ := h.pop(now)
 	return t.queue
+}
+
+// Brokers beyond what any cluster has are ignored, and the log says so, once.
+func TestBrokersThatAreIgnoredAreLoggedOnce(t *testing.T) {
+	withRig(t, nil, func(t *testing.T, r *rig) {
+		f := r.s.refresh
+		var log strings.Builder
+		f.logger = slog.New(slog.NewTextHandler(&log, nil))
+		topic := r.acc.ensureTopic("t", func(name string) *topicState { return &topicState{name: name} })
+		for _, brokers := range []int{message.MaxBrokers, message.MaxBrokers + 1, message.MaxBrokers + 16} {
+			f.want(topic, time.Now())
+			req := f.request(0, time.Now())
+			m := req.Exchange.(*network.Message).Response.(*message.MetadataResponse)
+			m.Reset()
+			m.Brokers = make([]message.MetadataResponseBroker, brokers)
+			for i := range m.Brokers {
+				m.Brokers[i] = message.MetadataResponseBroker{NodeID: int32(i), Host: "a", Port: 1}
+			}
+			next, _ := f.answered(req, time.Now())
+			nodes := 0
+			for range next.Nodes() {
+				nodes++
+			}
+			require.Equal(t, message.MaxBrokers, nodes)
+			require.Equal(t, min(1, brokers-message.MaxBrokers), strings.Count(log.String(), "are ignored"))
+		}
+		require.Contains(t, log.String(), "brokers_used=10000")
+	})
 }
 
 func TestTimersComeInTheirOrder(t *testing.T) {

@@ -14,9 +14,10 @@ type Asked struct {
 	TopicPartitions int
 }
 
-// maxBrokers is how many brokers of a cluster are believed. The largest clusters have some thousands, and each broker is
-// several times as large in memory as in the answer.
-const maxBrokers = 10_000
+// MaxBrokers is how many brokers of a cluster are believed. The largest clusters have some thousands, and each broker is
+// several times as large in memory as in the answer. An answer that has more is decoded up to one that is too many, at least,
+// so that it shows.
+const MaxBrokers = 10_000
 
 // MaxTopicPartitions is how many partitions of one topic are believed: what is known of each takes some 600 bytes. Whole
 // clusters of Kafka have had as many, and it gives a topic 10,000 at a time. An answer that has more is decoded up to
@@ -34,7 +35,7 @@ type Response interface {
 func AskedBy(m Message) Asked {
 	switch m := m.(type) {
 	case *MetadataRequest:
-		return Asked{Topics: len(m.Topics), Brokers: maxBrokers, TopicPartitions: MaxTopicPartitions} // no topics are all of them, or no answer about topics
+		return Asked{Topics: len(m.Topics), Brokers: MaxBrokers, TopicPartitions: MaxTopicPartitions} // no topics are all of them, or no answer about topics
 	case *FindCoordinatorRequest:
 		return Asked{Keys: len(m.CoordinatorKeys)}
 	case *AddPartitionsToTxnRequest:

@@ -195,12 +195,15 @@ func TestWhatWasNotAskedForIsSkipped(t *testing.T) {
 		version int16
 		kept    func(m Message) int
 	}{
-		"topics of metadata": {&MetadataRequest{Topics: make([]MetadataRequestTopic, 2)}, Asked{Topics: 2, Brokers: maxBrokers, TopicPartitions: MaxTopicPartitions},
+		"topics of metadata": {&MetadataRequest{Topics: make([]MetadataRequestTopic, 2)}, Asked{Topics: 2, Brokers: MaxBrokers, TopicPartitions: MaxTopicPartitions},
 			&MetadataResponse{Topics: make([]MetadataResponseTopic, many), ErrorCode: 3}, 13,
 			func(m Message) int { return len(m.(*MetadataResponse).Topics) }},
-		"partitions of a topic": {&MetadataRequest{Topics: make([]MetadataRequestTopic, 1)}, Asked{Topics: 1, Brokers: maxBrokers, TopicPartitions: MaxTopicPartitions},
+		"partitions of a topic": {&MetadataRequest{Topics: make([]MetadataRequestTopic, 1)}, Asked{Topics: 1, Brokers: MaxBrokers, TopicPartitions: MaxTopicPartitions},
 			&MetadataResponse{Topics: []MetadataResponseTopic{{Name: new("a"), Partitions: make([]MetadataResponsePartition, MaxTopicPartitions+many)}}, ErrorCode: 3}, 13,
 			func(m Message) int { return len(m.(*MetadataResponse).Topics[0].Partitions) }},
+		"brokers": {&MetadataRequest{Topics: make([]MetadataRequestTopic, 1)}, Asked{Topics: 1, Brokers: MaxBrokers, TopicPartitions: MaxTopicPartitions},
+			&MetadataResponse{Brokers: make([]MetadataResponseBroker, MaxBrokers+many), ErrorCode: 3}, 13,
+			func(m Message) int { return len(m.(*MetadataResponse).Brokers) }},
 		"coordinators": {&FindCoordinatorRequest{CoordinatorKeys: []string{"a"}}, Asked{Keys: 1},
 			&FindCoordinatorResponse{Coordinators: make([]Coordinator, many)}, 4,
 			func(m Message) int { return len(m.(*FindCoordinatorResponse).Coordinators) }},
@@ -236,8 +239,11 @@ func TestWhatWasNotAskedForIsSkipped(t *testing.T) {
 		require.NoError(t, r.Err(), what)
 		require.Zero(t, r.Remaining(), what)
 		most := max(c.asked.Topics, c.asked.Keys, c.asked.Records)
-		if what == "partitions of a topic" {
+		switch what {
+		case "partitions of a topic":
 			most = c.asked.TopicPartitions
+		case "brokers":
+			most = c.asked.Brokers
 		}
 		require.Equal(t, most+surplus, c.kept(got), what)
 
