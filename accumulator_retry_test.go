@@ -405,7 +405,7 @@ func TestABatchThatIsLostWhenItsTimeIsOverExpired(t *testing.T) {
 		r.dispatch()
 		require.ErrorIs(t, told, ErrDeliveryTimeout)
 		require.ErrorIs(t, told, network.ErrDisconnected)
-		require.ErrorContains(t, told, "maybe written")
+		require.ErrorContains(t, told, "may have been written")
 	})
 }
 

@@ -239,6 +239,6 @@ func (p *bufferPool) ample() bool {
 }
 
 func (p *bufferPool) tooLarge(size int) error {
-	return &Error{Op: "allocate", Kind: ErrRecordTooLarge, Partition: -1,
+	return &Error{Op: "send", Kind: ErrRecordTooLarge, Partition: -1,
 		Reason: fmt.Sprintf("the record needs %d bytes, buffer.memory is %d", size, p.capacity)}
 }

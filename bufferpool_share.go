@@ -145,7 +145,7 @@ func (s *memoryShare) tryAllocate(size int) ([]byte, error) {
 	p.mu.Lock()
 	if p.closed {
 		p.mu.Unlock()
-		return nil, &Error{Op: "allocate", Kind: ErrClosed, Partition: -1}
+		return nil, &Error{Op: "send", Kind: ErrClosed, Partition: -1}
 	}
 	if !p.readyLocked(s, size) {
 		p.mu.Unlock()
@@ -189,9 +189,6 @@ func (s *memoryShare) refuse(size int) error {
 	reason, kind := s.describe(size)
 	return &Error{Op: opWaitForMemory, Kind: kind, Partition: -1, Reason: reason}
 }
-
-// opWaitForMemory is what a Send does that finds too little memory free.
-const opWaitForMemory = "wait for buffer memory"
 
 // await waits until the waiter is served, or returns why it waits no longer.
 func (w *poolWaiter) await(ctx context.Context, limit *blockLimit) error {

@@ -32,9 +32,9 @@ type engine struct {
 
 	closeOnce   sync.Once
 	partitioner pluginClose
-	closed      atomic.Bool           // no more sends
-	gone        chan struct{}         // closed with it: wakes senders that wait for metadata
-	forcedBy    atomic.Pointer[error] // why a Close did not wait for the end
+	closed      atomic.Bool            // no more sends
+	gone        chan struct{}          // closed with it: wakes senders that wait for metadata
+	forcedBy    atomic.Pointer[forced] // the Close that did not wait for the end
 	fatal       atomic.Pointer[Error]
 	answers     answers // to those whose wait is over
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,11 +23,16 @@ func (e *engine) flush(ctx context.Context) error {
 	if e.closed.Load() {
 		return errClosedFlush
 	}
+	late := over(ctx)
 	results := e.acc.beginFlush()
 	e.box.nudge()
 	for _, r := range results {
 		if err := awaitResult(ctx, r); err != nil {
-			return &Error{Op: "flush", Kind: err, Partition: -1, Node: -1, Cause: e.holdUp("", -1)}
+			failed := &Error{Op: "flush", Kind: err, Partition: -1, Node: -1, Cause: e.holdUp("", -1)}
+			if late {
+				failed.Reason = reasonOver(ctx, "the records go out, but were not waited for")
+			}
+			return failed
 		}
 	}
 	return nil
@@ -47,14 +53,15 @@ func awaitResult(ctx context.Context, r *result) error {
 
 // close stops taking sends, drains until ctx ends, then gives up what is left. See Producer.Close.
 func (e *engine) close(ctx context.Context) error {
-	forced := e.beginClose(ctx.Err() != nil) || !e.acc.waitFor(ctx, e.sender.finished)
-	if forced {
-		e.force(endOf(ctx))
+	late := ctx.Err() != nil
+	gaveUp := e.beginClose(late) || !e.acc.waitFor(ctx, e.sender.finished)
+	if gaveUp {
+		e.force(&forced{endOf(ctx), late})
 		awaitClosed(ctx, e.sender.finished, abortGrace)
 	}
 	fault := e.shutDown(ctx)
 	returned := awaitClosed(ctx, e.dispatch.done, abortGrace)
-	if err := e.forcedEnd(forced); err != nil {
+	if err := e.forcedEnd(gaveUp); err != nil {
 		return err
 	}
 	if !returned {
@@ -69,8 +76,8 @@ func (e *engine) close(ctx context.Context) error {
 // closeInside is close in a callback, where nothing can be waited for.
 func (e *engine) closeInside() error {
 	e.beginClose(true)
-	e.force(ErrInCallback) // also if somebody else was already closing
-	go func() {            // ends with the sender, which has nothing left to wait for
+	e.force(&forced{why: ErrInCallback}) // also if somebody else was already closing
+	go func() {                          // ends with the sender, which has nothing left to wait for
 		<-e.sender.finished
 		_ = e.shutDown(context.Background()) // nobody to report it to
 	}()
@@ -93,9 +100,15 @@ func (e *engine) beginClose(giveUp bool) (over bool) {
 	return over
 }
 
-// force gives up what has no fate yet, because of why.
-func (e *engine) force(why error) {
-	e.forcedBy.CompareAndSwap(nil, &why)
+// forced is a Close that gave up what had no outcome.
+type forced struct {
+	why  error
+	late bool // its context was over before it was called
+}
+
+// force gives up what has no fate yet.
+func (e *engine) force(by *forced) {
+	e.forcedBy.CompareAndSwap(nil, by)
 	e.abort()
 }
 
@@ -103,20 +116,28 @@ func (e *engine) force(why error) {
 // were given up; else it is nil. So it is if nothing was left to give up.
 func (e *engine) forcedEnd(own bool) error {
 	ended := isClosed(e.sender.finished) // before the count is final
-	why, lost := e.forcedBy.Load(), e.sender.lost.records.Load()
-	if why == nil || lost == 0 && (!own || ended && !e.sender.lost.transaction) {
+	by, lost := e.forcedBy.Load(), e.sender.lost.records.Load()
+	if by == nil || lost == 0 && (!own || ended && e.sender.lost.transaction == "") {
 		return nil
 	}
-	err := &Error{Op: "close", Kind: ErrForceClosed, Partition: -1, Node: -1, Cause: *why, Reason: "no record was given up, but a transaction, or a call about one, was"}
-	if !ended {
-		err.Reason = "the producer has not come to its end yet"
+	err := &Error{Op: "close", Kind: ErrForceClosed, Partition: -1, Node: -1, Cause: by.why}
+	var lots []string
+	if by.late {
+		lots, err.fix = append(lots, contextWasOver), "give Close a context of its own: context.WithTimeout(context.Background(), 30*time.Second)"
 	}
 	if lost > 0 {
 		if first := e.sender.lost.why.Load(); first != nil {
-			err.Cause = &contextEnd{*why, first}
+			err.Cause = &contextEnd{by.why, first}
 		}
-		err.Reason = fmt.Sprintf("records given up: %d, of them maybe written: %d", lost, e.sender.lost.maybe.Load())
+		lots = append(lots, fmt.Sprintf("records given up: %d, of which %d may have been written", lost, e.sender.lost.maybe.Load()))
 	}
+	switch {
+	case !ended:
+		lots = append(lots, "the producer has not come to its end yet")
+	case e.sender.lost.transaction != "":
+		lots = append(lots, e.sender.lost.transaction)
+	}
+	err.Reason = strings.Join(lots, "; ")
 	return err
 }
 

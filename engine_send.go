@@ -105,6 +105,9 @@ func (e *engine) waitLimit(r *outgoing) *blockLimit {
 	return &r.limit
 }
 
+// waitingForMetadata is what a Send to a topic that is not known yet does.
+const waitingForMetadata = "waiting for the topic's metadata"
+
 func inRange(p int32, info *metadata.Topic) bool { return p >= 0 && int(p) < len(info.Partitions) }
 
 // awaitTopic waits until the topic of r is known (and a partition asked for, after a fresh look).
@@ -154,7 +157,7 @@ func (e *engine) awaitTopic(ctx context.Context, r *outgoing, t *topicState, lim
 				continue
 			}
 			return nil, nil, &Error{Op: "send", Kind: endOf(ctx), Topic: t.name, Partition: -1, Node: -1,
-				Elapsed: limit.waited(), Reason: "waiting for the topic's metadata", Cause: t.faultOr(e.board.look().lastErr)}
+				Elapsed: limit.waited(), Reason: waitingForMetadata, Cause: t.faultOr(e.board.look().lastErr)}
 		case <-timer.C:
 			if !limit.over(ctx, timer, e.lastLook) {
 				continue

@@ -11,11 +11,10 @@ func (e *engine) instruct(call string, do func(t *transaction) *Error) *Error {
 	if e.cfg.transactionalID == "" {
 		return &Error{Op: call, Kind: ErrInvalidTxnState, Partition: -1, Node: -1, Reason: "the producer has no transactional.id; set Config.TransactionalID"}
 	}
-	done, err := make(chan struct{}), &Error{Op: call, Kind: ErrClosed, Partition: -1, Node: -1}
 	if e.closed.Load() {
-		return err
+		return e.closedCall(call)
 	}
-	var answer *Error
+	done, answer := make(chan struct{}), (*Error)(nil)
 	e.box.order(func(s *sender, _ time.Time) {
 		answer = do(s.txn)
 		close(done)
@@ -23,7 +22,16 @@ func (e *engine) instruct(call string, do func(t *transaction) *Error) *Error {
 	if await(done, e.sender.finished, forever) {
 		return answer
 	}
-	return err
+	return e.closedCall(call)
+}
+
+// closedCall is the error of a call about transactions of a producer that is closed.
+func (e *engine) closedCall(call string) *Error {
+	closed := &Error{Op: call, Kind: ErrClosed, Partition: -1, Node: -1}
+	if isClosed(e.sender.finished) && e.sender.txn.closed { // nobody writes it after that
+		closed.Reason = "Close has aborted the transaction that was open; commit it before Close"
+	}
+	return closed
 }
 
 // transact begins an operation, or goes on with one, and waits for its end and, if asked to, for the

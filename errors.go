@@ -4,9 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/quill-kafka/quill/protocol"
 )
@@ -37,8 +35,8 @@ var (
 	ErrMemoryShare error = &sentinel{text: "share of the buffer memory is used up", parent: ErrBufferExhausted}
 	// ErrWouldBlock: TrySend would have had to wait for metadata or memory.
 	ErrWouldBlock error = &sentinel{text: "send would block"}
-	// ErrInCallback: Flush, Close or a send that has to wait was called from a callback, where it could never end.
-	ErrInCallback error = &sentinel{text: "cannot block inside a callback"}
+	// ErrInCallback: a call that has to wait was made in a callback. Callbacks run one after the other, so it would wait for itself.
+	ErrInCallback error = &sentinel{text: "cannot wait inside a callback"}
 	// ErrRecordTooLarge: the record exceeds max.request.size, buffer.memory or the broker's limit.
 	ErrRecordTooLarge error = &sentinel{text: "record is too large"}
 	// ErrInvalidRecord: the broker refused this very record (KIP-467).
@@ -99,9 +97,9 @@ const (
 	Rejected
 )
 
-var outcomeNames = [...]string{"not sent", "maybe written", "rejected"}
+var outcomeNames = [...]string{"not sent", "may have been written", "rejected"}
 
-// String returns the outcome in words, "maybe written".
+// String returns the outcome in words, "may have been written".
 func (o Outcome) String() string {
 	if int(o) < len(outcomeNames) {
 		return outcomeNames[o]
@@ -142,7 +140,8 @@ type Error struct {
 
 	broken  string // why the producer takes nothing any more; what follows says what made it fail
 	lasting bool   // the same would come of another try soon
-	open    bool   // of a call that gave up waiting: what it waited for goes on
+	open    bool   // what it is about goes on: a call gave up waiting, or a record has no outcome yet
+	fix     string // what to do about it, where that does not follow from kind or code
 }
 
 // Outcome says whether the record may have been written. It is meaningful for failed sends.
@@ -280,164 +279,6 @@ func (c classless) Is(target error) bool {
 }
 
 func (c classless) As(target any) bool { return errors.As(c.err, target) }
-
-// Error returns one line: what failed and where, why, with which effort and outcome, the last cause,
-// and a hint where there is one. Foreign text in it is quoted, escaped and cut.
-func (e *Error) Error() string {
-	text := "quill: " + e.text()
-	if hint := e.hint(); hint != "" {
-		text += "; " + hint
-	}
-	return text
-}
-
-// text is Error without the hint, which is said once, at the end.
-func (e *Error) text() string {
-	var b strings.Builder
-	b.WriteString(e.Op)
-	if e.Topic != "" {
-		fmt.Fprintf(&b, " %s topic %s", preposition(e.Op), quote(e.Topic))
-		if e.Partition >= 0 {
-			fmt.Fprintf(&b, " partition %d", e.Partition)
-		}
-	}
-	for _, part := range [...]string{e.broken, e.what(), clean(e.Reason)} {
-		if part != "" {
-			b.WriteString(": ")
-			b.WriteString(strings.TrimSuffix(part, "."))
-		}
-	}
-	if e.Detail != "" {
-		b.WriteString(": ")
-		b.WriteString(quote(e.Detail))
-	}
-	if facts := e.facts(); facts != "" {
-		fmt.Fprintf(&b, " (%s)", facts)
-	}
-	switch {
-	case e.envelope():
-		b.WriteString(": ")
-		b.WriteString(causeText(e.Cause))
-	case e.Cause != nil:
-		b.WriteString("; last cause: ")
-		b.WriteString(causeText(e.Cause))
-	}
-	return b.String()
-}
-
-// preposition is what comes between what was being done and the topic.
-func preposition(op string) string {
-	switch {
-	case strings.HasPrefix(op, "send"):
-		return "to"
-	case op == opPartitions:
-		return "of"
-	}
-	return "for"
-}
-
-// opPartitions is what PartitionsFor does.
-const opPartitions = "look up the partitions"
-
-// what names the failure: its kind, its code, or both.
-func (e *Error) what() string {
-	switch {
-	case e.Kind == nil && e.Code == protocol.None:
-		return ""
-	case e.Kind == nil && e.Detail != "":
-		return e.Code.Name() // the broker's own text follows
-	case e.Kind == nil:
-		return e.Code.Error()
-	case e.Code == protocol.None:
-		return clean(e.Kind.Error())
-	}
-	return clean(e.Kind.Error()) + ": " + e.Code.Name()
-}
-
-func (e *Error) facts() string {
-	var facts []string
-	if e.Node > 0 || e.Node == 0 && e.Attempts > 0 {
-		facts = append(facts, "node "+strconv.Itoa(int(e.Node)))
-	}
-	switch {
-	case e.Attempts == 1:
-		facts = append(facts, "1 attempt")
-	case e.Attempts > 1:
-		facts = append(facts, strconv.Itoa(e.Attempts)+" attempts")
-	}
-	if e.Elapsed > 0 && !strings.Contains(e.Reason, roundDuration(e.Elapsed).String()) {
-		facts = append(facts, "after "+roundDuration(e.Elapsed).String())
-	}
-	if e.Attempts > 0 || e.Fate != NotSent {
-		facts = append(facts, e.Fate.String())
-	}
-	return strings.Join(facts, ", ")
-}
-
-// maxForeign is how many bytes of somebody else's text appear in one of ours.
-const maxForeign = 256
-
-// quote puts foreign text into quotes, escapes what is not printable and cuts it at maxForeign bytes.
-func quote(s string) string {
-	cut := cutText(s)
-	if len(cut) < len(s) {
-		return strconv.Quote(cut) + "…"
-	}
-	return strconv.Quote(s)
-}
-
-// clean escapes and cuts like quote, without quotes, for text that is a sentence of its own.
-func clean(s string) string {
-	cut := cutText(s)
-	var b strings.Builder
-	for i, r := range cut {
-		switch {
-		case strconv.IsPrint(r) && r != utf8.RuneError:
-			b.WriteRune(r)
-		case r == utf8.RuneError:
-			fmt.Fprintf(&b, `\x%02x`, cut[i])
-		default:
-			b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
-		}
-	}
-	if len(cut) < len(s) {
-		b.WriteString("…")
-	}
-	return b.String()
-}
-
-func cutText(s string) string {
-	if len(s) <= maxForeign {
-		return s
-	}
-	end := maxForeign
-	for end > maxForeign-utf8.UTFMax && !utf8.RuneStart(s[end]) {
-		end--
-	}
-	return s[:end]
-}
-
-// causeText is the text of a cause. An *Error keeps its own bounds.
-func causeText(err error) string {
-	if e, ok := err.(*Error); ok {
-		return e.text()
-	}
-	if b, ok := err.(*both); ok {
-		return b.Error()
-	}
-	if code, ok := err.(protocol.ErrorCode); ok {
-		return strings.TrimSuffix(code.Error(), ".") // Kafka's text, known to be harmless
-	}
-	return strings.TrimSuffix(clean(err.Error()), ".")
-}
-
-// roundDuration leaves what a reader cares about: milliseconds, or microseconds below one.
-func roundDuration(d time.Duration) time.Duration {
-	if d < time.Millisecond {
-		return d.Round(time.Microsecond)
-	}
-	return d.Round(time.Millisecond)
-}
 
 var (
 	errClosedSend  = &Error{Op: "send", Kind: ErrClosed, Partition: -1, Node: -1}

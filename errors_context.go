@@ -61,5 +61,19 @@ func notBegun(ctx context.Context, op string) *Error {
 	if !over(ctx) {
 		return nil
 	}
-	return &Error{Op: op, Kind: endOf(ctx), Partition: -1, Node: -1, Reason: "nothing was done"}
+	return &Error{Op: op, Kind: endOf(ctx), Partition: -1, Node: -1, Reason: reasonOver(ctx, "nothing was done")}
 }
+
+// reasonOver is the reason for an error about a ctx that was over before the call, and what came of it.
+func reasonOver(ctx context.Context, so string) string {
+	if ctx == nil { // which the kind of the error says
+		return so
+	}
+	if so == "" {
+		return contextWasOver
+	}
+	return contextWasOver + "; " + so
+}
+
+// contextWasOver tells a context that had ended before the call from one that ended meanwhile.
+const contextWasOver = "the context was over before the call"

@@ -108,26 +108,26 @@ func TestEveryErrorHasAtMostOneClass(t *testing.T) {
 
 func TestErrorText(t *testing.T) {
 	for want, e := range map[string]*Error{
-		`quill: send to topic "orders" partition 3: delivery timed out: 2m0s passed since Send (node 2, 5 attempts, maybe written); ` +
+		`quill: send to topic "orders" partition 3: delivery timed out: 2m0s passed since Send (node 2, 5 attempts, may have been written); ` +
 			`last cause: connection reset; check the nodes of the partition, or raise delivery.timeout.ms`: {
 			Op: "send", Topic: "orders", Partition: 3, Node: 2, Attempts: 5, Elapsed: 2*time.Minute + 12*time.Microsecond, Kind: ErrDeliveryTimeout,
 			Fate: MaybeWritten, Reason: "2m0s passed since Send", Cause: errors.New("connection reset"),
 		},
-		`quill: wait for buffer memory: buffer memory is exhausted (after 250µs); send slower, or raise buffer.memory or max.block.ms`: {
+		`quill: wait for buffer memory: buffer memory is exhausted (after 250µs, not sent); send slower, or raise buffer.memory or max.block.ms`: {
 			Op: "wait for buffer memory", Partition: -1, Kind: ErrBufferExhausted, Elapsed: 250 * time.Microsecond,
 		},
 		`quill: send to topic "t": TOPIC_AUTHORIZATION_FAILED: Topic authorization failed (node 0, 1 attempt, rejected); grant this client WRITE and DESCRIBE on the topic`: {
 			Op: "send", Topic: "t", Partition: -1, Attempts: 1, Code: protocol.TopicAuthorizationFailed, Fate: Rejected,
 		},
-		`quill: send to topic "t" partition 0: POLICY_VIOLATION: "no \"x\" here\nor there"`: {
+		`quill: send to topic "t" partition 0: POLICY_VIOLATION: "no \"x\" here\nor there" (not sent)`: {
 			Op: "send", Topic: "t", Code: protocol.PolicyViolation, Detail: "no \"x\" here\nor there",
 		},
 		`quill: metadata of topic "t": timed out: not present after 1m0s; last cause: UNKNOWN_TOPIC_OR_PARTITION: This server does not host this topic-partition; ` +
 			`does the topic exist, and may this client see it?`: {
 			Op: "metadata of topic \"t\"", Partition: -1, Kind: ErrTimeout, Reason: "not present after 1m0s", Cause: protocol.UnknownTopicOrPartition,
 		},
-		`quill: send: UNKNOWN_ERROR_CODE(9999)`: {Op: "send", Code: 9999},
-		`quill: send: delivery timed out: NOT_LEADER_OR_FOLLOWER; last cause: connect: timed out; check the nodes of the partition, or raise delivery.timeout.ms`: {
+		`quill: send: UNKNOWN_ERROR_CODE(9999) (not sent)`: {Op: "send", Code: 9999},
+		`quill: send: delivery timed out: NOT_LEADER_OR_FOLLOWER (not sent); last cause: connect: timed out; check the nodes of the partition, or raise delivery.timeout.ms`: {
 			Op: "send", Kind: ErrDeliveryTimeout, Code: protocol.NotLeaderOrFollower, Cause: &Error{Op: "connect", Kind: ErrTimeout},
 		},
 	} {
@@ -176,13 +176,13 @@ func TestEnvelopeIsWhatItHolds(t *testing.T) {
 	require.ErrorIs(t, e, ErrRetriable)
 	require.True(t, e.Retriable())
 	require.True(t, e.Timeout())
-	require.Equal(t, `quill: send to topic "t" partition 1: wait for buffer memory: buffer memory is exhausted; `+
+	require.Equal(t, `quill: send to topic "t" partition 1: wait for buffer memory: buffer memory is exhausted (not sent); `+
 		`send slower, or raise buffer.memory or max.block.ms`, e.Error())
 	require.False(t, (&Error{Op: "send", Kind: ErrSerialization, Cause: ErrTimeout}).Timeout())
 }
 
 func TestOutcomeText(t *testing.T) {
-	require.Equal(t, "not sent, maybe written, rejected, Outcome(7)", fmt.Sprintf("%v, %v, %v, %v", NotSent, MaybeWritten, Rejected, Outcome(7)))
+	require.Equal(t, "not sent, may have been written, rejected, Outcome(7)", fmt.Sprintf("%v, %v, %v, %v", NotSent, MaybeWritten, Rejected, Outcome(7)))
 }
 
 func TestConfigErrorText(t *testing.T) {

@@ -45,10 +45,14 @@ func (r *result) awaitRelease(ctx context.Context, ch <-chan struct{}) error {
 	if r.acc != nil && r.acc.inCallback() {
 		return pendingError(r.topic, r.partition, ErrInCallback)
 	}
+	late := over(ctx)
 	if r.acc.waitFor(ctx, ch) {
 		return nil
 	}
 	err := pendingError(r.topic, r.partition, endOf(ctx))
+	if late {
+		err.Reason = reasonOver(ctx, err.Reason)
+	}
 	if r.acc != nil && r.acc.holdUp != nil {
 		err.Cause = r.acc.holdUp(r.topic, r.partition)
 	}

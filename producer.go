@@ -241,6 +241,7 @@ func (p *Producer[K, V]) PartitionsFor(ctx context.Context, topic string) ([]met
 	if ctx == nil {
 		return nil, notBegun(ctx, opPartitions)
 	}
+	late := over(ctx)
 	out := outgoing{mayWait: true, lookOnly: true}
 	out.Topic = topic
 	info, err := (*metadata.Topic)(nil), (*Error)(nil)
@@ -251,7 +252,9 @@ func (p *Producer[K, V]) PartitionsFor(ctx context.Context, topic string) ([]met
 	}
 	if err != nil {
 		own := *err
-		own.Op = opPartitions
+		if own.Op = opPartitions; late && own.Reason == waitingForMetadata {
+			own.Reason = reasonOver(ctx, "its metadata are not known yet")
+		}
 		return nil, &own
 	}
 	return slices.Clone(info.Partitions), nil
@@ -372,7 +375,7 @@ func (p *Producer[K, V]) sendThrough(ctx context.Context, r *Record[K, V], out *
 	case p.closed.Load():
 		err = p.e.refusal(p.e.closedReason(), out.Topic, out.chosen)
 	case over(ctx):
-		err = p.e.refusal(p.e.acc.refusedOr(&Error{Op: "send", Kind: endOf(ctx)}), out.Topic, out.chosen)
+		err = p.e.refusal(p.e.acc.refusedOr(&Error{Op: "send", Kind: endOf(ctx), Reason: reasonOver(ctx, "")}), out.Topic, out.chosen)
 	default:
 		err = p.sendRecord(ctx, r, out)
 	}

@@ -144,7 +144,9 @@ func (s *sender) run() {
 	s.box.take(&s.mail)
 	s.takeEvents(now)
 	if s.txn != nil {
-		s.lost.transaction = s.txn.unfinished()
+		if s.lost.transaction = s.txn.unfinished(); s.lost.transaction != "" {
+			s.logger.Warn("Close had to end before the producer's transactions did", "transactional_id", s.txn.id, "left", s.lost.transaction)
+		}
 		s.txn.stop(s.closedError())
 	}
 	s.dispatch.kick()
@@ -319,7 +321,7 @@ func (s *sender) fatal(err *Error) {
 
 // givenUp is what a Close gave up.
 type givenUp struct {
-	transaction    bool // set before the sender is finished
+	transaction    string // what is left of the transaction, or a call about one; set before the sender is finished
 	records, maybe atomic.Int64
 	why            atomic.Pointer[Error] // what held the first of them up
 }

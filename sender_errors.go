@@ -35,7 +35,7 @@ func (s *sender) refusal(b *batch, f facts, answer *message.PartitionProduceResp
 	cause := &Error{Op: "send", Code: f.answer.code}
 	switch {
 	case f.answer.code == protocol.None: // lost, and out of retries or time
-		cause.Kind, cause.Cause = ErrDeliveryTimeout, b.lastError
+		cause.Kind, cause.Cause, cause.Reason = ErrDeliveryTimeout, b.lastError, s.deliveryLimit()+" have passed, so it is not sent again"
 		if now.Before(b.createdAt.Add(s.acc.deliveryTimeout)) {
 			cause.Kind, cause.Reason = lostKind(b.lastError), "no retries are left"
 		}
@@ -122,21 +122,24 @@ func (s *sender) describe(b *batch, base *Error, now time.Time) *Error {
 // expired is the failure of a batch that is delivery.timeout.ms old.
 func (s *sender) expired(b *batch, now time.Time) *Error {
 	e := s.describe(b, &Error{Kind: ErrDeliveryTimeout, Cause: s.whyNotYet(b, now)}, now)
+	e.Reason = countOf(b.records, "record") + " expired after " + s.deliveryLimit()
 	switch {
 	case b.onWire():
-		e.Reason = countOf(b.records, "record") + " expired while waiting for an answer"
+		e.Reason += " while waiting for an answer"
 	case b.attempts > 0:
-		e.Reason = countOf(b.records, "record") + " expired while waiting to be sent again"
+		e.Reason += " while waiting to be sent again"
 	default:
-		e.Reason = "1 record expired before it could be sent"
-		if b.records != 1 {
-			e.Reason = countOf(b.records, "record") + " expired before they could be sent"
-		}
+		e.Reason += " before being sent"
 		if _, _, ok := s.leader(b.queue); !ok && (e.Cause == nil || s.whyNot(b.queue) == nil) {
 			e.Reason += ": the partition has no leader"
 		}
 	}
 	return e
+}
+
+// deliveryLimit is how long a batch has, as errors name it.
+func (s *sender) deliveryLimit() string {
+	return fmt.Sprintf("%v (delivery.timeout.ms)", s.acc.deliveryTimeout)
 }
 
 // whyNot is the reason why batches of a partition can't leave, if one is known. While no node is connected that

@@ -21,7 +21,7 @@ func (s *sender) holdUp(topic string, partition int32, now time.Time) error {
 
 // heldUpBy says where a batch stands, and why it is not further.
 func (s *sender) heldUpBy(b *batch, now time.Time) *Error {
-	e := s.describe(b, &Error{Reason: s.stands(b)}, now)
+	e := s.describe(b, &Error{Reason: s.stands(b), open: true}, now)
 	cause := s.whyNotYet(b, now)
 	if e.Code, _ = errors.AsType[protocol.ErrorCode](cause); e.Code == protocol.None {
 		e.Cause = cause

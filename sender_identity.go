@@ -71,6 +71,8 @@ func (s *sender) explainIdentity(cause *Error, b *batch, f facts) {
 	case f.answer.foreign:
 		cause.Kind, cause.Class, cause.Cause = nil, ErrRetriable, nil
 		cause.Reason = fmt.Sprintf("the broker took the batch for one of another producer, which uses producer id %d too", b.producerID)
+	case s.txn != nil && f.answer.code == protocol.InvalidTxnState:
+		cause.Reason = s.txn.likelyTimedOut()
 	case f.idempotent && s.txn == nil && endsIdentity(f.answer.code):
 		cause.Class = ErrRetriable
 		cause.Reason = fmt.Sprintf("producer id %d is of no use any more, and the answer to an earlier attempt was lost", b.producerID)

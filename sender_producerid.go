@@ -132,7 +132,7 @@ func (s *sender) finishProducerID(r *network.Request, now time.Time) {
 	switch {
 	case errors.Is(err, network.ErrUnsupportedVersion):
 		s.fatal(&Error{Op: "get a producer id", Kind: ErrUnsupportedVersion, Class: ErrFatal, Partition: -1, Node: r.Node, Cause: err,
-			Reason: "idempotent producers are unknown to it; set enable.idempotence to false"})
+			Reason: "idempotent producers are unknown to it", fix: "set enable.idempotence to false"})
 	case code == protocol.ClusterAuthorizationFailed: // may heal: what waits now fails, later sends ask again
 		s.logNoProducerID(s.idSpell.FailedForGood(now), r, err, now)
 		for b := s.acc.oldest(); b != nil; b = s.acc.oldest() {

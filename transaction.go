@@ -76,6 +76,7 @@ type transaction struct {
 	doubt       atomic.Pointer[Error] // why the request in hand has to be sent again; for anyone
 	trouble     error                 // with the coordinator's connection when it was found; a new one lets us look it up again
 	closeBy     time.Time             // when a closing producer gives up on its transaction
+	closed      bool                  // Close aborts the transaction
 	woken       bool                  // something changed since step
 }
 
@@ -142,7 +143,7 @@ func (o *operation) end(err *Error) {
 		return
 	}
 	if err != nil && err.Op == "" {
-		o.err = &Error{Op: o.call, Kind: err.Kind, Class: err.Class, Partition: -1, Node: -1}
+		o.err = &Error{Op: o.call, Kind: err.Kind, Class: err.Class, Partition: -1, Node: -1, Reason: err.Reason}
 	} else if err != nil {
 		o.err = &Error{Op: o.call, Class: err.class(), Partition: -1, Node: -1, Cause: err}
 	}
@@ -193,7 +194,7 @@ func (t *transaction) needs(call string, state txnState) *Error {
 		return nil
 	}
 	e := &Error{Op: call, Kind: ErrInvalidTxnState, Partition: -1, Node: -1,
-		Reason: fmt.Sprintf("%s (the producer is %v)", t.state.wayTo(state), t.state)}
+		Reason: fmt.Sprintf("the producer is %v; %s", t.state, t.state.wayTo(state))}
 	if t.err != nil {
 		e.Cause = t.err
 	}
@@ -241,7 +242,7 @@ func (t *transaction) resume(call string) (*operation, *Error) {
 		return o, nil
 	}
 	return nil, &Error{Op: call, Kind: ErrInvalidTxnState, Partition: -1, Node: -1,
-		Reason: fmt.Sprintf("%s gave up waiting, and its outcome is not known yet; call it again first (the producer is %v)", o.call, t.state)}
+		Reason: fmt.Sprintf("the producer is %v; %s gave up waiting, and its outcome is not known yet; call it again first", t.state, o.call)}
 }
 
 // initialize begins InitTransactions.
@@ -301,7 +302,7 @@ func (t *transaction) wind(commit bool) {
 	}
 	t.enter(txnAborting, nil)
 	t.toAdd = nil
-	t.failOffsets(&Error{Kind: ErrTransactionAborted, Partition: -1, Node: -1})
+	t.failOffsets(&Error{Kind: ErrTransactionAborted, Partition: -1, Node: -1, Reason: t.abortedBy()})
 }
 
 // abortable notes that the transaction can only be aborted, because of err, and tells who waits.
@@ -322,7 +323,9 @@ func (t *transaction) spoil(err *Error) *Error {
 		own.Class = ErrAbortable
 		err = &own
 	}
-	t.s.logger.Warn("transaction has to be aborted", "transactional_id", t.id, "err", err)
+	if err.Kind != ErrForceClosed { // a Close says what it gave up, and nobody can abort after it
+		t.s.logger.Warn("transaction has to be aborted", "transactional_id", t.id, "err", err)
+	}
 	t.enter(txnAbortableError, err)
 	t.toAdd = nil
 	t.failOffsets(err)
@@ -409,7 +412,7 @@ func (t *transaction) dropUnsent(now time.Time) {
 		if b.onWire() || b.decided || b.sequenced && !t.version2 {
 			continue
 		}
-		base := &Error{Kind: ErrTransactionAborted, Class: ErrAbortable}
+		base := &Error{Kind: ErrTransactionAborted, Class: ErrAbortable, Reason: t.abortedBy()}
 		if t.err != nil {
 			base.Cause = t.err
 		}
@@ -485,38 +488,4 @@ func (t *transaction) rest(fresh bool) {
 	t.enter(txnReady, nil)
 	t.s.forgetIdle() // while it lasts: an answer with metadata may never come between two transactions
 	t.pending.end(nil)
-}
-
-// closing aborts what is open when the producer is closed, and reports whether nothing is left to wait
-// for. An abort that can't be told to the coordinator in delivery.timeout.ms is left to its time-out.
-func (t *transaction) closing(now time.Time) bool {
-	if t.closeBy.IsZero() {
-		t.closeBy = now.Add(t.s.cfg.deliveryTimeout)
-	}
-	switch t.state {
-	case txnInTransaction, txnAbortableError:
-		t.s.logger.Info("the transaction was aborted, since the producer is closed", "transactional_id", t.id)
-		t.wind(false)
-		return false
-	case txnCommitting, txnAborting:
-		return !t.closeBy.After(now)
-	}
-	return true
-}
-
-// unfinished reports whether a call is under way, or the coordinator has a transaction that is not over.
-func (t *transaction) unfinished() bool {
-	if t.state == txnFatalError {
-		return false
-	}
-	return t.pending != nil && !t.pending.ended() || t.started && t.state != txnReady
-}
-
-// stop ends what is pending: nothing more will come of it.
-func (t *transaction) stop(err *Error) {
-	t.failOffsets(err)
-	if t.pending != nil {
-		t.pending.maybe = t.inDoubt()
-		t.pending.end(t.unlessOver(err))
-	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/quill-kafka/quill/internal/message"
@@ -135,6 +136,10 @@ func (t *transaction) conclude(r *txnRequest, v txnVerdict, code protocol.ErrorC
 		err.Kind, err.Code, err.Class, err.Reason = ErrProducerFenced, protocol.ProducerFenced, ErrFatal, t.whyFenced()
 		t.s.fatal(err)
 	default:
+		if code == protocol.InvalidTxnState && r.kind != askInit {
+			err.Reason = strings.TrimPrefix(err.Reason+"; "+t.likelyTimedOut(), "; ")
+			err.fix = "close this producer; make transactions shorter, or raise transaction.timeout.ms"
+		}
 		err.Class = ErrFatal
 		t.s.fatal(err)
 	}
@@ -151,6 +156,11 @@ func (t *transaction) whyFenced() string {
 		why += ", or a late copy of a request began another transaction (KIP-890)"
 	}
 	return why
+}
+
+// likelyTimedOut explains INVALID_TXN_STATE: the coordinator has no open transaction where this producer has one.
+func (t *transaction) likelyTimedOut() string {
+	return fmt.Sprintf("most likely the transaction was open for longer than %v (transaction.timeout.ms), and its coordinator has aborted it", t.s.cfg.transactionTimeout)
 }
 
 // inDoubt: the end of the transaction was asked for, and may have been carried out.

@@ -31,7 +31,19 @@ func (e *contextEnd) Unwrap() []error { return []error{e.err, e.cause} }
 
 // notBegun is the error of a call whose ctx was over before it did anything.
 func notBegun(op string, end error) error {
-	return &quill.Error{Op: op, Kind: end, Partition: -1, Node: -1, Reason: "nothing was done"}
+	return &quill.Error{Op: op, Kind: end, Partition: -1, Node: -1, Reason: reasonOver(end, "nothing was done")}
+}
+
+// reasonOver is the reason for an error about a context that was over before the call, and what came of it.
+func reasonOver(end error, so string) string {
+	const over = "the context was over before the call"
+	switch {
+	case end == errNilContext: // which the kind of the error says
+		return so
+	case so == "":
+		return over
+	}
+	return over + "; " + so
 }
 
 // orBackground returns ctx, or for a nil one a context that interceptors can work with.

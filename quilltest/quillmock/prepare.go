@@ -19,7 +19,7 @@ func (p *Producer[K, V]) prepare(ctx context.Context, e *entry[K, V], m *quill.R
 		return err
 	}
 	if err := endOf(ctx); err != nil {
-		return &quill.Error{Op: "send", Kind: err, Topic: r.Topic, Partition: m.Partition, Node: -1}
+		return &quill.Error{Op: "send", Kind: err, Topic: r.Topic, Partition: m.Partition, Node: -1, Reason: reasonOver(err, "")}
 	}
 	partitions := p.partitions(r.Topic)
 	switch id, asked := r.Partition.Get(); {

@@ -102,7 +102,7 @@ func TestEveryCloseTellsWhatAForcedOneGaveUp(t *testing.T) {
 		var closes sync.WaitGroup
 		check := func(err error) {
 			require.ErrorIs(t, err, quill.ErrForceClosed)
-			require.ErrorContains(t, err, "records given up: 21, of them maybe written: 1")
+			require.ErrorContains(t, err, "records given up: 21, of which 1 may have been written")
 		}
 		for range 3 {
 			closes.Go(func() { check(p.Close(context.Background())) })

@@ -8,8 +8,10 @@ import (
 	"net"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/quill-kafka/quill"
@@ -41,6 +43,8 @@ func sendLarge(x *testkit.Lab) error { return x.SendSync(testkit.To(0, strings.R
 func transactional(cfg *quill.Config) { cfg.TransactionalID = testkit.TxnID }
 
 func fiveSeconds(cfg *quill.Config) { cfg.MaxBlock = 5 * time.Second }
+
+func waitsLong(cfg *quill.Config) { cfg.Linger, cfg.BatchSize = time.Hour, 10_000 }
 
 func hasty(cfg *quill.Config) {
 	cfg.RequestTimeout, cfg.DeliveryTimeout, cfg.MaxBlock = 2*time.Second, 3*time.Second, 5*time.Second
@@ -167,6 +171,97 @@ var sendErrors = []provoked{
 		return err
 	}},
 	{name: "no transactional id", do: func(x *testkit.Lab) error { return x.P.InitTransactions(x.Context()) }},
+	{name: "send, the context was over", do: func(x *testkit.Lab) error {
+		x.Deliver(0, "first")
+		_, err := x.P.SendSync(testkit.Ended(context.Canceled), testkit.To(0, "v"))
+		return err
+	}},
+	{name: "send to an unknown topic, the context was over", do: func(x *testkit.Lab) error {
+		_, err := x.P.SendSync(testkit.Ended(context.DeadlineExceeded), testkit.Rec("missing", "", "v"))
+		return err
+	}},
+	{name: "send, nil context", do: func(x *testkit.Lab) error {
+		_, err := x.P.SendSync(nil, testkit.To(0, "v")) //nolint:staticcheck
+		return err
+	}},
+	{name: "wait, the context was over", do: func(x *testkit.Lab) error {
+		x.Produce(quilltest.Fault{AnswerDelay: 5 * time.Second})
+		f := x.Send(0, "v")
+		synctest.Wait()
+		_, err := f.Wait(testkit.Ended(context.Canceled))
+		return err
+	}},
+	{name: "flush, the context was over", do: func(x *testkit.Lab) error {
+		x.Produce(quilltest.Fault{AnswerDelay: 5 * time.Second})
+		x.Send(0, "v")
+		synctest.Wait()
+		return x.P.Flush(testkit.Ended(context.Canceled))
+	}},
+	{name: "partitions, the context was over", do: func(x *testkit.Lab) error {
+		_, err := x.P.PartitionsFor(testkit.Ended(context.Canceled), "missing")
+		return err
+	}},
+	{name: "close, the context was over", do: func(x *testkit.Lab) error {
+		x.Produce(quilltest.Fault{AnswerDelay: 5 * time.Second})
+		x.Send(0, "v")
+		synctest.Wait()
+		return x.P.Close(testkit.Ended(context.Canceled))
+	}},
+	{name: "record given up by close before it left", cfg: waitsLong, do: func(x *testkit.Lab) error {
+		f := x.Send(0, "v")
+		_ = x.P.Close(testkit.Ended(context.Canceled))
+		_, err := f.Wait(x.Context())
+		return err
+	}},
+	{name: "no node in reach until delivery.timeout.ms", cfg: hasty, do: func(x *testkit.Lab) error {
+		x.Deliver(0, "first")
+		for _, n := range x.C.NodeIDs() {
+			require.NoError(x, x.C.StopNode(n))
+		}
+		time.Sleep(time.Second) // by then it knows
+		return testkit.SendRecord(x)
+	}},
+	{name: "a partitioner fails", cfg: func(cfg *quill.Config) {
+		cfg.Partitioner = quill.PartitionerFunc(func(quill.PartitionInput) (int32, error) { return 0, errors.New("no such region") })
+	}, do: func(x *testkit.Lab) error { return x.SendSync(testkit.Rec("t", "k", "v")) }},
+}
+
+// inCallback runs do in a callback.
+func inCallback(do func(x *testkit.Lab) error) func(x *testkit.Lab) error {
+	return func(x *testkit.Lab) error {
+		said := make(chan error, 1)
+		x.P.SendFunc(x.Context(), testkit.To(0, "v"), func(quill.RecordMetadata, error) { said <- do(x) })
+		return <-said
+	}
+}
+
+// callbackErrors are those of calls in a callback that would wait for themselves.
+var callbackErrors = []provoked{
+	{name: "SendSync", do: inCallback(testkit.SendRecord)},
+	{name: "SendSync to an unknown topic", do: inCallback(func(x *testkit.Lab) error { return x.SendSync(testkit.Rec("missing", "", "v")) })},
+	{name: "Wait", do: inCallback(func(x *testkit.Lab) error {
+		_, err := x.P.Send(x.Context(), testkit.To(0, "v")).Wait(x.Context())
+		return err
+	})},
+	{name: "SendAll", do: inCallback(func(x *testkit.Lab) error {
+		for _, err := range x.P.SendAll(x.Context(), slices.Values([]quill.Record[string, string]{testkit.To(0, "v")})) {
+			return err
+		}
+		return nil
+	})},
+	{name: "Send that needs memory", cfg: func(cfg *quill.Config) { cfg.BufferMemory, cfg.BatchSize = 1000, 1000 },
+		do: inCallback(func(x *testkit.Lab) error { return x.SendSync(testkit.To(0, strings.Repeat("v", 900))) })},
+	{name: "PartitionsFor", do: inCallback(func(x *testkit.Lab) error {
+		_, err := x.P.PartitionsFor(x.Context(), "missing")
+		return err
+	})},
+	{name: "Flush", do: inCallback(func(x *testkit.Lab) error { return x.P.Flush(x.Context()) })},
+	{name: "Close", do: inCallback(func(x *testkit.Lab) error { return x.P.Close(x.Context()) })},
+	{name: "Close of a view", do: inCallback(func(x *testkit.Lab) error {
+		view, err := quill.Share(x.P, quill.String, quill.String)
+		require.NoError(x, err)
+		return view.Close(x.Context())
+	})},
 }
 
 // initialized runs do after InitTransactions.
@@ -237,13 +332,60 @@ var txnErrors = []provoked{
 		return testkit.InitTransactions(x)
 	}},
 	{name: "no transactions in the cluster", opts: quilltest.Options{MaxVersions: map[protocol.APIKey]int16{protocol.EndTxn: -1, protocol.AddPartitionsToTxn: -1}}, do: testkit.InitTransactions},
+	{name: "the coordinator aborted it", do: inside(refused(protocol.EndTxn, protocol.InvalidTxnState, testkit.CommitTransaction))},
+	{name: "commit, the context was over", do: inside(func(x *testkit.Lab) error { return x.P.CommitTransaction(testkit.Ended(context.Canceled)) })},
+	{name: "record of a transaction that is aborted", cfg: waitsLong,
+		do: initialized(func(x *testkit.Lab) error {
+			require.NoError(x, x.P.BeginTransaction())
+			f := x.Send(0, "v")
+			require.NoError(x, x.P.AbortTransaction(x.Context()))
+			_, err := f.Wait(x.Context())
+			return err
+		})},
+	{name: "record of a transaction that close aborted", cfg: waitsLong,
+		do: initialized(func(x *testkit.Lab) error {
+			require.NoError(x, x.P.BeginTransaction())
+			f := x.Send(0, "v")
+			testkit.CloseProducer(x.T, x.P)
+			_, err := f.Wait(x.Context())
+			return err
+		})},
+	{name: "offsets of a transaction that close aborted", do: inside(func(x *testkit.Lab) error {
+		x.C.Inject(quilltest.Fault{APIs: []protocol.APIKey{protocol.TxnOffsetCommit}, AnswerDelay: 5 * time.Second})
+		said := make(chan error, 1)
+		go func() { said <- testkit.SendOffsetsToTransaction(x) }()
+		synctest.Wait()
+		testkit.CloseProducer(x.T, x.P)
+		return <-said
+	})},
+	{name: "commit after close aborted the transaction", do: inside(func(x *testkit.Lab) error {
+		testkit.CloseProducer(x.T, x.P)
+		return testkit.CommitTransaction(x)
+	})},
+	{name: "InTransaction, the function fails", do: initialized(func(x *testkit.Lab) error {
+		return x.P.InTransaction(x.Context(), func(*quill.Tx[string, string]) error { return errors.New("no such account") })
+	})},
+	{name: "InTransaction, the abort did not finish", cfg: fiveSeconds, do: initialized(func(x *testkit.Lab) error {
+		x.C.Inject(quilltest.Fault{APIs: []protocol.APIKey{protocol.EndTxn}, Times: -1, DropAnswer: true})
+		return x.P.InTransaction(x.Soon(), func(tx *quill.Tx[string, string]) error {
+			_, err := tx.Send(x.Context(), testkit.To(0, "v")).Wait(x.Context())
+			require.NoError(x, err)
+			return errors.New("no such account")
+		})
+	})},
+	{name: "SendSync in a callback", do: inside(inCallback(testkit.SendRecord))},
+	{name: "commit in a callback", do: inside(inCallback(testkit.CommitTransaction))},
+	{name: "offsets in a callback", do: inside(inCallback(testkit.SendOffsetsToTransaction))},
+	{name: "InTransaction in a callback", do: inside(inCallback(func(x *testkit.Lab) error {
+		return x.P.InTransaction(x.Context(), func(*quill.Tx[string, string]) error { return nil })
+	}))},
 	{name: "no offsets in transactions", opts: quilltest.Options{MaxVersions: map[protocol.APIKey]int16{protocol.TxnOffsetCommit: -1}}, do: inside(testkit.SendOffsetsToTransaction)},
 }
 
 var update = flag.Bool("update", false, "rewrite testdata/errors.golden")
 
 // varying is what is different in each run of the same case.
-var varying = regexp.MustCompile(`\d+ attempts|(, | \()after [\d.µnms]+\)?|node \d|node-\d\S*:9092`)
+var varying = regexp.MustCompile(`\d+ attempts|, after [\d.µnms]+| \(after [\d.µnms]+\)|\(after [\d.µnms]+, |node \d|node-\d\S*:9092`)
 
 // TestErrorTexts keeps what users read, and no more: testdata/errors.golden is to be read aloud when it changes.
 // It is rewritten with -update.
@@ -253,7 +395,7 @@ func TestErrorTexts(t *testing.T) {
 		name  string
 		cases []provoked
 		cfg   func(cfg *quill.Config)
-	}{{"sends", sendErrors, func(*quill.Config) {}}, {"transactions", txnErrors, transactional}} {
+	}{{"sends", sendErrors, func(*quill.Config) {}}, {"in a callback", callbackErrors, func(*quill.Config) {}}, {"transactions", txnErrors, transactional}} {
 		for _, c := range group.cases {
 			t.Run(group.name+"/"+c.name, func(t *testing.T) {
 				testkit.Bubble(t, c.opts, func(t *testing.T, cluster *quilltest.Cluster) {
@@ -268,19 +410,24 @@ func TestErrorTexts(t *testing.T) {
 					x.P = testkit.Open(t, cfg)
 					err := c.do(x)
 					require.Error(t, err)
+					if e, ok := err.(*quill.Error); ok && strings.HasPrefix(e.Op, "send") {
+						require.Contains(t, err.Error(), e.Outcome().String())
+					}
 					text := varying.ReplaceAllStringFunc(err.Error(), func(s string) string {
 						switch {
 						case strings.HasSuffix(s, "attempts"):
 							return "N attempts"
 						case strings.HasPrefix(s, "node "):
 							return "node N"
+						case strings.HasPrefix(s, "("):
+							return "("
 						case strings.HasPrefix(s, "node-"):
 							return "HOST:9092"
 						}
 						return "" // after so long
 					})
 					fmt.Fprintf(&b, "%s, %s:\n  %s\n", group.name, c.name, text)
-					require.NotRegexp(t, `\.[;:]|: :|\(\)|%!|  `, text)
+					require.NotRegexp(t, `\.[;:]|: :|[^d]\(\)|%!|  `, text)
 					_ = x.P.Close(testkit.Ended(context.Canceled))
 				})
 			})

@@ -47,7 +47,7 @@ func TestABatchThatNeverLeftSaysWhy(t *testing.T) {
 				require.True(t, ok, c.says)
 				require.ErrorIs(t, err, quill.ErrDeliveryTimeout)
 				require.Equal(t, quill.NotSent, e.Outcome())
-				require.ErrorContains(t, err, "1 record expired before it could be sent")
+				require.ErrorContains(t, err, "1 record expired after 45s (delivery.timeout.ms) before being sent")
 				require.Error(t, e.Cause, c.says)
 				code, _ := errors.AsType[protocol.ErrorCode](err)
 				require.Equal(t, c.code, code, err)

@@ -183,13 +183,13 @@ var ofTransactions = []mutation{
 		by:     by("TestAFailedBatchIsAbortedUnderANewEpoch|TestOldClusters"),
 	},
 	{
-		name: "close-waits-for-ever", file: "transaction.go",
+		name: "close-waits-for-ever", file: "transaction_close.go",
 		old: "		return !t.closeBy.After(now)\n", new: "		return false\n",
 		breaks: "Close waits for ever for an abort that nobody answers",
 		by:     byTransactions,
 	},
 	{
-		name: "close-leaves-transaction-open", file: "transaction.go",
+		name: "close-leaves-transaction-open", file: "transaction_close.go",
 		old: "		t.wind(false)\n		return false\n", new: "		return true\n",
 		breaks: "Close leaves a transaction open until it times out",
 		by:     by("TestCloseInEachState"),

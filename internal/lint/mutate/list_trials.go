@@ -29,13 +29,13 @@ var ofTrials = []mutation{
 	},
 	{
 		name: "forced-close-of-nothing-fails", file: "engine_close.go",
-		old: "lost == 0 && (!own || ended && !e.sender.lost.transaction) {", new: "lost == 0 && !own {",
+		old: "lost == 0 && (!own || ended && e.sender.lost.transaction == \"\") {", new: "lost == 0 && !own {",
 		breaks: "Close reports a producer that was closed by force although nothing was left to give up",
 		by:     by("TestAForcedCloseThatGaveUpNothingIsNoError"),
 	},
 	{
 		name: "open-transaction-is-nothing", file: "engine_close.go",
-		old: "lost == 0 && (!own || ended && !e.sender.lost.transaction) {", new: "lost == 0 && (!own || ended) {",
+		old: "lost == 0 && (!own || ended && e.sender.lost.transaction == \"\") {", new: "lost == 0 && (!own || ended) {",
 		breaks: "Close is nil although a transaction was left open",
 		by:     by("TestAForcedCloseSaysThatATransactionWasGivenUp"),
 	},
@@ -371,13 +371,13 @@ var ofTrials = []mutation{
 	},
 	{
 		name: "later-closes-tell-nothing", file: "engine_close.go",
-		old: "	if why == nil || lost == 0 && (!own || ended && !e.sender.lost.transaction) {\n", new: "	if why == nil || !own {\n",
+		old: "	if by == nil || lost == 0 && (!own || ended && e.sender.lost.transaction == \"\") {\n", new: "	if by == nil || !own {\n",
 		breaks: "a Close after one that gave records up says that all is well",
 		by:     by("TestEveryCloseTellsWhatAForcedOneGaveUp|TestALaterCloseTellsWhatOneInACallbackGaveUp"),
 	},
 	{
 		name: "close-inside-waits-for-others", file: "engine_close.go",
-		old: "	e.force(ErrInCallback) // also", new: "	_ = e.forcedBy.Load() // also",
+		old: "	e.force(&forced{why: ErrInCallback}) // also", new: "	_ = e.forcedBy.Load() // also",
 		breaks: "a Close in a callback while another closes waits for what can't come",
 		by:     by("TestALaterCloseTellsWhatOneInACallbackGaveUp"),
 	},

@@ -1,0 +1,255 @@
+package quill
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/quill-kafka/quill/protocol"
+)
+
+// Error returns one line: what failed and where, why, with which effort and outcome, the last cause,
+// and a hint where there is one. Foreign text in it is quoted, escaped and cut.
+func (e *Error) Error() string {
+	text := "quill: " + e.text()
+	if hint := e.hint(); hint != "" {
+		text += "; " + hint
+	}
+	return text
+}
+
+// text is Error without the hint, which is said once, at the end.
+func (e *Error) text() string {
+	var b strings.Builder
+	b.WriteString(e.Op)
+	if e.Topic != "" {
+		fmt.Fprintf(&b, " %s topic %s", preposition(e.Op), quote(e.Topic))
+		if e.Partition >= 0 {
+			fmt.Fprintf(&b, " partition %d", e.Partition)
+		}
+	}
+	for _, part := range [...]string{e.broken, e.what(), clean(e.Reason)} {
+		if part != "" {
+			b.WriteString(": ")
+			b.WriteString(strings.TrimSuffix(part, "."))
+		}
+	}
+	if e.Detail != "" {
+		b.WriteString(": ")
+		b.WriteString(quote(e.Detail))
+	}
+	if facts := e.facts(); facts != "" {
+		fmt.Fprintf(&b, " (%s)", facts)
+	}
+	switch {
+	case e.envelope():
+		b.WriteString(": ")
+		b.WriteString(causeText(e.Cause))
+	case e.Cause != nil:
+		b.WriteString("; last cause: ")
+		b.WriteString(causeText(e.Cause))
+	}
+	return b.String()
+}
+
+// preposition is what comes between what was being done and the topic.
+func preposition(op string) string {
+	switch {
+	case strings.HasPrefix(op, "send"):
+		return "to"
+	case op == opPartitions:
+		return "of"
+	}
+	return "for"
+}
+
+// opPartitions is what PartitionsFor does.
+const opPartitions = "look up the partitions"
+
+// what names the failure: its kind, its code, or both.
+func (e *Error) what() string {
+	switch {
+	case e.Kind == nil && e.Code == protocol.None:
+		return ""
+	case e.Kind == nil && e.Detail != "":
+		return e.Code.Name() // the broker's own text follows
+	case e.Kind == nil:
+		return e.Code.Error()
+	case e.Code == protocol.None:
+		return clean(e.Kind.Error())
+	}
+	return clean(e.Kind.Error()) + ": " + e.Code.Name()
+}
+
+// opWaitForMemory is what a Send does that finds too little memory free.
+const opWaitForMemory = "wait for buffer memory"
+
+// aboutRecord reports whether the error is that of one record's Send: then its outcome is always said.
+func (e *Error) aboutRecord() bool {
+	switch e.Op {
+	case "send", opWaitForMemory, "serialize key", "serialize value", "choose a partition":
+		return true
+	}
+	return false
+}
+
+// saidByCause reports whether the error is an envelope of another about the same record.
+func (e *Error) saidByCause() bool {
+	cause, ok := e.Cause.(*Error)
+	return e.envelope() && ok && cause.aboutRecord()
+}
+
+// facts are what is known of the attempt that failed, and the record's outcome.
+func (e *Error) facts() string {
+	var facts []string
+	if e.Node > 0 || e.Node == 0 && e.Attempts > 0 {
+		facts = append(facts, "node "+strconv.Itoa(int(e.Node)))
+	}
+	switch {
+	case e.Attempts == 1:
+		facts = append(facts, "1 attempt")
+	case e.Attempts > 1:
+		facts = append(facts, strconv.Itoa(e.Attempts)+" attempts")
+	}
+	if e.Elapsed > 0 && !strings.Contains(e.Reason, roundDuration(e.Elapsed).String()) {
+		facts = append(facts, "after "+roundDuration(e.Elapsed).String())
+	}
+	if e.Attempts > 0 || e.Fate != NotSent || e.aboutRecord() && !e.open && !e.saidByCause() {
+		facts = append(facts, e.Fate.String())
+	}
+	return strings.Join(facts, ", ")
+}
+
+// maxForeign is how many bytes of somebody else's text appear in one of ours.
+const maxForeign = 256
+
+// quote puts foreign text into quotes, escapes what is not printable and cuts it at maxForeign bytes.
+func quote(s string) string {
+	cut := cutText(s)
+	if len(cut) < len(s) {
+		return strconv.Quote(cut) + "…"
+	}
+	return strconv.Quote(s)
+}
+
+// clean escapes and cuts like quote, without quotes, for text that is a sentence of its own.
+func clean(s string) string {
+	cut := cutText(s)
+	var b strings.Builder
+	for i, r := range cut {
+		switch {
+		case strconv.IsPrint(r) && r != utf8.RuneError:
+			b.WriteRune(r)
+		case r == utf8.RuneError:
+			fmt.Fprintf(&b, `\x%02x`, cut[i])
+		default:
+			b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
+		}
+	}
+	if len(cut) < len(s) {
+		b.WriteString("…")
+	}
+	return b.String()
+}
+
+func cutText(s string) string {
+	if len(s) <= maxForeign {
+		return s
+	}
+	end := maxForeign
+	for end > maxForeign-utf8.UTFMax && !utf8.RuneStart(s[end]) {
+		end--
+	}
+	return s[:end]
+}
+
+// causeText is the text of a cause. An *Error keeps its own bounds.
+func causeText(err error) string {
+	if e, ok := err.(*Error); ok {
+		return e.text()
+	}
+	if b, ok := err.(*both); ok {
+		return b.Error()
+	}
+	if code, ok := err.(protocol.ErrorCode); ok {
+		return strings.TrimSuffix(code.Error(), ".") // Kafka's text, known to be harmless
+	}
+	return strings.TrimSuffix(clean(err.Error()), ".")
+}
+
+// roundDuration leaves what a reader cares about: milliseconds, or microseconds below one.
+func roundDuration(d time.Duration) time.Duration {
+	if d < time.Millisecond {
+		return d.Round(time.Microsecond)
+	}
+	return d.Round(time.Millisecond)
+}
+
+// hint says what somebody could change, "" where nothing general can be said.
+func (e *Error) hint() string {
+	if e.broken != "" && e.Kind == ErrProducerFenced {
+		return "" // the text begins with that
+	}
+	if e.fix != "" {
+		return e.fix
+	}
+	for _, h := range hints {
+		if e.Kind != nil && errors.Is(e.Kind, h.kind) {
+			return h.text
+		}
+	}
+	if text, ok := codeHints[e.Code]; ok {
+		return text
+	}
+	switch cause := e.Cause.(type) {
+	case *Error:
+		return cause.hint()
+	case *both:
+		if last, ok := cause.last.(*Error); ok {
+			return last.hint()
+		}
+	}
+	code, _ := errors.AsType[protocol.ErrorCode](e.Cause)
+	return codeHints[code]
+}
+
+// hints go from the special to the general.
+var hints = []struct {
+	kind error
+	text string
+}{
+	{ErrProducerFenced, "close this producer"},
+	{ErrMemoryShare, "is that node reachable? if so, send slower, or raise buffer.memory or max.block.ms"},
+	{ErrBufferExhausted, "send slower, or raise buffer.memory or max.block.ms"},
+	{ErrDeliveryTimeout, "check the nodes of the partition, or raise delivery.timeout.ms"},
+	{ErrInCallback, "callbacks run one after the other, so it would wait for itself: do it in a goroutine of its own"},
+	{ErrBatchRejected, "it can be sent again without the invalid records"},
+	{ErrWouldBlock, "use Send to wait"},
+	{ErrRecordTooLarge, "send smaller records, or raise that limit"},
+}
+
+var codeHints = map[protocol.ErrorCode]string{
+	protocol.UnknownTopicOrPartition:            "does the topic exist, and may this client see it?",
+	protocol.MessageTooLarge:                    "send smaller records, or raise the topic's max.message.bytes",
+	protocol.RecordListTooLarge:                 "lower batch.size, or raise the topic's segment.bytes",
+	protocol.InvalidTopicException:              "legal names have up to 249 letters, digits, dots, dashes and underscores",
+	protocol.NotEnoughReplicas:                  "bring replicas back, or lower the topic's min.insync.replicas",
+	protocol.NotEnoughReplicasAfterAppend:       "bring replicas back, or lower the topic's min.insync.replicas",
+	protocol.TopicAuthorizationFailed:           "grant this client WRITE and DESCRIBE on the topic",
+	protocol.ClusterAuthorizationFailed:         "grant this client IDEMPOTENT_WRITE on the cluster, or disable idempotence",
+	protocol.TransactionalIDAuthorizationFailed: "grant this client WRITE and DESCRIBE on the transactional id",
+	protocol.GroupAuthorizationFailed:           "grant this client READ on the consumer group",
+	protocol.IllegalGeneration:                  hintMember,
+	protocol.UnknownMemberID:                    hintMember,
+	protocol.FencedInstanceID:                   hintMember,
+	protocol.InvalidTimestamp:                   "the topic limits how far a timestamp may be from the broker's clock",
+	protocol.UnsupportedCompressionType:         "choose a compression.type that this cluster knows",
+	protocol.ProducerFenced:                     "another producer took over the transactional id",
+	protocol.InvalidProducerEpoch:               "another producer has the same producer id, or took over the transactional id",
+}
+
+// hintMember is for offsets of a consumer that is no longer what its group takes it for.
+const hintMember = "the consumer was removed from its group, or the group was rebalanced: abort, and go on from the committed offsets"
