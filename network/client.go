@@ -295,6 +295,9 @@ func (c *Client) Handle(ev Event, now time.Time, done []*Request) []*Request {
 			if ev.err == nil && !ev.request.NoAnswer {
 				n.answered, n.answeredAt = true, now
 			}
+			if ev.err == nil && n.spell.Away() {
+				c.back(n, now)
+			}
 			done = append(done, c.finish(ev.request, ev.err, now))
 			if n.draining {
 				c.drain(n)

@@ -101,7 +101,7 @@ func (c *Client) failed(n *node, err *Error, dialling bool, now time.Time) {
 		n.failedDials = 0
 	}
 	c.cfg.Logger.LogAttrs(context.Background(), level, n.failure(dialling), n.name(), slog.String("addr", n.addr),
-		slog.Int("in_flight", len(n.inFlight)), slog.Duration("retry_in", n.retryAt.Sub(now).Round(time.Millisecond)), slog.Any("err", err))
+		slog.Int("failures", max(1, n.spell.Failures())), slog.Int("in_flight", len(n.inFlight)), slog.Duration("retry_in", n.retryAt.Sub(now).Round(time.Millisecond)), slog.Any("err", err))
 }
 
 // loudness is the level to log the end of a connection at. A node that restarts loses its connections and refuses
@@ -123,6 +123,14 @@ func (n *node) loudness(err *Error, now time.Time) slog.Level {
 		return n.spell.FailedForGood(now) // it has lasted, or does not pass by itself
 	}
 	return n.spell.Failed(began, now)
+}
+
+// back takes in that the node does what it is asked to, after connections that failed. That one was made does not show it:
+// there are nodes that hang up on the first request.
+func (c *Client) back(n *node, now time.Time) {
+	if away, warned := n.spell.Back(now); warned {
+		c.cfg.Logger.Info("node is back again", n.name(), "addr", n.addr, "away", away.Round(time.Millisecond))
+	}
 }
 
 // missed counts a failure for the cluster as a whole.

@@ -14,6 +14,10 @@ type Spell struct {
 	since    time.Time // when the first failing attempt began; zero: the last one worked
 	last     time.Time // when the latest failure came
 	warnedAt time.Time // kept over spells, so that a thing that comes and goes does not warn each time
+	awayAt   time.Time // when it began to fail, if it has not been back since
+	warned   bool      // of that there was a warning
+	failures int       // since the last line that was louder than Debug
+	said     bool      // the latest failure had such a line
 }
 
 const (
@@ -27,23 +31,28 @@ const (
 // the first of a spell, Warn when that has lasted, but once a minute only, and Debug for all others. A failure
 // after more than a minute without one begins a new spell.
 func (s *Spell) Failed(began, now time.Time) slog.Level {
+	s.count(began)
 	level := slog.LevelDebug
 	if s.since.IsZero() || now.Sub(s.last) > WarnEvery {
 		s.since, level = began, slog.LevelInfo
 	}
-	if s.last = now; now.Sub(s.since) < Lasting {
-		return level
+	if s.last = now; now.Sub(s.since) >= Lasting {
+		level = max(level, s.warn(now))
 	}
-	return max(level, s.warn(now))
+	s.said = level > slog.LevelDebug
+	return level
 }
 
 // FailedForGood is Failed for what does not pass by itself: it is worth a warning at once.
 func (s *Spell) FailedForGood(now time.Time) slog.Level {
+	s.count(now)
 	if s.since.IsZero() {
 		s.since = now
 	}
 	s.last = now
-	return s.warn(now)
+	level := s.warn(now)
+	s.said = level > slog.LevelDebug
+	return level
 }
 
 // warn is the level of what is worth a warning.
@@ -51,8 +60,36 @@ func (s *Spell) warn(now time.Time) slog.Level {
 	if !s.warnedAt.IsZero() && now.Sub(s.warnedAt) < WarnEvery {
 		return slog.LevelDebug
 	}
-	s.warnedAt = now
+	s.warnedAt, s.warned = now, true
 	return slog.LevelWarn
+}
+
+// count counts a failure of an attempt that began at began.
+func (s *Spell) count(began time.Time) {
+	if s.awayAt.IsZero() {
+		s.awayAt = began
+	}
+	if s.said {
+		s.failures = 0
+	}
+	s.failures++
+}
+
+// Failures is how often it has failed since the last line that was louder than Debug, the latest failure included: what
+// a line about that one should say, since the others had none.
+func (s *Spell) Failures() int { return s.failures }
+
+// Away reports whether it has failed and was not back since.
+func (s *Spell) Away() bool { return !s.awayAt.IsZero() }
+
+// Back notes that it has worked at now. It returns how long it had not, and whether there was a warning of that: then it is
+// worth a line that it is over. A spell that goes on, of a thing that works now and then, does not end by it; see Ended.
+func (s *Spell) Back(now time.Time) (away time.Duration, warned bool) {
+	if s.Away() {
+		away, warned = now.Sub(s.awayAt), s.warned
+	}
+	s.awayAt, s.warned = time.Time{}, false
+	return away, warned
 }
 
 // Ended notes that it works again.

@@ -126,7 +126,47 @@ func TestANodeThatStaysAwayIsLogged(t *testing.T) {
 		require.Contains(t, log.Loud()[0], "could not connect to node")
 		time.Sleep(80 * time.Second)
 		require.Len(t, log.Loud(), 2, "%s", log)
+		require.NotContains(t, log.Loud()[1], "failures=1 ")
+		require.Regexp(t, `failures=\d\d `, log.Loud()[1], "those of a minute")
+		require.Empty(t, log.Lines("back again"))
 		require.NoError(t, c.StartNode(1))
 		require.NoError(t, p.Flush(t.Context()))
+		back := log.Lines("node is back again")
+		require.Len(t, back, 1)
+		require.Contains(t, back[0], "level=INFO")
+		require.Regexp(t, `addr=node-1\S+ away=1m[23]\d`, back[0])
+		testkit.SendOK(t, p, "t")
+		require.Len(t, log.Lines("back again"), 1)
+	})
+}
+
+// That a node is back is no news if it was not away for so long that there was a warning.
+func TestANodeThatRestartsIsNotSaidToBeBack(t *testing.T) {
+	warned(t, quilltest.Options{Nodes: 1}, nil, func(t *testing.T, c *quilltest.Cluster, p *quill.Producer[string, string], log *testkit.LogText) {
+		for range 3 {
+			testkit.SendOK(t, p, "t")
+			require.NoError(t, c.StopNode(1))
+			time.Sleep(3 * time.Second)
+			require.NoError(t, c.StartNode(1))
+			testkit.SendOK(t, p, "t")
+			time.Sleep(time.Minute)
+		}
+		require.Empty(t, log.Loud())
+		require.Empty(t, log.Lines("back again"))
+	})
+}
+
+// A node that can be connected to and hangs up on whatever it is asked is not back.
+func TestANodeThatOnlyShakesHandsIsNotBack(t *testing.T) {
+	warned(t, quilltest.Options{Nodes: 1}, nil, func(t *testing.T, c *quilltest.Cluster, p *quill.Producer[string, string], log *testkit.LogText) {
+		testkit.SendOK(t, p, "t")
+		deaf := c.Inject(quilltest.Fault{APIs: []protocol.APIKey{protocol.Produce, protocol.Metadata}, Times: -1, DisconnectBefore: true})
+		p.SendFunc(t.Context(), testkit.Rec("t", "k", "v"), nil)
+		time.Sleep(80 * time.Second)
+		require.Len(t, log.Lines("connection to node lost"), 3, "the first, and two warnings")
+		require.Empty(t, log.Lines("back again"))
+		deaf.Remove()
+		require.NoError(t, p.Flush(t.Context()))
+		require.Len(t, log.Lines("back again"), 1)
 	})
 }
