@@ -93,6 +93,7 @@ func assemble(cfg Config) (*engine, error) {
 		return nil, err
 	}
 	if s.partitioner != nil {
+		warnOfMisfits(s.logger, s.partitioner, ofBatchPartitioner, ofTypedPartitioner, ofConfigurer, ofCloser)
 		if err := configurePlugin(s.partitioner, s.clientInfo()); err != nil {
 			return nil, fmt.Errorf("configure partitioner: %w", err)
 		}

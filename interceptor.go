@@ -76,6 +76,7 @@ func newInterceptorChain[K, V any](interceptors []Interceptor[K, V], info Client
 			_ = c.close(closeApart)
 			return nil, &ConfigError{Faults: []ConfigFault{{Name: "interceptor.classes", Reason: fmt.Sprintf("interceptor %d is nil", i), Fix: "pass none instead"}}}
 		}
+		warnOfMisfits(info.Logger, it, ofContextInterceptor[K, V](), ofAcknowledgement, ofConfigurer, ofCloser)
 		link := chainLink[K, V]{interceptor: it, faults: new(atomic.Uint64)}
 		if ack, ok := it.(AcknowledgementInterceptor); ok {
 			link.ack, c.acks = ack, true

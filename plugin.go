@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"reflect"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -218,4 +219,96 @@ func (g guardedLog) tell(method, line string, fault error) {
 	g.told.Do(func() {
 		fmt.Fprintf(os.Stderr, "quill: the log handler %T did not return from %s: %v (lost: %q; more of this is not told)\n%s\n", g.Handler, method, fault, line, stackOf(fault))
 	})
+}
+
+// What a plug-in can do besides is found by type assertions: a method whose parameters or results are not those of the
+// interface is not called, and nothing says so. New warns of such methods, once each.
+
+// optional is an interface that New looks for in a plug-in, with the methods that make it up.
+type optional struct {
+	in      reflect.Type
+	methods []lookUp
+}
+
+// lookUp finds one method of a type. Its name has to be a constant: for one that is computed the linker would keep all
+// exported methods of the whole program.
+type lookUp func(t reflect.Type) (reflect.Method, bool)
+
+var (
+	ofCloser = optional{reflect.TypeFor[io.Closer](), []lookUp{func(t reflect.Type) (reflect.Method, bool) { return t.MethodByName("Close") }}}
+
+	findConfigure          lookUp = func(t reflect.Type) (reflect.Method, bool) { return t.MethodByName("Configure") }
+	ofConfigurer                  = optional{reflect.TypeFor[Configurer](), []lookUp{findConfigure}}
+	ofSerializerConfigurer        = optional{reflect.TypeFor[SerializerConfigurer](), []lookUp{findConfigure}}
+
+	ofBatchPartitioner = optional{reflect.TypeFor[BatchPartitioner](), []lookUp{func(t reflect.Type) (reflect.Method, bool) { return t.MethodByName("OnNewBatch") }}}
+	ofTypedPartitioner = optional{reflect.TypeFor[TypedPartitioner](), []lookUp{func(t reflect.Type) (reflect.Method, bool) { return t.MethodByName("PartitionTyped") }}}
+
+	ofAcknowledgement = optional{reflect.TypeFor[AcknowledgementInterceptor](), []lookUp{func(t reflect.Type) (reflect.Method, bool) { return t.MethodByName("OnAcknowledgement") }}}
+)
+
+// ofContextInterceptor is optional for interceptors of records of K and V.
+func ofContextInterceptor[K, V any]() optional {
+	return optional{reflect.TypeFor[ContextInterceptor[K, V]](), []lookUp{
+		func(t reflect.Type) (reflect.Method, bool) { return t.MethodByName("OnSendContext") },
+		func(t reflect.Type) (reflect.Method, bool) { return t.MethodByName("OnAcknowledgementContext") },
+	}}
+}
+
+// warnOfMisfits warns of the plug-in's methods that are not called because they don't fit the interface they seem to be for.
+func warnOfMisfits(logger *slog.Logger, plugin any, wanted ...optional) {
+	if plugin == nil {
+		return
+	}
+	t := reflect.TypeOf(plugin)
+	for _, o := range wanted {
+		if !t.Implements(o.in) {
+			o.warn(logger, t)
+		}
+	}
+}
+
+// warn warns of the methods of t, which does not implement the interface, although it has one of them at least.
+func (o optional) warn(logger *slog.Logger, t reflect.Type) {
+	meant, said := false, false
+	for _, find := range o.methods {
+		want, _ := find(o.in)
+		has, found := found(find, t)
+		meant = meant || found
+		if found && has != want.Type.String() {
+			said = true
+			logger.Warn("a method of a plug-in is not called: it is not what the interface asks for", "type", t.String(), "method", want.Name,
+				"has", has, "wants", want.Type.String(), "interface", o.in.String())
+		}
+	}
+	if meant && !said {
+		logger.Warn("a plug-in is not used as what it seems to be: it lacks methods of the interface", "type", t.String(), "interface", o.in.String())
+	}
+}
+
+// found is the signature of the method as t has it. Of a value whose pointer has it, it says so.
+func found(find lookUp, t reflect.Type) (signature string, ok bool) {
+	if m, ok := find(t); ok {
+		return signatureOf(m), true
+	}
+	if t.Kind() == reflect.Pointer || t.Kind() == reflect.Interface {
+		return "", false
+	}
+	m, ok := find(reflect.PointerTo(t))
+	if !ok {
+		return "", false
+	}
+	return signatureOf(m) + " on the pointer; pass a *" + t.String(), true
+}
+
+// signatureOf is the type of a method without its receiver.
+func signatureOf(m reflect.Method) string {
+	var in, out []reflect.Type
+	for i := 1; i < m.Type.NumIn(); i++ {
+		in = append(in, m.Type.In(i))
+	}
+	for i := range m.Type.NumOut() {
+		out = append(out, m.Type.Out(i))
+	}
+	return reflect.FuncOf(in, out, m.Type.IsVariadic()).String()
 }

@@ -274,7 +274,9 @@ func newPartSerializer[T any](s Serializer[T], info ClientInfo, isKey bool) (par
 	if isKey {
 		p.s, p.op = forKeys(s), "serialize key"
 	}
-	p.trusted = isTrusted(p.s)
+	if p.trusted = isTrusted(p.s); !p.trusted {
+		warnOfMisfits(info.Logger, s, ofSerializerConfigurer, ofCloser)
+	}
 	return p, configureSerializer(p.s, info, isKey)
 }
 
