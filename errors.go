@@ -57,6 +57,9 @@ var (
 	ErrProducerFenced error = &sentinel{text: "producer was fenced"}
 	// ErrTransactionAborted: the transaction was aborted, or failed, before the record left.
 	ErrTransactionAborted error = &sentinel{text: "transaction was aborted"}
+	// ErrNotAborted: InTransaction failed and could not abort the transaction, which is still open. Without it, an error of
+	// InTransaction says that the transaction was aborted, or that the outcome of its commit is open.
+	ErrNotAborted error = &sentinel{text: "transaction is not aborted"}
 	// ErrUnsupportedVersion: the cluster does not speak a protocol version that is needed.
 	ErrUnsupportedVersion error = &sentinel{text: "cluster does not support this"}
 	// ErrConfig: the Config is wrong; the error is a *ConfigError.
@@ -141,6 +144,7 @@ type Error struct {
 	broken  string // why the producer takes nothing any more; what follows says what made it fail
 	lasting bool   // the same would come of another try soon
 	open    bool   // what it is about goes on: a call gave up waiting, or a record has no outcome yet
+	ended   string // what has become of the transaction; it comes before all else
 	fix     string // what to do about it, where that does not follow from kind or code
 }
 
@@ -241,6 +245,8 @@ func (e *Error) Is(target error) bool {
 	switch target {
 	case ErrRetriable, ErrAbortable, ErrFatal:
 		return e.class() == target
+	case ErrNotAborted:
+		return e.ended == notAborted
 	}
 	if code, ok := target.(protocol.ErrorCode); ok {
 		return code != protocol.None && code == e.Code
@@ -317,17 +323,38 @@ func (b *both) Error() string { return causeText(b.last) + "; before that: " + c
 
 func (b *both) Unwrap() []error { return []error{b.first, b.last} }
 
+// What has become of the transaction of an InTransaction that failed.
+const (
+	wasAborted = "the transaction was aborted"
+	notAborted = "the transaction is not aborted"
+)
+
 // abortFailed is the failure of InTransaction when the abort failed that the failure of the transaction led to. Its class
 // says what can be done now: nothing with this producer, or to abort again.
 func abortFailed(transaction, abort error) error {
-	e := &Error{Op: "InTransaction", Partition: -1, Node: -1, Class: ErrAbortable, Cause: &both{transaction, abort}}
+	e := &Error{Op: "InTransaction", Partition: -1, Node: -1, Class: ErrAbortable, Cause: &both{transaction, abort}, ended: notAborted, fix: "call AbortTransaction until it has worked"}
 	if classOf(abort) == ErrFatal {
-		e.Class = ErrFatal
+		e.Class, e.fix = ErrFatal, "close this producer: the coordinator aborts the transaction when it is older than transaction.timeout.ms"
 	}
 	if inner, ok := errors.AsType[*Error](e.Cause); ok {
 		e.Fate = inner.Fate
 	}
 	return e
+}
+
+// abortDone is err, the failure of a transaction that has been aborted for it. An error of the function's own stays what it is.
+func abortDone(err error) error {
+	e, ok := err.(*Error)
+	if !ok {
+		return err
+	}
+	own := *e
+	if failed, ok := e.Cause.(*Error); ok && e.Kind == ErrInvalidTxnState { // it asks for the abort that was done
+		own = *failed
+		own.Class = e.class()
+	}
+	own.ended = wasAborted
+	return &own
 }
 
 // withPlugins is the error of a Close whose plug-ins failed to close with an error of their own. That may be another

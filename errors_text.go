@@ -14,7 +14,11 @@ import (
 // Error returns one line: what failed and where, why, with which effort and outcome, the last cause,
 // and a hint where there is one. Foreign text in it is quoted, escaped and cut.
 func (e *Error) Error() string {
-	text := "quill: " + e.text()
+	text := "quill: "
+	if e.ended != "" {
+		text += e.ended + ": "
+	}
+	text += e.text()
 	if hint := e.hint(); hint != "" {
 		text += "; " + hint
 	}

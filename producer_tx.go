@@ -124,9 +124,10 @@ func errTxOver(op string) *Error {
 // transaction that its coordinator wants aborted (TRANSACTION_ABORTABLE), sequences that a broker has lost.
 // So fn may run more than once: what it does besides sending must allow that. fn is not called again
 // for a record that is refused, for missing rights, for a consumer group that was rebalanced, for fn's own errors
-// (unless they wrap one of the failures above), or after a Fatal error. The error may still be
-// Abortable although the abort is done: AbortTransaction then fails, since no transaction is open. Call it only
-// if the error says that the abort did not finish.
+// (unless they wrap one of the failures above), or after a Fatal error. An error
+// that Is ErrNotAborted says that the abort did not finish: call AbortTransaction until it has worked, or close
+// the producer if it is Fatal too. After any other the transaction is aborted (the texts of this package's own errors begin
+// with that), also if it is Abortable, and the next may begin; unless it is Fatal, or the commit's outcome is open.
 //
 // A transaction open for longer than transaction.timeout.ms usually ends the producer (Fatal): make fn
 // shorter, or raise it.
@@ -163,7 +164,7 @@ func inTransaction[K, V any](ctx context.Context, p Transactor[K, V], pause back
 			return abortFailed(err, failed)
 		}
 		if !mayWorkNextTime(err) || !sleep(ctx, pause.Next(attempt, rand.Float64)) {
-			return err
+			return abortDone(err)
 		}
 	}
 }

@@ -411,4 +411,40 @@ var ofTrials = []mutation{
 		breaks: "a TypedPartitioner never sees keys and values",
 		by:     by("TestSendAllocatesNothing"),
 	},
+	{
+		name: "outcome-left-out-of-texts", file: "errors_text.go",
+		old: "e.aboutRecord() && !e.open && !e.saidByCause() {", new: "e.aboutRecord() && e.Attempts > 0 {",
+		breaks: "an error of a record that did not leave does not say that it was not sent",
+		by:     by("TestErrorTexts"),
+	},
+	{
+		name: "open-transactions-look-aborted", file: "errors.go",
+		old: "		return e.ended == notAborted\n", new: "		return false\n",
+		breaks: "an error of InTransaction does not tell an open transaction from an aborted one",
+		by:     by("TestAnErrorOfInTransactionSaysWhetherItIsAborted"),
+	},
+	{
+		name: "aborted-transaction-unsaid", file: "errors.go",
+		old: "	own.ended = wasAborted\n", new: "",
+		breaks: "an error of InTransaction does not say that the transaction was aborted",
+		by:     by("TestAnErrorOfInTransactionSaysWhetherItIsAborted"),
+	},
+	{
+		name: "misfits-unsaid", file: "plugin.go",
+		old: "		if found && has != want.Type.String() {\n", new: "		if found && has == \"\" {\n",
+		breaks: "New does not warn of methods of plug-ins that are never called",
+		by:     by("TestMethodsOfPluginsThatAreNotCalledAreWarnedOf"),
+	},
+	{
+		name: "back-with-the-handshake", file: "network/lifecycle.go",
+		old: "	n.failedDials, n.missed = 0, false\n	c.trouble = nil\n", new: "	n.failedDials, n.missed = 0, false\n	c.back(n, now)\n	c.trouble = nil\n",
+		breaks: "a node that hangs up on each request is said to be back",
+		by:     byRoot("TestANodeThatOnlyShakesHandsIsNotBack"),
+	},
+	{
+		name: "closed-transaction-unsaid", file: "transaction_close.go",
+		old: "		t.closed = true\n", new: "",
+		breaks: "the records of a transaction that Close aborts do not say so",
+		by:     by("TestATransactionThatCloseAbortsIsSaidToBe"),
+	},
 }
