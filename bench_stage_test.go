@@ -345,3 +345,22 @@ func BenchmarkCluster(b *testing.B) {
 		})
 	}
 }
+
+// A hundred batches find their answers, which are in their order.
+func BenchmarkAnswersOfARequest(b *testing.B) {
+	topic := &topicState{name: "a"}
+	r := &produceRequest{topics: []produceTopic{{topic: topic}}, response: message.ProduceResponse{Responses: []message.TopicProduceResponse{{Name: "a"}}}}
+	for i := range int32(100) {
+		r.batches = append(r.batches, &batch{queue: &partitionQueue{topic: topic, index: i}})
+		answers := &r.response.Responses[0].PartitionResponses
+		*answers = append(*answers, message.PartitionProduceResponse{Index: i})
+	}
+	for b.Loop() {
+		r.atTopic, r.atPartition = 0, 0
+		for _, batch := range r.batches {
+			if r.answer(batch) == nil {
+				b.Fatal("none")
+			}
+		}
+	}
+}

@@ -33,6 +33,9 @@ type produceRequest struct {
 	asked    message.Asked // bounds the answer
 	response message.ProduceResponse
 	bulky    bool // the answer was so large that what it was decoded into is not kept
+
+	atTopic, atPartition int  // where the answer of the next batch is, if answers are in order
+	disordered           bool // they are not
 }
 
 // produceTopic is the group of batches of one topic. The id is noted when the request is made: the
@@ -183,7 +186,9 @@ func (r *produceRequest) Decode(rd *protocol.Reader, version int16) error {
 	return rd.Err()
 }
 
-// answer finds the broker's answer for b; nil if it has none. The first of several counts.
+// answer finds the broker's answer for b; nil if it has none. The first of several counts. A search for each of many
+// batches takes long, so as long as answers are in the order of the batches, which are asked for in turn, each is the
+// next.
 func (r *produceRequest) answer(b *batch) *message.PartitionProduceResponse {
 	var id protocol.UUID
 	for _, t := range r.topics {
@@ -191,9 +196,13 @@ func (r *produceRequest) answer(b *batch) *message.PartitionProduceResponse {
 			id = t.id
 		}
 	}
+	if p := r.nextAnswer(b, id); p != nil {
+		return p
+	}
+	r.disordered = true
 	for i := range r.response.Responses {
 		t := &r.response.Responses[i]
-		if t.Name != b.queue.topic.name && (t.Name != "" || id.IsZero() || t.TopicID != id) {
+		if !isAbout(t, b.queue.topic, id) {
 			continue
 		}
 		for j := range t.PartitionResponses {
@@ -203,6 +212,30 @@ func (r *produceRequest) answer(b *batch) *message.PartitionProduceResponse {
 		}
 	}
 	return nil
+}
+
+// nextAnswer returns the answer after that of the batch before, if it is b's. There is none for b before it: those are
+// the answers of other batches.
+func (r *produceRequest) nextAnswer(b *batch, id protocol.UUID) *message.PartitionProduceResponse {
+	for !r.disordered && r.atTopic < len(r.response.Responses) {
+		t := &r.response.Responses[r.atTopic]
+		if r.atPartition == len(t.PartitionResponses) {
+			r.atTopic, r.atPartition = r.atTopic+1, 0
+			continue
+		}
+		p := &t.PartitionResponses[r.atPartition]
+		if p.Index != b.queue.index || !isAbout(t, b.queue.topic, id) {
+			return nil
+		}
+		r.atPartition++
+		return p
+	}
+	return nil
+}
+
+// isAbout reports whether answers are about a topic, which had that id when it was sent to. They name one of the two.
+func isAbout(answers *message.TopicProduceResponse, t *topicState, id protocol.UUID) bool {
+	return answers.Name == t.name || answers.Name == "" && !id.IsZero() && answers.TopicID == id
 }
 
 // keptAnswer is the size of an answer up to which the next one is decoded into the same memory.

@@ -313,3 +313,61 @@ func TestProduceDecodeSaysWhatIsMalformed(t *testing.T) {
 	require.NoError(t, req.Decode(&rd, 11))
 	require.Equal(t, protocol.NotLeaderOrFollower, req.response.Responses[0].PartitionResponses[0].ErrorCode)
 }
+
+// Whatever the order of the answers, each batch has the first one that is about it, and only that.
+func TestEachBatchHasItsOwnAnswerInAnyOrder(t *testing.T) {
+	type at struct {
+		topic int
+		index int32
+	}
+	rnd := rand.New(rand.NewPCG(1, 1))
+	for range 500 {
+		topics := []*topicState{{name: "a"}, {name: "b"}, {name: "c"}}
+		byID := rnd.IntN(2) == 0
+		r := &produceRequest{}
+		var answers []at
+		for i, topic := range topics {
+			n := 1 + rnd.IntN(5)
+			r.topics = append(r.topics, produceTopic{topic, protocol.UUID{byte(i + 1)}, n})
+			for index := range int32(n) {
+				r.batches = append(r.batches, &batch{queue: &partitionQueue{topic: topic, index: index}})
+				answers = append(answers, at{i, index})
+			}
+		}
+		for range rnd.IntN(3) { // one more than once, one missing, two in each other's place
+			i, j := rnd.IntN(len(answers)), rnd.IntN(len(answers))
+			switch rnd.IntN(3) {
+			case 0:
+				answers = slices.Insert(answers, i, answers[j])
+			case 1:
+				answers = slices.Delete(answers, i, i+1)
+			default:
+				answers[i], answers[j] = answers[j], answers[i]
+			}
+		}
+		first := map[at]int64{}
+		for n, a := range answers {
+			all := &r.response.Responses
+			name, id := topics[a.topic].name, protocol.UUID{}
+			if byID {
+				name, id = "", r.topics[a.topic].id
+			}
+			if last := len(*all) - 1; last < 0 || (*all)[last].Name != name || (*all)[last].TopicID != id {
+				*all = append(*all, message.TopicProduceResponse{Name: name, TopicID: id})
+			}
+			topic := &(*all)[len(*all)-1]
+			topic.PartitionResponses = append(topic.PartitionResponses, message.PartitionProduceResponse{Index: a.index, BaseOffset: int64(n)})
+			if _, known := first[a]; !known {
+				first[a] = int64(n)
+			}
+		}
+		for _, b := range r.batches {
+			want, there := first[at{slices.Index(topics, b.queue.topic), b.queue.index}]
+			p := r.answer(b)
+			require.Equal(t, there, p != nil)
+			if there {
+				require.Equal(t, want, p.BaseOffset)
+			}
+		}
+	}
+}

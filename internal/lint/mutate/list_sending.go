@@ -322,7 +322,7 @@ var ofSending = []mutation{
 	},
 	{
 		name: "answer-of-other-id", file: "sender_produce.go",
-		old: "id.IsZero() || t.TopicID != id) {", new: "id.IsZero()) {",
+		old: "!id.IsZero() && answers.TopicID == id", new: "!id.IsZero()",
 		breaks: "the answer about another topic counts",
 		by:     by("TestProduceAnswersAreMatchedByIDOrName"),
 	},

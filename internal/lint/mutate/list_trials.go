@@ -70,6 +70,12 @@ var ofTrials = []mutation{
 		by:     by("TestALateTurnIsAnOrdinaryOneIfNothingIsOverdue"),
 	},
 	{
+		name: "an-answer-is-the-next-one", file: "sender_produce.go",
+		old: "		if p.Index != b.queue.index || !isAbout(t, b.queue.topic, id) {", new: "		if !isAbout(t, b.queue.topic, id) {",
+		breaks: "answers that are not in the order of the batches are taken for those of others",
+		by:     by("TestEachBatchHasItsOwnAnswerInAnyOrder"),
+	},
+	{
 		name: "sends-end-without-a-look", file: "bufferpool_share.go",
 		old: "	if l.looked || !late {\n", new: "	if l.looked || late || true {\n",
 		breaks: "a Send fails after a standstill although what it waits for has come",
