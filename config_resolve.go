@@ -165,37 +165,25 @@ func defaultInstead(v propertyValue) string {
 	return ""
 }
 
-func (r *resolver) duration(name string) time.Duration {
-	return propertyByName[name].value.(millisValue).get(r.c)
-}
-
-func (r *resolver) number(name string) int {
-	return propertyByName[name].value.(numberValue[int]).get(r.c)
-}
-
-func (r *resolver) on(name string) bool {
-	return propertyByName[name].value.(toggleValue).get(r.c)
-}
-
 func (r *resolver) times(s *settings) {
-	s.bootstrapResolveTimeout = r.duration("bootstrap.resolve.timeout.ms")
-	s.metadataMaxAge = r.duration("metadata.max.age.ms")
-	s.metadataMaxIdle = r.duration("metadata.max.idle.ms")
-	s.rebootstrapTrigger = r.duration("metadata.recovery.rebootstrap.trigger.ms")
-	s.connectionsMaxIdle = r.duration("connections.max.idle.ms")
-	s.requestTimeout = r.duration("request.timeout.ms")
-	s.maxBlock = r.duration("max.block.ms")
-	s.availabilityTimeout = r.duration("partitioner.availability.timeout.ms")
-	s.transactionTimeout = r.duration("transaction.timeout.ms")
-	s.metricsSampleWindow = r.duration("metrics.sample.window.ms")
-	s.linger = min(r.duration("linger.ms"), math.MaxInt32*time.Millisecond)
+	s.bootstrapResolveTimeout = bootstrapResolveTimeoutValue.get(r.c)
+	s.metadataMaxAge = metadataMaxAgeValue.get(r.c)
+	s.metadataMaxIdle = metadataMaxIdleValue.get(r.c)
+	s.rebootstrapTrigger = metadataRecoveryRebootstrapTriggerValue.get(r.c)
+	s.connectionsMaxIdle = connectionsMaxIdleValue.get(r.c)
+	s.requestTimeout = requestTimeoutValue.get(r.c)
+	s.maxBlock = maxBlockValue.get(r.c)
+	s.availabilityTimeout = partitionerAvailabilityTimeoutValue.get(r.c)
+	s.transactionTimeout = transactionTimeoutValue.get(r.c)
+	s.metricsSampleWindow = metricsSampleWindowValue.get(r.c)
+	s.linger = min(lingerValue.get(r.c), math.MaxInt32*time.Millisecond)
 	if s.requestTimeout == 0 {
 		r.note(slog.LevelWarn, "request.timeout.ms is 0: an answer that takes a millisecond comes too late")
 	}
 
-	s.retryBackoff, s.retryBackoffMax = r.upTo("retry.backoff.ms", "retry.backoff.max.ms")
-	s.setupTimeout, s.setupTimeoutMax = r.upTo("socket.connection.setup.timeout.ms", "socket.connection.setup.timeout.max.ms")
-	s.reconnectBackoff, s.reconnectBackoffMax = r.duration("reconnect.backoff.ms"), r.duration("reconnect.backoff.max.ms")
+	s.retryBackoff, s.retryBackoffMax = r.upTo("retry.backoff.ms", retryBackoffValue, "retry.backoff.max.ms", retryBackoffMaxValue)
+	s.setupTimeout, s.setupTimeoutMax = r.upTo("socket.connection.setup.timeout.ms", socketConnectionSetupTimeoutValue, "socket.connection.setup.timeout.max.ms", socketConnectionSetupTimeoutMaxValue)
+	s.reconnectBackoff, s.reconnectBackoffMax = reconnectBackoffValue.get(r.c), reconnectBackoffMaxValue.get(r.c)
 	if r.c.ReconnectBackoff != 0 && r.c.ReconnectBackoffMax == 0 {
 		s.reconnectBackoffMax = s.reconnectBackoff
 		r.note(slog.LevelWarn, "reconnect.backoff.ms is set and reconnect.backoff.max.ms is not: the backoff does not grow",
@@ -205,30 +193,30 @@ func (r *resolver) times(s *settings) {
 }
 
 // upTo resolves a time that grows from a base to a maximum. A base beyond it is the maximum.
-func (r *resolver) upTo(base, limit string) (from, to time.Duration) {
-	from, to = r.duration(base), r.duration(limit)
+func (r *resolver) upTo(baseName string, base millisValue, limitName string, limit millisValue) (from, to time.Duration) {
+	from, to = base.get(r.c), limit.get(r.c)
 	if from > to {
-		r.note(slog.LevelWarn, base+" is greater than "+limit+": the time is always the latter",
+		r.note(slog.LevelWarn, baseName+" is greater than "+limitName+": the time is always the latter",
 			slog.Duration("base", from), slog.Duration("max", to))
 	}
 	return min(from, to), to
 }
 
 func (r *resolver) sizes(s *settings) {
-	s.sendBuffer = r.number("send.buffer.bytes")
-	s.receiveBuffer = r.number("receive.buffer.bytes")
-	s.retries = r.number("retries")
-	s.maxInFlight = r.number("max.in.flight.requests.per.connection")
-	s.maxRequestSize = r.number("max.request.size")
-	s.metricsNumSamples = r.number("metrics.num.samples")
-	s.batchSize = max(1, r.number("batch.size"))
-	s.bufferMemory = propertyByName["buffer.memory"].value.(numberValue[int64]).get(r.c)
+	s.sendBuffer = sendBufferBytesValue.get(r.c)
+	s.receiveBuffer = receiveBufferBytesValue.get(r.c)
+	s.retries = retriesValue.get(r.c)
+	s.maxInFlight = maxInFlightRequestsPerConnectionValue.get(r.c)
+	s.maxRequestSize = maxRequestSizeValue.get(r.c)
+	s.metricsNumSamples = metricsNumSamplesValue.get(r.c)
+	s.batchSize = max(1, batchSizeValue.get(r.c))
+	s.bufferMemory = bufferMemoryValue.get(r.c)
 	if reason := addressable(s.bufferMemory, math.MaxInt); reason != "" {
 		r.fault("buffer.memory", reason, "lower it")
 	}
-	s.adaptive = r.on("partitioner.adaptive.partitioning.enable")
-	s.metricsPush = r.on("enable.metrics.push")
-	s.metadataClusterCheck = r.on("metadata.cluster.check.enable")
+	s.adaptive = partitionerAdaptivePartitioningValue.get(r.c)
+	s.metricsPush = enableMetricsPushValue.get(r.c)
+	s.metadataClusterCheck = metadataClusterCheckValue.get(r.c)
 	s.acks = map[Acks]int16{AcksAll: -1, AcksLeader: 1, AcksNone: 0}[r.c.Acks]
 }
 
@@ -243,7 +231,7 @@ func addressable(bytes, maxInt int64) string {
 // deliveryTimeout must cover the linger and one request. Set by hand it is refused if it does not;
 // otherwise it is raised.
 func (r *resolver) deliveryTimeout(s *settings) {
-	s.deliveryTimeout = r.duration("delivery.timeout.ms")
+	s.deliveryTimeout = deliveryTimeoutValue.get(r.c)
 	need := min(s.linger+s.requestTimeout, math.MaxInt32*time.Millisecond)
 	switch {
 	case s.deliveryTimeout >= need:

@@ -51,6 +51,40 @@ var properties = [...]propertyGroup{
 	{"SASL", saslProperties},
 }
 
+// The values that resolve reads: a row names its own, and so does resolve, so that neither can name one that is not there.
+var (
+	bootstrapResolveTimeoutValue            = millisValue{at: func(c *Config) *time.Duration { return &c.BootstrapResolveTimeout }, typ: "LONG"}
+	connectionsMaxIdleValue                 = millisValue{at: func(c *Config) *time.Duration { return &c.ConnectionsMaxIdle }, typ: "LONG", def: 9 * time.Minute, min: noMin, ever: true}
+	metadataClusterCheckValue               = toggleValue{func(c *Config) *Toggle { return &c.MetadataClusterCheck }}
+	metadataMaxAgeValue                     = millisValue{at: func(c *Config) *time.Duration { return &c.MetadataMaxAge }, typ: "LONG", def: 5 * time.Minute}
+	metadataMaxIdleValue                    = millisValue{at: func(c *Config) *time.Duration { return &c.MetadataMaxIdle }, typ: "LONG", def: 5 * time.Minute, min: 5000}
+	metadataRecoveryRebootstrapTriggerValue = millisValue{at: func(c *Config) *time.Duration { return &c.MetadataRecoveryRebootstrapTrigger }, typ: "LONG", def: 5 * time.Minute}
+	receiveBufferBytesValue                 = numberValue[int]{at: func(c *Config) *int { return &c.ReceiveBufferBytes }, unit: "bytes", typ: "INT", def: 32 << 10, min: -1, max: maxInt32, low: true}
+	reconnectBackoffMaxValue                = millisValue{at: func(c *Config) *time.Duration { return &c.ReconnectBackoffMax }, typ: "LONG", def: time.Second}
+	reconnectBackoffValue                   = millisValue{at: func(c *Config) *time.Duration { return &c.ReconnectBackoff }, typ: "LONG", def: 50 * time.Millisecond}
+	sendBufferBytesValue                    = numberValue[int]{at: func(c *Config) *int { return &c.SendBufferBytes }, unit: "bytes", typ: "INT", def: 128 << 10, min: -1, max: maxInt32, low: true}
+	socketConnectionSetupTimeoutMaxValue    = millisValue{at: func(c *Config) *time.Duration { return &c.SocketConnectionSetupTimeoutMax }, typ: "LONG", def: 30 * time.Second, min: noMin, must: true}
+	socketConnectionSetupTimeoutValue       = millisValue{at: func(c *Config) *time.Duration { return &c.SocketConnectionSetupTimeout }, typ: "LONG", def: 10 * time.Second, min: noMin, must: true}
+	batchSizeValue                          = numberValue[int]{at: func(c *Config) *int { return &c.BatchSize }, unit: "bytes", typ: "INT", def: 16 << 10, max: maxInt32}
+	bufferMemoryValue                       = numberValue[int64]{at: func(c *Config) *int64 { return &c.BufferMemory }, unit: "bytes", typ: "LONG", def: 32 << 20, max: maxInt64, must: true}
+	deliveryTimeoutValue                    = millisValue{at: func(c *Config) *time.Duration { return &c.DeliveryTimeout }, typ: "INT", def: 2 * time.Minute}
+	lingerValue                             = millisValue{at: func(c *Config) *time.Duration { return &c.Linger }, typ: "LONG", def: 5 * time.Millisecond}
+	maxBlockValue                           = millisValue{at: func(c *Config) *time.Duration { return &c.MaxBlock }, typ: "LONG", def: time.Minute}
+	maxInFlightRequestsPerConnectionValue   = numberValue[int]{at: func(c *Config) *int { return &c.MaxInFlightRequestsPerConnection }, typ: "INT", def: 5, min: 1, max: maxInt32}
+	maxRequestSizeValue                     = numberValue[int]{at: func(c *Config) *int { return &c.MaxRequestSize }, unit: "bytes", typ: "INT", def: 1 << 20, max: maxInt32, must: true}
+	requestTimeoutValue                     = millisValue{at: func(c *Config) *time.Duration { return &c.RequestTimeout }, typ: "INT", def: 30 * time.Second}
+	retriesValue                            = numberValue[int]{at: func(c *Config) *int { return &c.Retries }, typ: "INT", def: maxInt32, max: maxInt32, valid: "[0,...,2147483647]"}
+	retryBackoffMaxValue                    = millisValue{at: func(c *Config) *time.Duration { return &c.RetryBackoffMax }, typ: "LONG", def: time.Second}
+	retryBackoffValue                       = millisValue{at: func(c *Config) *time.Duration { return &c.RetryBackoff }, typ: "LONG", def: 100 * time.Millisecond}
+	enableMetricsPushValue                  = toggleValue{func(c *Config) *Toggle { return &c.EnableMetricsPush }}
+	metricsNumSamplesValue                  = numberValue[int]{at: func(c *Config) *int { return &c.MetricsNumSamples }, typ: "INT", def: 2, min: 1, max: maxInt32}
+	metricsSampleWindowValue                = millisValue{at: func(c *Config) *time.Duration { return &c.MetricsSampleWindow }, typ: "LONG", def: 30 * time.Second}
+	partitionerAdaptivePartitioningValue    = toggleValue{func(c *Config) *Toggle { return &c.PartitionerAdaptivePartitioning }}
+	partitionerAvailabilityTimeoutValue     = millisValue{at: func(c *Config) *time.Duration { return &c.PartitionerAvailabilityTimeout }, typ: "LONG"}
+	idempotenceValue                        = toggleValue{func(c *Config) *Toggle { return &c.Idempotence }}
+	transactionTimeoutValue                 = millisValue{at: func(c *Config) *time.Duration { return &c.TransactionTimeout }, typ: "INT", def: time.Minute, min: noMin, must: true}
+)
+
 // propertyByName is filled by init, so that the table may refer to functions that use it.
 var propertyByName = map[string]*property{}
 
@@ -77,7 +111,7 @@ var connectionProperties = []property{
 	{name: "bootstrap.servers", field: "BootstrapServers", importance: importanceHigh, value: serversValue{},
 		help: "Addresses at which the cluster is first looked for, host:port separated by commas."},
 	{name: "bootstrap.resolve.timeout.ms", field: "BootstrapResolveTimeout", importance: importanceHigh,
-		value: millisValue{at: func(c *Config) *time.Duration { return &c.BootstrapResolveTimeout }, typ: "LONG"},
+		value: bootstrapResolveTimeoutValue,
 		help:  "If no bootstrap name can be resolved, it is tried again for this long, from the first attempt on; then every call fails. With 0, New fails at once (KIP-909). No effect with a DialContext."},
 	{name: "client.dns.lookup", field: "ClientDNSLookup", importance: importanceMedium,
 		value: choiceValue[ClientDNSLookup]{at: func(c *Config) *ClientDNSLookup { return &c.ClientDNSLookup }, def: "use_all_dns_ips", words: []choiceWord[ClientDNSLookup]{
@@ -92,32 +126,32 @@ var connectionProperties = []property{
 	{name: "config.providers", importance: importanceLow, status: statusNotYet, note: "indirect property values",
 		typ: "LIST", def: `""`, help: "Where `${provider:path:key}` in values is looked up."},
 	{name: "connections.max.idle.ms", field: "ConnectionsMaxIdle", importance: importanceMedium,
-		value: millisValue{at: func(c *Config) *time.Duration { return &c.ConnectionsMaxIdle }, typ: "LONG", def: 9 * time.Minute, min: noMin, ever: true},
+		value: connectionsMaxIdleValue,
 		help:  "When an idle connection is closed. Negative: never; 0 counts as 1 ms."},
 	{name: "metadata.cluster.check.enable", field: "MetadataClusterCheck", importance: importanceLow, status: statusNoEffect, note: "the check is not built yet",
-		value: toggleValue{func(c *Config) *Toggle { return &c.MetadataClusterCheck }},
+		value: metadataClusterCheckValue,
 		help:  "Let brokers notice connections that were meant for another cluster (KIP-1242)."},
 	{name: "metadata.max.age.ms", field: "MetadataMaxAge", importance: importanceLow,
-		value: millisValue{at: func(c *Config) *time.Duration { return &c.MetadataMaxAge }, typ: "LONG", def: 5 * time.Minute},
+		value: metadataMaxAgeValue,
 		help:  "Age at which metadata is fetched again without need."},
 	{name: "metadata.max.idle.ms", field: "MetadataMaxIdle", importance: importanceLow,
-		value: millisValue{at: func(c *Config) *time.Duration { return &c.MetadataMaxIdle }, typ: "LONG", def: 5 * time.Minute, min: 5000},
+		value: metadataMaxIdleValue,
 		help:  "How long a topic that nothing is sent to is remembered."},
 	{name: "metadata.recovery.rebootstrap.trigger.ms", field: "MetadataRecoveryRebootstrapTrigger", importance: importanceLow,
-		value: millisValue{at: func(c *Config) *time.Duration { return &c.MetadataRecoveryRebootstrapTrigger }, typ: "LONG", def: 5 * time.Minute},
+		value: metadataRecoveryRebootstrapTriggerValue,
 		help:  "How long to wait without new metadata before the client begins again with the bootstrap servers (KIP-1102). With 0, it does so at the first request without an answer."},
 	{name: "metadata.recovery.strategy", field: "MetadataRecoveryStrategy", importance: importanceLow,
 		value: choiceValue[MetadataRecovery]{at: func(c *Config) *MetadataRecovery { return &c.MetadataRecoveryStrategy }, def: "rebootstrap", folded: true, words: []choiceWord[MetadataRecovery]{
 			{"REBOOTSTRAP", MetadataRecoveryRebootstrap}, {"NONE", MetadataRecoveryNone}}},
 		help: "What happens when no known node can be reached (KIP-899)."},
 	{name: "receive.buffer.bytes", field: "ReceiveBufferBytes", importance: importanceMedium,
-		value: numberValue[int]{at: func(c *Config) *int { return &c.ReceiveBufferBytes }, unit: "bytes", typ: "INT", def: 32 << 10, min: -1, max: maxInt32, low: true},
+		value: receiveBufferBytesValue,
 		help:  "Receive buffer of sockets (SO_RCVBUF). -1, and here also 0: the operating system's choice."},
 	{name: "reconnect.backoff.max.ms", field: "ReconnectBackoffMax", importance: importanceLow,
-		value: millisValue{at: func(c *Config) *time.Duration { return &c.ReconnectBackoffMax }, typ: "LONG", def: time.Second},
+		value: reconnectBackoffMaxValue,
 		help:  "Longest wait before a node is tried again. If only reconnect.backoff.ms is given, that."},
 	{name: "reconnect.backoff.ms", field: "ReconnectBackoff", importance: importanceLow,
-		value: millisValue{at: func(c *Config) *time.Duration { return &c.ReconnectBackoff }, typ: "LONG", def: 50 * time.Millisecond},
+		value: reconnectBackoffValue,
 		help:  "First wait before a node is tried again; it doubles with every failure."},
 	{name: "security.protocol", field: "SecurityProtocol", importance: importanceMedium,
 		value: choiceValue[SecurityProtocol]{at: func(c *Config) *SecurityProtocol { return &c.SecurityProtocol }, def: "PLAINTEXT", folded: true, words: []choiceWord[SecurityProtocol]{
@@ -126,13 +160,13 @@ var connectionProperties = []property{
 	{name: "security.providers", importance: importanceLow, status: statusNoEffect, note: "registers providers in the JVM",
 		typ: "STRING", def: "null", help: "Java security providers."},
 	{name: "send.buffer.bytes", field: "SendBufferBytes", importance: importanceMedium,
-		value: numberValue[int]{at: func(c *Config) *int { return &c.SendBufferBytes }, unit: "bytes", typ: "INT", def: 128 << 10, min: -1, max: maxInt32, low: true},
+		value: sendBufferBytesValue,
 		help:  "Send buffer of sockets (SO_SNDBUF). -1, and here also 0: the operating system's choice."},
 	{name: "socket.connection.setup.timeout.max.ms", field: "SocketConnectionSetupTimeoutMax", importance: importanceMedium,
-		value: millisValue{at: func(c *Config) *time.Duration { return &c.SocketConnectionSetupTimeoutMax }, typ: "LONG", def: 30 * time.Second, min: noMin, must: true},
+		value: socketConnectionSetupTimeoutMaxValue,
 		help:  "Longest time that setting up a connection may take (KIP-601). At least 1, unlike Java."},
 	{name: "socket.connection.setup.timeout.ms", field: "SocketConnectionSetupTimeout", importance: importanceMedium,
-		value: millisValue{at: func(c *Config) *time.Duration { return &c.SocketConnectionSetupTimeout }, typ: "LONG", def: 10 * time.Second, min: noMin, must: true},
+		value: socketConnectionSetupTimeoutValue,
 		help:  "First time-out for setting up a connection; it doubles with every failure. At least 1, unlike Java."},
 }
 
@@ -142,10 +176,10 @@ var sendingProperties = []property{
 			{"all", AcksAll}, {"-1", AcksAll}, {"0", AcksNone}, {"1", AcksLeader}}},
 		help: "Replicas that must have a batch before it counts as written: all in sync, the leader (1), or none (0). Other than all switches idempotence off."},
 	{name: "batch.size", field: "BatchSize", importance: importanceMedium,
-		value: numberValue[int]{at: func(c *Config) *int { return &c.BatchSize }, unit: "bytes", typ: "INT", def: 16 << 10, max: maxInt32},
+		value: batchSizeValue,
 		help:  "Bytes of one partition that are sent together at most. 0: every record is a batch of its own. With compression they count as they are on the wire; before compression a batch has at most min(4 × batch.size, buffer.memory / 16), but never below batch.size."},
 	{name: "buffer.memory", field: "BufferMemory", importance: importanceHigh,
-		value: numberValue[int64]{at: func(c *Config) *int64 { return &c.BufferMemory }, unit: "bytes", typ: "LONG", def: 32 << 20, max: maxInt64, must: true},
+		value: bufferMemoryValue,
 		help:  "Bytes that all waiting and unanswered records may take; a hard bound. When it is full, Send waits."},
 	{name: "buffer.memory.allocation.strategy", field: "BufferMemoryAllocationStrategy", importance: importanceMedium, status: statusNoEffect, note: "how memory is laid out is this library's own matter",
 		value: choiceValue[BufferAllocation]{at: func(c *Config) *BufferAllocation { return &c.BufferMemoryAllocationStrategy }, def: "full", folded: true, words: []choiceWord[BufferAllocation]{
@@ -165,37 +199,37 @@ var sendingProperties = []property{
 		value: levelValue{at: func(c *Config) **int { return &c.CompressionZstdLevel }, def: 3, min: -131072, max: 22, extra: 3, valid: "[-131072,...,22]"},
 		help:  "Negative is fastest, 22 is small, 0 is 3. Below 0, 0 to 3, 4 and 5, 6 to 9, 10 to 22 are one level each. Checked for every codec. See Compression levels."},
 	{name: "delivery.timeout.ms", field: "DeliveryTimeout", importance: importanceMedium,
-		value: millisValue{at: func(c *Config) *time.Duration { return &c.DeliveryTimeout }, typ: "INT", def: 2 * time.Minute},
+		value: deliveryTimeoutValue,
 		help:  "When a record without an answer is given up. If given, at least linger.ms + request.timeout.ms; if not, raised to that."},
 	{name: "linger.ms", field: "Linger", importance: importanceMedium,
-		value: millisValue{at: func(c *Config) *time.Duration { return &c.Linger }, typ: "LONG", def: 5 * time.Millisecond},
+		value: lingerValue,
 		help:  "How long a batch that is not full waits for more records."},
 	{name: "max.block.ms", field: "MaxBlock", importance: importanceMedium,
-		value: millisValue{at: func(c *Config) *time.Duration { return &c.MaxBlock }, typ: "LONG", def: time.Minute},
+		value: maxBlockValue,
 		help:  "How long Send may wait for metadata and memory together."},
 	{name: "max.in.flight.requests.per.connection", field: "MaxInFlightRequestsPerConnection", importance: importanceLow,
-		value: numberValue[int]{at: func(c *Config) *int { return &c.MaxInFlightRequestsPerConnection }, typ: "INT", def: 5, min: 1, max: maxInt32},
+		value: maxInFlightRequestsPerConnectionValue,
 		help:  "Unanswered requests on one connection. At most 5 with idempotence, even if acks or retries switch that off."},
 	{name: "max.request.size", field: "MaxRequestSize", importance: importanceMedium,
-		value: numberValue[int]{at: func(c *Config) *int { return &c.MaxRequestSize }, unit: "bytes", typ: "INT", def: 1 << 20, max: maxInt32, must: true},
+		value: maxRequestSizeValue,
 		help:  "Largest request, and largest record before compression."},
 	{name: "request.timeout.ms", field: "RequestTimeout", importance: importanceMedium,
-		value: millisValue{at: func(c *Config) *time.Duration { return &c.RequestTimeout }, typ: "INT", def: 30 * time.Second},
+		value: requestTimeoutValue,
 		help:  "How long an answer may take before the connection is closed and the batch retried, and how long brokers wait for replicas. With 0 an answer has to come in the same millisecond."},
 	{name: "retries", field: "Retries", importance: importanceHigh,
-		value: numberValue[int]{at: func(c *Config) *int { return &c.Retries }, typ: "INT", def: maxInt32, max: maxInt32, valid: "[0,...,2147483647]"},
+		value: retriesValue,
 		help:  "How often a batch is sent again; delivery.timeout.ms is the better limit. 0 switches idempotence off."},
 	{name: "retry.backoff.max.ms", field: "RetryBackoffMax", importance: importanceLow,
-		value: millisValue{at: func(c *Config) *time.Duration { return &c.RetryBackoffMax }, typ: "LONG", def: time.Second},
+		value: retryBackoffMaxValue,
 		help:  "Longest wait before something is sent again."},
 	{name: "retry.backoff.ms", field: "RetryBackoff", importance: importanceLow,
-		value: millisValue{at: func(c *Config) *time.Duration { return &c.RetryBackoff }, typ: "LONG", def: 100 * time.Millisecond},
+		value: retryBackoffValue,
 		help:  "First wait before something is sent again; it doubles with every failure (KIP-580)."},
 }
 
 var pluginProperties = []property{
 	{name: "enable.metrics.push", field: "EnableMetricsPush", importance: importanceLow, status: statusNoEffect, note: needsTelemetry,
-		value: toggleValue{func(c *Config) *Toggle { return &c.EnableMetricsPush }},
+		value: enableMetricsPushValue,
 		help:  "Send the brokers the metrics they ask for (KIP-714)."},
 	{name: "interceptor.classes", importance: importanceLow, status: statusNoEffect, note: givenToNew,
 		typ: "LIST", def: `""`, valid: anyList, help: "Interceptors, in order."},
@@ -204,20 +238,20 @@ var pluginProperties = []property{
 	{name: "metric.reporters", importance: importanceLow, status: statusNoEffect, note: "names Java classes; " + needsMetrics,
 		typ: "LIST", def: "org.apache.kafka.common.metrics.JmxReporter", valid: anyList, help: "Receivers of metrics."},
 	{name: "metrics.num.samples", field: "MetricsNumSamples", importance: importanceLow, status: statusNoEffect, note: needsMetrics,
-		value: numberValue[int]{at: func(c *Config) *int { return &c.MetricsNumSamples }, typ: "INT", def: 2, min: 1, max: maxInt32},
+		value: metricsNumSamplesValue,
 		help:  "Windows that a metric keeps."},
 	{name: "metrics.recording.level", field: "MetricsRecordingLevel", importance: importanceLow, status: statusNoEffect, note: needsMetrics,
 		value: choiceValue[RecordingLevel]{at: func(c *Config) *RecordingLevel { return &c.MetricsRecordingLevel }, def: "INFO", words: []choiceWord[RecordingLevel]{
 			{"INFO", RecordingInfo}, {"DEBUG", RecordingDebug}, {"TRACE", RecordingTrace}}},
 		help: "How detailed metrics are."},
 	{name: "metrics.sample.window.ms", field: "MetricsSampleWindow", importance: importanceLow, status: statusNoEffect, note: needsMetrics,
-		value: millisValue{at: func(c *Config) *time.Duration { return &c.MetricsSampleWindow }, typ: "LONG", def: 30 * time.Second},
+		value: metricsSampleWindowValue,
 		help:  "Length of a window."},
 	{name: "partitioner.adaptive.partitioning.enable", field: "PartitionerAdaptivePartitioning", importance: importanceLow,
-		value: toggleValue{func(c *Config) *Toggle { return &c.PartitionerAdaptivePartitioning }},
+		value: partitionerAdaptivePartitioningValue,
 		help:  "Send more records without a key to partitions with shorter queues (KIP-794). No effect with a Partitioner."},
 	{name: "partitioner.availability.timeout.ms", field: "PartitionerAvailabilityTimeout", importance: importanceLow,
-		value: millisValue{at: func(c *Config) *time.Duration { return &c.PartitionerAvailabilityTimeout }, typ: "LONG"},
+		value: partitionerAvailabilityTimeoutValue,
 		help:  "Leave out partitions whose node took no batch for this long. 0: leave none out."},
 	{name: "partitioner.class", field: "Partitioner", importance: importanceMedium,
 		value: textValue{at: func(c *Config) *string { return &c.props.partitioner }, typ: "CLASS", def: "null"},
@@ -234,10 +268,10 @@ var pluginProperties = []property{
 
 var transactionProperties = []property{
 	{name: "enable.idempotence", field: "Idempotence", importance: importanceLow,
-		value: toggleValue{func(c *Config) *Toggle { return &c.Idempotence }},
+		value: idempotenceValue,
 		help:  "Write each record once and in order although batches are retried. If given as true, acks and retries must allow it."},
 	{name: "transaction.timeout.ms", field: "TransactionTimeout", importance: importanceLow,
-		value: millisValue{at: func(c *Config) *time.Duration { return &c.TransactionTimeout }, typ: "INT", def: time.Minute, min: noMin, must: true},
+		value: transactionTimeoutValue,
 		help:  "When the coordinator aborts a transaction that stays open. At least 1, as brokers demand. Without a transactional id it means nothing."},
 	{name: "transaction.two.phase.commit.enable", field: "TransactionTwoPhaseCommit", importance: importanceLow, status: statusNotYet, note: needsTwoPhaseCommit,
 		value: flagValue{func(c *Config) *bool { return &c.TransactionTwoPhaseCommit }},

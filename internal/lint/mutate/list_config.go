@@ -16,7 +16,7 @@ var ofConfig = []mutation{
 	},
 	{
 		name: "linger-uncapped", file: "config_resolve.go",
-		old: "s.linger = min(r.duration(\"linger.ms\"), math.MaxInt32*time.Millisecond)", new: "s.linger = r.duration(\"linger.ms\")",
+		old: "s.linger = min(lingerValue.get(r.c), math.MaxInt32*time.Millisecond)", new: "s.linger = lingerValue.get(r.c)",
 		breaks: "a linger of years overflows the delivery time-out",
 		by:     by("TestInterplayAsInKafka"),
 	},
