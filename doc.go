@@ -113,7 +113,8 @@
 //     have requests in flight there is one connection more, to one of them, and it is closed when it is idle.
 //     Java sends it on a connection whose node first answers what came before.
 //   - A batch that is due, but not full, is not sent while its node is still busy with requests before it, as
-//     far as the times of its answers show; it takes more records meanwhile. Java sends up to five requests.
+//     far as the times of its answers show; it takes more records meanwhile. Of such batches two requests are in flight
+//     until answers show that the node works on more at once. Java sends up to five requests.
 //   - If the cluster answers that a topic does not exist, that costs max.block.ms once: after a Send has waited that
 //     long, others fail at once until the topic is found; the producer asks for it in the background while there are
 //     Sends. (If the cluster can't be reached, each Send to a topic not seen before waits.) An error that

@@ -21,7 +21,7 @@ func (s *sender) finishProduce(r *produceRequest, now time.Time) {
 		s.throttle(&r.Request, r.response.Throttle(), now)
 		if n := s.nodes[r.Node]; n != nil {
 			n.answerTime += (r.DoneAt.Sub(r.SentAt) - n.answerTime) / 8
-			n.pace.answered(r.SentAt, r.DoneAt)
+			n.pace.answered(r.SentAt, r.DoneAt, s.cfg.maxInFlight)
 			n.sought = false
 		}
 	}

@@ -23,7 +23,7 @@ type farRequest struct{ sentAt, doneAt time.Time }
 // drain has the answers that have come noted.
 func (f *farNode) drain(now time.Time) {
 	for len(f.inFlight) > 0 && !f.inFlight[0].doneAt.After(now) {
-		f.pace.answered(f.inFlight[0].sentAt, f.inFlight[0].doneAt)
+		f.pace.answered(f.inFlight[0].sentAt, f.inFlight[0].doneAt, 5)
 		f.inFlight = f.inFlight[1:]
 	}
 }
@@ -59,9 +59,12 @@ func TestPaceDoesNotCountTheWay(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f := &farNode{trip: c.trip, service: c.service}
 			now := time.Unix(1000, 0)
-			for range 1000 {
+			for i := range 1000 {
 				waited := f.send(now)
-				require.LessOrEqual(t, waited, c.most)
+				if i >= 10 { // by then it has shown how many requests it takes at once
+					require.LessOrEqual(t, waited, c.most)
+				}
+				require.LessOrEqual(t, waited, c.trip+c.service)
 				now = now.Add(waited + c.every)
 			}
 		})
@@ -84,4 +87,25 @@ func TestPaceForgetsAStandstill(t *testing.T) {
 	}
 	require.Less(t, waits, 60)
 	require.Zero(t, waited)
+}
+
+// Two requests are out at a time to a node of which nothing is known: if each takes long, the fifth would have all others
+// before it. One that takes them at once is sent more with each answer, up to five.
+func TestANewNodeIsSentMoreAsItShowsThatItTakesMore(t *testing.T) {
+	const every = 9 * time.Millisecond
+	now := time.Unix(1000, 0)
+	slow := &farNode{trip: time.Millisecond, service: 60 * time.Millisecond}
+	for range 50 {
+		now = now.Add(slow.send(now) + every)
+		require.LessOrEqual(t, len(slow.inFlight), 2)
+	}
+	far := &farNode{trip: 50 * time.Millisecond}
+	at := map[int]int{}
+	for i := range 500 {
+		now = now.Add(far.send(now) + every)
+		if i >= 10 {
+			at[len(far.inFlight)]++
+		}
+	}
+	require.Equal(t, map[int]int{5: 490}, at)
 }
