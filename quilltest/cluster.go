@@ -199,7 +199,7 @@ func (c *Cluster) CreateTopic(name string, partitions int, cfg TopicConfig) erro
 		return fmt.Errorf("quilltest: topic %q: %w", name, protocol.TopicAlreadyExists)
 	}
 	c.created++
-	t := &topic{name: name, cfg: cfg}
+	t := &topic{name: name, internal: cfg.Internal, cfg: cfg}
 	copy(t.id[:], "quill")
 	binary.BigEndian.PutUint64(t.id[8:], c.created)
 	c.growLocked(t, partitions)
@@ -212,6 +212,38 @@ func (c *Cluster) MustCreateTopic(name string, partitions int, cfg TopicConfig) 
 	if err := c.CreateTopic(name, partitions, cfg); err != nil {
 		panic(err)
 	}
+}
+
+// AlterTopic changes a topic's settings while it is in use, as kafka-configs.sh does: the next batch meets the new ones.
+// change gets the present settings; a field that it sets to zero has its default again. So tests can have a broker refuse
+// what it took before (MaxMessageBytes, Compacted, MinISR, MaxTimestampBehind), or take it otherwise (LogAppendTime).
+// Replicas and Internal can't be changed. The brokers of a Cluster do not compress anew, so there is no compression.type.
+//
+//	err := cluster.AlterTopic("orders", func(cfg *quilltest.TopicConfig) { cfg.MaxMessageBytes = 1000 })
+func (c *Cluster) AlterTopic(name string, change func(cfg *TopicConfig)) error {
+	defer c.changed.fire()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t := c.topics[name]
+	if t == nil {
+		return fmt.Errorf("quilltest: topic %q: %w", name, protocol.UnknownTopicOrPartition)
+	}
+	cfg := t.cfg
+	change(&cfg)
+	cfg, err := cfg.resolve(len(c.nodes))
+	if err != nil {
+		return err
+	}
+	if cfg.Replicas != t.cfg.Replicas || cfg.Internal != t.internal {
+		return fmt.Errorf("quilltest: topic %q: replicas and internal can't be changed: %w", name, protocol.InvalidConfig)
+	}
+	t.cfg = cfg
+	for _, p := range t.partitions {
+		p.mu.Lock()
+		p.cfg = cfg
+		p.mu.Unlock()
+	}
+	return nil
 }
 
 // AddPartitions raises a topic's number of partitions to total.

@@ -2,6 +2,7 @@ package quilltest_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log"
 	"testing"
@@ -71,4 +72,35 @@ func TestProducerInABubble(t *testing.T) {
 		require.Len(t, records, 1, "sent twice, written once")
 	})
 	require.Less(t, time.Since(began), 10*time.Second)
+}
+
+// A topic's settings change while a producer is at work: what was taken before is refused.
+func ExampleCluster_AlterTopic() {
+	cluster, err := quilltest.NewCluster(quilltest.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer cluster.Close()
+	cluster.MustCreateTopic("orders", 1, quilltest.TopicConfig{})
+	producer, err := quill.New(quill.Config{BootstrapServers: cluster.BootstrapServers()}, quill.String, quill.String)
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx := context.Background()
+	order := quill.Record[string, string]{Topic: "orders", Value: "tea, milk, sugar"}
+	_, err = producer.SendSync(ctx, order)
+	fmt.Println(err)
+
+	err = cluster.AlterTopic("orders", func(cfg *quilltest.TopicConfig) { cfg.MaxMessageBytes = 70 })
+	if err != nil {
+		log.Fatal(err)
+	}
+	_, err = producer.SendSync(ctx, order)
+	fmt.Println(errors.Is(err, quill.ErrRecordTooLarge))
+	if err := producer.Close(ctx); err != nil {
+		log.Fatal(err)
+	}
+	// Output:
+	// <nil>
+	// true
 }

@@ -114,7 +114,7 @@ func (q *call) topicMetadata(a askedTopic) message.MetadataResponseTopic {
 		}
 		return res
 	}
-	res.IsInternal = a.topic.cfg.Internal
+	res.IsInternal = a.topic.internal
 	for _, p := range q.cluster.partitions(a.name) {
 		res.Partitions = append(res.Partitions, p.metadata(q))
 	}

@@ -10,9 +10,10 @@ import (
 
 // A topic is a name, an id and its partitions.
 type topic struct {
-	name string // set by CreateTopic, read-only after
-	id   protocol.UUID
-	cfg  TopicConfig
+	name     string // set by CreateTopic, read-only after
+	id       protocol.UUID
+	internal bool
+	cfg      TopicConfig // under the cluster's mutex; partitions have a copy of their own
 	// partitions grows under the cluster's mutex; the slice is replaced, never changed in place.
 	partitions []*partition
 }
@@ -24,6 +25,9 @@ type partition struct {
 	index   int32
 
 	mu sync.Mutex // held for memory work only; taken inside the cluster's mutex, never around it
+	// cfg is the topic's.
+	// +checklocks:mu
+	cfg TopicConfig
 	// leader is a node id, -1 while no replica in sync runs.
 	// +checklocks:mu
 	leader int32
@@ -71,7 +75,7 @@ func newPartition(c *Cluster, t *topic, index int32, replicas []int32) *partitio
 		isr = replicas[:1]
 	}
 	return &partition{
-		cluster: c, topic: t, index: index,
+		cluster: c, topic: t, index: index, cfg: t.cfg,
 		leader: leader, replicas: replicas, isr: isr,
 		producers: make(map[int64]*producerState),
 	}
@@ -108,27 +112,28 @@ func (p *partition) leadsLocked(node int32, acks int16, byID bool) appendResult 
 		res.code = protocol.UnknownTopicOrPartition
 	case p.leader != node:
 		res.code, res.leader, res.epoch = protocol.NotLeaderOrFollower, p.leader, p.epoch
-	case acks == -1 && len(p.isr) < p.topic.cfg.MinISR:
+	case acks == -1 && len(p.isr) < p.cfg.MinISR:
 		res.code = protocol.NotEnoughReplicas
 	}
 	return res
 }
 
-// leads is leadsLocked for those who only look.
-func (p *partition) leads(node int32, acks int16, byID bool) appendResult {
+// leads is leadsLocked for those who only look, and the topic's present settings.
+func (p *partition) leads(node int32, acks int16, byID bool) (appendResult, TopicConfig) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.leadsLocked(node, acks, byID)
+	return p.leadsLocked(node, acks, byID), p.cfg
 }
 
 // append puts a batch from a produce request into the log, unless it is refused or was there
 // before. transactionalID is the request's, empty if it has none.
 func (p *partition) append(node int32, acks, version int16, transactionalID string, raw []byte, now time.Time) appendResult {
 	byID := version >= 13
-	if res := p.leads(node, acks, byID); res.code != protocol.None {
+	res, cfg := p.leads(node, acks, byID)
+	if res.code != protocol.None {
 		return res
 	}
-	batch, bad := checkBatch(raw, version, &p.topic.cfg, p.cluster.opts.Strict, now)
+	batch, bad := checkBatch(raw, version, &cfg, p.cluster.opts.Strict, now)
 	if bad != nil {
 		return appendResult{refusal: *bad, baseOffset: -1, logAppendTime: -1, logStart: -1}
 	}
@@ -164,7 +169,7 @@ func (p *partition) appendLocked(node int32, batch *checkedBatch, rules sequence
 			return res
 		}
 	}
-	if p.topic.cfg.LogAppendTime {
+	if p.cfg.LogAppendTime {
 		res.logAppendTime = now.UnixMilli()
 		batch.maxTimestamp = res.logAppendTime
 	}
@@ -194,10 +199,10 @@ func (p *partition) storeLocked(node int32, batch *checkedBatch, now time.Time) 
 		p.keepLocked(stored)
 		return
 	}
-	rewritten := h.MaxTimestamp != batch.maxTimestamp || p.topic.cfg.LogAppendTime || h.LogAppendTime()
+	rewritten := h.MaxTimestamp != batch.maxTimestamp || p.cfg.LogAppendTime || h.LogAppendTime()
 	h.MaxTimestamp = batch.maxTimestamp
 	h.Attributes &^= protocol.AttrLogAppendTime // the topic says so, not the producer
-	if p.topic.cfg.LogAppendTime {
+	if p.cfg.LogAppendTime {
 		h.Attributes |= protocol.AttrLogAppendTime
 	}
 	b := slices.Clone(batch.raw)
