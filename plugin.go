@@ -307,8 +307,8 @@ func signatureOf(m reflect.Method) string {
 	for i := 1; i < m.Type.NumIn(); i++ {
 		in = append(in, m.Type.In(i))
 	}
-	for i := range m.Type.NumOut() {
-		out = append(out, m.Type.Out(i))
+	for result := range m.Type.Outs() {
+		out = append(out, result)
 	}
 	return reflect.FuncOf(in, out, m.Type.IsVariadic()).String()
 }

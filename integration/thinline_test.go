@@ -39,7 +39,8 @@ func TestAThinLineIsNotCut(t *testing.T) {
 	t.Logf("%d KB in %v, %d connections; in the end %d, %d acknowledged, failures %v", thin/1000, thinFor, dialled, line.dialled.Load(), totals.Acknowledged, totals.Failures)
 	require.Empty(t, totals.Failures)
 	require.Zero(t, totals.Open)
-	require.LessOrEqual(t, line.dialled.Load(), int64(2), "to the bootstrap server and to the node")
+	// To the bootstrap server, to the node, and one for metadata. A loaded machine may be slow enough for one more; it was 16.
+	require.LessOrEqual(t, line.dialled.Load(), int64(4))
 	audit(t, c, l, topic, "none", rulesOf())
 }
 

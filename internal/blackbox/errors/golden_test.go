@@ -181,7 +181,8 @@ var sendErrors = []provoked{
 		return err
 	}},
 	{name: "send, nil context", do: func(x *testkit.Lab) error {
-		_, err := x.P.SendSync(nil, testkit.To(0, "v")) //nolint:staticcheck
+		var none context.Context
+		_, err := x.P.SendSync(none, testkit.To(0, "v"))
 		return err
 	}},
 	{name: "wait, the context was over", do: func(x *testkit.Lab) error {
