@@ -128,7 +128,8 @@ type Config struct {
 	// four times as many: raise it for data that shrinks to less than a quarter.
 	// Kafka: batch.size. If zero, 16 KiB; if negative, every record is a batch of its own.
 	BatchSize int
-	// Linger is how long a batch that is not full waits for more records.
+	// Linger is how long a batch that is not full waits for more records at most: it goes along when another batch
+	// for the same node is due and the request has room.
 	// Kafka: linger.ms. If zero, 5ms; if negative, none.
 	Linger time.Duration
 	// BufferMemory bounds the bytes of all records that wait or are in flight.

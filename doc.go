@@ -51,7 +51,7 @@
 // virtual machine, or from a checkpoint, is two producers with one id; so are two that got one id from a cluster that was
 // restored or mirrored. To a broker the batches of the second one look like copies of the first one's, and it may
 // acknowledge them without writing them. The producer can notice this only if the topic uses CreateTime
-// (message.timestamp.type), and only after the first answer for it: then the batch fails as maybe written, an error is
+// (message.timestamp.type), and only after the first answer for it: then the batch fails as one that may have been written, an error is
 // logged, and the producer takes a new id. So close the producer before a snapshot is taken, and make it after the start.
 //
 // # Closing
