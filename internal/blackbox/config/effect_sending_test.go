@@ -367,8 +367,9 @@ func (l *effectLab) ofDead(n int) int {
 		require.NoError(l, err)
 		if leader == 1 {
 			require.NoError(l, l.c.PauseNode(1))
-			for range 6 { // until it has all the requests that it may have
-				p.TrySend(quill.Record[string, string]{Topic: "t", Partition: quill.Partition(partition)})
+			full := strings.Repeat("v", 900) // a batch each: of those that are not full it would get two, then none until it answers
+			for range 7 {                    // until it has all the requests that it may have
+				p.TrySend(quill.Record[string, string]{Topic: "t", Partition: quill.Partition(partition), Value: full})
 				time.Sleep(time.Millisecond)
 			}
 		}
