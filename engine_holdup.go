@@ -4,6 +4,8 @@ import (
 	"errors"
 	"sync"
 	"time"
+
+	"github.com/quill-kafka/quill/protocol"
 )
 
 // holdUp is what holds up the records of a partition, or with an empty topic any record; nil if nothing does. The
@@ -29,6 +31,15 @@ func (e *engine) noMemory(err *Error, q *partitionQueue, limit *blockLimit) *Err
 	return err
 }
 
+// noMetadata adds to the failure of a Send that waited for metadata which node keeps it waiting, if nothing else is
+// known against the cluster. As with memory, a Send that was not to wait gets no reason.
+func (e *engine) noMetadata(err *Error, limit *blockLimit) *Error {
+	if err.Cause == nil && err.Code == protocol.None && err.Partition < 0 && limit.max > 0 {
+		err.Cause = e.answers.ask(e, aboutNodes{}, min(abortGrace, limit.waited()))
+	}
+	return err
+}
+
 // question is something that only the sender can answer. Equal ones have one answer.
 type question interface {
 	ask(s *sender, now time.Time) error
@@ -51,6 +62,11 @@ func (x aboutMemory) ask(s *sender, now time.Time) error { return s.whyFull(x.qu
 type aboutTransaction struct{}
 
 func (aboutTransaction) ask(s *sender, _ time.Time) error { return s.txn.unanswered() }
+
+// aboutNodes asks which node has not answered for the longest time.
+type aboutNodes struct{}
+
+func (aboutNodes) ask(s *sender, now time.Time) error { return s.client.Unanswered(now) }
 
 // answers are what the sender has said of late to those whose wait was over. Very many may give up at the same time, or
 // one after the other, so an answer is good for all who ask the same within answerLife, one order asks for all that

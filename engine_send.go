@@ -156,13 +156,13 @@ func (e *engine) awaitTopic(ctx context.Context, r *outgoing, t *topicState, lim
 			if !limit.over(ctx, timer, e.lastLook) {
 				continue
 			}
-			return nil, nil, &Error{Op: "send", Kind: endOf(ctx), Topic: t.name, Partition: -1, Node: -1,
-				Elapsed: limit.waited(), Reason: waitingForMetadata, Cause: t.faultOr(e.board.look().lastErr)}
+			return nil, nil, e.noMetadata(&Error{Op: "send", Kind: endOf(ctx), Topic: t.name, Partition: -1, Node: -1,
+				Elapsed: limit.waited(), Reason: waitingForMetadata, Cause: t.faultOr(e.board.look().lastErr)}, limit)
 		case <-timer.C:
 			if !limit.over(ctx, timer, e.lastLook) {
 				continue
 			}
-			return nil, nil, e.topicTimeout(t, partition, e.board.look())
+			return nil, nil, e.noMetadata(e.topicTimeout(t, partition, e.board.look()), limit)
 		}
 	}
 }

@@ -114,7 +114,10 @@ func (e *engine) waitsFor(records bool) error {
 	if why := e.sender.txn.whyNotYet(); why != nil {
 		return why
 	}
-	return e.answers.ask(e, aboutTransaction{}, abortGrace)
+	if why := e.answers.ask(e, aboutTransaction{}, abortGrace); why != nil {
+		return why
+	}
+	return e.answers.ask(e, aboutNodes{}, abortGrace)
 }
 
 // shut is why this view of a producer takes no calls about transactions, nil if it does.

@@ -83,6 +83,7 @@ type connections interface {
 	Connected(id int32) bool
 	InFlight(id int32) int
 	Busy(id int32, now time.Time) error
+	Unanswered(now time.Time) error
 	Versions(id int32, key protocol.APIKey) (lowest, highest int16, ok bool)
 	Features(id int32, name string) (level int16, ok bool)
 	CanRetryAt(id int32, now time.Time) time.Time

@@ -274,5 +274,7 @@ func (n *nullNet) Behind() bool                     { return false }
 // Busy implements connections: nobody asks.
 func (n *nullNet) Busy(int32, time.Time) error { return nil }
 
+func (n *nullNet) Unanswered(time.Time) error { return nil }
+
 // Unresolved implements connections.
 func (n *nullNet) Unresolved() error { return nil }

@@ -284,6 +284,16 @@ func (n *simNet) Busy(id int32, _ time.Time) error {
 	return nil
 }
 
+// Unanswered implements connections.
+func (n *simNet) Unanswered(time.Time) error {
+	for _, t := range n.order {
+		if err := n.Busy(t.id, time.Time{}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // LastError implements connections.
 func (n *simNet) LastError(id int32) error {
 	if t := n.targets[id]; t != nil {

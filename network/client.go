@@ -119,6 +119,22 @@ func (c *Client) Busy(id int32, now time.Time) error {
 	return nil
 }
 
+// Unanswered returns an error about the node that has kept the client waiting longest, for a connection or for an
+// answer; nil if none does. It is for errors, and allocates.
+func (c *Client) Unanswered(now time.Time) error {
+	var silent *node
+	var since time.Time
+	for _, n := range c.order {
+		if at := n.waitsSince(); !at.IsZero() && (silent == nil || at.Before(since)) {
+			silent, since = n, at
+		}
+	}
+	if silent == nil {
+		return nil
+	}
+	return silent.unanswered(now.Sub(since).Round(time.Millisecond))
+}
+
 // InFlightTotal is the number of requests that are not back yet.
 func (c *Client) InFlightTotal() int { return c.inFlight }
 

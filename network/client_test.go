@@ -35,6 +35,31 @@ func TestRequestIsAnswered(t *testing.T) {
 	})
 }
 
+// The node that has kept the client waiting longest is named, connected or not.
+func TestTheLongestWaitIsNamed(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, silent)
+		r.listen("answers:1", echoes)
+		r.SetBootstrap([]string{bootAddr, "answers:1"})
+		require.NoError(t, r.Unanswered(time.Now()))
+		r.connect(-2)
+		require.NoError(t, r.Unanswered(time.Now()))
+		r.Ready(-1, time.Now())
+		r.pass(2 * time.Second)
+		req := r.send(-2, "hello")
+		silent := r.Unanswered(time.Now())
+		require.ErrorContains(t, silent, "bootstrap server "+bootAddr+": negotiate: it accepts connections, but has not answered ApiVersions for 2s; does")
+		r.back(req)
+	})
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, mute)
+		r.connect(-1)
+		r.send(-1, "hello")
+		r.pass(time.Second)
+		require.EqualError(t, r.Unanswered(time.Now()), "bootstrap server "+bootAddr+": request: no answer to Metadata for 1s")
+	})
+}
+
 func TestABusyNodeSaysWithWhat(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newRig(t, echoes)

@@ -168,6 +168,13 @@ func (c *conn) adopt(nc net.Conn) bool {
 	return true
 }
 
+// connected reports whether there is a connection, whatever the node says on it.
+func (c *conn) connected() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.nc != nil
+}
+
 // fail ends the connection; the first cause counts. Any goroutine may call it, any number of times.
 // It does not wait.
 func (c *conn) fail(cause error) {

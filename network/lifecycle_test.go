@@ -152,7 +152,7 @@ func TestTheLogSaysHowAConnectionFailed(t *testing.T) {
 		{"no Kafka", func(p *peer) { p.request(); p.raw([]byte("HTTP/1.1 400 Bad Request")...) }, "connected to node, but could not agree on versions",
 			"bootstrap server boot:9092: negotiate: the peer speaks another protocol: it answers with HTTP; is the port that of a Kafka listener?", "WARN"},
 		{"hangs up", func(p *peer) { p.request() }, "connected to node, but could not agree on versions",
-			"bootstrap server boot:9092: negotiate: the peer closed the connection on ApiVersions version 4 (EOF): does the listener want TLS, or is it no broker?", "INFO"},
+			"bootstrap server boot:9092: negotiate: the peer closed the connection on ApiVersions version 4 (EOF): does the listener want TLS or SASL, or is it no broker?", "INFO"},
 		{"wants SASL", func(p *peer) { p.handshake(); p.request() }, "connection to node lost",
 			"bootstrap server boot:9092: read: disconnected: EOF: the node closed the connection on the first request; does the listener want SASL?", "INFO"},
 		{"breaks later", func(p *peer) { p.handshake(); q := p.request(); p.answer(q.id, "x"); p.request() }, "connection to node lost",

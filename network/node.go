@@ -84,6 +84,31 @@ type node struct {
 	spare atomic.Bool // bytes behind an answer were logged; set by connections
 }
 
+// waitsSince returns since when the node has kept the client waiting; the zero time if it does not.
+func (n *node) waitsSince() time.Time {
+	switch {
+	case n.state == connecting:
+		return n.attemptAt
+	case len(n.inFlight) > 0:
+		return n.inFlight[0].SentAt
+	}
+	return time.Time{}
+}
+
+// unanswered says what the node has not done for that long.
+func (n *node) unanswered(waited time.Duration) *Error {
+	e := &Error{Node: n.id, Addr: n.addr}
+	switch {
+	case n.state != connecting:
+		e.Op, e.Err = "request", fmt.Errorf("no answer to %v for %v", n.inFlight[0].Exchange.APIKey(), waited)
+	case n.conn.connected():
+		e.Op, e.Err = "negotiate", fmt.Errorf("it accepts connections, but has not answered ApiVersions for %v; %s", waited, otherProtocol)
+	default:
+		e.Op, e.Err = "dial", fmt.Errorf("no connection for %v; is the address right, and does no firewall drop what goes there?", waited)
+	}
+	return e
+}
+
 // name is what the log calls the node.
 func (n *node) name() slog.Attr {
 	if n.isAside() {

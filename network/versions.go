@@ -198,13 +198,16 @@ func (c *conn) askVersions(nc net.Conn, version int16, id int32) (*message.APIVe
 	return resp, nil
 }
 
+// otherProtocol is what to look at if a peer does not answer as a broker does.
+const otherProtocol = "does the listener want TLS or SASL, or is it no broker?"
+
 // explain says what a failure of the handshake may mean.
 func explain(err error, version int16) error {
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return fmt.Errorf("%w: no answer to ApiVersions", ErrSetupTimeout)
+		return fmt.Errorf("%w: no answer to ApiVersions; %s", ErrSetupTimeout, otherProtocol)
 	case closedByPeer(err):
-		return hungUp{fmt.Errorf("the peer closed the connection on ApiVersions version %d (%w): does the listener want TLS, or is it no broker?", version, err)}
+		return hungUp{fmt.Errorf("the peer closed the connection on ApiVersions version %d (%w); %s", version, err, otherProtocol)}
 	}
 	return err
 }

@@ -2,11 +2,14 @@ package errors_test
 
 import (
 	"context"
+	"io"
+	"log/slog"
 	"net"
 	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/quill-kafka/quill"
@@ -264,5 +267,72 @@ func TestASlowDialIsNotTheEndOfACallersContext(t *testing.T) {
 		require.ErrorContains(t, p.CommitTransaction(t.Context()), "AbortTransaction")
 		require.NoError(t, p.AbortTransaction(t.Context()))
 		testkit.CloseProducer(t, p)
+	})
+}
+
+// A port that accepts connections and says nothing, an address that accepts none, and a node that stops answering: who gives
+// up waiting for metadata reads which, before any time-out of the connection has passed.
+func TestWaitsForMetadataNameTheNodeThatIsSilent(t *testing.T) {
+	calls := map[string]func(ctx context.Context, p *quill.Producer[string, string]) error{
+		"send": func(ctx context.Context, p *quill.Producer[string, string]) error {
+			_, err := p.SendSync(ctx, testkit.Rec("t", "k", "v"))
+			return err
+		},
+		"partitions": func(ctx context.Context, p *quill.Producer[string, string]) error {
+			_, err := p.PartitionsFor(ctx, "t")
+			return err
+		},
+		"init": func(ctx context.Context, p *quill.Producer[string, string]) error { return p.InitTransactions(ctx) },
+	}
+	dials := map[string]func(ctx context.Context) (net.Conn, error){
+		"bootstrap server silent:9092: negotiate: it accepts connections, but has not answered ApiVersions for 3s; does the listener want TLS or SASL": func(context.Context) (net.Conn, error) {
+			ours, theirs := net.Pipe()
+			go io.Copy(io.Discard, theirs)
+			return ours, nil
+		},
+		"bootstrap server silent:9092: dial: no connection for 3s; is the address right": func(ctx context.Context) (net.Conn, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		},
+	}
+	for name, call := range calls {
+		for says, dial := range dials {
+			for _, byContext := range []bool{false, true} {
+				synctest.Test(t, func(t *testing.T) {
+					cfg := quill.Config{BootstrapServers: []string{"silent:9092"}, MaxBlock: 3 * time.Second, Logger: slog.New(slog.DiscardHandler),
+						DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) }}
+					if name == "init" {
+						cfg.TransactionalID = "x"
+					}
+					ctx := t.Context()
+					if byContext {
+						cfg.MaxBlock = time.Minute
+						limited, cancel := context.WithTimeout(ctx, 3*time.Second)
+						defer cancel()
+						ctx = limited
+					}
+					p, err := quill.New(cfg, quill.String, quill.String)
+					require.NoError(t, err)
+					err = call(ctx, p)
+					require.ErrorContains(t, err, says, name)
+					testkit.CloseProducer(t, p)
+				})
+			}
+		}
+	}
+}
+
+func TestAWaitForMetadataNamesTheRequestWithoutAnAnswer(t *testing.T) {
+	testkit.Bubble(t, quilltest.Options{}, func(t *testing.T, c *quilltest.Cluster) {
+		cfg := testkit.Config(c)
+		cfg.MaxBlock = 3 * time.Second
+		p := testkit.Open(t, cfg)
+		c.Inject(quilltest.Fault{APIs: []protocol.APIKey{protocol.Metadata}, AnswerDelay: time.Minute, Times: -1})
+		_, err := p.SendSync(t.Context(), testkit.Rec("t", "k", "v"))
+		require.ErrorIs(t, err, quill.ErrTimeout)
+		require.ErrorContains(t, err, "no answer to Metadata for 3s")
+		start := time.Now()
+		require.NoError(t, p.Close(t.Context()))
+		require.Zero(t, time.Since(start), "a request for metadata is not waited for")
 	})
 }

@@ -213,6 +213,24 @@ var ofNetwork = []mutation{
 		by:     by("TestSocketOptions"),
 	},
 	{
+		name: "shortest-wait-is-named", file: "network/client.go",
+		old: "(silent == nil || at.Before(since))", new: "(silent == nil || at.After(since))",
+		breaks: "an error names a node that has just been asked instead of the one that is silent",
+		by:     by("TestTheLongestWaitIsNamed"),
+	},
+	{
+		name: "silent-port-is-no-connection", file: "network/node.go",
+		old: "	case n.conn.connected():\n", new: "	case !n.conn.connected():\n",
+		breaks: "a firewall is suspected where the listener speaks another protocol",
+		by:     by("TestTheLongestWaitIsNamed"),
+	},
+	{
+		name: "nobody-is-silent", file: "engine_holdup.go",
+		old: "err.Partition < 0 && limit.max > 0", new: "err.Partition < 0 && limit.max < 0",
+		breaks: "a Send that gives up does not say which node it waited for",
+		by:     by("TestWaitsForMetadataNameTheNodeThatIsSilent|TestAWaitForMetadataNamesTheRequestWithoutAnAnswer"),
+	},
+	{
 		name: "most-loaded-first", file: "network/cluster.go",
 		old: "len(n.inFlight) < len(up.inFlight) {", new: "len(n.inFlight) > len(up.inFlight) {",
 		breaks: "the busiest node is asked",
