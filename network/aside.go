@@ -6,24 +6,24 @@ import (
 )
 
 // A node answers the requests of one connection one after the other, and Produce waits for replicas. A request that
-// somebody waits for would stand in line behind those, for as long as they take together. So there may be one
+// a caller waits for would queue behind those, for as long as they take together. So there may be one
 // connection more, to one of the nodes: the aside. It is a node of its own in Client.nodes, under a key that no node of
 // a cluster has, with the id and the address of the node that it leads to; it is made, kept and closed as all others
 // are. Nothing depends on it: if it is not ready soon, LeastLoaded's choice takes the request.
 
 const (
-	// asideKey is what the aside is called in Ready, Send and so on. The ids of nodes are not negative, those of
+	// asideKey is the id of the aside in Ready, Send and so on. The ids of nodes are not negative, those of
 	// bootstrap servers are small.
 	asideKey = math.MinInt32
 	// asideHead is how long the first connection that is made is waited for.
 	asideHead = 15 * time.Millisecond
-	// stuckAfter is how long a node has its oldest request until others look better.
+	// stuckAfter is how long a node's oldest request may be unanswered until other nodes are preferred.
 	stuckAfter = time.Second
 	// asidePatience is how long an answer on the aside may take until requests go elsewhere: its node may be dead.
 	asidePatience = 100 * time.Millisecond
 )
 
-// asideCase is how the aside stands for a request that somebody waits for.
+// asideCase says whether the aside can take a request that a caller waits for.
 type asideCase uint8
 
 const (
@@ -32,11 +32,11 @@ const (
 	asideComing                     // it is being made for the first time, and has its head start
 	asideFree                       // it is ready, with nothing in flight
 	asideAnswering                  // it has a request in flight, but not for long
-	asideMisled                     // it is free, but leads to a node that does not answer, which the other does
+	asideMisled                     // it is free, but leads to a node that does not answer, while the chosen one does
 	asideOfNoUse                    // it takes no requests, or does not answer
 )
 
-// asideFor is how the aside stands for a request while busy is the node that takes it else; nil: there is none.
+// asideFor decides whether the aside can take a request that otherwise goes to busy; nil means that no node can take it.
 func (c *Client) asideFor(busy *node, now time.Time) asideCase {
 	a := c.nodes[asideKey]
 	switch {
@@ -59,10 +59,11 @@ func (c *Client) asideFor(busy *node, now time.Time) asideCase {
 	return asideFree
 }
 
-// Soonest is LeastLoaded for a request that somebody waits for. While the node that LeastLoaded chooses is busy, it
-// is the aside, if that is ready. If not, one is started, and waited for, but not for long and not after one has failed:
-// ok is false until retryAt or its end. A node without requests in flight is as good, so a client whose nodes are idle has no
-// connection more than they are. If the aside has a request in flight, retryAt is from when on another node will be chosen.
+// Soonest chooses a node for a request that a caller waits for. It returns LeastLoaded's choice unless that has requests
+// in flight; then it returns the aside, if that is ready. If not, it starts the aside and returns ok false until retryAt or
+// the end of the attempt, but not for long, and not after an attempt has failed. A node without requests in flight is as
+// good, so a client whose nodes are idle has no further connection. If the aside has a request in flight, retryAt is when
+// another node will be chosen.
 func (c *Client) Soonest(now time.Time) (id int32, ok bool, retryAt time.Time) {
 	id, ok, retryAt = c.LeastLoaded(now)
 	busy := c.nodes[id]
@@ -82,14 +83,14 @@ func (c *Client) Soonest(now time.Time) (id int32, ok bool, retryAt time.Time) {
 			return 0, false, now.Add(asideHead)
 		}
 	case asideMisled:
-		c.leave(a) // the next one leads elsewhere
+		c.leave(a) // the next aside leads to another node
 	case asideNotNeeded, asideOfNoUse:
 	}
 	return id, ok, retryAt
 }
 
-// leastFull is the node with the fewest requests in flight, of those that are connected and take no more; nil
-// if none is.
+// leastFull returns the node with the fewest requests in flight among those that could take one if they had a free
+// slot; nil if there is none.
 func (c *Client) leastFull(now time.Time) (least *node) {
 	for _, n := range c.order {
 		if n.usable(math.MaxInt, now) && (least == nil || len(n.inFlight) < len(least.inFlight)) {
@@ -99,8 +100,8 @@ func (c *Client) leastFull(now time.Time) (least *node) {
 	return least
 }
 
-// connectAside starts the aside to a node, which may be another one than the last time. What is known of the node
-// holds for it too; the back-off goes on.
+// connectAside connects the aside to a node, which may be another one than the last time. It copies what is known of the
+// node to the aside, whose back-off goes on, and returns the aside.
 func (c *Client) connectAside(to *node, now time.Time) *node {
 	a := c.nodes[asideKey]
 	if a == nil {
@@ -114,7 +115,7 @@ func (c *Client) connectAside(to *node, now time.Time) *node {
 	return a
 }
 
-// beside is the node with the other connection to the same broker; nil if there is none.
+// beside returns the node with the other connection to the same broker; nil if there is none.
 func (c *Client) beside(n *node) *node {
 	if n.isAside() {
 		return c.nodes[n.id]
@@ -125,7 +126,7 @@ func (c *Client) beside(n *node) *node {
 	return nil
 }
 
-// stuck reports whether the node has not answered for long.
+// stuck reports whether the node's oldest request has been unanswered for stuckAfter.
 func (n *node) stuck(now time.Time) bool {
 	return len(n.inFlight) > 0 && now.Sub(n.inFlight[0].SentAt) >= stuckAfter
 }
@@ -133,11 +134,11 @@ func (n *node) stuck(now time.Time) bool {
 // isAside reports whether the node is the aside.
 func (n *node) isAside() bool { return n.key == asideKey }
 
-// led reports whether the node that the aside leads to is still there. Called within setNodes.
+// led reports whether the node that the aside leads to is still in the cluster, at the same address. Called within setNodes.
 func (c *Client) led(a *node) bool {
 	to := c.nodes[a.id]
 	return to != nil && to.seen == c.generation && to.addr == a.addr
 }
 
-// forget leaves out a node that has no connection.
+// forget removes a node that has no connection.
 func (c *Client) forget(n *node) { delete(c.nodes, n.key) }

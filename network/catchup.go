@@ -12,8 +12,8 @@ import (
 // A process may stand still for seconds while clocks go on: stopped by a signal, throttled with its
 // container, suspended with its machine. When it runs again all its time-outs are over, although the
 // answers may have been in the sockets for long: no reader could fetch them. So an owner whose turn
-// begins much later than it was meant to does not judge by the clock yet. It calls CatchUp, by which
-// each reader that has answers to come posts what has arrived, then caughtUp:
+// begins much later than it should does not give up requests yet. It calls CatchUp, after which
+// each reader that expects answers posts those that have arrived, and then caughtUp:
 //
 //	owner ── CatchUp ──▶ read deadline in the past ──▶ reader wakes
 //	  ▲                                                  │ reads until nothing comes for lookTime
@@ -24,11 +24,11 @@ import (
 
 const (
 	// TimerSlack is how much later than it was set a timer may go off without a reason to think that the
-	// process stood still: what timers and a busy machine take. To think so in error costs a look at the sockets.
+	// process stood still: what timers and a busy machine take. To assume it wrongly costs a read of the sockets.
 	TimerSlack = 2 * time.Millisecond
 	// lookTime is how long a reader that catches up waits for more.
 	lookTime = 5 * time.Millisecond
-	// lookTries is how often it looks if it is kept from looking.
+	// lookTries is how often it reads if it is kept from reading in time.
 	lookTries = 10
 )
 
@@ -53,9 +53,9 @@ func (c *Client) Overdue(now time.Time) bool {
 	return false
 }
 
-// CatchUp is for an owner that was kept from its turn for so long: until Behind is false again, events
-// bring what has come meanwhile. Requests in flight get the time back, and at least as much from now on,
-// up to their time-out: what the process had not written yet, the node could not answer.
+// CatchUp makes the readers post what has arrived, for an owner whose turn began late by that much. They have done so
+// when Behind is false again. Requests in flight get the time back, and at least as much from now on, up to their
+// time-out: the node could not answer what the process had not written yet.
 func (c *Client) CatchUp(late time.Duration, now time.Time) {
 	for _, n := range c.nodes {
 		if n.state != ready || len(n.inFlight) == 0 {
@@ -75,7 +75,7 @@ func (c *Client) CatchUp(late time.Duration, now time.Time) {
 // Behind reports whether a reader has not caught up yet.
 func (c *Client) Behind() bool { return c.behind > 0 }
 
-// caughtUp notes that nothing of what arrived before CatchUp is left in a connection.
+// caughtUp notes that a connection has posted all that arrived before CatchUp.
 func (c *Client) caughtUp(x *conn) {
 	if x.behind {
 		x.behind = false
@@ -83,7 +83,7 @@ func (c *Client) caughtUp(x *conn) {
 	}
 }
 
-// timeout is how long r may take.
+// timeout returns how long r may take.
 func (c *Client) timeout(r *Request) time.Duration {
 	if r.Timeout > 0 {
 		return r.Timeout
@@ -120,7 +120,7 @@ func (a attentive) Read(b []byte) (int, error) {
 	}
 }
 
-// look reads what has arrived. If that is nothing it says so to the owner.
+// look reads what has arrived. If that is nothing, it posts caughtUp.
 func (a attentive) look(b []byte) (int, error) {
 	for range lookTries {
 		if err := a.nc.SetReadDeadline(time.Now().Add(lookTime)); err != nil {
@@ -153,7 +153,7 @@ func isTimeout(err error) bool {
 type unhurried struct {
 	net.Conn
 	until time.Time
-	again bool // it has been given another look
+	again bool // the second read was made
 }
 
 // Read implements io.Reader.

@@ -27,13 +27,13 @@ type Client struct {
 	generation  uint64          // of the set of nodes
 	correlation int32           // the next id
 	inFlight    int             // requests that are not back yet
-	unresolved  error           // of the last look-up, while none has found an address; nil: one has, or there was none
-	resolved    bool            // some name of a node had an address, or its dialer looks for it
-	misses      int             // attempts to connect that failed since the last that did not, whatever the node
-	trouble     error           // of the last connection that failed, since the last one that came up
-	restTo      time.Time       // after many of them: LeastLoaded tries no further node before
-	nextAt      time.Time       // no deadline is before; zero: there is none
-	behind      int             // connections that are asked to catch up
+	unresolved  error           // error of the last look-up, as long as none has found an address; nil once one has
+	resolved    bool            // a node's name had an address, or was left to DialContext
+	misses      int             // attempts to connect that have failed, over all nodes, since a node of the cluster was connected to
+	trouble     error           // error of the last failed connection; nil once a connection is ready
+	restTo      time.Time       // after many misses: LeastLoaded starts no attempt before this time
+	nextAt      time.Time       // no deadline is earlier; zero if there is none
+	behind      int             // connections that have not caught up yet
 	closed      bool
 }
 
@@ -41,11 +41,11 @@ const (
 	// lastCorrelation is the highest correlation id used; those above are reserved for SASL, as in
 	// Java.
 	lastCorrelation = math.MaxInt32 - 8
-	// maxThrottle bounds how long a node can silence us. Quotas of Kafka ask for seconds.
+	// maxThrottle bounds how long one answer can keep requests from a node. Kafka's quotas ask for seconds.
 	maxThrottle = 5 * time.Minute
 	// freeMisses is how many nodes are tried in a row without a pause.
 	freeMisses = 16
-	// steadyAfter is how long a connection has worked when its end is no more part of earlier trouble.
+	// steadyAfter is how long a connection must have worked for its end to count as a new trouble.
 	steadyAfter = 10 * time.Second
 )
 
@@ -81,7 +81,7 @@ func (c *Client) Ready(id int32, now time.Time) bool {
 	return false
 }
 
-// Usable is Ready without starting anything.
+// Usable reports what Ready would, and starts nothing.
 func (c *Client) Usable(id int32, now time.Time) bool {
 	n := c.nodes[id]
 	return n != nil && n.usable(c.cfg.MaxInFlight, now)
@@ -94,7 +94,7 @@ func (c *Client) Connected(id int32) bool {
 	return n != nil && n.state == ready && !n.draining
 }
 
-// InFlight is the number of requests the node has and that are not back yet.
+// InFlight returns the number of requests to the node that are not back yet.
 func (c *Client) InFlight(id int32) int {
 	if n := c.nodes[id]; n != nil {
 		return len(n.inFlight)
@@ -102,8 +102,8 @@ func (c *Client) InFlight(id int32) int {
 	return 0
 }
 
-// Busy is why a node that is connected may take no request, nil if it has nothing to do: it asked to be left alone,
-// or has not answered yet. It is for errors, and allocates.
+// Busy returns why a connected node may take no request: it asked for a pause, or has requests that it has not answered
+// yet. It returns nil if neither is so, or the node is not connected. It is meant for error texts, and allocates.
 func (c *Client) Busy(id int32, now time.Time) error {
 	n := c.nodes[id]
 	switch {
@@ -120,7 +120,7 @@ func (c *Client) Busy(id int32, now time.Time) error {
 }
 
 // Unanswered returns an error about the node that has kept the client waiting longest, for a connection or for an
-// answer; nil if none does. It is for errors, and allocates.
+// answer; nil if none does. It is meant for error texts, and allocates.
 func (c *Client) Unanswered(now time.Time) error {
 	var silent *node
 	var since time.Time
@@ -135,11 +135,11 @@ func (c *Client) Unanswered(now time.Time) error {
 	return silent.unanswered(now.Sub(since).Round(time.Millisecond))
 }
 
-// InFlightTotal is the number of requests that are not back yet.
+// InFlightTotal returns the number of requests that are not back yet.
 func (c *Client) InFlightTotal() int { return c.inFlight }
 
-// CanRetryAt is the time from which on it makes sense to ask Ready or LeastLoaded again. The zero
-// time means that an event will tell: something is in flight, or the node is unknown.
+// CanRetryAt returns the time from which on it makes sense to ask Ready or LeastLoaded again. The zero
+// time means that only an event can change the answer, or that the node is unknown.
 func (c *Client) CanRetryAt(id int32, now time.Time) time.Time {
 	if n := c.nodes[id]; n != nil && !n.gone && !c.closed {
 		return n.canRetryAt(now)
@@ -147,8 +147,8 @@ func (c *Client) CanRetryAt(id int32, now time.Time) time.Time {
 	return time.Time{}
 }
 
-// Versions is the range of versions of an API that the node serves; ok is false when it is not
-// connected or does not serve it.
+// Versions returns the range of versions of an API that the node serves; ok is false if the node is not
+// connected or does not serve the API.
 func (c *Client) Versions(id int32, key protocol.APIKey) (lowest, highest int16, ok bool) {
 	if n := c.nodes[id]; n != nil {
 		return n.versions.get(key)
@@ -156,8 +156,8 @@ func (c *Client) Versions(id int32, key protocol.APIKey) (lowest, highest int16,
 	return 0, 0, false
 }
 
-// Features is the finalized level of a feature of the cluster (like transaction.version) as the node
-// told it when it was connected to; ok is false if it is not connected or did not tell (KIP-584).
+// Features returns the finalized level of a feature of the cluster (like transaction.version), as the node
+// reported it during the handshake; ok is false if it is not connected or reported none (KIP-584).
 func (c *Client) Features(id int32, name string) (level int16, ok bool) {
 	if n := c.nodes[id]; n != nil && n.versions != nil {
 		level, ok = n.versions.features[name]
@@ -165,7 +165,7 @@ func (c *Client) Features(id int32, name string) (level int16, ok bool) {
 	return level, ok
 }
 
-// LastError is why the node's last connection failed, nil if it did not or a later one is up.
+// LastError returns why the node's last connection failed; nil if it did not, or once a later one is ready.
 func (c *Client) LastError(id int32) error {
 	if n := c.nodes[id]; n != nil {
 		return n.err
@@ -173,8 +173,8 @@ func (c *Client) LastError(id int32) error {
 	return nil
 }
 
-// Trouble is why connections fail: the last error of a node, nil if none has one. That of a node that was
-// left because of it counts until some connection is up.
+// Trouble returns why connections fail: the last error of a node of the cluster, or else that of a node which is no
+// longer in the cluster, until any connection is ready. It returns nil if there is neither.
 func (c *Client) Trouble() error {
 	for _, n := range c.order {
 		if n.err != nil {
@@ -184,8 +184,8 @@ func (c *Client) Trouble() error {
 	return c.trouble
 }
 
-// Unreachable reports whether no node can be connected to: each was tried since its last connection, or so
-// many of them one after the other that the rest is not worth it. A lost connection alone says nothing.
+// Unreachable reports whether no node can be connected to: the last attempt at each has failed, or so many attempts
+// in a row that the others are not worth waiting for. A lost connection alone does not count.
 func (c *Client) Unreachable() bool {
 	if c.misses >= freeMisses {
 		return true
@@ -198,11 +198,11 @@ func (c *Client) Unreachable() bool {
 	return true
 }
 
-// Unresolved is why no name of a node could be resolved, from the first attempt that failed for it
-// until the first that did not; nil before and after. Names that are left to a DialContext count as resolved.
+// Unresolved returns why no node's name could be resolved. It returns nil until an attempt has failed for that reason, and
+// always after the first attempt that got further. Names that are left to a DialContext count as resolved.
 func (c *Client) Unresolved() error { return c.unresolved }
 
-// noteResolved takes in how far an attempt to connect came.
+// noteResolved notes whether an attempt to connect got beyond resolving the node's name.
 func (c *Client) noteResolved(cause *Error) {
 	switch {
 	case c.resolved:
@@ -213,8 +213,8 @@ func (c *Client) noteResolved(cause *Error) {
 	}
 }
 
-// NoBroker is why none of the nodes is of use: each has answered, and is a KRaft controller. It is nil if
-// one may be of use.
+// NoBroker returns an error if every node has answered that it is a KRaft controller, nil if one may be a
+// broker.
 func (c *Client) NoBroker() error {
 	var last error
 	for _, n := range c.order {
@@ -226,7 +226,7 @@ func (c *Client) NoBroker() error {
 }
 
 // Throttle keeps requests from the node for d, as its answer asked (KIP-219). The time does not
-// count for the requests in flight (KAFKA-16083). Absurd values are cut.
+// count for the requests in flight (KAFKA-16083). More than five minutes are cut to that.
 func (c *Client) Throttle(id int32, d time.Duration, now time.Time) {
 	if n := c.nodes[id]; n != nil && d > 0 {
 		c.throttle(n, d, now)
@@ -238,7 +238,7 @@ func (c *Client) throttle(n *node, d time.Duration, now time.Time) {
 		c.cfg.Logger.Warn("node asks for an absurd throttle time, which is cut", n.name(), "throttle", d, "limit", maxThrottle)
 		d = maxThrottle
 	}
-	for _, x := range [...]*node{n, c.beside(n)} { // it is the client's, whatever the connection
+	for _, x := range [...]*node{n, c.beside(n)} { // the quota is the client's: it holds for both connections to the broker
 		if x == nil {
 			continue
 		}
@@ -249,8 +249,8 @@ func (c *Client) throttle(n *node, d time.Duration, now time.Time) {
 	}
 }
 
-// Send hands r over to the node's connection; requests leave in the order of the calls. Only after
-// Ready said so in the same turn. If the request can't be sent after all, because no version fits or
+// Send hands r over to the node's connection; requests leave in the order of the calls. Call it
+// only if Ready returned true in the same turn. If the request can't be sent after all, because no version fits or
 // the node is not ready, it comes back through Post and Handle with an error.
 func (c *Client) Send(id int32, r *Request, now time.Time) {
 	n := c.nodes[id]
@@ -289,7 +289,7 @@ func (c *Client) refuse(n *node, r *Request, err error) {
 	c.cfg.Post(Event{kind: refused, request: r, err: e})
 }
 
-// correlationIDs takes n ids in a row.
+// correlationIDs reserves n ids in a row and returns the first.
 func (c *Client) correlationIDs(n int32) int32 {
 	if c.correlation > lastCorrelation-n {
 		c.correlation = 0
@@ -299,7 +299,7 @@ func (c *Client) correlationIDs(n int32) int32 {
 	return first
 }
 
-// Handle takes in what a connection posted. Requests that come back with it are appended to done.
+// Handle processes an event that was posted. It appends the requests that come back with it to done.
 func (c *Client) Handle(ev Event, now time.Time, done []*Request) []*Request {
 	switch ev.kind {
 	case opened:
@@ -330,7 +330,7 @@ func (c *Client) Handle(ev Event, now time.Time, done []*Request) []*Request {
 	return done
 }
 
-// finish makes r ready to be given back.
+// finish notes in r how and when it ended, and returns it to be given back.
 func (c *Client) finish(r *Request, err error, now time.Time) *Request {
 	c.inFlight--
 	r.DoneAt, r.Err = now, err

@@ -28,9 +28,9 @@ func (c *Client) bootstrapNodes() iter.Seq2[int32, string] {
 	}
 }
 
-// SetNodes replaces the nodes by those of the cluster. A node with another address under its id is
-// connected to anew, and one that is not named is left, both when nothing is in flight to them. An
-// empty set changes nothing.
+// SetNodes replaces the nodes by those of the cluster. A node with another address under its id
+// gets a new connection, and that of a node which is not named is closed, both when nothing is in
+// flight to them. An empty set changes nothing.
 func (c *Client) SetNodes(nodes iter.Seq[metadata.Node]) {
 	c.setNodes(func(yield func(int32, string) bool) {
 		for n := range nodes {
@@ -69,7 +69,7 @@ func (c *Client) setNodes(nodes iter.Seq2[int32, string]) {
 	}
 }
 
-// setAddr notes where the node is. A connection that leads elsewhere is left.
+// setAddr notes the node's address. A connection that leads elsewhere is drained.
 func (c *Client) setAddr(n *node, addr string) {
 	if n.addr != addr {
 		c.cfg.Logger.Info("node has moved", n.name(), "from", n.addr, "to", addr)
@@ -79,7 +79,7 @@ func (c *Client) setAddr(n *node, addr string) {
 		case down:
 			n.become(idle)
 		case closing:
-			n.planned = true // whatever it was, the new address has no part in it
+			n.planned = true // why it is closed says nothing about the new address
 		}
 	}
 	n.draining = false
@@ -113,7 +113,7 @@ func (c *Client) Rebootstrap(now time.Time) {
 	if bootstrapping || c.closed {
 		return
 	}
-	trouble := c.Trouble() // stays what it was: that connections are left now is no news
+	trouble := c.Trouble() // kept: that connections are closed now is no failure
 	c.cfg.Logger.Info("going back to the bootstrap servers", "servers", len(c.bootstrap))
 	for _, n := range c.nodes {
 		if n.state == connecting || n.state == ready {
@@ -127,8 +127,8 @@ func (c *Client) Rebootstrap(now time.Time) {
 // LeastLoaded chooses a node for a request that any node can answer: the usable one with the fewest
 // requests in flight, else one that is being connected to, else the one whose last attempt is
 // longest ago. Call Ready with it. If no node qualifies, ok is false and retryAt is when one will,
-// zero if an event will tell. When many attempts in a row have failed there is a growing pause before
-// the next, be it with another node: a list of nodes may be long and wrong from end to end.
+// zero if only an event can change that. When many attempts in a row have failed there is a growing
+// pause before the next, even at another node: all nodes of a long list may be wrong.
 func (c *Client) LeastLoaded(now time.Time) (id int32, ok bool, retryAt time.Time) {
 	var up, coming, next *node
 	if len(c.order) == 0 || c.closed {
@@ -147,7 +147,7 @@ func (c *Client) LeastLoaded(now time.Time) (id int32, ok bool, retryAt time.Tim
 			}
 		case n.state == connecting && !n.draining:
 			if coming == nil || coming.attemptAt.Before(n.attemptAt) {
-				coming = n // the latest: it may not hang
+				coming = n // the latest is the least likely to hang
 			}
 		case n.canConnect(now):
 			if next == nil || n.attemptAt.Before(next.attemptAt) {

@@ -11,15 +11,15 @@ import (
 	"github.com/quill-kafka/quill/internal/message"
 )
 
-// Config says how a Client connects. Nobody writes to it after New.
+// Config says how a Client connects. It must not be changed after New.
 type Config struct {
 	// ClientID goes into the header of every request. Kafka: client.id.
 	ClientID string
-	// SoftwareName and SoftwareVersion tell nodes what this client is (KIP-511). Characters that
+	// SoftwareName and SoftwareVersion name this client to the nodes (KIP-511). Characters that
 	// Kafka refuses are replaced. If empty, "quill" and "unknown".
 	SoftwareName, SoftwareVersion string
 
-	// Post takes what connections have to tell; the owner passes it to Handle, in any order between
+	// Post takes the events of connections; the owner passes them to Handle, in any order between
 	// connections but in the order of posting for one. It is called from many goroutines, also
 	// within Send, and must not block. Required.
 	Post func(Event)
@@ -40,8 +40,9 @@ type Config struct {
 	// Kafka: max.in.flight.requests.per.connection. If not positive, 5.
 	MaxInFlight int
 	// RequestTimeout is how long a request may take, from when it was written to the last byte of the
-	// answer, time throttled not counted; and how long a line may stand still before it was. Kafka: request.timeout.ms. If zero, 30s; if negative, 1ms:
-	// Java counts in whole milliseconds, so that with 0 an answer in the same one is in time.
+	// answer, without the time that the node throttles; and, before it is written, how long nothing may
+	// be written. Kafka: request.timeout.ms. If zero, 30s; if negative, 1ms: Java counts in whole
+	// milliseconds, so that with 0 an answer within the same one is in time.
 	RequestTimeout time.Duration
 	// SetupTimeout is the first limit for connecting; it doubles with each failure in a row, shaken
 	// by 20 %. Kafka: socket.connection.setup.timeout.ms (KIP-601). If not positive, 10s.
@@ -55,7 +56,7 @@ type Config struct {
 	// ReconnectBackoffMax bounds it. Kafka: reconnect.backoff.max.ms. If zero, 1s; if negative, none.
 	ReconnectBackoffMax time.Duration
 	// MaxIdle is how long a connection stays without a request. Kafka: connections.max.idle.ms.
-	// If zero, 9m; if negative, for ever.
+	// If zero, 9m; if negative, without limit.
 	MaxIdle time.Duration
 
 	// SendBuffer and ReceiveBuffer set the socket's buffers if positive.

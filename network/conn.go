@@ -17,18 +17,18 @@ import (
 // A request goes from queue (the owner put it there) to the writer, to awaiting (an answer is
 // expected), to the reader, and sometimes to held (answered, but the write has not returned). Wherever
 // it is when the connection fails, it stays there untouched, and the owner gives it back upon the
-// closed event, which is posted when both goroutines are through.
+// closed event, which is posted when both goroutines have ended.
 type conn struct {
 	cfg         *Config // read-only after newConn, as all of this group
-	node        *node   // only the owner looks into it
+	node        *node   // only the owner reads or changes what it points to
 	id          int32
 	addr        string
 	bootstrap   bool
 	setup       time.Duration      // limit for dialling, and once more for the handshake
-	skip        string             // the address tried last time
+	skip        string             // the address dialled last time
 	correlation int32              // the first of handshakeIDs ids for the handshake
 	ask         int16              // the version of ApiVersions to begin with
-	spare       *atomic.Bool       // bytes behind an answer were logged; the node's
+	spare       *atomic.Bool       // set once bytes behind an answer were logged; the node's
 	cancel      context.CancelFunc // ends dialling
 	stop        chan struct{}      // closed by the first fail
 	bell        chan struct{}      // to the writer: queue is not empty; capacity 1
@@ -50,11 +50,11 @@ type conn struct {
 	// +checklocks:mu
 	awaiting []expected
 	// +checklocks:mu
-	ended int64 // the last write that has returned: the writer looks no more at what was in it
+	ended int64 // the last write that has returned: the writer no longer reads its requests
 	// +checklocks:mu
 	movedAt time.Time // when the last write, or a part of the one that goes on, returned
-	// held are answers to requests of the write that goes on. The writer posts them when it has
-	// returned; posting says that it is about that, and that later answers have to queue behind.
+	// held are answers to requests of a write that has not returned. The writer posts them afterwards;
+	// posting is set while it does, and later answers then queue behind them.
 	// +checklocks:mu
 	held []Event
 	// +checklocks:mu
@@ -72,9 +72,9 @@ type expected struct {
 	writtenAt time.Time // zero: it is being written
 }
 
-// waitsSince returns from when on the node keeps r waiting: since r was written, or, as long as it is not, since
-// something was; zero if nothing has been. A line that is full passes on one request after the other, and a large one
-// bit by bit. It is not to be cut because the last in the queue has waited for its turn.
+// waitsSince returns since when the node has kept r waiting: since r was written or, before that, since the last write
+// or part of one returned; zero if none has. A connection with full buffers passes on one request after the other, and a
+// large one in parts. It must not be closed because the last request in the queue has waited for its turn.
 func (c *conn) waitsSince(r *Request) time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -95,7 +95,7 @@ const (
 	established                   // ready for requests
 )
 
-// newConn makes a connection that is not running yet. cancel ends the context that run gets.
+// newConn returns a connection that is not running yet. cancel ends the context that run gets.
 func newConn(c *Client, n *node, setup time.Duration, cancel context.CancelFunc) *conn {
 	return &conn{
 		cfg: &c.cfg, node: n, id: n.id, addr: n.addr, bootstrap: n.id < 0, setup: setup, skip: n.lastTried,
@@ -105,8 +105,8 @@ func newConn(c *Client, n *node, setup time.Duration, cancel context.CancelFunc)
 	}
 }
 
-// run is the writer: it makes the connection, writes what is queued, and takes it down. It ends soon
-// after fail.
+// run does the writer's work, on a goroutine of its own: it makes the connection, writes what is queued, waits for the
+// reader and posts closed. It ends soon after fail.
 func (c *conn) run(ctx context.Context) {
 	defer c.cancel()
 	var reader sync.WaitGroup
@@ -140,7 +140,7 @@ func (c *conn) open(ctx context.Context) (net.Conn, *versions, error) {
 	}
 	c.phase = negotiating
 	if !c.adopt(nc) {
-		_ = nc.Close() // told to end while dialling; nobody else knows of it
+		_ = nc.Close() // told to end while dialling, so fail did not close it
 		return nil, nil, c.reason()
 	}
 	until := time.Now().Add(min(c.setup, c.cfg.RequestTimeout))
@@ -157,7 +157,7 @@ func (c *conn) open(ctx context.Context) (net.Conn, *versions, error) {
 	return nc, v, nil
 }
 
-// adopt makes nc the connection that fail closes. It reports whether there is still need for one.
+// adopt makes nc the connection that fail closes. It returns false, and does not, if fail was called before.
 func (c *conn) adopt(nc net.Conn) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -168,7 +168,7 @@ func (c *conn) adopt(nc net.Conn) bool {
 	return true
 }
 
-// connected reports whether there is a connection, whatever the node says on it.
+// connected reports whether dialling has succeeded.
 func (c *conn) connected() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -195,7 +195,7 @@ func (c *conn) fail(cause error) {
 	}
 }
 
-// reason is why the connection ends.
+// reason returns why the connection ends; nil while it lives.
 func (c *conn) reason() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -209,16 +209,16 @@ func (c *conn) send(r *Request) {
 	c.mu.Unlock()
 	select {
 	case c.bell <- struct{}{}:
-	default: // it rings already
+	default: // the writer has not taken the last signal yet
 	}
 }
 
-// errorf is an error of this connection.
+// errorf returns err as an error of this connection during op.
 func (c *conn) errorf(op string, err error) *Error {
 	return &Error{Node: c.id, Addr: c.addr, Op: op, Err: err}
 }
 
-// asError is err as an error of this connection, with op unless it has one.
+// asError returns the *Error that err is or wraps, or else err as an error of this connection during op.
 func (c *conn) asError(op string, err error) *Error {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e
@@ -226,7 +226,7 @@ func (c *conn) asError(op string, err error) *Error {
 	return c.errorf(op, err)
 }
 
-// malformed is an error about what the node sent.
+// malformed returns an error about what the node sent. It wraps ErrMalformedResponse.
 func malformed(format string, args ...any) error {
 	return fmt.Errorf("%w: %w", ErrMalformedResponse, fmt.Errorf(format, args...))
 }

@@ -14,12 +14,12 @@ import (
 // minShare is the least time that one of several addresses gets.
 const minShare = 2 * time.Second
 
-// opResolve is what an Error says was being done when a name had no address.
+// opResolve is the Op of an Error about a name that has no address.
 const opResolve = "resolve"
 
-// dial resolves the node's name, each time anew, and tries the addresses in turn. It begins behind
-// the one that was tried last, which may be why there is need for another try. All of it takes the
-// set-up time-out at most; every address has its share of what is left.
+// dial resolves the node's name, again each time, and tries the addresses in turn. It begins behind
+// the one that was dialled last, since that may be the one that does not work. All of it takes the
+// set-up time-out at most; each address gets its share of the time that remains.
 func (c *conn) dial(ctx context.Context) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.setup)
 	defer cancel()
@@ -66,7 +66,8 @@ func (c *conn) dialOne(ctx context.Context, addr string, share time.Duration) (n
 	return c.cfg.dialIP(ctx, "tcp", addr)
 }
 
-// resolve is what to dial: the addresses of the node's name, or the name if somebody else dials.
+// resolve returns what to dial: the addresses of the node's name, or the name itself if DialContext is set. The one that
+// was dialled last comes last.
 func (c *conn) resolve(ctx context.Context) ([]string, error) {
 	host, port, err := net.SplitHostPort(c.addr)
 	if err != nil {
@@ -91,7 +92,7 @@ func (c *conn) resolve(ctx context.Context) ([]string, error) {
 	return slices.Concat(addrs[last+1:], addrs[:last+1]), nil
 }
 
-// lookupAll is the addresses of all hosts; an error only if there are none.
+// lookupAll returns the addresses of all hosts; an error only if there are none.
 func (c *conn) lookupAll(ctx context.Context, hosts []string) ([]string, error) {
 	var found []string
 	var failure error
@@ -108,7 +109,7 @@ func (c *conn) lookupAll(ctx context.Context, hosts []string) ([]string, error) 
 	return found, nil
 }
 
-// lookup is the addresses of one host, itself if it is one.
+// lookup returns the addresses of one host, or the host itself if it is an address.
 func (c *conn) lookup(ctx context.Context, host string) ([]string, error) {
 	if _, err := netip.ParseAddr(host); err == nil {
 		return []string{host}, nil
@@ -120,7 +121,7 @@ func (c *conn) lookup(ctx context.Context, host string) ([]string, error) {
 	return addrs, err
 }
 
-// canonical is the names of the addresses of a host, as Kerberos wants them. An address without a
+// canonical returns the names of the addresses of a host, as Kerberos needs them. An address without a
 // name stands for itself.
 func (c *conn) canonical(ctx context.Context, host string) ([]string, error) {
 	addrs, err := c.lookup(ctx, host)

@@ -21,11 +21,11 @@
 //
 //   - A [Request] that was handed to Send comes back exactly once, out of Handle, and only when it
 //     is off the wire: no goroutine reads its memory any more. An answer can arrive before the write
-//     of its request has returned; then it is the writer that posts it, afterwards. And a connection
+//     of its request has returned; then the writer posts it, afterwards. And a connection
 //     that ends waits for both its goroutines before it gives back what it held (KAFKA-19012).
 //   - A node has at most one connection. The next one begins when the requests of the last are back,
 //     so requests never overtake each other. Besides these there may be one more to one of the nodes,
-//     for requests that must not stand in line behind others; see Soonest.
+//     for requests that must not queue behind others; see Soonest.
 //   - Answers come in the order of their requests. Any other correlation id, an answer without a
 //     request, a size out of bounds: the connection is closed, since the stream can't be trusted any
 //     more. Bytes behind an answer are within its frame and ignored.
@@ -35,7 +35,7 @@
 // Differences from Java's NetworkClient, on purpose: one attempt tries all addresses of a name within
 // the set-up time-out; while an attempt hangs for more than a second, LeastLoaded offers other nodes;
 // the reconnect back-off goes back to its lowest only after a connection that stood as long as the
-// longest back-off, so that a node which accepts everybody and then fails is not tried every 50 ms;
+// longest back-off, so that a node which accepts connections and then fails is not tried every 50 ms;
 // a connection that was idle for long is closed without a penalty; Soonest has a connection of its own
 // while all others are busy.
 package network

@@ -38,7 +38,7 @@ type hungUp struct{ error }
 
 func (h hungUp) Unwrap() error { return h.error }
 
-// errUnused ends a connection nobody needs: it was idle, or its node has moved or gone. It never
+// errUnused ends a connection that is not needed: it was idle, or its node has moved or gone. It never
 // reaches a request, because such a connection has none.
 var errUnused = errors.New("no longer needed")
 
@@ -46,7 +46,7 @@ var errUnused = errors.New("no longer needed")
 // all the same is in its MaybeSent.
 type Error struct {
 	Node int32  // the node's id; negative for a bootstrap server
-	Addr string // host:port as it was configured or told by the cluster
+	Addr string // host:port as it was configured, or as the cluster reported it
 	Op   string // what was going on: resolve, dial, negotiate, encode, write, read, decode, request, send
 	Err  error
 }
@@ -66,12 +66,13 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Timeout reports whether the failure is that something took too long.
+// Timeout reports whether it failed because the node took too long.
 func (e *Error) Timeout() bool {
 	return errors.Is(e.Err, ErrRequestTimeout) || errors.Is(e.Err, ErrSetupTimeout)
 }
 
-// disconnected is err as the requests see it that were lost with the connection.
+// disconnected returns e as the error of the requests that were lost with the connection: e itself if the client was
+// closed, else wrapped in ErrDisconnected.
 func (e *Error) disconnected() *Error {
 	if errors.Is(e.Err, ErrClosed) {
 		return e

@@ -23,7 +23,7 @@ const (
 //	Buf:       │ size · header · body … │            │ … body … │         │ … │
 //	attached:                           │ batch ···· │          │ batch · │
 //
-// Buf is appended to, like any append-style encoder does; what is in it already belongs to others.
+// Encoders append to Buf and must not change what is in it already, which belongs to other requests.
 type Frame struct {
 	Buf []byte
 
@@ -48,7 +48,7 @@ func (f *Frame) Attach(b []byte) {
 	f.attached += len(b)
 }
 
-// size is the number of bytes in the frame.
+// size returns the number of bytes in the frame.
 func (f *Frame) size() int { return len(f.Buf) + f.attached }
 
 // add encodes one request behind those already there. After an error the frame is as before.
@@ -88,7 +88,7 @@ func (f *Frame) Vectors() net.Buffers {
 	return f.iov
 }
 
-// reset empties the frame and lets go of what was attached.
+// reset empties the frame and drops its references to the attached slices.
 func (f *Frame) reset() {
 	clear(f.pieces)
 	clear(f.iov)

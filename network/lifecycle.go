@@ -19,14 +19,14 @@ func (c *Client) connect(n *node, now time.Time) {
 	x := newConn(c, n, c.setup.Next(n.failedDials, c.random), cancel)
 	n.conn = x
 	c.cfg.Logger.Debug("connecting to node", n.name(), "addr", n.addr, "attempt", n.failures+1)
-	c.wg.Go(func() { x.run(ctx) }) // ends after x.fail; it posts closed as its last deed
+	c.wg.Go(func() { x.run(ctx) }) // ends soon after x.fail; closed is the last that it posts
 }
 
-// opened takes in that a connection is ready.
+// opened handles the event that a connection is ready.
 func (c *Client) opened(ev Event, now time.Time) {
 	n := ev.conn.node
 	if n.state != connecting {
-		return // told to close meanwhile
+		return // it was closed meanwhile
 	}
 	n.become(ready)
 	n.versions, n.err = ev.versions, nil
@@ -44,7 +44,7 @@ func (c *Client) opened(ev Event, now time.Time) {
 	c.cfg.Logger.Debug("connected to node", n.name(), "addr", n.addr, "remote", ev.conn.dialled, "elapsed", now.Sub(n.attemptAt))
 }
 
-// lost takes in that a connection has ended, and gives back what it held.
+// lost handles the end of a connection. It appends the requests that the connection held to done.
 func (c *Client) lost(ev Event, now time.Time, done []*Request) []*Request {
 	n := ev.conn.node
 	cause := ev.conn.asError("read", ev.err)
@@ -83,7 +83,7 @@ func (c *Client) lost(ev Event, now time.Time, done []*Request) []*Request {
 	return done
 }
 
-// failed counts a failure and sets the back-off. dialling tells that no connection came about.
+// failed counts a failure and sets the back-off. dialling says that no connection was made.
 func (c *Client) failed(n *node, err *Error, dialling bool, now time.Time) {
 	if n.state == ready && now.Sub(n.readyAt) >= c.cfg.ReconnectBackoffMax {
 		n.failures = 0
@@ -104,7 +104,7 @@ func (c *Client) failed(n *node, err *Error, dialling bool, now time.Time) {
 		slog.Int("failures", max(1, n.spell.Failures())), slog.Int("in_flight", len(n.inFlight)), slog.Duration("retry_in", n.retryAt.Sub(now).Round(time.Millisecond)), slog.Any("err", err))
 }
 
-// loudness is the level to log the end of a connection at. A node that restarts loses its connections and refuses
+// loudness returns the level to log the end of a connection at. A node that restarts loses its connections and refuses
 // new ones for a while; that is worth a warning only if it lasts.
 func (n *node) loudness(err *Error, now time.Time) slog.Level {
 	if n.isAside() {
@@ -113,20 +113,20 @@ func (n *node) loudness(err *Error, now time.Time) slog.Level {
 	began := n.attemptAt
 	if n.state == ready {
 		if len(n.inFlight) == 0 && errors.Is(err, io.EOF) {
-			return slog.LevelDebug // it was idle for the node
+			return slog.LevelDebug // the node has closed an idle connection
 		}
 		if began = now; now.Sub(n.readyAt) >= steadyAfter {
 			n.spell.Ended()
 		}
 	}
 	if errors.Is(err, ErrRequestTimeout) || errors.Is(err, ErrWrongProtocol) || errors.Is(err, ErrUnsupportedVersion) {
-		return n.spell.FailedForGood(now) // it has lasted, or does not pass by itself
+		return n.spell.FailedForGood(now) // it has lasted already, or does not pass by itself
 	}
 	return n.spell.Failed(began, now)
 }
 
-// back takes in that the node does what it is asked to, after connections that failed. That one was made does not show it:
-// there are nodes that hang up on the first request.
+// back notes that the node answers again after connections that failed. A connection alone does not show that:
+// some nodes hang up on the first request.
 func (c *Client) back(n *node, now time.Time) {
 	if away, warned := n.spell.Back(now); warned {
 		c.cfg.Logger.Info("node is back again", n.name(), "addr", n.addr, "away", away.Round(time.Millisecond))
@@ -145,7 +145,7 @@ func (c *Client) missed(n *node, err *Error, now time.Time) {
 	}
 }
 
-// failure is what the log calls the end of a connection.
+// failure returns the log's message for the end of a connection.
 func (n *node) failure(dialling bool) string {
 	switch {
 	case n.state == ready:
@@ -156,8 +156,8 @@ func (n *node) failure(dialling bool) string {
 	return "connected to node, but could not agree on versions"
 }
 
-// onFirstRequest adds what it may mean that a node answers ApiVersions and hangs up on whatever comes next:
-// that is what a listener with SASL does.
+// onFirstRequest returns err, with a hint at SASL if the node has answered ApiVersions and closed the connection on the
+// first request after it, as a listener with SASL does.
 func (n *node) onFirstRequest(err *Error) *Error {
 	if n.answered || len(n.inFlight) == 0 || !closedByPeer(err.Err) {
 		return err
@@ -166,7 +166,7 @@ func (n *node) onFirstRequest(err *Error) *Error {
 		Err: fmt.Errorf("%w: the node closed the connection on the first request; does the listener want SASL?", err.Err)}
 }
 
-// fail closes a node's connection because of err.
+// fail closes a node's connection because of err, and counts that as a failure.
 func (c *Client) fail(n *node, err *Error, now time.Time) {
 	c.failed(n, err.disconnected(), false, now)
 	n.become(closing)
@@ -174,7 +174,7 @@ func (c *Client) fail(n *node, err *Error, now time.Time) {
 	n.conn.fail(err)
 }
 
-// leave closes a node's connection as planned: nothing is in flight, and it counts as no failure.
+// leave closes a node's connection as planned: nothing is in flight, and it does not count as a failure.
 func (c *Client) leave(n *node) {
 	c.cfg.Logger.Debug("closing connection to node that is not needed", n.name(), "addr", n.conn.addr)
 	n.become(closing)
@@ -183,7 +183,7 @@ func (c *Client) leave(n *node) {
 	n.conn.fail(n.conn.errorf("close", errUnused))
 }
 
-// Disconnect closes the node's connection, for what the caller has learned. It counts as a failure;
+// Disconnect closes the node's connection for a reason of the caller's. It counts as a failure;
 // the requests come back as disconnected.
 func (c *Client) Disconnect(id int32, now time.Time) {
 	if n := c.nodes[id]; n != nil && (n.state == connecting || n.state == ready) {
@@ -192,8 +192,8 @@ func (c *Client) Disconnect(id int32, now time.Time) {
 }
 
 // Tick closes connections whose oldest request has timed out, and those that were idle for long. It
-// returns when to call it again, zero for no need. The requests come back through Handle when they
-// are off the wire. Calling it often costs nothing.
+// returns when to call it again, zero if there is no need. The requests come back through Handle when they
+// are off the wire. A call before that time does nothing.
 func (c *Client) Tick(now time.Time, done []*Request) (_ []*Request, next time.Time) {
 	if c.nextAt.IsZero() || now.Before(c.nextAt) {
 		return done, c.nextAt
@@ -207,7 +207,7 @@ func (c *Client) Tick(now time.Time, done []*Request) (_ []*Request, next time.T
 	return done, c.nextAt
 }
 
-// tick looks after one connection.
+// tick closes a ready connection if a request has timed out or it was idle for long, and otherwise notes when that will be.
 func (c *Client) tick(n *node, now time.Time) {
 	timedOut := 0
 	for _, r := range n.inFlight {
@@ -231,14 +231,14 @@ func (c *Client) tick(n *node, now time.Time) {
 	}
 }
 
-// overdue reports whether the time of r is over, that of waiting to be written apart.
+// overdue reports whether r has timed out, without the time that extend gives back.
 func (c *Client) overdue(n *node, r *Request, now time.Time) bool {
 	return !r.deadline.After(now) && !c.extend(n, r).After(now)
 }
 
-// extend moves on the deadline of a request that was waiting, and returns it: for being written, or for the answers to
-// those before it. A node answers in order, and what is written may lie in the system's buffer for long, behind what is
-// not answered yet (megabytes, where the system chooses its size). So there is time from each answer on.
+// extend moves on the deadline of a request that had to wait, to be written or for the answers to those before it, and
+// returns it. A node answers in order, and a written request may stay in the system's buffer for long, behind others that
+// are not answered yet (megabytes, where the system chooses the size). So the time-out starts again with each answer.
 func (c *Client) extend(n *node, r *Request) time.Time {
 	for _, at := range [...]time.Time{n.conn.waitsSince(r), n.answeredAt} {
 		if at.After(r.SentAt) {

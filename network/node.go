@@ -79,7 +79,7 @@ type node struct {
 	err         error         // why the last connection failed; nil once one is ready
 	spell       backoff.Spell // of connections that do not work
 	hangUps     int           // handshakes in a row in which the peer closed the connection; see askVersion
-	answered    bool          // it has answered something besides ApiVersions, on whatever connection
+	answered    bool          // it has answered something besides ApiVersions, on any connection
 
 	spare atomic.Bool // bytes behind an answer were logged; set by connections
 }
@@ -95,7 +95,7 @@ func (n *node) waitsSince() time.Time {
 	return time.Time{}
 }
 
-// unanswered says what the node has not done for that long.
+// unanswered returns an error that says what the node has not done for that long.
 func (n *node) unanswered(waited time.Duration) *Error {
 	e := &Error{Node: n.id, Addr: n.addr}
 	switch {
@@ -109,7 +109,7 @@ func (n *node) unanswered(waited time.Duration) *Error {
 	return e
 }
 
-// name is what the log calls the node.
+// name returns the node as an attribute for the log.
 func (n *node) name() slog.Attr {
 	if n.isAside() {
 		return slog.String("node", fmt.Sprintf("%d (second connection)", n.id))
@@ -117,7 +117,7 @@ func (n *node) name() slog.Attr {
 	return nodeName(n.id)
 }
 
-// nodeName is what the log calls a node: bootstrap servers have no id of Kafka's.
+// nodeName returns a node as an attribute for the log: bootstrap servers have no id of Kafka's.
 func nodeName(id int32) slog.Attr {
 	if id < 0 {
 		return slog.String("node", "bootstrap")
@@ -125,15 +125,15 @@ func nodeName(id int32) slog.Attr {
 	return slog.Int("node", int(id))
 }
 
-// askVersions are the versions of ApiVersions that a node is asked with which closes the connection instead
-// of answering: some proxies and old brokers do that to a version they don't know. Two tries each, since
-// a broker that is being stopped does it too; then all over again.
+// askVersions are the versions of ApiVersions to try in turn with a node that closes the connection instead
+// of answering: some proxies and old brokers do that to a version they don't know. Each is tried twice, since
+// a broker that is being stopped does it too; after the last comes the first again.
 var askVersions = [...]int16{apiVersionsVersion, apiVersionsVersion, 3, 3, 0, 0}
 
-// askVersion is the version to begin the next handshake with.
+// askVersion returns the version to begin the next handshake with.
 func (n *node) askVersion() int16 { return askVersions[n.hangUps%len(askVersions)] }
 
-// become changes the state.
+// become changes the state. It panics if transitions does not allow that.
 func (n *node) become(to state) {
 	if !slices.Contains(transitions[n.state], to) {
 		panic(fmt.Sprintf("network: node %d can't become %v from %v", n.id, to, n.state))
@@ -151,17 +151,17 @@ func (n *node) canConnect(now time.Time) bool {
 	return n.state == idle || n.state == down && !n.retryAt.After(now)
 }
 
-// connectPatience is how long others wait for a connection that is being made before they try
-// another node.
+// connectPatience is how long a request waits for a connection that is being made before another
+// node is tried.
 const connectPatience = time.Second
 
-// hanging reports whether the node is being connected to for long.
+// hanging reports whether the present attempt to connect has taken connectPatience or more.
 func (n *node) hanging(now time.Time) bool {
 	return n.state == connecting && now.Sub(n.attemptAt) >= connectPatience
 }
 
-// canRetryAt is the time from which on it makes sense to look at the node again; zero if an event
-// will tell.
+// canRetryAt returns the time from which on it makes sense to try the node again; zero if only an event
+// can change its state.
 func (n *node) canRetryAt(now time.Time) time.Time {
 	switch n.state {
 	case idle:
@@ -182,7 +182,7 @@ func (n *node) canRetryAt(now time.Time) time.Time {
 	return time.Time{}
 }
 
-// forget takes r out of the requests in flight. It reports whether it was there.
+// forget removes r from the requests in flight. It reports whether it was there.
 func (n *node) forget(r *Request) bool {
 	i := slices.Index(n.inFlight, r)
 	if i < 0 {

@@ -22,7 +22,7 @@ const (
 	minAnswer = 4
 )
 
-// read is the reader's loop. It returns why the connection can't go on.
+// read reads answers and handles them until the connection can't go on, and returns why.
 func (c *conn) read(nc io.Reader) error {
 	for {
 		frame, err := c.in.next(nc, c.cfg.MaxResponse)
@@ -61,9 +61,9 @@ func (c *conn) answer(frame []byte) error {
 	return err
 }
 
-// spareBytes looks at what an answer has behind its end. The size of the frame says where the next one begins,
-// so it does no harm: librdkafka's mock brokers send a byte too many. It is logged once for each node, and
-// an error in invariant builds, where our own brokers are to send what they mean.
+// spareBytes handles bytes behind the end of an answer. They do no harm, because the size of the frame says where the
+// next one begins; librdkafka's mock brokers send a byte too many. They are logged once for each node. In invariant
+// builds, which are tested with our own brokers, they are an error.
 func (c *conn) spareBytes(rd *protocol.Reader, key protocol.APIKey, version int16) error {
 	n := rd.Remaining()
 	if n == 0 {
@@ -79,7 +79,8 @@ func (c *conn) spareBytes(rd *protocol.Reader, key protocol.APIKey, version int1
 	return nil
 }
 
-// next takes the request that an answer with the given correlation id belongs to off the list.
+// next removes the oldest request that waits for an answer and returns it. It fails if there is none, or if that has
+// another correlation id than the answer.
 func (c *conn) next(id int32) (expected, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -94,9 +95,9 @@ func (c *conn) next(id int32) (expected, error) {
 	return x, nil
 }
 
-// deliver posts an answer, or leaves it to the writer if that has not returned from the write of its
-// request. It does not wait for the writer: a node may read the rest of a write only when its answers
-// to the beginning are taken.
+// deliver posts an answer, or leaves it to the writer if the write of its request has not returned yet.
+// It does not wait for that: a node may read the rest of a write only after its answers to the
+// beginning were read.
 func (c *conn) deliver(write int64, e Event) {
 	c.mu.Lock()
 	hold := write > c.ended || c.posting
@@ -188,8 +189,8 @@ func (x *inbox) nextLarge(nc io.Reader, size int) ([]byte, error) {
 	return b, nil
 }
 
-// roomFor returns how much to allocate next for a frame of that size, of which have bytes are there. It follows what
-// arrives, until that is an eighth: if it went on in small steps, the buffers left behind would take more than the frame.
+// roomFor returns how large the buffer should be next for a frame of which have bytes have arrived. It doubles until an
+// eighth of the frame is there: beyond that, the small buffers left behind would take more than the frame.
 func roomFor(size, have int) int {
 	if have >= size/8 {
 		return size
@@ -202,7 +203,7 @@ func readSome(nc io.Reader, b []byte) (int, error) {
 	for range 100 {
 		n, err := nc.Read(b)
 		if n > 0 {
-			return n, nil // an error comes again
+			return n, nil // the next read returns an error again
 		}
 		if err != nil {
 			return 0, err
@@ -211,7 +212,7 @@ func readSome(nc io.Reader, b []byte) (int, error) {
 	return 0, io.ErrNoProgress
 }
 
-// frameSize reads the size in front of a frame. If it can't be one, the error tells what the bytes
+// frameSize reads the size in front of a frame. If it can't be one, the error says what the bytes
 // look like.
 func frameSize(b []byte, limit int) (int, error) {
 	size := int(int32(binary.BigEndian.Uint32(b)))

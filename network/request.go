@@ -12,9 +12,9 @@ import (
 // Exchange is one request and its answer. The client calls Encode and Decode on the goroutines of a
 // connection, never both at once, and neither after the Request has come back.
 type Exchange interface {
-	// APIKey says which API it is.
+	// APIKey returns the key of the API.
 	APIKey() protocol.APIKey
-	// Versions is the range the caller can write. The highest that the node knows too is taken.
+	// Versions returns the range the caller can write. The highest that the node serves too is taken.
 	// Called within Send.
 	Versions() (lowest, highest int16)
 	// Encode writes the request's body. Called once, on the connection's writer; it may be slow. An
@@ -72,7 +72,7 @@ func (m *Message) Decode(r *protocol.Reader, version int16) error {
 	return r.Err()
 }
 
-// Request is an Exchange on its way. The caller fills in the first group and hands it to Send; from
+// Request is an Exchange to send. The caller fills in the first group and hands it to Send; from
 // there on it belongs to the client until Handle or Tick gives it back.
 type Request struct {
 	Exchange Exchange
@@ -81,7 +81,7 @@ type Request struct {
 	// Timeout is how long the answer may take: from Send on, or from when the request was written; and until then,
 	// how long nothing of it, nor of those before it, may be written. If not positive, Config.RequestTimeout.
 	Timeout time.Duration
-	// Tag is the caller's.
+	// Tag is for the caller; the client does not read it.
 	Tag any
 
 	// Filled in by Send.
@@ -103,7 +103,7 @@ type Request struct {
 	timedOut bool
 }
 
-// Event is something a connection has to tell its owner; see Client.Handle.
+// Event is what a connection reports to its owner; see Client.Handle.
 type Event struct {
 	kind     eventKind
 	conn     *conn      // whose it is; nil for refused
@@ -122,7 +122,7 @@ const (
 	answered
 	// caughtUp: nothing is left in the socket of what arrived before CatchUp.
 	caughtUp
-	// closed: both goroutines of the connection are through; every request it still held is off the
+	// closed: both goroutines of the connection have ended; every request it still held is off the
 	// wire. The last event of a connection.
 	closed
 	// refused: Send could not take the request.

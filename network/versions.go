@@ -27,11 +27,12 @@ const (
 	voteKey = 52
 )
 
-// versions is what a node speaks. It does not change. The nil value speaks nothing.
+// versions are the API versions and features that a node reports. They do not change. The nil value
+// has none.
 type versions struct {
 	ranges   [trackedAPIs]versionRange
 	features map[string]int16 // finalized levels
-	throttle time.Duration    // it wants to be left alone for so long first
+	throttle time.Duration    // how long the node asks to get no requests at first
 }
 
 // versionRange is the zero value for an API that is not served.
@@ -40,8 +41,9 @@ type versionRange struct {
 	lowest, highest int16
 }
 
-// newVersions checks what a node says and makes sense of it: of two entries for one API what both
-// allow, and an empty range is an API not served. A node without Produce or Metadata is of no use.
+// newVersions reads a node's answer to ApiVersions. Of two entries for one API only the versions that both
+// allow count, and an API with an empty range is not served. It fails if the node does not serve Produce
+// and Metadata.
 func newVersions(resp *message.APIVersionsResponse) (*versions, error) {
 	v := &versions{features: map[string]int16{}}
 	for _, a := range resp.APIKeys {
@@ -71,7 +73,7 @@ func newVersions(resp *message.APIVersionsResponse) (*versions, error) {
 	return v, nil
 }
 
-// get is the range of an API; ok is false if it is not served.
+// get returns the range of an API; ok is false if it is not served.
 func (v *versions) get(key protocol.APIKey) (lowest, highest int16, ok bool) {
 	if v == nil || key < 0 || key >= trackedAPIs {
 		return 0, 0, false
@@ -83,7 +85,7 @@ func (v *versions) get(key protocol.APIKey) (lowest, highest int16, ok bool) {
 	return r.lowest, r.highest, true
 }
 
-// choose is the highest version that node and exchange have in common.
+// choose returns the highest version that node and exchange have in common.
 func (v *versions) choose(x Exchange) (int16, error) {
 	key := x.APIKey()
 	lowest, highest := x.Versions()
@@ -115,7 +117,7 @@ var releases = []struct {
 	{protocol.FindCoordinator, 1, "0.11"},
 }
 
-// since says in which release of Kafka a version of an API came, "" if that is not known.
+// since returns, as the end of an error text, the release of Kafka in which a version of an API came; "" if that is not known.
 func since(key protocol.APIKey, version int16) string {
 	for _, r := range releases {
 		if r.key == key && r.version >= version {
@@ -127,7 +129,7 @@ func since(key protocol.APIKey, version int16) string {
 
 // negotiate asks the node for its versions, synchronously and with a deadline set by the caller. If
 // the node does not know the version of the question, it is asked again with the one it names if that
-// is lower, else with version 0 (KIP-511); so it ends.
+// is lower, else with version 0 (KIP-511). Each question has a lower version, so it ends.
 func (c *conn) negotiate(nc net.Conn) (*versions, error) {
 	version := c.ask
 	for i := int32(0); ; i++ {
@@ -150,7 +152,7 @@ func (c *conn) negotiate(nc net.Conn) (*versions, error) {
 	}
 }
 
-// lowerVersion is the version of ApiVersions to ask with after `version` was refused.
+// lowerVersion returns the version of ApiVersions to ask with after `version` was refused.
 func lowerVersion(resp *message.APIVersionsResponse, version int16) int16 {
 	for _, a := range resp.APIKeys {
 		if protocol.APIKey(a.APIKey) == protocol.APIVersions && a.MaxVersion > 0 && a.MaxVersion < version {
@@ -160,7 +162,7 @@ func lowerVersion(resp *message.APIVersionsResponse, version int16) int16 {
 	return 0
 }
 
-// askVersions is one round trip of the handshake.
+// askVersions makes one round trip of the handshake.
 func (c *conn) askVersions(nc net.Conn, version int16, id int32) (*message.APIVersionsResponse, error) {
 	req, resp := new(message.APIVersionsRequest), new(message.APIVersionsResponse)
 	req.Reset()
@@ -198,10 +200,10 @@ func (c *conn) askVersions(nc net.Conn, version int16, id int32) (*message.APIVe
 	return resp, nil
 }
 
-// otherProtocol is what to look at if a peer does not answer as a broker does.
+// otherProtocol is the hint in errors about a peer that does not answer as a broker does.
 const otherProtocol = "does the listener want TLS or SASL, or is it no broker?"
 
-// explain says what a failure of the handshake may mean.
+// explain adds to an error of the handshake what it may mean.
 func explain(err error, version int16) error {
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):

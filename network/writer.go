@@ -8,12 +8,12 @@ import (
 // scratchSize is how much is copied together for connections without writev.
 const scratchSize = 32 << 10
 
-// partSize is how much of a frame is written at a time. A line that can't pass on that much within
-// request.timeout.ms is given up.
+// partSize is how much of a frame is written at a time. A connection that can't pass on that much within
+// request.timeout.ms is closed.
 const partSize = 256 << 10
 
-// outbox is what the writer works with. Its memory is used again only when a write has returned:
-// an answer can be here before that.
+// outbox holds the writer's memory. It is used again only when a write has returned; the answer
+// can arrive before that.
 type outbox struct {
 	frame   Frame
 	taken   []*Request  // from the queue, not yet encoded
@@ -30,11 +30,11 @@ type outbox struct {
 type placed struct {
 	request  *Request
 	start    int64 // of its bytes
-	noAnswer bool  // request.NoAnswer, which can't be looked at once the reader may have it
+	noAnswer bool  // copy of request.NoAnswer, which must not be read once the reader may have the request
 }
 
-// write is the writer's loop on an open connection. It returns why the connection can't go on, or
-// nil when it was told to stop.
+// write writes what is queued until the connection ends. It returns why the connection can't go on, or
+// nil if fail was called.
 func (c *conn) write(nc net.Conn) error {
 	switch nc.(type) {
 	case *net.TCPConn, *net.UnixConn:
@@ -76,7 +76,7 @@ func (c *conn) writeTaken(nc net.Conn) error {
 		}
 		start := int64(o.frame.size())
 		if err := o.frame.add(r, c.cfg.ClientID); err != nil {
-			// Nothing of it is in the frame: it is off the wire.
+			// Nothing of the request is in the frame, so it can go back at once.
 			c.cfg.Post(Event{kind: answered, conn: c, request: r, err: c.asError("encode", err)})
 			continue
 		}
@@ -106,7 +106,7 @@ func (c *conn) flush(nc net.Conn) error {
 		p.request.MaybeSent = err == nil || p.start < n || !o.vector && p.start == n
 	}
 	o.frame.reset()
-	// From here on the writer looks at none of the requests that have answers.
+	// From here on the writer reads none of the requests that have answers.
 	c.markWritten()
 	if err != nil {
 		return err
@@ -121,8 +121,8 @@ func (c *conn) flush(nc net.Conn) error {
 	return nil
 }
 
-// announce tells the reader which answers to expect. It comes before the write, since the answers
-// may too come before it has returned.
+// announce adds the requests of the frame to those whose answers the reader expects. It is called before the
+// write, since answers may arrive before the write has returned.
 func (c *conn) announce() {
 	c.out.writes++
 	c.mu.Lock()
@@ -134,8 +134,8 @@ func (c *conn) announce() {
 	}
 }
 
-// markWritten says that the writer is through with the requests of the last write, and posts the
-// answers that have been waiting for that.
+// markWritten notes that the writer no longer reads the requests of the last write, and posts the
+// answers that were held until then.
 func (c *conn) markWritten() {
 	now := time.Now()
 	c.mu.Lock()
@@ -155,7 +155,7 @@ func (c *conn) markWritten() {
 	}
 }
 
-// takeHeldLocked moves the answers held to the writer. It reports whether there are any.
+// takeHeldLocked moves the held answers to the writer. It reports whether there are any.
 //
 // +checklocks:c.mu
 func (c *conn) takeHeldLocked() bool {
@@ -165,8 +165,8 @@ func (c *conn) takeHeldLocked() bool {
 	return c.posting
 }
 
-// writeFrame writes the frame and returns how many bytes of it the connection took. A large one is written in parts, with a
-// note after each that the line is not stuck.
+// writeFrame writes the frame and returns how many bytes of it the connection took. It writes a large
+// frame in parts, and notes after each that the connection is not stuck.
 func (c *conn) writeFrame(nc net.Conn) (total int64, err error) {
 	o := &c.out
 	if o.frame.size() <= partSize {
@@ -201,7 +201,7 @@ func (o *outbox) cut(vectors net.Buffers) (rest net.Buffers) {
 	return nil
 }
 
-// markMoved says that a part of a frame was written.
+// markMoved notes that a part of a frame was written.
 func (c *conn) markMoved() {
 	now := time.Now()
 	c.mu.Lock()
