@@ -64,7 +64,7 @@ func (u Update) Faults() []error {
 	return faults
 }
 
-// usableNodes are the nodes that can be connected to. Of two with the same id the first counts.
+// usableNodes returns the nodes that can be connected to. Of two with the same id the first counts.
 func (u Update) usableNodes() map[int32]Node {
 	nodes := make(map[int32]Node, len(u.Nodes))
 	for _, n := range u.Nodes {
@@ -75,7 +75,7 @@ func (u Update) usableNodes() map[int32]Node {
 	return nodes
 }
 
-// check refuses what cannot be the address of a node, before it reaches a dialer or a terminal.
+// check returns an error if n cannot be the address of a node, so that it reaches neither a dialer nor a terminal.
 func (n Node) check() error {
 	switch {
 	case n.ID < 0:

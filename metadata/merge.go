@@ -9,7 +9,7 @@ import (
 // Update is one answer of a broker to a metadata request, in this package's terms. A merge copies
 // what it keeps, so the slices may be reused afterwards.
 type Update struct {
-	ClusterID string // empty if the broker did not tell
+	ClusterID string // empty if the broker did not report it
 	Nodes     []Node
 	Topics    []Topic // each with Err or Partitions; partitions in any order
 	// Partial: only the topics named were asked for, others stay as they are. Otherwise topics that
@@ -20,7 +20,7 @@ type Update struct {
 	IgnoreEpochs bool
 }
 
-// LeaderChange is the new leader of a partition as a produce response tells it (KIP-951).
+// LeaderChange is the new leader of a partition as a produce response reports it (KIP-951).
 type LeaderChange struct {
 	Topic       string
 	Partition   int32
@@ -30,7 +30,7 @@ type LeaderChange struct {
 
 func keepAll(string) bool { return true }
 
-// Merge is the snapshot after an update. keep says which topics the caller still wants (nil: all);
+// Merge returns the snapshot after an update. keep says which topics the caller still wants (nil: all);
 // others are left out, whether the update names them or not.
 //
 // If nothing changed, the result is the same snapshot: an equivalent answer, that should make the
@@ -82,7 +82,8 @@ func (s *Snapshot) merge(u Update, nodes map[int32]Node, keep func(topic string)
 	return next
 }
 
-// carryOver takes along what the update did not name and the caller still wants.
+// carryOver keeps topics that the update did not name and the caller still wants: as they are after a partial update,
+// else only for their epochs.
 func (s *Snapshot) carryOver(old *Snapshot, partial bool, keep func(topic string) bool) {
 	forget := func(name string) bool {
 		_, named := s.topics[name]
@@ -112,14 +113,14 @@ func (s *Snapshot) carryOver(old *Snapshot, partial bool, keep func(topic string
 	s.gone = gone
 }
 
-// successor is the topic after an answer about it; known is nil if there was none. The result is known
+// successor returns the topic after an answer about it; known is nil if there was none. The result is known
 // itself, or a new topic that has yet to be placed.
 func successor(known, in *Topic, ignoreEpochs bool) *Topic {
 	t := &Topic{Name: in.Name, ID: in.ID, Internal: in.Internal, knownID: in.ID}
 	if known != nil {
 		t.knownID = cmp.Or(in.ID, known.knownID)
 		if in.ID != [16]byte{} && in.ID != known.knownID {
-			known = nil // made anew: nothing that was known counts
+			known = nil // made again under another id: nothing that was known counts
 		}
 	}
 	switch list, err := arrange(in.Partitions); {
@@ -223,15 +224,15 @@ func places(in []Partition) (size int, err error) {
 	return size, nil
 }
 
-// place ties a topic that nobody else has seen yet to the nodes of its snapshot.
+// place sets what follows from the nodes of a topic's snapshot. No other goroutine may have the topic yet.
 func (t *Topic) place(nodes map[int32]Node) {
 	t.nodes = nodes
 	t.available = t.reachable(func(id int32) bool { _, ok := nodes[id]; return ok })
 	t.placed = true
 }
 
-// placeAll is place for all topics, if nodes came, went or moved to another rack. Only topics that
-// are touched by it are made anew.
+// placeAll places all topics, if nodes came, went or moved to another rack. Topics for which that
+// changes nothing stay the same.
 func (s *Snapshot) placeAll(before map[int32]Node) {
 	if samePlaces(before, s.nodes) {
 		return
@@ -240,7 +241,7 @@ func (s *Snapshot) placeAll(before map[int32]Node) {
 	replace(s.gone, s.nodes)
 }
 
-// replace places the topics of a map that nobody else has seen yet.
+// replace puts placed copies into the map for the topics that nodes change. No other goroutine may have the map yet.
 func replace(topics map[string]*Topic, nodes map[int32]Node) {
 	for name, t := range topics {
 		moved := *t
@@ -251,10 +252,10 @@ func replace(topics map[string]*Topic, nodes map[int32]Node) {
 	}
 }
 
-// WithLeaders is the snapshot after leader changes told outside of a metadata answer (KIP-951).
+// WithLeaders returns the snapshot after leader changes that came outside of a metadata answer (KIP-951).
 // A change counts only if its epoch is higher than any seen for the partition, the partition is
 // known, and the new leader is a known node or among nodes. Nodes replace known ones of the same
-// id. The result is the same snapshot if no change counts.
+// id. It returns the same snapshot if no change counts.
 func (s *Snapshot) WithLeaders(changes []LeaderChange, nodes []Node) *Snapshot {
 	update := Update{Nodes: nodes}
 	merged := s.nodes
@@ -296,8 +297,8 @@ func (s *Snapshot) WithLeaders(changes []LeaderChange, nodes []Node) *Snapshot {
 	return &next
 }
 
-// Doubt is the snapshot that takes the next answer about a partition's leader whatever its epoch, because the leader that
-// is known keeps saying that it is none. It is the same snapshot if no epoch of the partition is known.
+// Doubt returns a snapshot that accepts the next answer about a partition's leader with any epoch. It is for a leader that
+// keeps answering that it does not lead the partition. It returns the same snapshot if no epoch of the partition is known.
 func (s *Snapshot) Doubt(topic string, partition int32) *Snapshot {
 	t := s.topics[topic]
 	if t == nil || partition < 0 || int(partition) >= len(t.Partitions) || t.lastEpoch(int(partition)) == NoEpoch {

@@ -2,8 +2,8 @@
 // partitions a topic has, and who leads them.
 //
 // A Snapshot never changes. Its owner (the producer's sender) makes the next one from the present
-// one with Merge, WithLeaders or Without and publishes it through an atomic pointer; everybody else
-// reads without a lock. Topics that an update leaves as they were are shared between snapshots, so
+// one with Merge, WithLeaders or Doubt and publishes it; other goroutines may read it without a
+// lock. Topics that an update leaves as they were are shared between snapshots, so
 // the cost of an update follows what changed, and the cost of a lookup does not grow with the
 // number of partitions known.
 //
@@ -12,14 +12,14 @@
 //
 //   - The leader of a partition never goes back to one with a lower epoch while the topic id is the
 //     same, not even across answers in which the topic is missing or in error. A new topic id lets
-//     any epoch in: the topic was made anew (KAFKA-12257, KAFKA-13488). Without topic ids (brokers
+//     any epoch in: the topic was created again (KAFKA-12257, KAFKA-13488). Without topic ids (brokers
 //     before 2.8) an answer with a topic error ends what was known of its epochs, because nothing
-//     else tells that a topic was made anew.
+//     else shows that a topic was created again.
 //   - A leader that is doubted (Doubt) gives way to the next answer, whatever its epoch.
 //   - Epoch -1 means "no epoch". It replaces the leader but not the memory of epochs seen.
 //   - A leader that is not among the nodes is an unknown leader, never a fault (KAFKA-9261).
 //   - An answer without a usable node changes nothing. Unusable nodes and malformed topics are left
-//     out; Update.Faults tells which.
+//     out; Update.Faults lists them.
 //
 // The package is a leaf: standard library only, no I/O, no clock.
 package metadata
@@ -47,24 +47,24 @@ func NewSnapshot(u Update) *Snapshot {
 	return new(Snapshot).merge(u, u.usableNodes(), keepAll)
 }
 
-// Version rises by one with each change. Two snapshots of one line of descent with the same version
-// are the same snapshot.
+// Version returns a number that rises by one with each change. Two snapshots of which one was made from
+// the other, directly or through others, are the same if they have the same version.
 func (s *Snapshot) Version() int64 { return s.version }
 
-// ClusterID is the cluster's id, empty if no broker has told it. A change in mid-life means that
-// the addresses now lead to another cluster.
+// ClusterID returns the cluster's id, empty if no broker has reported it. A change of it means that the
+// addresses now lead to another cluster.
 func (s *Snapshot) ClusterID() string { return s.clusterID }
 
 // Empty reports whether no node is known.
 func (s *Snapshot) Empty() bool { return len(s.nodes) == 0 }
 
-// Node is the node with the given id.
+// Node returns the node with the given id.
 func (s *Snapshot) Node(id int32) (Node, bool) {
 	n, ok := s.nodes[id]
 	return n, ok
 }
 
-// NodeCount is the number of nodes known.
+// NodeCount returns the number of nodes known.
 func (s *Snapshot) NodeCount() int { return len(s.nodes) }
 
 // Nodes walks the nodes in the order of their ids. It allocates.
@@ -78,26 +78,26 @@ func (s *Snapshot) Nodes() iter.Seq[Node] {
 	}
 }
 
-// Topic is the topic with the given name; ok is false when nothing is known about it. A topic in
+// Topic returns the topic with the given name; ok is false when nothing is known about it. A topic in
 // error is known: look at Err before Partitions. The topic is shared and must not be changed.
 func (s *Snapshot) Topic(name string) (t *Topic, ok bool) {
 	t, ok = s.topics[name]
 	return t, ok
 }
 
-// TopicCount is the number of topics known.
+// TopicCount returns the number of topics known.
 func (s *Snapshot) TopicCount() int { return len(s.topics) }
 
 // Topics walks the topics in no particular order.
 func (s *Snapshot) Topics() iter.Seq[*Topic] { return maps.Values(s.topics) }
 
-// Leader is the node that leads a partition and its leader epoch (NoEpoch if not known). ok is
+// Leader returns the node that leads a partition and its leader epoch (NoEpoch if not known). ok is
 // false when the partition, its leader or the leader's address is not known.
 func (s *Snapshot) Leader(topic string, partition int32) (leader Node, epoch int32, ok bool) {
 	return s.LeaderOf(s.topics[topic], partition)
 }
 
-// LeaderOf is Leader for a topic that the caller already looked up. A nil topic has no leader.
+// LeaderOf returns what Leader does, for a topic that the caller has looked up. A nil topic has no leader.
 func (s *Snapshot) LeaderOf(t *Topic, partition int32) (leader Node, epoch int32, ok bool) {
 	if t == nil || partition < 0 || int(partition) >= len(t.Partitions) {
 		return Node{}, NoEpoch, false
@@ -125,8 +125,8 @@ func (s *Snapshot) Partitions(topic string) iter.Seq[Partition] {
 	}
 }
 
-// Without is the snapshot without the named topics and without memory of their epochs. It is the
-// same snapshot if none of them was known.
+// Without returns the snapshot without the named topics and without memory of their epochs. It returns
+// the same snapshot if none of them was known.
 func (s *Snapshot) Without(topics ...string) *Snapshot {
 	next := *s
 	next.version++

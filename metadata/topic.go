@@ -21,13 +21,13 @@ var (
 )
 
 // NoEpoch is the leader epoch of a partition whose epoch is not known: the broker is too old to
-// tell, or the partition has no leader. It is never compared with real epochs.
+// report it, or the partition has no leader. It is never compared with real epochs.
 const NoEpoch int32 = -1
 
 // NoLeader is the leader id of a partition without a leader.
 const NoLeader int32 = -1
 
-// Node is a broker as a connection target. The zero Rack means that the broker did not tell.
+// Node is a broker as a connection target. An empty Rack means that the broker reported none.
 type Node struct {
 	ID   int32
 	Host string
@@ -52,7 +52,7 @@ type Partition struct {
 // A topic with Err has no partitions. In a snapshot Partitions is dense: Partitions[i].Index == i.
 type Topic struct {
 	Name       string
-	ID         [16]byte // zero if the broker is too old to tell (before 2.8)
+	ID         [16]byte // zero if the broker is too old to have topic ids (before 2.8)
 	Internal   bool
 	Partitions []Partition
 	Err        error
@@ -60,7 +60,7 @@ type Topic struct {
 	// Set by the merge; a topic made by hand has none of them.
 	placed    bool           // available and nodes are valid
 	available []int32        // partitions whose leader is a known node, ascending
-	nodes     map[int32]Node // of a snapshot with the topic; good for the leaders' racks
+	nodes     map[int32]Node // of a snapshot with the topic; valid for the leaders' racks only
 	knownID   [16]byte       // the last id that was not zero; epochs are only comparable under one id
 	seen      epochList      // epochs seen before that Partitions does not show (any more)
 }
@@ -78,7 +78,7 @@ func (t *Topic) Available() []int32 {
 	return t.reachable(func(id int32) bool { return id >= 0 })
 }
 
-// LeaderRack is the rack of the node that leads a partition, empty if that is not known. It does
+// LeaderRack returns the rack of the node that leads a partition, empty if that is not known. It does
 // not allocate. A topic made by hand knows no racks.
 func (t *Topic) LeaderRack(partition int32) string {
 	if partition < 0 || int(partition) >= len(t.Partitions) {
@@ -98,7 +98,7 @@ func (t *Topic) reachable(known func(node int32) bool) []int32 {
 	return list
 }
 
-// lastEpoch is the highest leader epoch ever seen for a partition under the topic's known id.
+// lastEpoch returns the highest leader epoch ever seen for a partition under the topic's known id.
 func (t *Topic) lastEpoch(partition int) int32 {
 	epoch := NoEpoch
 	if partition < len(t.Partitions) {
@@ -110,7 +110,7 @@ func (t *Topic) lastEpoch(partition int) int32 {
 	return epoch
 }
 
-// lastEpochs is lastEpoch of all partitions as a list; nil if no epoch was ever seen.
+// lastEpochs returns lastEpoch of all partitions as a list; nil if no epoch was ever seen.
 func (t *Topic) lastEpochs() epochList {
 	list := make(epochList, max(len(t.Partitions), len(t.seen)))
 	found := false
@@ -144,7 +144,7 @@ func (t *Topic) own() {
 	}
 }
 
-// same reports whether two topics say the same, remembered epochs included.
+// same reports whether two topics are equal, remembered epochs and leaders' racks included.
 func (t *Topic) same(o *Topic) bool {
 	return t.Name == o.Name && t.ID == o.ID && t.knownID == o.knownID &&
 		t.Internal == o.Internal && sameError(t.Err, o.Err) &&
