@@ -58,7 +58,7 @@ func AppendVarlong(dst []byte, v int64) []byte { return AppendUvarlong(dst, zigz
 // either sign take few bytes.
 func zigzag32(v int32) uint32 { return uint32(v)<<1 ^ uint32(v>>31) }
 
-// zigzag64 is zigzag32 for 64 bits.
+// zigzag64 does for 64 bits what zigzag32 does for 32.
 func zigzag64(v int64) uint64 { return uint64(v)<<1 ^ uint64(v>>63) }
 
 // UvarintSize returns the number of bytes AppendUvarint and AppendUvarlong write.

@@ -180,8 +180,8 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // CRC32C adds p to a running CRC-32C; start with 0.
 func CRC32C(crc uint32, p []byte) uint32 { return crc32.Update(crc, castagnoli, p) }
 
-// BatchCRC returns the CRC-32C that belongs into the header of the batch that b
-// is: of its bytes from the attributes to the end. b ends where the batch ends.
+// BatchCRC returns the CRC-32C for the header of the batch b: that of its bytes
+// from the attributes to the end. b must end where the batch ends.
 func BatchCRC(b []byte) uint32 { return CRC32C(0, b[batchCRCStart:]) }
 
 // IncrementSequence returns the sequence n after seq. Sequences live modulo 2^31:

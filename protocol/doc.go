@@ -8,8 +8,8 @@
 // Writing is by append: every Append function takes a slice, adds the encoded
 // value at its end and returns it. Reading goes through Reader, which remembers
 // its first error, so that a decoder reads field after field and looks at Err
-// once. Whatever a Reader is fed, it neither panics nor allocates more than the
-// input can pay for: counts and lengths are checked against the bytes that are
+// once. With any input, a Reader neither panics nor allocates more than the length
+// of the input justifies: counts and lengths are checked against the bytes that are
 // left before anything is made.
 //
 // The record batch (magic 2, Kafka 0.11 and later) is written in two steps that

@@ -10,7 +10,7 @@ import "strconv"
 // turns into UNKNOWN_SERVER_ERROR.
 type ErrorCode int16
 
-// ErrorClass is the group of an error code: what somebody who gets it can do
+// ErrorClass is the group of an error code: what a client that gets it can do
 // about it. Kafka: KIP-1050, the base class of the Java exception.
 type ErrorClass uint8
 
@@ -19,13 +19,13 @@ const (
 	ClassNone ErrorClass = iota
 	// ClassRetriable may pass when the same request is sent again.
 	ClassRetriable
-	// ClassRefreshRetriable may pass after metadata or coordinator are looked up anew.
+	// ClassRefreshRetriable may pass after metadata or coordinator are looked up again.
 	ClassRefreshRetriable
 	// ClassAbortable ends the transaction, not the producer.
 	ClassAbortable
 	// ClassApplicationRecoverable asks for a new producer (or group member).
 	ClassApplicationRecoverable
-	// ClassInvalidConfiguration fails until somebody changes the set-up.
+	// ClassInvalidConfiguration fails until the configuration is changed.
 	ClassInvalidConfiguration
 	// ClassOther is everything without a group in Kafka.
 	ClassOther
@@ -49,7 +49,7 @@ type errorInfo struct {
 	name    string
 	text    string
 	class   ErrorClass
-	refresh bool // InvalidMetadataException in Java: metadata must be fetched anew
+	refresh bool // InvalidMetadataException in Java: metadata must be fetched again
 }
 
 // info returns the row of the code, nil if Kafka 4.4 has none.
@@ -72,7 +72,7 @@ func (e ErrorCode) Name() string {
 	return "UNKNOWN_ERROR_CODE(" + strconv.Itoa(int(e)) + ")"
 }
 
-// String is Name.
+// String returns the name, as Name does.
 func (e ErrorCode) String() string { return e.Name() }
 
 // Message returns Kafka's default text, empty for None and unknown numbers.

@@ -31,10 +31,11 @@ type Reader struct {
 // NewReader returns a Reader at the start of b.
 func NewReader(b []byte) Reader { return Reader{b: b} }
 
-// Expect names a string that is likely to come: reading it then makes no copy.
+// Expect names a string that is likely to come: reading it as a string that is not
+// nullable then makes no copy.
 func (r *Reader) Expect(s string) { r.expected = s }
 
-// text is b as a string.
+// text returns b as a string, without a copy if it is the expected one.
 func (r *Reader) text(b []byte) string {
 	if string(b) == r.expected {
 		return r.expected
@@ -203,7 +204,7 @@ func (r *Reader) CompactNullableString() *string {
 }
 
 // empty is what all pointers to an empty string point to, so that a node can't make us allocate by
-// sending many of them. Nobody may write to it.
+// sending many of them. It must not be changed.
 var empty string
 
 // stringPointer reads n bytes as a string, nil after an error.
@@ -289,7 +290,8 @@ func (r *Reader) ArrayLen(minElementSize int) int {
 	return r.checkCount(int(r.Int32()), minElementSize)
 }
 
-// CompactArrayLen is ArrayLen for the compact form.
+// CompactArrayLen reads the compact count in front of an array; otherwise it does
+// what ArrayLen does.
 func (r *Reader) CompactArrayLen(minElementSize int) int {
 	n := r.compactLen()
 	if r.err != nil {

@@ -73,7 +73,8 @@ func MaxRecordSize(key, value []byte, headers []Header) int {
 	return maxRecordOverhead + payloadSize(key, value) + headersSize(headers)
 }
 
-// bodySize is the record without its leading length; the deltas are in zigzag form.
+// bodySize returns the size of a record without its leading length; the deltas are
+// in zigzag form.
 func bodySize(offset, timestamp uint64, key, value []byte, headers []Header) int {
 	n := 2 + UvarintSize(offset) + UvarintSize(timestamp) + payloadSize(key, value)
 	if len(headers) == 0 {
@@ -82,13 +83,13 @@ func bodySize(offset, timestamp uint64, key, value []byte, headers []Header) int
 	return n - 1 + headersSize(headers)
 }
 
-// payloadSize is key and value with their lengths. The length of nil is -1, one
+// payloadSize returns the size of key and value with their lengths. The length of nil is -1, one
 // byte, as is that of an empty slice.
 func payloadSize(key, value []byte) int {
 	return UvarintSize(uint64(len(key))<<1) + len(key) + UvarintSize(uint64(len(value))<<1) + len(value)
 }
 
-// headersSize is the header count and all headers.
+// headersSize returns the size of the header count and all headers.
 func headersSize(headers []Header) int {
 	n := UvarintSize(uint64(len(headers)) << 1)
 	for i := range headers {
@@ -106,14 +107,14 @@ func AppendRecord(dst []byte, offsetDelta int32, timestampDelta int64, key, valu
 	return dst
 }
 
-// WriteRecord is AppendRecord at the end of *dst. What is said of the usual record then fits into
-// registers.
+// WriteRecord appends one encoded record to *dst, as AppendRecord does to dst. With a pointer instead
+// of a slice, all arguments but the headers fit into registers.
 //
 // This is the hottest code of the library. The usual record has no headers, a
 // short key and small deltas: everything before the key's length then fits into
 // eight bytes, which are put together in a register and stored at once. The rest of
-// such a record overwrites what was stored too much; a value of two bytes or more
-// makes sure that it reaches that far. All other records take the plain way.
+// such a record overwrites the surplus bytes of that store; a value of two bytes or
+// more is long enough for that. All other records are left to appendAnyRecord.
 func WriteRecord(dst *[]byte, offsetDelta int32, timestampDelta int64, key, value []byte, headers []Header) {
 	offset, timestamp := uint64(zigzag32(offsetDelta)), zigzag64(timestampDelta)
 	if offset>>21|timestamp>>14 != 0 || uint(len(key)) > 63 || uint(len(value)-2) > 8000 || len(headers) != 0 ||
@@ -163,15 +164,16 @@ func WriteRecord(dst *[]byte, offsetDelta int32, timestampDelta int64, key, valu
 	b[len(b)-1] = 0 // no headers
 }
 
-// twoBytes is the varint form of 2^7 <= v < 2^14, lowest byte first.
+// twoBytes returns the varint form of 2^7 <= v < 2^14, lowest byte first.
 func twoBytes(v uint64) uint64 { return v&0x7f | 0x80 | v>>7<<8 }
 
-// smallOverhead is what a record of AppendRecord's quick path takes besides key
-// and value, at most: eight bytes and the key's length, two of the value's length,
+// smallOverhead is what a record of WriteRecord's fast path takes besides key and
+// value, at most: eight bytes and the key's length, two of the value's length,
 // one header count.
 const smallOverhead = 12
 
-// appendAnyRecord is AppendRecord for every record; the deltas are in zigzag form.
+// appendAnyRecord appends any record, as AppendRecord does; the deltas are in
+// zigzag form.
 func appendAnyRecord(dst []byte, offset, timestamp uint64, key, value []byte, headers []Header) []byte {
 	body := bodySize(offset, timestamp, key, value, headers)
 	start := len(dst)
@@ -234,8 +236,8 @@ type Record struct {
 	Headers        []Header
 }
 
-// ReadRecord reads one record. Its error is the Reader's, so it sticks. The
-// headers are the only memory made: they are counted against what remains first.
+// ReadRecord reads one record. Its error is the Reader's, so it sticks. It
+// allocates for headers only, after a check of their count against what remains.
 func ReadRecord(r *Reader) (Record, error) {
 	size := int(r.Varint())
 	switch {
