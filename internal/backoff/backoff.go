@@ -1,5 +1,5 @@
 // Package backoff computes how long to wait before the next attempt: doubling from
-// an initial to a maximal wait, shaken by 20 % so that clients which failed
+// an initial to a maximal wait, with a jitter of 20 % so that clients which failed
 // together do not come back together. Kafka: ExponentialBackoff, KIP-580.
 //
 // It also says how loud the log should be about attempts that fail, see [Spell].

@@ -15,9 +15,9 @@ type Spell struct {
 	last     time.Time // when the latest failure came
 	warnedAt time.Time // kept over spells, so that a thing that comes and goes does not warn each time
 	awayAt   time.Time // when it began to fail, if it has not been back since
-	warned   bool      // of that there was a warning
-	failures int       // since the last line that was louder than Debug
-	said     bool      // the latest failure had such a line
+	warned   bool      // a warning was logged since awayAt
+	failures int       // since the last one that was logged louder than Debug
+	said     bool      // the latest failure was logged so
 }
 
 const (
@@ -43,7 +43,8 @@ func (s *Spell) Failed(began, now time.Time) slog.Level {
 	return level
 }
 
-// FailedForGood is Failed for what does not pass by itself: it is worth a warning at once.
+// FailedForGood does what Failed does, for a failure that does not pass by itself: it returns Warn at once, but not
+// more than once a minute, and Debug otherwise.
 func (s *Spell) FailedForGood(now time.Time) slog.Level {
 	s.count(now)
 	if s.since.IsZero() {
@@ -55,7 +56,7 @@ func (s *Spell) FailedForGood(now time.Time) slog.Level {
 	return level
 }
 
-// warn is the level of what is worth a warning.
+// warn returns Warn and notes the warning, or Debug if the last one is less than a minute old.
 func (s *Spell) warn(now time.Time) slog.Level {
 	if !s.warnedAt.IsZero() && now.Sub(s.warnedAt) < WarnEvery {
 		return slog.LevelDebug
@@ -75,15 +76,15 @@ func (s *Spell) count(began time.Time) {
 	s.failures++
 }
 
-// Failures is how often it has failed since the last line that was louder than Debug, the latest failure included: what
-// a line about that one should say, since the others had none.
+// Failures returns how many failures there were since the last one that was logged louder than Debug, the latest
+// included. The log line about the latest should say it, since the others had none.
 func (s *Spell) Failures() int { return s.failures }
 
-// Away reports whether it has failed and was not back since.
+// Away reports whether there was a failure since the last call of Back.
 func (s *Spell) Away() bool { return !s.awayAt.IsZero() }
 
-// Back notes that it has worked at now. It returns how long it had not, and whether there was a warning of that: then it is
-// worth a line that it is over. A spell that goes on, of a thing that works now and then, does not end by it; see Ended.
+// Back notes that it has worked at now. It returns how long it had not, and whether there was a warning in that time: if
+// so, that it works again is worth a line. Back does not end the spell, since a thing may work now and then; see Ended.
 func (s *Spell) Back(now time.Time) (away time.Duration, warned bool) {
 	if s.Away() {
 		away, warned = now.Sub(s.awayAt), s.warned
@@ -92,8 +93,8 @@ func (s *Spell) Back(now time.Time) (away time.Duration, warned bool) {
 	return away, warned
 }
 
-// Ended notes that it works again.
+// Ended ends the spell: it works again, and the next failure begins a new one.
 func (s *Spell) Ended() { s.since = time.Time{} }
 
-// Since is when the present spell began; the zero time if the last attempt worked.
+// Since returns when the present spell began; the zero time if the last attempt worked.
 func (s *Spell) Since() time.Time { return s.since }
