@@ -2,32 +2,32 @@ package message
 
 import "github.com/quill-kafka/quill/protocol"
 
-// Asked is what a question asked for, as far as it bounds the answer: a node that answers for more is
+// Asked is what a request asked for, as far as it bounds the answer: a node that answers for more is
 // broken or hostile, and what it adds is skipped. Zero means no bound.
 type Asked struct {
 	Topics     int // topics named
 	Partitions int // partitions of all topics together
 	Records    int // most records of one partition
 	Keys       int // transactional ids or groups
-	Brokers    int // most of a cluster; no question names them
-	// TopicPartitions are most of one topic; no question names them either.
+	Brokers    int // most of a cluster; no request names them
+	// TopicPartitions are the most of one topic; no request names them either.
 	TopicPartitions int
 }
 
-// MaxBrokers is how many brokers of a cluster are believed. The largest clusters have some thousands, and each broker is
-// several times as large in memory as in the answer. An answer that has more is decoded up to one that is too many, at least,
-// so that it shows.
+// MaxBrokers is how many brokers of a cluster are accepted. The largest clusters have some thousands, and each broker is
+// several times as large in memory as in the answer. An answer that has more is decoded to at least
+// one above the limit, so that the caller can see it.
 const MaxBrokers = 10_000
 
-// MaxTopicPartitions is how many partitions of one topic are believed: what is known of each takes some 600 bytes. Whole
-// clusters of Kafka have had as many, and it gives a topic 10,000 at a time. An answer that has more is decoded up to
-// one that is too many, at least, so that it shows.
+// MaxTopicPartitions is how many partitions of one topic are accepted: each takes some 600 bytes. Whole
+// clusters of Kafka have had as many, and it gives a topic 10,000 at a time. An answer that has more is decoded to at least
+// one above the limit, so that the caller can see it.
 const MaxTopicPartitions = 200_000
 
 // Response is a message that a node sends. Every response of this package implements it.
 type Response interface {
 	Message
-	// DecodeWithin is Decode of the answer to a question.
+	// DecodeWithin decodes like Decode, but skips elements that far exceed what the request asked for.
 	DecodeWithin(r *protocol.Reader, version int16, asked Asked)
 }
 

@@ -13,7 +13,7 @@ import (
 // Elements that are empty could make it eight times; an answer full of them is refused.
 const (
 	memoryPerByte = 2
-	memoryAtLeast = 1<<20 - 64<<10 // with what is not counted below a MiB
+	memoryAtLeast = 1<<20 - 64<<10 // together with what is not counted, less than a MiB
 	// memoryPerAsked is what each topic and partition that was asked for may take in any case: with short names
 	// and in old versions an answer about many topics with one partition each goes beyond twice its size.
 	memoryPerAsked = 256
@@ -26,7 +26,7 @@ type decoder struct {
 	version  int16
 	flexible bool // compact lengths and tagged fields (KIP-482)
 	memory   int  // bytes that may still be allocated
-	skipping bool // what is read is not kept
+	skipping bool // values are read and dropped
 	asked    Asked
 	lists    map[string]*Int32s // by their bytes; nil until there is one
 }
@@ -36,8 +36,8 @@ func newDecoder(r *protocol.Reader, version int16, flexible bool, asked Asked) d
 		memory: max(memoryPerByte*r.Remaining()+memoryAtLeast, memoryPerAsked*(asked.Topics+asked.Partitions))}
 }
 
-// spend takes n values of the given size from the memory. If that is more than
-// there is, it fails and returns false.
+// spend takes n values of the given size from the memory that may still be
+// allocated. If that is too little, it fails the reader and returns false.
 func (d *decoder) spend(n int, size uintptr) bool {
 	if n > d.memory/int(max(size, 1)) {
 		d.Fail(fmt.Errorf("%w: too many small elements", protocol.ErrMalformed))
@@ -47,7 +47,7 @@ func (d *decoder) spend(n int, size uintptr) bool {
 	return true
 }
 
-// blockSize is how much the allocator takes for n bytes, about.
+// blockSize returns about how much the allocator takes for n bytes.
 func blockSize(n int) int {
 	switch {
 	case n < 16:
@@ -85,7 +85,7 @@ func (d *decoder) stringPointer() *string {
 	return new(s)
 }
 
-// empty is what pointers to an empty string point to. Nobody writes to it.
+// empty is the string that all pointers to an empty string point to. It must not be changed.
 var empty string
 
 func (d *decoder) nullableString() (s *string) {
@@ -131,8 +131,8 @@ func array[T any](d *decoder, s []T, least int) []T {
 	return s
 }
 
-// boundedArray is array of not many more elements than were asked for, if that is not zero. rest is how many
-// come behind them, for skip.
+// boundedArray reads like array, but returns at most surplus elements more than were asked for; zero asked means no
+// bound. rest is how many elements follow, for skip.
 func boundedArray[T any](d *decoder, s []T, least, asked int) (_ []T, rest int) {
 	n := d.arrayLen(least)
 	if n < 0 {
@@ -145,12 +145,12 @@ func boundedArray[T any](d *decoder, s []T, least, asked int) (_ []T, rest int) 
 	return elements(d, s, n), rest
 }
 
-// surplus is how many elements that were not asked for an answer may have before they are skipped: whoever
-// looks for what was asked finds it behind some that are odd.
+// surplus is how many elements that were not asked for an answer may have before they are skipped, so
+// that what was asked for is found behind a few others.
 const surplus = 16
 
-// skip reads n elements that nobody asked for: what was asked for has its answer all the same. Nothing of them is kept,
-// nor copied if the caller sets d.skipping.
+// skip reads n elements that were not asked for and drops them, so that the rest of the answer counts. It copies nothing
+// if the caller sets d.skipping.
 // It has to be small enough for the compiler to inline, or each decoder would be on the heap.
 func skip(d *decoder, n int, into interface{ decode(*decoder) }) {
 	for range n {
@@ -161,7 +161,7 @@ func skip(d *decoder, n int, into interface{ decode(*decoder) }) {
 	}
 }
 
-// nullableArray is array where null is allowed; it is nil, and only it.
+// nullableArray reads like array, but allows null, for which alone it returns nil.
 func nullableArray[T any](d *decoder, s []T, least int) []T {
 	n := d.arrayLen(least)
 	if n < 0 {
@@ -177,7 +177,7 @@ func (d *decoder) arrayLen(least int) int {
 	return d.ArrayLen(least)
 }
 
-// elements returns s with n elements, none if they take more memory than there is.
+// elements returns s with n elements, none if they take more memory than may be allocated.
 func elements[T any](d *decoder, s []T, n int) []T {
 	if n > cap(s) && !d.spend(n, reflect.TypeFor[T]().Size()) {
 		n = 0
@@ -200,7 +200,7 @@ func resize[T any](s []T, n int) []T {
 // partitions: Decode keeps one copy of each. nil is the empty list. A list is not changed.
 type Int32s []int32
 
-// List is the list.
+// List returns the list.
 func (l *Int32s) List() []int32 {
 	if l == nil {
 		return nil

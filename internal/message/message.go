@@ -2,8 +2,8 @@
 // producer needs, one Go struct per message for all versions of it.
 //
 // The structs and their methods are generated from Kafka's own definitions
-// (see the generate directory); the files end in _gen.go. What is written by
-// hand is the little around them: the interfaces, the two headers (header.go)
+// (see the generate directory); the files end in _gen.go. Only a few things are
+// written by hand: the interfaces, the two headers (header.go)
 // and the types of the wire that differ between old and flexible versions
 // (wire.go).
 //
@@ -32,7 +32,7 @@ import (
 
 // Message is a request or a response without its header.
 type Message interface {
-	// APIKey says which API the message belongs to.
+	// APIKey returns the key of the API that the message belongs to.
 	APIKey() protocol.APIKey
 	// Append appends the message in the given version to dst and returns it.
 	// Fields that the version does not have are left out.
@@ -74,7 +74,7 @@ func throttle(ms int32) time.Duration {
 	return time.Duration(max(ms, 0)) * time.Millisecond
 }
 
-// unsupported is the error of Check.
+// unsupported returns the error of Check.
 func unsupported(field string, version int16) error {
 	return fmt.Errorf("%s does not fit into version %d: %w", field, version, protocol.UnsupportedVersion)
 }
