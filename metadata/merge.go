@@ -151,8 +151,8 @@ func successor(known, in *Topic, ignoreEpochs bool) *Topic {
 	return t
 }
 
-// settle decides, partition by partition, between the answer and what is known: the higher leader
-// epoch wins, and the answer if there is nothing to compare.
+// settle chooses, partition by partition, between the answer and what is known: the higher leader
+// epoch counts, or the answer if there is nothing to compare.
 func (t *Topic) settle(known *Topic) {
 	if known == nil {
 		known = new(Topic)
@@ -170,8 +170,8 @@ func (t *Topic) settle(known *Topic) {
 			p.Leader, p.LeaderEpoch, p.Err = NoLeader, NoEpoch, ErrStale
 		}
 	}
-	// The partitions of a topic never get fewer: a shorter answer is an old one. Without an id it
-	// may as well be a new topic.
+	// A topic never loses partitions, so a shorter answer is an old one. Without a topic id it
+	// may also be about a new topic.
 	if n := len(t.Partitions); t.ID != [16]byte{} && n < len(known.Partitions) {
 		t.Partitions = append(t.Partitions, known.Partitions[n:]...)
 	}
@@ -202,7 +202,7 @@ func arrange(in []Partition) ([]Partition, error) {
 	return out, nil
 }
 
-// places returns how many places arrange needs, or what is wrong with the indexes.
+// places returns how many elements arrange needs, or an error if the indexes can't be right.
 func places(in []Partition) (size int, err error) {
 	for i := range in {
 		index := in[i].Index

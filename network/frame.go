@@ -23,7 +23,7 @@ const (
 //	Buf:       │ size · header · body … │            │ … body … │         │ … │
 //	attached:                           │ batch ···· │          │ batch · │
 //
-// Encoders append to Buf and must not change what is in it already, which belongs to other requests.
+// Encoders append to Buf and must not change what it holds already, which belongs to other requests.
 type Frame struct {
 	Buf []byte
 

@@ -17,7 +17,7 @@ type Exchange interface {
 	// Versions returns the range the caller can write. The highest that the node serves too is taken.
 	// Called within Send.
 	Versions() (lowest, highest int16)
-	// Encode writes the request's body. Called once, on the connection's writer; it may be slow. An
+	// Encode appends the request's body to f. Called once, on the connection's writer; it may be slow. An
 	// error gives the request back unsent and leaves the connection as it is.
 	Encode(f *Frame, version int16) error
 	// Decode reads the answer's body, all of it. Called at most once, on the connection's reader.

@@ -185,7 +185,7 @@ func (c *conn) askVersions(nc net.Conn, version int16, id int32) (*message.APIVe
 		return nil, malformed("correlation id %d, want %d", got, id)
 	}
 	if peek := rd; protocol.ErrorCode(peek.Int16()) == protocol.UnsupportedVersion {
-		// Whatever the question was, this answer has version 0, if it goes on at all.
+		// An answer with this error has version 0, whichever version was asked for, if it goes on at all (KIP-511).
 		resp.Decode(&rd, 0)
 		resp.ErrorCode = protocol.UnsupportedVersion
 		return resp, nil
