@@ -44,14 +44,14 @@ type Config struct {
 	// be written. Kafka: request.timeout.ms. If zero, 30s; if negative, 1ms: Java counts in whole
 	// milliseconds, so that with 0 an answer within the same one is in time.
 	RequestTimeout time.Duration
-	// SetupTimeout is the first limit for connecting; it doubles with each failure in a row, shaken
-	// by 20 %. Kafka: socket.connection.setup.timeout.ms (KIP-601). If not positive, 10s.
+	// SetupTimeout is the first limit for connecting; it doubles with each failure in a row, with
+	// a jitter of 20 %. Kafka: socket.connection.setup.timeout.ms (KIP-601). If not positive, 10s.
 	SetupTimeout time.Duration
 	// SetupTimeoutMax bounds it. Kafka: socket.connection.setup.timeout.max.ms.
 	// If not positive, 30s.
 	SetupTimeoutMax time.Duration
-	// ReconnectBackoff is the first wait after a failure; it doubles with each further one, shaken
-	// by 20 %. Kafka: reconnect.backoff.ms. If zero, 50ms; if negative, none.
+	// ReconnectBackoff is the first wait after a failure; it doubles with each further one, with a
+	// jitter of 20 %. Kafka: reconnect.backoff.ms. If zero, 50ms; if negative, none.
 	ReconnectBackoff time.Duration
 	// ReconnectBackoffMax bounds it. Kafka: reconnect.backoff.max.ms. If zero, 1s; if negative, none.
 	ReconnectBackoffMax time.Duration

@@ -86,7 +86,7 @@ func (c *conn) waitsSince(r *Request) time.Time {
 	return c.movedAt
 }
 
-// setupPhase is how far the making of a connection has come.
+// setupPhase says how far the set-up of a connection has come.
 type setupPhase uint8
 
 const (

@@ -20,7 +20,7 @@ const (
 	connecting
 	// ready: negotiated; it takes requests.
 	ready
-	// closing: told to close; its requests are not back yet.
+	// closing: the owner has closed it; its requests are not back yet.
 	closing
 	// down: the last connection failed; the next one waits for the back-off.
 	down

@@ -18,7 +18,7 @@ const (
 	handshakeIDs = int32(apiVersionsVersion) + 1
 	// maxHandshake bounds the answer to ApiVersions, which has some kilobytes.
 	maxHandshake = 1 << 20
-	// throttledVersion is the first version of ApiVersions whose throttle time is the client's to keep
+	// throttledVersion is the first version of ApiVersions whose throttle time the client has to keep itself
 	// (KIP-219).
 	throttledVersion = int16(2)
 	// trackedAPIs is one above the highest API key that is remembered.

@@ -34,7 +34,7 @@ type placed struct {
 }
 
 // write writes what is queued until the connection ends. It returns why the connection can't go on, or
-// nil if fail was called.
+// nil if fail was called between writes.
 func (c *conn) write(nc net.Conn) error {
 	switch nc.(type) {
 	case *net.TCPConn, *net.UnixConn:
