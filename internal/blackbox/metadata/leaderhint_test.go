@@ -147,3 +147,29 @@ func TestAFalseHintOfALeaderStopsAPartitionForSecondsOnly(t *testing.T) {
 		})
 	}
 }
+
+// An answer that comes late names a leader of the topic that had the name before. Its epochs count for nothing.
+func TestAHintAboutTheTopicBeforeMovesNothing(t *testing.T) {
+	testkit.InLab(t, quilltest.Options{Nodes: 2}, nil, func(x *testkit.Lab) {
+		x.Deliver(0, "a")
+		leader, _, err := x.C.Leader("t", 0)
+		require.NoError(x, err)
+		late := x.C.Inject(quilltest.Fault{APIs: []protocol.APIKey{protocol.Produce}, Times: 1, AnswerDelay: 3500 * time.Millisecond, Edit: func(_ *quilltest.Request, response any) {
+			p := &response.(*message.ProduceResponse).Responses[0].PartitionResponses[0]
+			p.ErrorCode, p.CurrentLeader = protocol.NotLeaderOrFollower, message.LeaderIDAndEpoch{LeaderID: leader%2 + 1, LeaderEpoch: 1000}
+		}})
+		old := x.Send(0, "b")
+		time.Sleep(time.Second)
+		require.NoError(x, x.C.DeleteTopic("t"))
+		x.C.MustCreateTopic("t", 1, quilltest.TopicConfig{})
+		require.NoError(x, x.C.MoveLeader("t", 0, leader))
+		_, err = x.P.SendSync(x.Context(), testkit.OnPartition(7, testkit.Rec("t", "k", "v"))) // makes it ask
+		require.ErrorIs(x, err, quill.ErrInvalidPartition)
+		time.Sleep(4 * time.Second)
+		require.EqualValues(x, 1, late.Hits())
+		begin := time.Now()
+		x.Deliver(0, "c")
+		require.Less(x, time.Since(begin), time.Second)
+		_, _ = old.Wait(x.Context())
+	})
+}

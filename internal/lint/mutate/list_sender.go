@@ -264,7 +264,7 @@ var ofSender = []mutation{
 		name: "leader-hint-of-another-topic", file: "sender_answer.go",
 		old: "info != nil && info.ID != b.log {", new: "info == nil {",
 		breaks: "an answer about the topic before sets the leader of the one that was made anew",
-		by:     bySimulator,
+		by:     byRoot("TestAHintAboutTheTopicBeforeMovesNothing"),
 	},
 	{
 		name: "used-up-epochs", file: "sender_sequence.go",
