@@ -25,13 +25,12 @@ import (
 // account of that in the queue's openBatch; close puts it here. Closed and in the queue: frozen.
 // Drained: the sender; from Send to the connection until the request comes back, the connection's
 // writer may seal and read the chunks, a worker may seal them first (see sealCrew), and the sender
-// leaves them alone. The chunks go back to the
-// pool when both holders let go (drop): the wire side (never sent, or its request came back) and
-// the delivery side (outcome decided and callbacks run). That a buffer is reused while a stalled
-// socket still reads it (KAFKA-19012) is so impossible by construction.
+// does not touch them. The chunks go back to the pool when both holders have dropped the batch: the
+// wire side (never sent, or its request came back) and the delivery side (outcome decided and
+// callbacks run). So a buffer can't be reused while a stalled socket still reads it (KAFKA-19012).
 type batch struct {
 	queue     *partitionQueue // set by begin, read-only after, as is what follows
-	share     *memoryShare    // whose memory it is: its node's when it was opened
+	share     *memoryShare    // the share that its memory is from: that of its node when it was opened
 	baseTime  int64
 	createdAt time.Time
 
@@ -39,7 +38,7 @@ type batch struct {
 	res    *result
 	chunks [][]byte // all but the last are final
 	held   int64    // bytes taken from the pool: the sum of the chunks' capacities
-	urgent bool     // somebody waits for it: no linger
+	urgent bool     // a caller waits for it: no linger
 	closed bool     // the four below are set, and all this is frozen
 
 	raw     int // bytes of the records section as it is now, without header
@@ -56,15 +55,15 @@ type batch struct {
 
 	// Delivery: the sender's alone.
 	attempts    int       // requests it was in
-	leftAt      time.Time // when it last did
+	leftAt      time.Time // when the last of them was sent
 	retryAt     time.Time
 	lastError   error
 	sequenced   bool // it has a producer id, epoch and base sequence, which it keeps while its outcome is unknown
 	renumber    bool // on the wire, but known to come after a gap: gets new sequences when it is back
 	place       batchPlace
 	evidence    evidence
-	decided     bool // its records' fate is settled; only the wire may still hold it
-	inLine      bool // it left once, or has its fate, and waits in its partition's line to be told
+	decided     bool // its records' outcome is decided; only the wire may still hold it
+	inLine      bool // it left once, or is decided, and waits in its partition's line for its completion
 	isSplit     bool
 	epochAtSend int32 // leader epoch of the last attempt, -1 none
 	nodeAtSend  int32
@@ -84,12 +83,12 @@ type batch struct {
 
 const (
 	wireHolder     = 1 // released when its request is back, or when it never was in one
-	deliveryHolder = 1 // released when the dispatcher is through
+	deliveryHolder = 1 // released when the dispatcher has run the callbacks
 	// numberGap leaves room between the batches of a partition for the parts of a split one.
 	numberGap = 1 << 32
 )
 
-// begin makes an empty batch out of b, its first chunk being chunk, of that share.
+// begin makes b an empty batch of q, with its first chunk, which is memory of that share.
 func (b *batch) begin(q *partitionQueue, share *memoryShare, chunk []byte, timestamp int64, now time.Time) {
 	b.queue, b.share = q, share
 	b.chunks = append(b.chunks[:0], chunk)
@@ -102,7 +101,7 @@ func (b *batch) begin(q *partitionQueue, share *memoryShare, chunk []byte, times
 	b.res.topic, b.res.partition = q.topic.name, q.index
 }
 
-// size is the batch's length in bytes as it would be sent now, once closed: exact when sealed, an
+// size returns the length in bytes of the closed batch as it would be sent now: exact when sealed, an
 // upper bound before (a batch that does not shrink is sent uncompressed).
 func (b *batch) size() int { return protocol.BatchOverhead + b.raw }
 
@@ -113,7 +112,7 @@ func (b *batch) setIdentity(id int64, epoch int16, sequence int32) {
 	b.sequenced, b.headerDone, b.renumber = true, false, false
 }
 
-// lastSequence is the sequence of the batch's last record.
+// lastSequence returns the sequence of the batch's last record.
 func (b *batch) lastSequence() int32 { return protocol.IncrementSequence(b.baseSequence, b.records-1) }
 
 // reset clears b for another use, with res for its records. Slices keep their capacity.
@@ -121,12 +120,12 @@ func (b *batch) reset(res *result) {
 	*b = batch{res: res, chunks: b.chunks[:0]}
 }
 
-// drop lets go of the batch for one of its two holders; the last one returns its memory, here and
-// nowhere else.
+// drop releases the batch for one of its two holders. The last one returns its memory; no other code
+// does.
 func (b *batch) drop(a *accumulator) {
 	if left := b.holders.Add(-1); left != 0 {
 		invariant.Check(left > 0, "batch dropped too often")
-		return // from here on b is the other holder's
+		return // the other holder owns b from here on
 	}
 	for i, c := range b.chunks {
 		b.share.release(c)
@@ -136,7 +135,7 @@ func (b *batch) drop(a *accumulator) {
 	a.recycle(b)
 }
 
-// What the sender knows of a batch beyond its records: where it is, and what is known of its attempts.
+// The sender's view of a batch: its place, and the evidence from its attempts.
 
 // batchPlace is where a batch is on its way to a broker:
 //
@@ -146,24 +145,25 @@ func (b *batch) drop(a *accumulator) {
 //	         ^                              |  |                 ^
 //	         |                   put aside  |  +----- sent ------+
 //	         |                              v
-//	         +---- asked for again ----- parked
+//	         +------ sent again -------- parked
 //
-// and from hand or parked to gone, when it needs not be sent again.
+// and from hand or parked to gone, when it need not be sent again.
 //
-// The sender moves it. Only the first move is made by who opens the batch, before the sender may find it. Whether a batch
-// in its queue still takes records is no place, for that changes under the queue's lock (see partitionQueue.open).
+// The sender moves it. Only the first move is made by the goroutine that opens the batch, before the sender can find it.
+// Whether a batch in its queue still takes records is not a place, because that changes under the queue's lock (see
+// partitionQueue.open).
 type batchPlace uint8
 
 const (
 	placeHand   batchPlace = iota // the sender's hands: just made, or taken from one place to be put to another in the same turn
 	placeQueue                    // in its partition's queue
 	placeWire                     // in a request that has not come back
-	placeParked                   // put aside: out of order although it may be in the log. The answer to a later one will tell
-	placeGone                     // nothing is sent of it any more; its outcome may be still to be told
+	placeParked                   // put aside: out of order although it may be in the log; the answer to a later one will show that
+	placeGone                     // nothing is sent of it any more; its outcome may still have to be reported
 )
 
-// moves are the places that may follow each. A batch comes to the wire from the sender's hands only, so it is in no queue
-// meanwhile and is sent by one request at a time; what is gone stays so.
+// moves lists the places that may follow each. A batch comes to the wire from the sender's hands only, so it is in no
+// queue meanwhile and is sent by one request at a time. A batch that is gone stays gone.
 var moves = [...][]batchPlace{
 	placeHand:   {placeQueue, placeWire, placeParked, placeGone},
 	placeQueue:  {placeHand},
@@ -179,7 +179,7 @@ func (p batchPlace) String() string { return placeNames[p] }
 // leadsTo reports whether a batch may be moved from p to that place.
 func (p batchPlace) leadsTo(to batchPlace) bool { return slices.Contains(moves[p], to) }
 
-// move notes that b is in another place now. A build with the tag invariant checks that it may be.
+// move notes that b is in another place now. A build with the tag invariant checks that the move is allowed.
 func (b *batch) move(to batchPlace) {
 	if invariant.Enabled {
 		invariant.Check(b.place.leadsTo(to), "a batch is moved from %v to %v", b.place, to)
@@ -196,11 +196,11 @@ func (b *batch) retire(a *accumulator) {
 	b.drop(a)
 }
 
-// evidence is what is known of whether the records of a batch are in a log, from all attempts to send it. It is one
-// value: the parts of a split batch begin with a copy, and a batch that is shown to be in no log loses it as one.
+// evidence says whether the records of a batch may be in a log, from all attempts to send it. It is one value: the parts
+// of a split batch begin with a copy, and a batch that is shown to be in no log loses all of it at once.
 type evidence struct {
 	maybeWritten   bool // an attempt may have reached the log
-	inOldLog       bool // one may be in the log that the topic had before it was recreated: what the log says now tells nothing of it
+	inOldLog       bool // an attempt may be in the log of the topic before it was recreated; answers of the new log don't show that
 	unanswered     bool // the answer to an attempt did not come: a copy may still arrive
 	laterUnsettled bool // a later batch was given up that may be in the log
 	refused        bool // a broker answered an attempt with an error
@@ -210,13 +210,13 @@ type evidence struct {
 func (e *evidence) movedToNewLog() { e.inOldLog = e.inOldLog || e.maybeWritten }
 
 // absent returns the evidence for a batch that is known not to be in the log under its present numbers. It did leave,
-// so it does not become NotSent again. What the log says tells nothing of the one before.
+// so it does not become NotSent again, and it may still be in the log of the topic before it was recreated.
 func (e evidence) absent() evidence {
 	return evidence{refused: e.refused || e.maybeWritten, inOldLog: e.inOldLog}
 }
 
-// outcome returns what an error says of the records if the batch is given up now. onWire: there is an attempt without
-// an answer yet.
+// outcome returns the Outcome of the records if the batch is given up now. onWire says that an attempt has no answer
+// yet.
 func (e evidence) outcome(onWire bool) Outcome {
 	switch {
 	case e.maybeWritten || e.inOldLog || onWire:

@@ -6,8 +6,8 @@ import (
 	"unsafe"
 )
 
-// result is the fate of the records of one batch, and what is needed to tell each of them. It lives
-// on its own (futures point to it), never in the pooled memory of the batch.
+// result is the outcome of the records of one batch, with all that is needed to report it for each record.
+// It is allocated by itself (futures point to it), never in the pooled memory of the batch.
 //
 // Appenders write topic, partition, meta and runs under their queue's lock; the sender writes the
 // outcome once; the dispatcher runs the callbacks and then releases the waiters. Each step happens
@@ -15,12 +15,12 @@ import (
 type result struct {
 	meta    []recordMeta  // one per record
 	runs    []callbackRun // callbacks of the records, in order
-	shared  bool          // a Future may look at this for ever: never used again for another batch
-	flushed bool          // so may a Flush; under the accumulator's lock
+	shared  bool          // a Future may read this at any later time: never used again for another batch
+	flushed bool          // a Flush may read this too; under the accumulator's lock
 
 	topic     string
 	partition int32
-	acc       *accumulator // that it is of; nil: none, it is released already
+	acc       *accumulator // the accumulator of its batch; nil: none, it is released already
 
 	fate
 	children []childResult // set instead of a fate when the batch was split
@@ -41,7 +41,7 @@ func newResult(acc *accumulator) *result {
 	return r
 }
 
-// fate is what became of a batch.
+// fate is the outcome of a batch.
 type fate struct {
 	baseOffset    int64 // -1: unknown
 	logAppendTime int64 // milliseconds; -1: the records keep their own timestamps
@@ -50,32 +50,32 @@ type fate struct {
 	openedAt      int64               // of a failure: when the batch was opened, in milliseconds; 0: unknown
 }
 
-// noFate is a fate without offset, time or error.
+// noFate has no offset, time or error.
 var noFate = fate{baseOffset: -1, logAppendTime: -1}
 
-// failure is the fate of a batch that failed.
+// failure returns the fate of a batch that failed with err.
 func failure(err error) fate { return fate{baseOffset: -1, logAppendTime: -1, err: err} }
 
-// recordMeta is what a RecordMetadata needs beyond its batch.
+// recordMeta is the part of a RecordMetadata that each record has for itself.
 type recordMeta struct {
 	timestamp          int64
 	keySize, valueSize int32
 }
 
-// callbackRun is a callback shared by the records from first on, up to the next run's. Those before the
-// first run, and those of a run whose fn is nil, have none.
+// callbackRun is a callback shared by the records from first on, up to the next run's first. Records before
+// the first run, and those of a run whose fn is nil, have no callback.
 type callbackRun struct {
 	fn    Callback
 	first int32
 }
 
-// childResult says where the records of a split batch went: those from first on to res.
+// childResult is the result of one part of a split batch, which has the records from first on.
 type childResult struct {
 	first int32
 	res   *result
 }
 
-// runEnd is the index after the last record of a run.
+// runEnd returns the index after the last record of a run.
 func (r *result) runEnd(run int) int32 {
 	if run+1 < len(r.runs) {
 		return r.runs[run+1].first
@@ -104,7 +104,7 @@ func (r *result) wait() <-chan struct{} {
 	return r.waiters
 }
 
-// release lets the waiters go. The outcome and the callbacks come before it.
+// release wakes the waiters. The outcome must be written, and the callbacks must have run, before it.
 func (r *result) release() {
 	r.mu.Lock()
 	r.released = true
@@ -115,7 +115,8 @@ func (r *result) release() {
 	}
 }
 
-// outcome of record i; only after release.
+// outcome returns the metadata of record i, and its error if it failed. It may be called only by the dispatcher
+// or after release.
 func (r *result) outcome(i int32) (RecordMetadata, error) {
 	m := r.metadata(i)
 	if r.err == nil {
@@ -140,15 +141,15 @@ func (r *result) metadata(i int32) RecordMetadata {
 	return m
 }
 
-// offset of record i, -1 if unknown.
+// offset returns the offset of record i, -1 if unknown.
 func (r *result) offset(i int32) int64 {
 	if r.baseOffset < 0 {
 		return -1
 	}
-	return max(r.baseOffset+int64(i), -1) // a broker that answers offsets near 2^63: unknown is the honest answer
+	return max(r.baseOffset+int64(i), -1) // a broker may answer an offset near 2^63, and the sum then overflows: unknown
 }
 
-// child finds where record i of a split batch went.
+// child returns the result that record i of a split batch has moved to, and its index there.
 func (r *result) child(i int32) (*result, int32) {
 	at := 0
 	for at+1 < len(r.children) && r.children[at+1].first <= i {
@@ -157,13 +158,13 @@ func (r *result) child(i int32) (*result, int32) {
 	return r.children[at].res, i - r.children[at].first
 }
 
-// reset makes r ready for another batch; only when nobody else can hold it.
+// reset makes r ready for another batch. It may be called only when no other goroutine can hold r.
 func (r *result) reset() {
 	clear(r.runs)
 	*r = result{meta: r.meta[:0], runs: r.runs[:0], fate: noFate, acc: r.acc}
 }
 
-// callback of record i.
+// callback returns the callback of record i, nil if it has none.
 func (r *result) callback(i int32) Callback {
 	for run := len(r.runs) - 1; run >= 0 && i < int32(len(r.meta)); run-- {
 		if r.runs[run].first <= i {
@@ -173,8 +174,8 @@ func (r *result) callback(i int32) Callback {
 	return nil
 }
 
-// own is err, which tells the age of the batch, with the time since record i was sent. That is its timestamp,
-// unless the caller gave it another.
+// own returns err with the time since record i was sent as Elapsed, in place of the age of the batch. The
+// record's timestamp counts as the time of its Send, unless the caller gave it another.
 func (r *result) own(err error, i int32) error {
 	e, ok := err.(*Error)
 	after := time.Duration(r.meta[i].timestamp-r.openedAt) * time.Millisecond

@@ -12,19 +12,19 @@ import (
 // millisecond and callers only load it. The goroutine ends by itself after idleTicks milliseconds
 // without a reader; an idle or slow producer has none.
 //
-// On a machine without a processor to spare that goroutine may not run for long. Therefore whoever
-// reads the real clock anyway passes it on while the ticker runs: the sender with each turn, and a
-// Send with each batch that it opens. So a record's time is a few milliseconds old at most where
+// On a machine without a spare processor that goroutine may not get to run for a while. Therefore
+// goroutines that read the real clock anyway pass it on while the ticker runs: the sender with each turn,
+// and a Send with each batch that it opens. So a record's time is a few milliseconds old at most where
 // goroutines get to run, and in any case not older than its batch.
 type coarseClock struct {
-	ms      atomic.Int64 // the ticker's time; negated until somebody reads it; 0: no ticker runs, read the real clock
-	second  atomic.Int64 // the millisecond that reads counts
+	ms      atomic.Int64 // the ticker's time; negative until it is first read; 0: no ticker runs, read the real clock
+	second  atomic.Int64 // the millisecond that reads belongs to
 	reads   atomic.Int32
 	closing atomic.Bool
 	stop    chan struct{}
 	stopped chan struct{} // one token: held by the ticker while it runs
 
-	_ [24]byte // the rest of a cache line: each Send reads ms, so nothing that others write may lie next to it
+	_ [24]byte // the rest of a cache line: each Send reads ms, so fields that other goroutines write must not share its line
 }
 
 const (
@@ -38,7 +38,7 @@ func newCoarseClock() *coarseClock {
 	return c
 }
 
-// millis is the present time; at most a few milliseconds old while the ticker runs.
+// millis returns the time, which is at most a few milliseconds old while the ticker runs.
 func (c *coarseClock) millis() int64 {
 	ms := c.ms.Load()
 	if ms <= 0 {
@@ -47,7 +47,8 @@ func (c *coarseClock) millis() int64 {
 	return ms
 }
 
-// read is millis for the first reader after a tick, and for all while no ticker runs.
+// read is the part of millis for the first reader after a tick, and for all readers while no ticker runs. It
+// starts the ticker after many reads in one millisecond.
 func (c *coarseClock) read() int64 {
 	if ms := c.ms.Load(); ms < 0 {
 		c.ms.CompareAndSwap(ms, -ms)
@@ -70,15 +71,15 @@ func (c *coarseClock) read() int64 {
 	return ms
 }
 
-// fresh is the present time by the real clock.
+// fresh returns the time by the real clock, and passes it on.
 func (c *coarseClock) fresh() int64 {
 	ms := time.Now().UnixMilli()
 	c.advance(ms)
 	return ms
 }
 
-// advance passes on a reading of the real clock, if the ticker runs. Time does not go back, unless somebody
-// set the clock.
+// advance passes on a reading of the real clock, if the ticker runs. The time does not go back unless the
+// clock was set.
 func (c *coarseClock) advance(ms int64) {
 	for {
 		was := c.ms.Load()
@@ -98,11 +99,11 @@ func (c *coarseClock) advance(ms int64) {
 // newer reports whether a reading of the clock takes the place of another.
 func newer(ms, was int64) bool { return ms > was || was-ms > clockSetBack }
 
-// clockSetBack is by how many milliseconds a clock goes back if it was set, and not just read by somebody who
-// was kept from passing it on.
+// clockSetBack is the number of milliseconds beyond which an earlier reading means that the clock was set. A
+// reading that is less behind comes from a goroutine that was kept from passing it on.
 const clockSetBack = 1000
 
-// tick runs until nobody reads any more, or close.
+// tick is the ticker's goroutine. It returns when there were no reads for idleTicks milliseconds, or after close.
 func (c *coarseClock) tick() {
 	t := time.NewTicker(time.Millisecond)
 	defer func() {
@@ -114,7 +115,7 @@ func (c *coarseClock) tick() {
 		select {
 		case <-t.C: // its time is when the tick was due
 			c.fresh()
-			if was := c.ms.Load(); was > 0 && c.ms.CompareAndSwap(was, -was) { // else it was passed on in this moment
+			if was := c.ms.Load(); was > 0 && c.ms.CompareAndSwap(was, -was) { // it fails if a reader passed a time on just now
 				idle = 0
 			}
 		case <-c.stop:
@@ -132,12 +133,12 @@ func (c *coarseClock) close() {
 	<-c.stopped
 }
 
-// forever is a wait without an end in sight.
+// forever is the wait when no end is known.
 const forever = time.Hour
 
 const (
-	// catchUpTime is how long readers have to bring what has come. They need as long only if they are
-	// kept from running.
+	// catchUpTime is how long readers have to post the answers that have arrived. They need that long only if
+	// they are kept from running.
 	catchUpTime = 500 * time.Millisecond
 	// lateWait is how much later than it should a Send's wait must end to be taken for a standstill. A busy
 	// machine is some milliseconds late all the time, and max.block.ms should hold there.

@@ -12,13 +12,13 @@ import (
 	"github.com/quill-kafka/quill/protocol"
 )
 
-// sender is the one goroutine that decides: which batches leave, in which request, to which node,
-// and what becomes of them. Everything about delivery that can change (what is in flight, sequences,
-// retries, muted partitions, connections) is its own, so none of that has a lock.
+// sender is the one goroutine that decides which batches leave, in which request and to which node, and
+// what their answers mean. It owns all state of the delivery (batches in flight, sequences, retries, muted
+// partitions, connections), so none of that has a lock.
 //
 //	inbox ──▶ take ──▶ events: answers ──▶ decide ──▶ done / retry / split ──▶ dispatcher
 //	                ├▶ orders: flush, close
-//	                └▶ queues to look at ──┐
+//	                └▶ queues to check ────┐
 //	          timers: lingers, back-offs ──┴▶ ready partitions, a ring per node ──▶ drain ──▶ requests
 //	          expire · metadata · producer id
 //
@@ -26,8 +26,8 @@ import (
 //
 // A partition with a batch to send is in the ring of its leader's node. Draining a node goes once
 // around the ring, takes the oldest batch of each partition until max.request.size is reached, and
-// leaves off where the next request goes on, so that no partition starves (KAFKA-13834). What costs
-// time therefore grows with batches, never with the number of partitions known.
+// stops where the next request goes on, so that no partition starves (KAFKA-13834). The work therefore
+// grows with the number of batches, never with the number of known partitions.
 type sender struct {
 	cfg      *settings
 	acc      *accumulator
@@ -44,18 +44,18 @@ type sender struct {
 	snapshot      *metadata.Snapshot
 	idem          idempotence
 	idSpell       backoff.Spell // of requests for a producer id that fail
-	identitySpell backoff.Spell // of producer ids that turn out to be of no use
+	identitySpell backoff.Spell // of producer ids that have to be given up
 	txn           *transaction  // nil: the producer is not transactional
 	onWire        int           // batches in requests that have not come back
 	nodes         map[int32]*nodeOut
 	active        []*nodeOut // those with something in their rings
 	timers        timers
-	leaderless    []*partitionQueue // with something to send and nowhere to send it
+	leaderless    []*partitionQueue // with batches to send and no leader
 	mark          int64             // flushes begun, as far as the sender knows
-	crowds        int64             // lines for memory begun, as far as it knows
+	crowds        int64             // queues for memory begun, as far as it knows
 	resolveBy     time.Time         // when bootstrap.resolve.timeout.ms ends, counted from the first question
 	bootstrapping bool              // the client has the bootstrap servers, not the snapshot's nodes
-	hurry         bool              // this turn, lingers don't count: closing, or somebody waits for memory
+	hurry         bool              // this turn, lingers don't count: closing, or a Send waits for memory
 	closing       bool
 	aborting      *Error // set: everything incomplete fails with it
 	lost          givenUp
@@ -64,19 +64,19 @@ type sender struct {
 	meant         time.Time       // when the next turn is to begin at the latest
 	agesAt        time.Time       // when an open batch is old; zero: there is none, as of the last turn
 	judgeAt       time.Time       // until when readers may catch up; zero: none need to
-	looks         []chan struct{} // of callers, that end when they have
+	looks         []chan struct{} // closed when the readers have caught up; callers wait for that
 
 	mail     mail
 	done     []*network.Request
 	free     []*produceRequest
-	touched  []*partitionQueue       // to look at again at the end of the answers
-	changes  []metadata.LeaderChange // that answers of this turn told
-	moved    []*topicState           // the topics of these, one by one
-	hints    []metadata.Node         // nodes that they named with them
+	touched  []*partitionQueue       // to be checked again after the answers of this turn
+	changes  []metadata.LeaderChange // that answers of this turn named
+	moved    []*topicState           // the topics of these, each once
+	hints    []metadata.Node         // the nodes that these answers named
 	finished chan struct{}
 }
 
-// connections is what the sender needs of the network: *network.Client, or the simulator's.
+// connections is the part of the network that the sender uses: *network.Client, or the simulator's.
 type connections interface {
 	SetNodes(nodes iter.Seq[metadata.Node])
 	Ready(id int32, now time.Time) bool
@@ -106,7 +106,7 @@ type connections interface {
 	Wait()
 }
 
-// nodeOut is a node with what is ready to go to it.
+// nodeOut is a node with the partitions that are ready to send to it.
 type nodeOut struct {
 	id         int32
 	ring       ringDeque
@@ -114,22 +114,22 @@ type nodeOut struct {
 	forced     int           // partitions of the ring that are forced
 	lingers    timers        // of open batches that are to go to it
 	lingersAt  time.Time     // when the sender's timer for them is up; zero: there are none
-	readyAt    time.Time     // since when it has something and could not take it; zero: it could
-	waitsAt    time.Time     // since when it waits for company
-	sought     bool          // metadata was asked for because it can't be reached, and it answered nothing since
+	readyAt    time.Time     // since when it could not take the batches that are ready; zero: it could
+	waitsAt    time.Time     // since when a request waits for more batches to join it
+	sought     bool          // metadata was asked for because it can't be reached, and it has not answered since
 	answerTime time.Duration // of its requests, smoothed
 	pace       pace          // how fast it takes them off the connection
 	slow       slowFlag      // for longer than partitioner.availability.timeout.ms
 }
 
-// tags of requests that are no Produce.
+// requestTag is the tag of requests that need no other.
 type requestTag uint8
 
 const (
 	tagInitProducerID requestTag = iota + 1
 )
 
-// run is the goroutine; it ends when Close was asked for and everything is settled.
+// run is the sender's goroutine. It returns after Close when everything is settled.
 func (s *sender) run() {
 	defer close(s.finished)
 	timer := time.NewTimer(forever)
@@ -153,7 +153,7 @@ func (s *sender) run() {
 	s.dispatch.kick()
 }
 
-// closedError is why an order can't be carried out any more.
+// closedError returns the error of an order that can't be carried out any more.
 func (s *sender) closedError() *Error {
 	if s.aborting != nil {
 		return s.aborting
@@ -161,7 +161,7 @@ func (s *sender) closedError() *Error {
 	return &Error{Kind: ErrClosed, Partition: -1, Node: -1}
 }
 
-// step is one turn of the loop. It returns when the next one is needed at the latest.
+// step does one turn of the loop, without blocking. It returns when the next one is needed at the latest.
 func (s *sender) step(now time.Time) (next time.Time) {
 	s.acc.clock.advance(now.UnixMilli())
 	s.box.take(&s.mail)
@@ -175,7 +175,7 @@ func (s *sender) step(now time.Time) (next time.Time) {
 		behind = s.abort(now)
 	}
 	if behind {
-		next = s.judgeAt // or with what the readers bring
+		next = s.judgeAt // or when the readers post something
 	} else {
 		next = s.act(now)
 	}
@@ -185,7 +185,7 @@ func (s *sender) step(now time.Time) (next time.Time) {
 	return next
 }
 
-// takeOrders does what callers ask for, and looks at what they appended to.
+// takeOrders carries out the orders of callers, and checks the partitions that they appended to.
 func (s *sender) takeOrders(now time.Time) {
 	for _, o := range s.mail.orders {
 		if o != nil {
@@ -193,13 +193,13 @@ func (s *sender) takeOrders(now time.Time) {
 		}
 	}
 	for _, t := range s.mail.topics {
-		t.wanted.Store(false) // first: whoever wants it from now on puts it in again
+		t.wanted.Store(false) // first, so that a caller that wants it from now on puts it in again
 		s.refresh.want(t, now)
 	}
 	s.lookAll(now)
 }
 
-// act gives up what has had its time, and sends what is ready. It returns when the next turn is needed.
+// act gives up batches whose time is over and sends those that are ready. It returns when the next turn is needed.
 func (s *sender) act(now time.Time) (next time.Time) {
 	s.expire(now)
 	s.ageOpen(now)
@@ -228,7 +228,7 @@ func (s *sender) stepTransaction(now time.Time) time.Time {
 	return s.txn.step(now)
 }
 
-// earliest is the smallest of the times that are set.
+// earliest returns the earliest of first and those of the others that are not zero.
 func earliest(first time.Time, others ...time.Time) time.Time {
 	for _, t := range others {
 		if !t.IsZero() && t.Before(first) {
@@ -238,7 +238,7 @@ func earliest(first time.Time, others ...time.Time) time.Time {
 	return first
 }
 
-// takeEvents handles what connections posted.
+// takeEvents handles the events that connections posted.
 func (s *sender) takeEvents(now time.Time) {
 	s.done = s.done[:0]
 	for _, e := range s.mail.events {
@@ -257,7 +257,7 @@ func (s *sender) takeTimeouts(now time.Time) (next time.Time) {
 	return next
 }
 
-// finishAll handles the requests that came back.
+// finishAll handles the requests that came back, in s.done.
 func (s *sender) finishAll(now time.Time) {
 	for i, r := range s.done {
 		s.done[i] = nil
@@ -293,8 +293,8 @@ func (s *sender) finishOther(r *network.Request, now time.Time) {
 	}
 }
 
-// throttle leaves the node alone for as long as its answer asks (KIP-219). In older versions it has
-// itself waited so long before it answered.
+// throttle sends nothing to the node for as long as its answer asks (KIP-219). In older versions the node
+// itself waited that long before it answered.
 func (s *sender) throttle(r *network.Request, d time.Duration, now time.Time) {
 	since := int16(1) // requests about transactions
 	switch r.Exchange.APIKey() {
@@ -308,7 +308,7 @@ func (s *sender) throttle(r *network.Request, d time.Duration, now time.Time) {
 	}
 }
 
-// fatal ends the producer's usefulness: everything incomplete and all later sends fail with err.
+// fatal makes the producer fail: everything incomplete and all later sends end with err. Only the first call counts.
 func (s *sender) fatal(err *Error) {
 	if s.aborting == nil {
 		s.logger.Error("producer cannot go on", "err", err)
@@ -320,9 +320,9 @@ func (s *sender) fatal(err *Error) {
 	}
 }
 
-// givenUp is what a Close gave up.
+// givenUp counts the records that a Close gave up.
 type givenUp struct {
-	transaction    string // what is left of the transaction, or a call about one; set before the sender is finished
+	transaction    string // describes an unfinished transaction, or a call about one; set before the sender is finished
 	records, maybe atomic.Int64
-	why            atomic.Pointer[Error] // what held the first of them up
+	why            atomic.Pointer[Error] // why the first of them was not sent
 }

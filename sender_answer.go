@@ -12,7 +12,7 @@ import (
 )
 
 // finishProduce handles a Produce request that is back: off the wire, answered or not. If a worker is
-// busy with one of its batches, it comes back once more.
+// busy with one of its batches it does nothing, because the request then comes back once more.
 func (s *sender) finishProduce(r *produceRequest, now time.Time) {
 	if !s.sealer.crew.settle(r) {
 		return
@@ -32,7 +32,7 @@ func (s *sender) finishProduce(r *produceRequest, now time.Time) {
 	s.free = append(s.free, r)
 }
 
-// finishBatch decides about one batch of a request that is back, and does it.
+// finishBatch decides about one batch of a request that is back, and carries the verdict out.
 func (s *sender) finishBatch(r *produceRequest, b *batch, now time.Time) {
 	q := b.queue
 	b.move(placeHand)
@@ -59,7 +59,7 @@ func (s *sender) finishBatch(r *produceRequest, b *batch, now time.Time) {
 	s.unpark(q, v.gap && v.newEpoch, now)
 }
 
-// factsOf returns what decide looks at, and the broker's answer about the batch, nil if there is none. It notes the
+// factsOf returns the facts for decide, and the broker's answer about the batch, nil if there is none. It notes the
 // answer, or that there is none, in the batch.
 func (s *sender) factsOf(r *produceRequest, b *batch, now time.Time) (facts, *message.PartitionProduceResponse) {
 	mayRetry := b.attempts <= s.cfg.retries && now.Before(b.createdAt.Add(s.acc.deliveryTimeout)) && s.aborting == nil
@@ -95,7 +95,7 @@ func (s *sender) factsOf(r *produceRequest, b *batch, now time.Time) (facts, *me
 	return f, answer
 }
 
-// answerFacts returns what is known of an answer that came.
+// answerFacts returns the facts about an answer.
 func (s *sender) answerFacts(b *batch, answer *message.PartitionProduceResponse) answerFacts {
 	return answerFacts{
 		code:      answer.ErrorCode,
@@ -109,10 +109,10 @@ func (s *sender) answerFacts(b *batch, answer *message.PartitionProduceResponse)
 
 var errNotInAnswer = errors.New("the answer does not mention the partition")
 
-// noteLeader remembers what a produce answer says about the partition's new leader (KIP-951), for applyHints,
-// which asks for metadata if it can't be adopted. It returns false if there is nothing to adopt. An
-// answer that was asked for when the topic had another id is about a partition that is no more, whose
-// epochs count for nothing.
+// noteLeader keeps the partition's new leader that a produce answer names (KIP-951) for applyHints, which
+// asks for metadata if it can't be adopted. It returns false if there is nothing to adopt. If the topic was
+// recreated since the request, the answer is about a partition that no longer exists, and the epochs of its
+// leaders can't be compared.
 func (s *sender) noteLeader(r *produceRequest, b *batch, answer *message.PartitionProduceResponse) bool {
 	if answer == nil || answer.CurrentLeader.LeaderID < 0 || answer.CurrentLeader.LeaderEpoch < 0 {
 		return false
@@ -122,7 +122,7 @@ func (s *sender) noteLeader(r *produceRequest, b *batch, answer *message.Partiti
 		return false
 	}
 	if _, epoch, _ := s.leader(q); answer.CurrentLeader.LeaderEpoch <= epoch {
-		return false // nothing new: ask
+		return false // not newer than the known leader, so the caller has to ask for metadata
 	}
 	s.changes = append(s.changes, metadata.LeaderChange{Topic: q.topic.name, Partition: q.index,
 		Leader: answer.CurrentLeader.LeaderID, LeaderEpoch: answer.CurrentLeader.LeaderEpoch})
@@ -137,8 +137,9 @@ func (s *sender) noteLeader(r *produceRequest, b *batch, answer *message.Partiti
 	return true
 }
 
-// doubtLeader notes that the partition's leader says that it is none. If it goes on to say so, the next answer about the
-// leader is believed whatever its epoch: the one that is known may come from a hint that was false.
+// doubtLeader notes that the partition's leader answered that it is not the leader. If it still does after doubtAfter, the
+// next metadata answer about the leader is adopted even if its epoch is lower, because the known one may come from a
+// false hint.
 func (s *sender) doubtLeader(q *partitionQueue, now time.Time) {
 	o := &q.out
 	_, epoch, _ := s.leader(q)
@@ -154,7 +155,7 @@ func (s *sender) doubtLeader(q *partitionQueue, now time.Time) {
 // doubtAfter is longer than brokers take to learn that they lead a partition.
 const doubtAfter = 5 * time.Second
 
-// apply does what was decided.
+// apply carries out the verdict on b.
 func (s *sender) apply(b *batch, f facts, v verdict, answer *message.PartitionProduceResponse, now time.Time) {
 	seq := &b.queue.out.seq
 	b.evidence.maybeWritten = v.maybe
@@ -179,7 +180,7 @@ func (s *sender) apply(b *batch, f facts, v verdict, answer *message.PartitionPr
 		if answer != nil && v.offsets {
 			out.baseOffset, out.logAppendTime = answer.BaseOffset, max(answer.LogAppendTimeMs, -1)
 			if f.batch.wasMaybe && out.logAppendTime == b.maxTime {
-				out.logAppendTime = -1 // of a duplicate a broker tells the batch's largest timestamp instead
+				out.logAppendTime = -1 // for a duplicate a broker answers the batch's largest timestamp instead
 			}
 		}
 		s.conclude(b, out)
@@ -196,14 +197,14 @@ func (s *sender) apply(b *batch, f facts, v verdict, answer *message.PartitionPr
 	case actFail:
 		s.failBatch(b, f, v, answer, now)
 	case actForget:
-		b.retire(s.acc) // its fate was told; this was the wire's hold on it
+		b.retire(s.acc) // it was completed before, and only the wire still held it
 	}
 }
 
 // reenqueue puts a batch back to its place in the queue, to be sent again after a back-off.
 func (s *sender) reenqueue(b *batch, now time.Time) {
 	b.retryAt = now.Add(s.retry.Next(b.attempts-1, s.random))
-	if b.lastError == protocol.ConcurrentTransactions { // the markers of the transaction before are being written
+	if b.lastError == protocol.ConcurrentTransactions { // passes soon: the markers of the transaction before are being written
 		b.retryAt = now.Add(min(concurrentPause, s.cfg.retryBackoff))
 	}
 	s.logger.Debug("a batch is sent again", "topic", b.queue.topic.name, "partition", b.queue.index, "node", b.nodeAtSend,
@@ -215,8 +216,8 @@ func (s *sender) reenqueue(b *batch, now time.Time) {
 	s.touched = append(s.touched, q)
 }
 
-// conclude writes the fate of a batch's records and has it told. If it is not on the wire, the wire's
-// hold ends here too.
+// conclude writes the outcome of a batch's records to its result, and hands the batch to the dispatcher when
+// those before it are decided too. If it is not on the wire, the wire's hold ends here too.
 func (s *sender) conclude(b *batch, out fate) {
 	b.decided = true
 	if out.err != nil {
@@ -228,12 +229,12 @@ func (s *sender) conclude(b *batch, out fate) {
 		s.txn.told(b, out.err)
 	}
 	onWire, line := b.onWire(), &b.queue.out.line
-	if !b.inLine { // it never left, and comes after all that did
+	if !b.inLine { // it never left, so it comes after all that did
 		b.inLine = true
 		line.PushBack(b)
 	}
-	// A fate that is known before that of an earlier batch (answers of two leaders, a batch refused
-	// while another is sent again) waits for it: callbacks run in the order of the sends.
+	// An outcome that is known before that of an earlier batch (answers of two leaders, a batch refused
+	// while another is sent again) waits for it, because callbacks run in the order of the sends.
 	for line.Len() > 0 && line.Front().decided {
 		s.tell(line.PopFront())
 	}

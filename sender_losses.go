@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// lossLog warns of records that failed, so that a loss is seen although nobody looks at its future and no
-// callback was given. It has one line for the first failure of a topic for a cause, and one a minute for
+// lossLog warns of records that failed, so that a loss is logged even if its future is never read and no
+// callback was given. It writes one line for the first failure of a topic for a cause, and one a minute for
 // those that follow, with their number. A nil lossLog does nothing.
 type lossLog struct {
 	logger *slog.Logger
@@ -23,7 +23,7 @@ type lossLog struct {
 	closed bool
 }
 
-// lossKey is what is counted together.
+// lossKey identifies failures that are counted together.
 type lossKey struct{ topic, cause string }
 
 // losses are the failures since the last line.
@@ -34,15 +34,15 @@ type losses struct {
 
 const (
 	lossEvery = time.Minute
-	maxLosses = 64 // topics and causes that are told apart; all others are counted together
+	maxLosses = 64 // topics and causes with a count of their own; all others are counted together
 )
 
 func newLossLog(logger *slog.Logger) *lossLog {
 	return &lossLog{logger: logger, known: map[lossKey]*losses{}}
 }
 
-// add counts records of the topic that failed with err. What its callers asked for is no loss: a Close
-// that gave up says so itself, an abort takes back what it should.
+// add counts records of the topic that failed with err, and logs the first of a kind. Failures that the
+// application asked for don't count: those of a Close that gave up, which logs them itself, and of an abort.
 func (l *lossLog) add(topic string, err error, records int64) {
 	if l == nil || err == nil || errors.Is(err, ErrForceClosed) || errors.Is(err, ErrTransactionAborted) {
 		return
@@ -65,7 +65,7 @@ func (l *lossLog) add(topic string, err error, records int64) {
 		return
 	}
 	if l.known[key] = new(losses); len(l.known) == 1 && !l.closed {
-		time.AfterFunc(lossEvery, l.minute) // the last is the one that has nothing more to say
+		time.AfterFunc(lossEvery, l.minute) // minute sets the next timer while there is something to report
 	}
 	l.mu.Unlock()
 	attrs := []any{"topic", key.topic, "records", records, "err", err}
@@ -75,8 +75,8 @@ func (l *lossLog) add(topic string, err error, records int64) {
 	l.logger.Warn("records failed", attrs...)
 }
 
-// lossCause is what failures have in common. No text of somebody else's is part of it, such as the cause of a
-// context's end: that may be another one each time.
+// lossCause returns a text that equal failures share. It contains no text from outside quill, such as the cause
+// of a context, because that may differ each time.
 func lossCause(e *Error) string {
 	kind := e.Kind
 	switch end := (*contextEnd)(nil); {
@@ -91,14 +91,15 @@ func lossCause(e *Error) string {
 	return fmt.Sprintf("%s: %v: %d: %v", e.Op, kind, e.Code, e.Class)
 }
 
-// minute is the end of one.
+// minute runs once a minute while report has something left.
 func (l *lossLog) minute() {
 	if l.report() {
 		time.AfterFunc(lossEvery, l.minute)
 	}
 }
 
-// report logs what was counted, and forgets what did not come again. It is false when nothing is left.
+// report logs the failures since the last report, and forgets the kinds that had none. It returns false if nothing
+// is left, or after close.
 func (l *lossLog) report() bool {
 	type line struct {
 		lossKey
@@ -123,7 +124,7 @@ func (l *lossLog) report() bool {
 	return more
 }
 
-// close reports what was counted. Nothing is due after it.
+// close reports the failures that were counted, and ends the timer.
 func (l *lossLog) close() {
 	if l == nil {
 		return

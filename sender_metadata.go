@@ -60,7 +60,7 @@ func (s *sender) askMetadata(now time.Time) time.Time {
 	return next
 }
 
-// anyConnected reports whether some node has a connection, be it too busy for another request now.
+// anyConnected reports whether some node has a connection, even one that is too busy for another request now.
 func (s *sender) anyConnected() bool {
 	for n := range s.snapshot.Nodes() {
 		if s.client.Connected(n.ID) {
@@ -70,17 +70,17 @@ func (s *sender) anyConnected() bool {
 	return false
 }
 
-// rebootstrap begins again with the bootstrap servers: no known node can be reached (KIP-899), none
-// answered for too long, or the cluster asks for it (KIP-1102).
+// rebootstrap begins again with the bootstrap servers, because no known node can be reached (KIP-899), none
+// has answered for too long, or the cluster asks for it (KIP-1102).
 func (s *sender) rebootstrap(now time.Time) {
 	s.bootstrapping = true
 	s.refresh.trouble = time.Time{}
 	s.client.Rebootstrap(now)
 }
 
-// finishMetadata takes in the answer to a Metadata request.
+// finishMetadata handles a Metadata request that is back.
 func (s *sender) finishMetadata(r *network.Request, now time.Time) {
-	s.applyHints(now) // they came before, and are about the topics as they were
+	s.applyHints(now) // first, because they came before this answer and are about the topics as they were then
 	if r.Err != nil {
 		s.refresh.failed(r.Tag.(*metadataAsk), r.Err, now)
 		return
@@ -92,12 +92,12 @@ func (s *sender) finishMetadata(r *network.Request, now time.Time) {
 	}
 	s.adopt(next, now)
 	if len(s.leaderless) > 0 {
-		s.refresh.wantAll() // still nowhere to send some records: look again, later and later
+		s.refresh.wantAll() // some records still have no leader to go to; the back-off grows
 	}
 	s.forgetIdle()
 }
 
-// adopt makes next the picture that the sender acts on.
+// adopt makes next the sender's snapshot.
 func (s *sender) adopt(next *metadata.Snapshot, now time.Time) {
 	if next == s.snapshot && !s.bootstrapping || next.Empty() {
 		return
@@ -107,8 +107,9 @@ func (s *sender) adopt(next *metadata.Snapshot, now time.Time) {
 	s.lookAgain(now)
 }
 
-// applyHints takes in the leaders that produce answers told (KIP-951). What is not adopted is asked about:
-// the node may be a new one whose address is not known yet, or the topic one that the last answer left out.
+// applyHints adopts the leaders that produce answers named (KIP-951). It asks for the metadata of a topic whose
+// leader can't be adopted: the node may be a new one without a known address, or the last metadata answer left the
+// topic out.
 func (s *sender) applyHints(now time.Time) {
 	if len(s.changes) == 0 {
 		return
@@ -133,11 +134,11 @@ func (s *sender) applyHints(now time.Time) {
 	s.adopt(next, now)
 }
 
-// update translates the answer.
+// update translates a metadata answer.
 //
-// It is a partial one, however much was asked for: topics that were asked for later are not in it, and those
-// that a broker leaves out are not gone; it says so (UNKNOWN_TOPIC_OR_PARTITION) of topics that are. Topics that
-// were not asked for are left out here: what is known of a partition takes several times its size in the answer.
+// The update is always a partial one: topics that were asked for later are not in the answer, and a topic that a
+// broker leaves out is not gone; for one that is, it answers UNKNOWN_TOPIC_OR_PARTITION. Topics that were not asked
+// for are left out, because a partition takes several times its size in the answer.
 func (r *refresher) update(a *metadataAsk, resp *message.MetadataResponse, version int16) metadata.Update {
 	u := metadata.Update{Partial: true, IgnoreEpochs: version < 9}
 	if resp.ClusterID != nil {
@@ -163,7 +164,8 @@ func (r *refresher) update(a *metadataAsk, resp *message.MetadataResponse, versi
 	return u
 }
 
-// believed is the brokers of an answer, without those beyond what any cluster has; that some were left out is logged once.
+// believed returns the brokers of an answer, without those beyond the largest number that a cluster may have. It logs
+// once that some were left out.
 func (r *refresher) believed(node int32, brokers []message.MetadataResponseBroker) []message.MetadataResponseBroker {
 	if len(brokers) <= message.MaxBrokers {
 		return brokers
@@ -175,8 +177,8 @@ func (r *refresher) believed(node int32, brokers []message.MetadataResponseBroke
 	return brokers[:message.MaxBrokers]
 }
 
-// describedTopic translates what an answer says of a topic. One that has more partitions than are believed is in
-// error: without some of them keys would go to other partitions.
+// describedTopic translates a topic of an answer. One with more partitions than a topic may have gets an error:
+// without some of them keys would go to other partitions.
 func describedTopic(t *message.MetadataResponseTopic) metadata.Topic {
 	topic := metadata.Topic{Name: *t.Name, ID: t.TopicID, Internal: t.IsInternal}
 	switch {
@@ -202,8 +204,8 @@ func describedTopic(t *message.MetadataResponseTopic) metadata.Topic {
 // errTooManyPartitions is the fault of a topic that an answer gives more partitions than any topic of Kafka has.
 var errTooManyPartitions = fmt.Errorf("the node's answer names more than %d partitions of the topic", message.MaxTopicPartitions)
 
-// complain tells the log what is odd about an answer: a node that belongs to another cluster than the
-// one before, and what can't be used. The latter is told at most once a second.
+// complain logs what is wrong with an answer: that its node belongs to another cluster than the one before,
+// and parts that can't be used. It logs the latter at most once a second.
 func (r *refresher) complain(old *metadata.Snapshot, u *metadata.Update, node int32, now time.Time) {
 	if was := old.ClusterID(); was != "" && u.ClusterID != "" && u.ClusterID != was {
 		r.logger.Log(context.Background(), r.clusterSpell.FailedForGood(now), "node belongs to another cluster", "node", node, "cluster_id", clean(u.ClusterID), "was", clean(was))

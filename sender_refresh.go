@@ -15,55 +15,55 @@ import (
 	"github.com/quill-kafka/quill/protocol"
 )
 
-// refresher keeps the producer's picture of the cluster: it decides when to ask, whom, and for
-// what, and puts the answer into the next snapshot. The sender alone uses it; others read the
-// snapshot and wait on its board.
+// refresher keeps the producer's picture of the cluster: it decides when to send a Metadata request, to
+// which node and about which topics, and puts the answer into the next snapshot. Only the sender uses it;
+// other goroutines read the snapshot and wait on its board.
 //
 // It asks in two ways. A topic without metadata is asked about by itself (KIP-526), at once when it is
-// first sent to, and then with a back-off of its own: what one topic waits for is no reason for another
-// to wait. A full request, about all topics in use, is made when an answer or a lost connection says that
-// a leader moved, and when the picture is metadata.max.age.ms old. These, too, have a back-off, which
-// grows while nothing changes though change was hoped for, and a rate limit, if each answer brings changes.
+// first sent to, and then with a back-off of its own, so that no topic waits because of another. A full
+// request, about all topics in use, is made when an answer or a lost connection says that a leader moved,
+// and when the picture is metadata.max.age.ms old. Full requests have a back-off too, which grows while
+// answers bring no change although one was expected, and a rate limit, for when each answer brings changes.
 //
-// An answer says something about the topics that its request named, and nothing about others, which may
-// have been wanted since. Whoever comes while a request is out is not held up by it if another node can be asked, and
-// is asked about with all others who came when it is back, if not. While all nodes are busy with Produce, what is waited for
-// goes over a connection of its own (network.Client.Soonest).
+// An answer counts for the topics that its request named, and not for others, which may have been wanted
+// since. A topic that is wanted while a request is out is asked for at another node; if there is none, it is
+// asked for with all others when that request is back. While all nodes are busy with Produce, a request that
+// callers wait for goes over a connection of its own (network.Client.Soonest).
 type refresher struct {
 	maxAge, maxIdle  time.Duration
 	gap              time.Duration // between full requests in the long run
 	rebootstrap      bool          // go back to the bootstrap servers
-	rebootstrapAfter time.Duration // when no refresh worked for so long; 0: at the first that did not
+	rebootstrapAfter time.Duration // how long no refresh may work before that; 0: at the first that fails
 	backoff          backoff.Backoff
 	random           func() float64
-	onNodes          func(*metadata.Snapshot) // is called before topics learn what a snapshot says of them
+	onNodes          func(*metadata.Snapshot) // is called before a new snapshot is applied to the topics
 	board            *board
 	topics           map[string]*topicState // asked for and not idle
-	unknown          map[string]*topicState // of these, the ones to be asked about by themselves
+	unknown          map[string]*topicState // those of them that are to be asked about by themselves
 	unknownAt        time.Time              // when the first of them is due; zero: none is
 	idle             []*topicState          // not asked for any more, to be forgotten
 	shelf            []*topicState          // not asked for any more, and not to be forgotten yet
-	shelfAt          time.Time              // when that was last looked through
-	doubts           []*partitionQueue      // whose leaders keep saying that they are none
-	complaints       int                    // about topics, because of the present answer
+	shelfAt          time.Time              // when the shelf was last cleared
+	doubts           []*partitionQueue      // whose leaders keep answering that they are not the leader
+	complaints       int                    // warnings about topics logged for the present answer
 	all              bool                   // a full request is wanted
 	allOut           bool                   // one is in flight
 	failures         int                    // full requests without progress in a row
-	notBefore        time.Time              // no full request before
-	paid             time.Time              // full requests so far have used up the rate limit until then
-	asking           []int32                // the nodes that a request is in flight to
+	notBefore        time.Time              // no full request is sent before
+	paid             time.Time              // the full requests that were sent have used up the rate limit until then
+	asking           []int32                // the nodes that have a request in flight
 	number           int64                  // of the latest request
 	sentAt           time.Time              // when it left
 	refreshedAt      time.Time              // last full refresh that worked
-	trouble          time.Time              // since when no refresh worked although wanted; zero: no trouble
+	trouble          time.Time              // since when every refresh failed; zero: the last one worked
 	logger           *slog.Logger
-	spell            backoff.Spell // of requests that bring nothing
+	spell            backoff.Spell // of requests that fail
 	clusterSpell     backoff.Spell // of answers from another cluster
-	toldAt           time.Time     // when the log was last told of faults in an answer
-	crowdTold        bool          // the log was told of brokers that are ignored
+	toldAt           time.Time     // when faults in an answer were last logged
+	crowdTold        bool          // it was logged that brokers are ignored
 }
 
-// topicAsk is what the refresher knows about asking for one topic.
+// topicAsk is the refresher's account of the requests for one topic.
 type topicAsk struct {
 	out      int           // requests in flight that name the topic
 	failures int           // answers in a row without usable metadata
@@ -71,7 +71,7 @@ type topicAsk struct {
 	at       time.Time     // it is not asked for by itself before
 }
 
-// metadataAsk is the tag of a Metadata request: what it is about.
+// metadataAsk is the tag of a Metadata request and describes it.
 type metadataAsk struct {
 	full   bool // all topics in use
 	topics []*topicState
@@ -88,14 +88,14 @@ const (
 	quickAsks = 2
 )
 
-// rests notes that no full request is sent before again, because one has just been answered.
+// rests notes that no full request is sent before the time again, because one has just been answered.
 func (o *board) rests(again time.Time) {
 	o.mu.Lock()
 	o.again = again
 	o.mu.Unlock()
 }
 
-// warn is note that wakes those who wait, if the reason is another one.
+// warn notes err as the last error, and wakes the waiting callers, if it is not the last error already.
 func (o *board) warn(err error) {
 	if o.look().lastErr != err {
 		o.note(err)
@@ -113,7 +113,7 @@ func newRefresher(s *settings, o *board, onNodes func(*metadata.Snapshot), rando
 	return r
 }
 
-// want adds a topic that somebody waits for.
+// want adds a topic that a caller waits for.
 func (r *refresher) want(t *topicState, now time.Time) {
 	if t.forgotten {
 		return // the caller will notice
@@ -127,7 +127,7 @@ func (r *refresher) want(t *topicState, now time.Time) {
 	}
 }
 
-// ask has a topic asked about by itself, when its back-off is over.
+// ask has a request made for a topic by itself, when its back-off is over.
 func (r *refresher) ask(t *topicState, now time.Time) {
 	r.unknown[t.name] = t
 	if t.ask.out > 0 {
@@ -138,7 +138,7 @@ func (r *refresher) ask(t *topicState, now time.Time) {
 	}
 }
 
-// due is when the next request is wanted; ok is false when none is in sight (an answer has to come first).
+// due returns when the next request is wanted. ok is false if none is planned; an answer may change that.
 func (r *refresher) due(now time.Time) (at time.Time, ok bool) {
 	if at, ok = r.fullDue(); ok && !at.After(now) {
 		return at, true
@@ -149,14 +149,14 @@ func (r *refresher) due(now time.Time) (at time.Time, ok bool) {
 	return at, ok
 }
 
-// awaited reports whether records or callers wait for the request that is due; that the picture is
-// metadata.max.age.ms old is no reason for haste.
+// awaited reports whether records or callers wait for the request that is due. A request that is due only
+// because the picture is metadata.max.age.ms old is not urgent.
 func (r *refresher) awaited(now time.Time) bool {
 	at, ok := r.topicsDue()
 	return r.all || ok && !at.After(now)
 }
 
-// fullDue is when the next full request is wanted.
+// fullDue returns when the next full request is wanted. ok is false if none is.
 func (r *refresher) fullDue() (at time.Time, ok bool) {
 	if r.allOut || !r.all && len(r.topics) == 0 {
 		return time.Time{}, false
@@ -176,7 +176,8 @@ func (r *refresher) rested() time.Time {
 	return backoff.Later(r.notBefore, r.paid.Add(-quickAsks*r.gap))
 }
 
-// topicsDue is when the next request for topics without metadata is wanted.
+// topicsDue returns when the next request for topics without metadata is wanted. ok is false if none is, or
+// if enough requests are out.
 func (r *refresher) topicsDue() (at time.Time, ok bool) {
 	if r.unknownAt.IsZero() || len(r.asking) >= asksOut {
 		return time.Time{}, false
@@ -187,7 +188,7 @@ func (r *refresher) topicsDue() (at time.Time, ok bool) {
 	return at, true
 }
 
-// request makes the Metadata request to a node that is due: for all topics, or for those still unknown.
+// request makes the Metadata request that is due, for that node: a full one, or one for topics without metadata.
 func (r *refresher) request(node int32, now time.Time) *network.Request {
 	r.number++
 	a := &metadataAsk{number: r.number, node: node}
@@ -199,13 +200,13 @@ func (r *refresher) request(node int32, now time.Time) *network.Request {
 		a.topics = slices.AppendSeq(make([]*topicState, 0, len(r.topics)), maps.Values(r.topics))
 	} else {
 		for _, t := range r.unknown {
-			// One that is due soon comes along, so that many topics don't need many requests.
+			// A topic that is due soon is included, so that many topics don't need many requests.
 			if t.ask.out == 0 && !t.ask.at.Add(-t.ask.pause/2).After(now) {
 				a.topics = append(a.topics, t)
 			}
 		}
 	}
-	slices.SortFunc(a.topics, byName) // they come from maps
+	slices.SortFunc(a.topics, byName) // maps have no order
 	req := &message.MetadataRequest{}
 	req.Reset()
 	req.AllowAutoTopicCreation = true
@@ -222,7 +223,7 @@ func (r *refresher) request(node int32, now time.Time) *network.Request {
 	return &network.Request{Exchange: &network.Message{Request: req, Response: &message.MetadataResponse{}}, Tag: a}
 }
 
-// schedule finds out when the next topic without metadata is due.
+// schedule sets when the next topic without metadata is due.
 func (r *refresher) schedule(now time.Time) {
 	r.unknownAt = time.Time{}
 	for _, t := range r.unknown {
@@ -232,7 +233,7 @@ func (r *refresher) schedule(now time.Time) {
 	}
 }
 
-// expire forgets the topics that nothing was sent to for metadata.max.idle.ms.
+// expire stops asking for the topics that nothing was sent to for metadata.max.idle.ms.
 func (r *refresher) expire(now time.Time) {
 	for name, t := range r.topics {
 		if t.used.Swap(false) {
@@ -246,7 +247,7 @@ func (r *refresher) expire(now time.Time) {
 	}
 }
 
-// failed notes that a request brought nothing.
+// failed handles a request that had no answer, or one that can't be used.
 func (r *refresher) failed(a *metadataAsk, err error, now time.Time) {
 	r.back(a)
 	if a.full {
@@ -286,8 +287,8 @@ func (r *refresher) pause(now time.Time) {
 	r.failures++
 }
 
-// hopes notes that something is wanted that has not been asked for in vain: the pauses for what was are no reason to
-// wait. It does not go beyond the rate limit.
+// hopes ends the back-off of full requests, because metadata is wanted for a new reason and the pauses belong to
+// earlier ones. The rate limit stays.
 func (r *refresher) hopes() { r.failures, r.notBefore = 0, time.Time{} }
 
 // pauseTopic puts the next request for one topic off.
@@ -297,8 +298,8 @@ func (r *refresher) pauseTopic(t *topicState, now time.Time) {
 	t.ask.failures++
 }
 
-// answered takes an answer in and returns the snapshot after it. rebootstrap says that the cluster asks to
-// begin again with the bootstrap servers (KIP-1102).
+// answered handles an answer and returns the snapshot after it. rebootstrap is true if the cluster asks the
+// client to begin again with the bootstrap servers (KIP-1102).
 func (r *refresher) answered(req *network.Request, now time.Time) (snapshot *metadata.Snapshot, rebootstrap bool) {
 	a := req.Tag.(*metadataAsk)
 	resp := req.Exchange.(*network.Message).Response.(*message.MetadataResponse)
@@ -347,7 +348,8 @@ func (r *refresher) answered(req *network.Request, now time.Time) (snapshot *met
 	return next, false
 }
 
-// doubted returns the snapshot without the epochs of leaders that are doubted, so that the answer at hand counts.
+// doubted returns the snapshot without the epochs of doubted leaders, so that the present answer counts even if its
+// epoch is older.
 func (r *refresher) doubted(s *metadata.Snapshot) *metadata.Snapshot {
 	for _, q := range r.doubts {
 		s = s.Doubt(q.topic.name, q.index)
@@ -357,7 +359,7 @@ func (r *refresher) doubted(s *metadata.Snapshot) *metadata.Snapshot {
 	return s
 }
 
-// looked takes in what an answer says about a topic that it was asked about; nil: nothing.
+// looked applies an answer to a topic that its request named. info is nil if the answer left the topic out.
 func (r *refresher) looked(t *topicState, info *metadata.Topic, now time.Time) {
 	if info != nil && info.Err == nil {
 		delete(r.unknown, t.name)
@@ -380,18 +382,18 @@ func (r *refresher) looked(t *topicState, info *metadata.Topic, now time.Time) {
 	}
 	switch known := t.info.Load() != nil && t.info.Load().Err == nil; {
 	case !retriableTopicError(fault.err):
-		r.leave(t) // whoever waits is told; nobody else asks
+		r.leave(t) // waiting callers get the error, and asking again would bring the same
 	case now.Sub(t.lastUsed) < patience || t.busy():
 		r.unknown[t.name] = t
 	case known:
-		delete(r.unknown, t.name) // an answer left it out: that is no reason to forget it
+		delete(r.unknown, t.name) // one failed answer is no reason to forget a topic that is known
 	default:
-		r.leave(t) // who asked has gone; the next sender asks again
+		r.leave(t) // no caller waits for it any more; the next Send asks again
 	}
 }
 
-// leave stops asking for a topic that is not there. What is known against it is kept for a while, so that
-// those who send to it again and again don't wait for it again and again.
+// leave stops asking for a topic that is not there. Its error is kept for a while, so that a caller that
+// sends to it again and again does not wait each time.
 func (r *refresher) leave(t *topicState) {
 	delete(r.unknown, t.name)
 	delete(r.topics, t.name)
@@ -403,7 +405,7 @@ func (r *refresher) leave(t *topicState) {
 	}
 }
 
-// rest notes that a topic is not asked for any more, and may be forgotten when the sender can do without it.
+// rest notes that a topic is not asked for any more and may be forgotten when the sender does not need it.
 func (r *refresher) rest(t *topicState) {
 	if !t.resting {
 		t.resting = true
@@ -411,7 +413,7 @@ func (r *refresher) rest(t *topicState) {
 	}
 }
 
-// clearShelf forgets the topics on the shelf that nobody has sent to for metadata.max.idle.ms.
+// clearShelf takes the topics off the shelf that nothing was sent to for metadata.max.idle.ms; they may be forgotten.
 func (r *refresher) clearShelf(now time.Time) {
 	if now.Sub(r.shelfAt) < shelfEvery {
 		return
@@ -427,11 +429,11 @@ func (r *refresher) clearShelf(now time.Time) {
 	})
 }
 
-// shelfEvery is how often the shelf is looked through, at most.
+// shelfEvery is the least time between two clearings of the shelf.
 const shelfEvery = 10 * time.Second
 
 // complainOf logs that a topic can't be sent to: once a minute, and an error that may pass by itself only when it
-// has lasted, since a topic that is being created takes some looks.
+// has lasted, because a topic that is being created takes several requests.
 func (r *refresher) complainOf(t *topicState, err error, now time.Time) {
 	if r.complaints >= maxComplaints {
 		return
@@ -448,10 +450,10 @@ func (r *refresher) complainOf(t *topicState, err error, now time.Time) {
 	}
 }
 
-const maxComplaints = 10 // for one answer; others come with later ones
+const maxComplaints = 10 // for one answer; other topics are logged with later answers
 
-// spaceOut decides when the next full request may follow an answer to one: with growing pauses while
-// answers bring nothing new, though they were wanted soon after each other.
+// spaceOut sets when the next full request may follow an answer to one: at once after a change, else after
+// a pause, which grows while requests that follow each other soon bring nothing new.
 func (r *refresher) spaceOut(changed bool, now time.Time) {
 	if changed {
 		r.failures, r.notBefore = 0, now
@@ -463,7 +465,7 @@ func (r *refresher) spaceOut(changed bool, now time.Time) {
 	r.pause(now)
 }
 
-// calm is how long nobody asks until equivalent answers are not seen as a series any more.
+// calm is the quiet time between two full requests after which the pauses begin small again.
 const calm = 5 * time.Second
 
 // stuck reports whether no refresh worked for metadata.recovery.rebootstrap.trigger.ms.
@@ -471,7 +473,7 @@ func (r *refresher) stuck(now time.Time) bool {
 	return r.rebootstrap && !r.trouble.IsZero() && now.Sub(r.trouble) >= r.rebootstrapAfter
 }
 
-// patience is how long a topic that does not exist is asked for after the last sender waited for it.
+// patience is how long a topic that does not exist is asked for after the last Send that waited for it.
 const patience = 10 * time.Second
 
 var errNoNodes = errors.New("metadata answer names no usable node")

@@ -9,24 +9,24 @@ import (
 )
 
 // sealCrew seals the batches of requests on more than one goroutine. The writer of a connection seals
-// what it is about to write; with one node, or one that has most of the records, compression would
-// have one processor then. So the sender offers requests that are large enough when it sends them, and
-// workers begin with the oldest:
+// the batches that it is about to write; with one node, or one that gets most of the records, compression
+// would use only one processor. So the sender offers requests that are large enough when it sends them,
+// and workers begin with the oldest:
 //
 //	sender ── offer ──▶ waiting: [r1: b1 b2 b3] [r2: b4 b5]
 //	                         ▲            ▲
 //	     writer of r1, in Encode:         workers: the next batch of the
 //	     the next batch of r1 ...         oldest request ...
 //
-// Each batch is taken once, by whoever comes first. A writer that finds all batches of its request
-// taken waits until they are done: workers wait for nobody, so that is not long. Workers end when
-// nothing waits; an idle producer has none.
+// Each batch is taken once, by the writer or a worker, whichever comes first. A writer that finds all
+// batches of its request taken waits until they are done, which is soon, because workers never wait.
+// Workers end when no request waits; an idle producer has none.
 //
-// A request may come back before all of its batches are sealed, if its connection broke. Those that
-// nobody took are left alone, and if a worker is busy with one, the request is back only when it is
-// done: then it comes by the inbox. So a batch of a request that is back is nobody's but the sender's.
+// A request may come back before all of its batches are sealed, if its connection broke. The batches that
+// were not taken stay unsealed. If a worker is busy with one, the request is back only when that is done:
+// then it comes through the inbox. So only the sender has the batches of a request that is back.
 type sealCrew struct {
-	most  int                     // workers; 0: writers do it alone. Set before anything is offered, as all of this group
+	most  int                     // workers; 0: writers do it alone. Like this whole group, set before anything is offered
 	least int                     // bytes of records that are worth offering
 	back  func(r *produceRequest) // brings the sender a request that it had to wait for
 
@@ -34,17 +34,17 @@ type sealCrew struct {
 
 	mu sync.Mutex // list work only
 	// +checklocks:mu
-	waiting []*produceRequest // those with batches that nobody took, oldest first
+	waiting []*produceRequest // those with batches that were not taken, oldest first
 	// +checklocks:mu
 	workers int // running
 	// +checklocks:mu
 	writers int // sealing, and not waiting: with several nodes they may be enough
 }
 
-// sealProgress is how far the sealing of an offered request is. All but the first is under the crew's lock.
+// sealProgress is the state of the sealing of an offered request. All fields but the first are under the crew's lock.
 type sealProgress struct {
 	offered bool // by the sender, before it is sent
-	next    int  // the first batch that nobody took
+	next    int  // the first batch that was not taken
 	busy    int  // batches being sealed
 	err     error
 	awaited bool          // the writer waits
@@ -52,16 +52,16 @@ type sealProgress struct {
 	done    chan struct{} // to the writer; capacity 1
 }
 
-// hire allows a worker for each processor but that of the writer.
+// hire allows a worker for each processor but the writer's.
 func (c *sealCrew) hire(box *inbox) {
 	c.most, c.least, c.back = runtime.GOMAXPROCS(0)-1, worthOffering, box.giveBack
 }
 
-// worthOffering is how many bytes of records make up for the start of a worker.
+// worthOffering is the number of bytes of records for which it pays to start a worker.
 const worthOffering = 64 << 10
 
-// offer lets workers seal the batches of a request that is about to be sent. The first batch of an
-// idle connection is the writer's: it is there at once.
+// offer lets workers seal the batches of a request that is about to be sent. On an idle connection the
+// first batch is left to the writer, which begins at once.
 func (c *sealCrew) offer(r *produceRequest, idle bool) {
 	size, batches := r.size, len(r.batches)
 	if idle {
@@ -86,7 +86,7 @@ func (c *sealCrew) offer(r *produceRequest, idle bool) {
 	}
 }
 
-// work is a worker.
+// work runs a worker: it seals batches of the oldest request until no request waits.
 func (c *sealCrew) work(s *sealer) {
 	for {
 		c.mu.Lock()
@@ -102,7 +102,7 @@ func (c *sealCrew) work(s *sealer) {
 	}
 }
 
-// seal seals the batches of r that nobody took, and waits for the others. It runs on the writer.
+// seal seals the batches of r that were not taken, and waits for the others. The connection's writer calls it.
 func (c *sealCrew) seal(s *sealer, r *produceRequest) error {
 	p := &r.sealing
 	c.mu.Lock()
@@ -120,10 +120,10 @@ func (c *sealCrew) seal(s *sealer, r *produceRequest) error {
 	if wait {
 		<-p.done
 	}
-	return p.err // nobody is busy with it any more
+	return p.err // without the lock, because no worker is busy with r any more
 }
 
-// nextLocked takes the next batch of r, which has one.
+// nextLocked takes the next batch of r, which must have one.
 //
 // +checklocks:c.mu
 func (c *sealCrew) nextLocked(r *produceRequest) *batch {
@@ -144,7 +144,7 @@ func (c *sealCrew) withdrawLocked(r *produceRequest) {
 	}
 }
 
-// sealed notes that one batch of r is done, or can't be.
+// sealed notes that one batch of r is sealed, or that it failed with err.
 func (c *sealCrew) sealed(r *produceRequest, err error) {
 	p := &r.sealing
 	c.mu.Lock()
@@ -158,7 +158,7 @@ func (c *sealCrew) sealed(r *produceRequest, err error) {
 		p.awaited = false
 	}
 	c.mu.Unlock()
-	switch { // from here on the request is the writer's, or the sender's
+	switch { // from here on the writer or the sender owns the request
 	case awaited:
 		p.done <- struct{}{} // capacity 1, sent once
 	case back:
@@ -166,7 +166,7 @@ func (c *sealCrew) sealed(r *produceRequest, err error) {
 	}
 }
 
-// settle ends the sealing of a request that is off the wire. It is false if somebody is still busy
+// settle ends the sealing of a request that is off the wire. It returns false if a worker is still busy
 // with one of its batches: then the request comes once more, through back.
 func (c *sealCrew) settle(r *produceRequest) bool {
 	p := &r.sealing
@@ -184,7 +184,7 @@ func (c *sealCrew) settle(r *produceRequest) bool {
 	return !p.back
 }
 
-// end lets the workers stop, and waits for them. Nothing may be offered any more.
+// end lets the workers stop and blocks until they have. Nothing may be offered after it.
 func (c *sealCrew) end() {
 	c.mu.Lock()
 	for _, r := range c.waiting {

@@ -22,16 +22,16 @@ import (
 //   - A broker that knows nothing of a producer id takes any sequence for its first (KIP-360), so the
 //     first batch of an id in a partition travels alone: were it refused, the next would be accepted
 //     in its place.
-//   - When a sequence will surely never be written (its batch was refused for good), what comes
-//     after it in the partition would be out of order for ever. Then nothing new leaves for that
+//   - When a sequence will surely never be written (its batch was refused and given up), everything
+//     after it in the partition would stay out of order. Then nothing new leaves for that
 //     partition until its batches in flight are settled: earlier ones under their old numbers,
 //     later ones come back refused and lose their numbers, those that wait to be sent again at once.
 //     Then the partition starts at 0 under a new epoch.
 //   - When a batch is given up without our knowing whether it was written, the same pause settles it:
 //     if a later batch is accepted, it was; else a new epoch, under which a late copy is fenced.
 //   - The epoch is bumped by the producer itself, once for all partitions that need it at a time;
-//     at 32767 a new producer id is fetched, and also when the id turns out to be somebody else's too
-//     (see endsIdentity and sender.foreign). Other partitions keep their epoch until they have
+//     at 32767 a new producer id is fetched, and also when another producer turns out to have the same
+//     id (see endsIdentity and sender.foreign). Other partitions keep their epoch until they have
 //     nothing in flight, and then move over with their next batch (KAFKA-12152).
 type idempotence struct {
 	on bool
@@ -43,10 +43,10 @@ type idempotence struct {
 	epoch    int16
 	attempts int       // failed InitProducerId requests in a row
 	retryAt  time.Time // not before
-	err      error     // why there is no id, if one was asked for in vain
+	err      error     // the error of the last request for an id that failed
 	forgot   bool      // sequences of this epoch were forgotten: a partition that is new to it may not be new to the brokers
 	bumps    int       // epochs and ids given up, for tests and logs
-	renewals int       // ids that turned out to be of no use, in a row
+	renewals int       // ids given up in a row, because brokers refused them or another producer had them
 }
 
 // idState is where the producer is with its id.
@@ -62,7 +62,7 @@ const (
 type sequences struct {
 	id        int64
 	epoch     int16
-	log       protocol.UUID // the topic's id: made anew it has another one, and an empty log
+	log       protocol.UUID // the topic's id: a topic that is recreated has another one, and an empty log
 	known     bool          // the broker has a batch of this id: it refuses what would leave a gap
 	next      int32         // sequence of the next new batch
 	lastAcked int32         // -1: none under this epoch in this log
@@ -84,7 +84,7 @@ const (
 	likelyLateCopy            // it was given up for want of time
 )
 
-// noSequences is the state of a partition that nothing was sent to.
+// noSequences returns the state of a partition that nothing was sent to.
 func noSequences() sequences { return sequences{id: -1, epoch: -1, lastAcked: -1} }
 
 // maxInFlightPerPartition is how many batches per producer and partition a broker remembers.
@@ -103,14 +103,14 @@ func (i *idempotence) mayDrain(p *sequences, b *batch) bool {
 		return true
 	}
 	if slices.ContainsFunc(p.inFlight, func(f *batch) bool { return f.decided }) {
-		return false // one that expired on the wire: see first whether it was written
+		return false // it expired on the wire, and its answer must show first whether it was written
 	}
 	return p.known && !p.gap && !p.unsure && p.id == i.id && p.epoch == i.epoch &&
 		len(p.inFlight) < maxInFlightPerPartition && !p.inFlight[len(p.inFlight)-1].renumber && !p.inFlight[0].parked()
 }
 
-// number gives b its sequence, if it has none, and counts it as in flight. mayDrain was true. It is
-// false when that takes a new producer id first.
+// number gives b its sequence, if it has none, and counts it as in flight. It may be called only if
+// mayDrain returned true. It returns false if a new producer id is needed first.
 func (i *idempotence) number(p *sequences, b *batch) bool {
 	if !i.on || b.sequenced {
 		return true
@@ -122,7 +122,7 @@ func (i *idempotence) number(p *sequences, b *batch) bool {
 		return false
 	}
 	if len(p.inFlight) == 0 && (p.gap || p.unsure) && p.id == i.id && p.epoch == i.epoch {
-		if i.transactional { // the log forgot us, with all we wrote (KIP-360): it takes 0 again
+		if i.transactional { // the broker forgot us, because all that we wrote was deleted, and takes 0 again (KIP-360)
 			p.epoch = -1
 		} else if !i.bump() {
 			return false
@@ -140,7 +140,7 @@ func (i *idempotence) number(p *sequences, b *batch) bool {
 	return true
 }
 
-// bump moves to the next epoch; false: the epochs of this id are used up, a new id is needed.
+// bump moves to the next epoch. It returns false if the epochs of this id are used up and a new id is needed.
 func (i *idempotence) bump() bool {
 	i.bumps++
 	i.forgot = false
@@ -153,7 +153,7 @@ func (i *idempotence) bump() bool {
 }
 
 // renew gives the producer id up. Where ids are given out twice the next one may be no better, so it is asked for
-// after a pause, which grows until something is acknowledged: else two producers could go on so for ever.
+// after a pause, which grows until a batch is acknowledged. Otherwise two producers could repeat this without end.
 func (i *idempotence) renew(now time.Time, pause backoff.Backoff, random func() float64) {
 	i.bumps++
 	i.state, i.id, i.epoch, i.forgot = idNone, -1, -1, false
@@ -161,7 +161,7 @@ func (i *idempotence) renew(now time.Time, pause backoff.Backoff, random func() 
 	i.renewals++
 }
 
-// isHead reports whether b is the first unsettled batch of the partition, but for those that are parked.
+// isHead reports whether b is the first unsettled batch of the partition, not counting parked ones.
 func (p *sequences) isHead(b *batch) bool {
 	for _, f := range p.inFlight {
 		if !f.parked() {
@@ -171,7 +171,7 @@ func (p *sequences) isHead(b *batch) bool {
 	return true
 }
 
-// near returns what is known of the batches before and behind b.
+// near returns the facts about the batches before and behind b.
 func (p *sequences) near(b *batch) nearFacts {
 	return nearFacts{head: p.isHead(b), late: p.late, passed: p.passed(b), followed: p.followed(b), laterGivenUp: b.evidence.laterUnsettled}
 }
@@ -184,7 +184,8 @@ func (p *sequences) followed(b *batch) bool {
 
 func (b *batch) mayBeThere() bool { return b.evidence.maybeWritten || b.onWire() }
 
-// parked are the batches that wait for the answer to a later one; see decideSequence. They come first.
+// parked returns the batches that wait for the answer to a later one; see decideSequence. They come first in
+// inFlight.
 func (p *sequences) parked() []*batch {
 	n := 0
 	for n < len(p.inFlight) && p.inFlight[n].parked() {
@@ -203,10 +204,10 @@ func (p *sequences) passed(b *batch) bool {
 // precedes reports whether sequence a comes before b.
 func precedes(a, b int32) bool { return protocol.DecrementSequence(a, b) >= math.MaxInt32/2 }
 
-// leaves notes to which log b goes now. A log that was made anew knows nothing of us: it takes
-// whatever sequence comes first, as for a new id (KAFKA-12257). One that has not heard of us for long
-// may have forgotten us (producer.id.expiration.ms), and then does the same. It is false when b must not
-// leave now: what another log answered to batches before b counts for nothing, and these go first.
+// leaves notes to which log b goes now. The log of a recreated topic does not know the producer: it takes
+// any sequence for the first, as for a new id (KAFKA-12257). A log that got nothing from the producer for
+// long may have forgotten it (producer.id.expiration.ms), and then does the same. leaves returns false if b
+// must not leave now: batches that were parked because of the old log's answers have to be sent first.
 func (p *sequences) leaves(b *batch, log protocol.UUID, now time.Time) bool {
 	if b.log != log {
 		b.evidence.movedToNewLog()
@@ -224,15 +225,16 @@ func (p *sequences) leaves(b *batch, log protocol.UUID, now time.Time) bool {
 	return true
 }
 
-// remembered is for how long every broker is trusted to know a producer id. Kafka's default is a day.
+// remembered is how long every broker is trusted to know a producer id after an acknowledged batch.
+// Kafka's default is a day.
 const remembered = 5 * time.Second
 
 func (p *sequences) startOver() { p.known, p.lastAcked, p.end = false, -1, 0 }
 
-// acknowledged notes that b is in its log, at that offset if it is not negative. How long ago it came
-// there nobody knows (the answer or this process may have been held up), but not before it left. Nodes that know
-// topics by name only (before Produce version 13) may have put it into a new log without our knowing;
-// offsets that go back tell.
+// acknowledged notes that b is in its log, at that offset if it is not negative. The time when it was
+// written is not known (the answer or this process may have been held up), only that b had left before.
+// Nodes that know topics by name only (before Produce version 13) may have written it to the log of a
+// recreated topic; an offset below the end that was known shows that.
 func (p *sequences) acknowledged(b *batch, offset int64) {
 	if b.producerID != p.id || b.log != p.log {
 		return
@@ -247,7 +249,7 @@ func (p *sequences) acknowledged(b *batch, offset int64) {
 	}
 	if ahead && p.lastAcked < 0 {
 		p.since = b.baseSequence
-		if p.known { // it would have refused any but the first of an epoch
+		if p.known { // a broker that knows the id refuses any other first sequence of an epoch
 			p.since = 0
 		}
 	}
@@ -255,13 +257,13 @@ func (p *sequences) acknowledged(b *batch, offset int64) {
 	if ahead {
 		p.lastAcked = b.lastSequence()
 		if back := protocol.DecrementSequence(p.lastAcked, math.MaxInt32/4); !precedes(back, p.since) {
-			p.since = back // left where it was, it would seem to lie ahead some day
+			p.since = back // left unchanged, precedes would some day take it for later than lastAcked
 		}
 	}
 }
 
-// settle takes b out of the batches in flight: its fate under its present sequence is known, or it
-// is given up. offset is where it was written, -1 if that is not known.
+// settle takes b out of the batches in flight: it is known whether it was written under its present
+// sequence, or it is given up. offset is where it was written, -1 if that is not known.
 func (p *sequences) settle(b *batch, v verdict, offset int64) {
 	at := -1
 	for i, f := range p.inFlight {
@@ -303,9 +305,9 @@ func (p *sequences) settle(b *batch, v verdict, offset int64) {
 	p.inFlight = append(p.inFlight[:at], later...)
 }
 
-// afterGap takes the sequences of batches behind a gap: the broker has none of them and never will,
-// under their present numbers. It returns those that are on the wire, which lose theirs when they are
-// back; the others wait to be sent again, and would wait for ever behind a batch without a number.
+// afterGap takes away the sequences of the batches behind a gap, because the broker will never accept
+// them under their present numbers. Batches on the wire, which it returns, lose theirs when they are back.
+// The others lose them now: they wait to be sent again, and could not leave behind a batch without a number.
 func (p *sequences) afterGap(later []*batch) []*batch {
 	onWire := later[:0]
 	for _, l := range later {
@@ -336,8 +338,9 @@ func (p *sequences) replace(b *batch, parts []*batch) {
 	}
 }
 
-// mend makes the numbers go on where the broker has them, if nothing is in flight and all that is
-// missing was refused. It is for transactional producers, whose epoch may not change.
+// mend lets the numbers go on after the last one that the broker has. It reports whether the sequences have
+// no gap then; they may have one if a batch that was given up may be in the log. It is for transactional
+// producers, whose epoch may not change, and only while nothing is in flight.
 func (p *sequences) mend() bool {
 	if p.gap && !p.unsure {
 		p.gap, p.next = false, 0
@@ -348,8 +351,8 @@ func (p *sequences) mend() bool {
 	return !p.unsure
 }
 
-// unnumber takes the sequence of a batch that comes after a gap and is back, refused. It will get a
-// new one when it leaves again.
+// unnumber takes b out of the batches in flight and takes its sequence away: b comes after a gap and is
+// back, refused. It gets a new sequence when it leaves again.
 func (p *sequences) unnumber(b *batch) {
 	for i, f := range p.inFlight {
 		if f == b {
@@ -360,28 +363,29 @@ func (p *sequences) unnumber(b *batch) {
 	p.release(b)
 }
 
-// release takes the sequence of a batch behind a gap. A copy whose answer got lost can still arrive. It is
-// refused as long as the gap is there, and by a new epoch; but not once the same epoch gives the missing
-// numbers to others (mend).
+// release takes away the sequence of a batch behind a gap. A copy whose answer got lost can still arrive. It
+// is refused as long as the gap is there, and under a new epoch; but not once the same epoch gives the
+// missing numbers to other batches (mend).
 func (p *sequences) release(b *batch) {
 	p.unsure = p.unsure || b.evidence.unanswered
 	b.forgetIdentity()
 }
 
-// forgetIdentity takes the sequence of a batch that is known not to be in the log.
+// forgetIdentity takes away the producer id, epoch and sequence of a batch that is known not to be in the log.
 func (b *batch) forgetIdentity() {
 	b.evidence = b.evidence.absent()
 	b.sequenced, b.renumber = false, false
 	b.producerID, b.producerEpoch, b.baseSequence = -1, -1, -1
 }
 
-// Parked batches: those that a broker calls out of order although they may be in its log, because it may
-// know only the last batch of ours (see decideSequence). They are in no queue and on no wire. They wait
-// for the answers to the batches behind them, which may be in the log too and go out one after the other.
+// Parked batches are those that a broker calls out of order although they may be in its log, because it may
+// know only the producer's last batch (see decideSequence). They are in no queue and on no wire. They wait
+// for the answers to the batches behind them, which may be in the log too and are sent one after the other.
 
-// unpark tells the parked batches of a partition what came of one behind them: it was known to the
-// broker, and then they are in the log; missing, and then none of them is; or not known yet. If there is
-// nothing left to wait for they are asked for again.
+// unpark decides about the parked batches of a partition after the answer to a batch behind them. If the
+// broker knew that batch they are in the log and complete. If it was missing none of them is, and they are
+// sent again under new sequences. Otherwise they wait on, or are sent again as they are if no batch behind
+// them can be in the log.
 func (s *sender) unpark(q *partitionQueue, missing bool, now time.Time) {
 	seq := &q.out.seq
 	for _, b := range slices.Clone(seq.parked()) {
@@ -403,7 +407,8 @@ func (s *sender) unpark(q *partitionQueue, missing bool, now time.Time) {
 	}
 }
 
-// unparkLocked puts the parked batches back into their queue, to leave at once. It returns the first one.
+// unparkLocked puts the parked batches back into their queue, to leave at once. It returns the first batch
+// of the queue.
 //
 // +checklocks:q.mu
 func (q *partitionQueue) unparkLocked() *batch {

@@ -4,8 +4,8 @@ import (
 	"github.com/quill-kafka/quill/protocol"
 )
 
-// What became of a batch in one request, and what to do now. decide is pure: it looks at facts and
-// changes nothing; the sender's apply does what it says and does not look at error codes.
+// The verdict on a batch after one request. decide is pure: it reads facts and changes nothing; the
+// sender's apply carries the verdict out and reads no error codes.
 
 // action is what happens to a batch whose request is back.
 type action uint8
@@ -16,50 +16,50 @@ const (
 	actSplit                // too large: cut it and send the parts
 	actSieve                // some records are to blame: fail these and send the others again
 	actFail                 // give it up: its records fail
-	actForget               // its fate was told before (it expired); only its sequence and memory are left
+	actForget               // it was completed before (it expired); only its sequence and memory are left
 )
 
 var actionNames = [...]string{"accept", "retry", "split", "sieve", "fail", "forget"}
 
 func (a action) String() string { return actionNames[a] }
 
-// facts are all that decide looks at.
+// facts are the input of decide.
 type facts struct {
 	idempotent    bool
-	transactional bool // the coordinator gives out epochs, we can't
+	transactional bool // only the coordinator gives out epochs
 	answer        answerFacts
 	batch         batchFacts
 	near          nearFacts
 }
 
-// answerFacts are what is known of the answer.
+// answerFacts describe the answer.
 type answerFacts struct {
-	code      protocol.ErrorCode // the broker's verdict; None with lost set: there was none
-	lost      bool               // no answer: disconnected, timed out, or not in the answer
+	code      protocol.ErrorCode // the broker's verdict; None if lost is set
+	lost      bool               // no answer: disconnected, timed out, or the answer left the partition out
 	unsent    bool               // lost, and no byte had left
 	again     bool               // the answer to the attempt before had the same code
 	blamed    bool               // the broker names some of the records, not all, as the ones it refuses (KIP-467)
-	foreign   bool               // success, but what is in the log under the batch's numbers is another producer's; see sender.foreign
+	foreign   bool               // success, but the log has another producer's records under the batch's numbers; see sender.foreign
 	logStart  int64              // the log's first offset, -1 if the broker did not say
-	truncated bool               // all that was acknowledged under the batch's epoch has been deleted from the log since
+	truncated bool               // every record that was acknowledged under the batch's epoch has been deleted from the log since
 }
 
-// batchFacts are what is known of the batch.
+// batchFacts describe the batch.
 type batchFacts struct {
 	records    int32
-	decided    bool // its records' fate was told before
+	decided    bool // its records were completed before
 	mayRetry   bool // retries and delivery time are left
 	wasMaybe   bool // an earlier attempt may be in the log
 	unanswered bool // an attempt, this one included, had no answer: a copy may still arrive
 }
 
-// nearFacts are what is known of the batches before and behind it in its partition.
+// nearFacts describe the batches before and behind it in its partition.
 type nearFacts struct {
 	head         bool     // the first batch of its partition in flight: nothing earlier is unsettled
 	late         lateCopy // whether a copy of one before it that was given up may still arrive
 	passed       bool     // a later batch of the same epoch was accepted: this one must be in the log
-	followed     bool     // a later batch that can be asked for may be in the log too
-	laterGivenUp bool     // a later batch that was given up may be
+	followed     bool     // a later batch that can be sent again may be in the log too
+	laterGivenUp bool     // a later batch that was given up may be in the log
 }
 
 // verdict is decide's answer.
@@ -75,9 +75,9 @@ type verdict struct {
 	resequence bool
 	// newEpoch: the broker's idea of the sequences is not ours: only a new epoch cures that.
 	newEpoch bool
-	newID    bool // the producer id is of no use any more, or not ours alone: take another one
+	newID    bool // the producer id is no longer accepted, or another producer has it too: take another one
 	unknown  bool // newEpoch of a transactional producer: the broker does not know it any more, and takes 0 again
-	park     bool // actRetry: not before later batches were asked for, whose answers may tell about this one
+	park     bool // actRetry: not before later batches were sent again, whose answers may show whether this one was written
 	written  bool // the records are in the log
 	// unsure: the batch is given up while it may be in the log. Whether its sequences are used up is
 	// not known until a later batch is answered.
@@ -89,10 +89,10 @@ type verdict struct {
 	fatal   bool // the producer can't go on
 }
 
-// decide says what becomes of a batch. The table is that of Kafka 4.4 (Sender.completeBatch,
-// TransactionManager.canRetry), with two deviations on purpose: sequences are only ever given anew
-// to batches that are known not to be in the log (KAFKA-14397, KAFKA-14034), and records that were
-// only in the same batch as one that the broker refuses are sent again.
+// decide returns the verdict on a batch. The table is that of Kafka 4.4 (Sender.completeBatch,
+// TransactionManager.canRetry), with two deviations on purpose: only batches that are known not to be
+// in the log get new sequences (KAFKA-14397, KAFKA-14034), and records that were only in the same batch
+// as one that the broker refuses are sent again.
 func decide(f facts) verdict {
 	if f.answer.foreign {
 		return decideIdentity(f, verdict{maybe: true})
@@ -113,7 +113,7 @@ func decide(f facts) verdict {
 	switch {
 	case f.batch.decided:
 		v.act = actForget
-	case f.answer.code == protocol.MessageTooLarge && f.batch.records > 1 && !(f.idempotent && v.maybe): // parts of what is written would be written twice
+	case f.answer.code == protocol.MessageTooLarge && f.batch.records > 1 && !(f.idempotent && v.maybe): // if it is written, its parts would be written again
 		v.act = actSplit
 		return v
 	case f.batch.mayRetry && (f.answer.lost || f.answer.code.Retriable()):
@@ -132,8 +132,8 @@ func decide(f facts) verdict {
 	return v
 }
 
-// trouble is what a complaint about sequences says about a batch: OUT_OF_ORDER_SEQUENCE_NUMBER or
-// UNKNOWN_PRODUCER_ID, which a broker answers if the batch does not follow the last one that it knows of.
+// trouble is the meaning of a complaint about sequences: OUT_OF_ORDER_SEQUENCE_NUMBER or UNKNOWN_PRODUCER_ID,
+// which a broker answers if the batch does not follow the last one that it knows of.
 type trouble uint8
 
 const (
@@ -144,18 +144,19 @@ const (
 	// earlierMissing: a batch before it, which is in flight too, is not in the log yet. This one waits for that one.
 	earlierMissing
 	// lastOnlyKnown: it may be in the log, and a later one too. A broker that was stopped in good order remembers only
-	// the last batch of each producer, for only that is in its snapshots. So this one is put aside until the later ones
-	// were asked for: the one that the broker knows proves all before it. If it knows none, none is there. But if one of
-	// them was given up meanwhile, nothing can prove anything any more. It does not matter why it was given up: a broker
-	// that refuses it for what is in it may have taken it before, for settings change (max.message.bytes,
-	// cleanup.policy …), and so do releases and leaders.
+	// the last batch of each producer, because its snapshots hold only that. So this one is parked until the later ones
+	// were sent again: a batch that the broker knows proves that all before it are in the log. If it knows none, none is
+	// there. But if one of them was given up meanwhile, there is no proof any more. The reason for giving it up does not
+	// matter: a broker that refuses it for its content may have taken it before, because settings change
+	// (max.message.bytes, cleanup.policy …), and so do releases and leaders.
 	lastOnlyKnown
-	// lateCopies: an earlier batch was given up while a copy of it may still be on its way (a node that was frozen,
-	// say), and so may a copy of this one. The first would let the second in, so this one is not given new sequences.
-	// It is asked for again under its old ones until it expires. But if the earlier one was refused when it was sent
-	// again, its copy most likely will be too: then this one is given up as well, and what comes after need not wait.
+	// lateCopies: an earlier batch was given up while a copy of it may still arrive (from a connection to a node that
+	// was frozen, say), and so may a copy of this one. If the first is accepted the second will be too, so this one is
+	// not given new sequences. It is sent again under its old ones until it expires. But if the earlier one was refused
+	// when it was sent again, its copy most likely will be too: then this one is given up as well, and later batches
+	// need not wait.
 	lateCopies
-	// producerForgotten: the broker (before 2.5) has lost what it knew of the producer, so nothing can tell whether an
+	// producerForgotten: the broker (before 2.5) has lost its state of the producer, so it can't be found out whether an
 	// earlier attempt is in its log. Not so if it forgot the producer because all of its records were deleted: an attempt
 	// that was written since would have made it known again.
 	producerForgotten
@@ -165,7 +166,7 @@ const (
 	stateLost
 )
 
-// trouble returns what the complaint in f says.
+// trouble returns the meaning of the complaint in f.
 func (f facts) trouble() trouble {
 	switch {
 	case f.near.passed && f.batch.wasMaybe:
@@ -185,9 +186,9 @@ func (f facts) trouble() trouble {
 // lateCopies reports whether copies of the batch and of one before it that was given up may still arrive.
 func (f facts) lateCopies() bool { return f.batch.unanswered && f.near.late != noLateCopy }
 
-// decideSequence decides about a batch whose sequences the broker complains about.
+// decideSequence returns the verdict on a batch whose sequences the broker complains about.
 func decideSequence(f facts, v verdict) verdict {
-	hopeless := false // no later answer will tell about the batch
+	hopeless := false // no later answer will show whether the batch was written
 	switch v.refresh = false; f.trouble() {
 	case alreadyWritten:
 		return verdict{act: acceptOr(f.batch.decided), written: true}
@@ -208,14 +209,14 @@ func decideSequence(f facts, v verdict) verdict {
 	return v
 }
 
-// decideLost decides about a batch whose broker has lost its state of the producer.
+// decideLost returns the verdict on a batch whose broker has lost its state of the producer.
 func decideLost(f facts, v verdict) verdict {
 	unknown := f.answer.code == protocol.UnknownProducerID
-	// Without the log's start the broker may just be losing the partition, and the next one knows us. One that says it
-	// again has forgotten us, which without an earlier attempt in doubt is all there is to know.
+	// Without the log's start the broker may just be losing the partition, and the next leader may know us. A broker that
+	// answers the same again has forgotten us, which is proof enough if no earlier attempt may be in the log.
 	sure := !unknown || f.answer.logStart >= 0 || f.answer.again && !f.batch.wasMaybe
-	// A transaction can't start again under a new epoch, for that is the coordinator's to give. It goes on only if the
-	// broker forgot the producer because what it had was deleted, and so takes sequence 0 again.
+	// A transaction can't start again under a new epoch, because only the coordinator gives those. It goes on only if the
+	// broker forgot the producer because its records were deleted, and so takes sequence 0 again.
 	stuck := f.transactional && (!unknown || sure && !f.answer.truncated)
 	switch {
 	case f.batch.decided || !f.batch.mayRetry || stuck:
@@ -230,8 +231,8 @@ func decideLost(f facts, v verdict) verdict {
 	return v
 }
 
-// decideIdentity handles what ends the use of a producer id: answers that every batch would get for ever under the
-// same id, whatever its epoch. The batch is sent again under the next id if it is surely not in the log.
+// decideIdentity returns the verdict after an answer that every batch would get under the same producer id, under any
+// epoch. The batch is sent again under the next id if it is surely not in the log.
 func decideIdentity(f facts, v verdict) verdict {
 	v.newID = !f.transactional
 	switch {
@@ -247,7 +248,7 @@ func decideIdentity(f facts, v verdict) verdict {
 	return v
 }
 
-// worthRetry reports whether the batch would be sent again if it might.
+// worthRetry reports whether the batch would be sent again if retries and delivery time were left.
 func (f facts) worthRetry() bool {
 	f.batch.mayRetry = true
 	act := decide(f).act
@@ -270,8 +271,8 @@ func failOr(decided bool) action {
 	return actFail
 }
 
-// leavesDoubt reports whether after this answer (or its lack) the records of this attempt may be in
-// the log.
+// leavesDoubt reports whether the records of this attempt may be in the log after this answer, or after
+// none.
 func (a answerFacts) leavesDoubt() bool {
 	if a.lost {
 		return !a.unsent
@@ -281,23 +282,23 @@ func (a answerFacts) leavesDoubt() bool {
 		protocol.UnknownServerError, protocol.KafkaStorageError:
 		return true
 	case protocol.NotLeaderOrFollower, protocol.UnknownTopicOrPartition:
-		return true // also if the leader lost the partition while the appended batch waited for its replicas (DelayedProduce)
+		return true // the leader may have lost the partition while the appended batch waited for its replicas (DelayedProduce)
 	}
 	return !a.code.Known()
 }
 
-// fatalForProducer lists the answers to an idempotent Produce after which nothing can be sent.
+// fatalForProducer reports whether nothing can be sent any more after that answer to an idempotent Produce.
 func fatalForProducer(code protocol.ErrorCode, transactional bool) bool {
 	switch code {
 	case protocol.ClusterAuthorizationFailed, protocol.TransactionalIDAuthorizationFailed, protocol.UnsupportedVersion:
 		return true
 	case protocol.InvalidProducerIDMapping, protocol.ProducerFenced:
-		return transactional // its id is the coordinator's to give
+		return transactional // its id comes from the coordinator
 	}
 	return false
 }
 
-// endsIdentity lists the answers after which a producer without a transactional id needs another producer id. The
+// endsIdentity reports whether a producer without a transactional id needs another producer id after that answer. The
 // broker knows the id under a higher epoch, or as that of a transactional producer, or not at all: ids were given out
 // twice, after a restore or by mirroring, or several processes go on from one snapshot of a virtual machine.
 // A higher epoch of the same id is no cure, for the other producer may be about to take that one.

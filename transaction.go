@@ -11,8 +11,8 @@ import (
 	"github.com/quill-kafka/quill/protocol"
 )
 
-// transaction is all that a transactional producer knows of its transactions. It belongs to the sender:
-// callers put orders into the inbox and wait for an operation to end, so nothing here has a lock.
+// transaction is the state of a transactional producer's transactions. It belongs to the sender: callers
+// put orders into the inbox and wait for an operation to end, so nothing here has a lock.
 //
 //	InitTransactions ──▶ FindCoordinator ▶ InitProducerId ─────────────────────────▶ ready
 //	BeginTransaction ──▶ sends are let in
@@ -25,8 +25,8 @@ import (
 // Invariants:
 //
 //   - Outside of a transaction, and in one that failed, no record gets into a batch: accumulator.refused
-//     says so, which append looks at anyway. So a transaction costs a record nothing.
-//   - EndTxn leaves only when every batch has its fate and is off the wire, and offsets are committed.
+//     says so, which append reads anyway. So a transaction costs a record nothing.
+//   - EndTxn leaves only when every batch is completed and off the wire, and offsets are committed.
 //     So nothing of a transaction is sent after its end.
 //   - One request to a coordinator is out at a time. Whichever is due follows from the state (next), in
 //     Java's order: producer id, partitions, offsets, end, new epoch.
@@ -54,7 +54,7 @@ type transaction struct {
 	version2 bool  // the protocol of the present transaction
 	canBump  bool  // the coordinator raises epochs for those who ask (KIP-360)
 	started  bool  // the coordinator knows of the transaction, or may
-	unsure   bool  // something may have joined it: a request for that got no answer, and was then refused for good
+	unsure   bool  // something may have joined it: a request for that got no answer, and its repetition was refused
 	unused   bool  // nothing was sent under the present epoch
 	members  []*partitionQueue
 	toAdd    []*partitionQueue
@@ -62,7 +62,7 @@ type transaction struct {
 
 	commit    bool // while completing: so, else abort
 	bump      bool // the epoch has to be raised before the next transaction
-	unnamed   bool // the epoch is being raised by a coordinator that can't be told which it was
+	unnamed   bool // the epoch is being raised by InitProducerId without the present id and epoch (before 2.5)
 	straggler bool // an answer got lost, and a copy of its request would do harm in the next transaction
 	stray     bool // under this epoch a request to join a transaction got no answer: a late copy may begin one (version 1)
 	concluded bool // the end of the transaction was acknowledged; only the epoch is missing
@@ -70,11 +70,11 @@ type transaction struct {
 	coordinator int32 // -1: to be found
 	group       string
 	groupNode   int32                 // coordinator of group; -1: to be found
-	request     *txnRequest           // what is asked for, until it is answered for good
+	request     *txnRequest           // the request in hand, until its last answer
 	finding     *txnRequest           // FindCoordinator, if that is needed first
 	out         *txnRequest           // of these, the one on the wire
 	doubt       atomic.Pointer[Error] // why the request in hand has to be sent again; for anyone
-	trouble     error                 // with the coordinator's connection when it was found; a new one lets us look it up again
+	trouble     error                 // the connection's error when the coordinator was found; after another one it is looked up again
 	closeBy     time.Time             // when a closing producer gives up on its transaction
 	closed      bool                  // Close aborts the transaction
 	woken       bool                  // something changed since step
@@ -91,7 +91,7 @@ const (
 	txnCommitting                     // batches settle, then the commit is asked for
 	txnAborting                       // what has not left is dropped, the rest settles, then the abort is asked for
 	txnAbortableError                 // something is missing from the transaction: it can only be aborted
-	txnFatalError                     // the producer is of no further use
+	txnFatalError                     // the producer can only be closed
 	txnStates
 )
 
@@ -100,8 +100,8 @@ var txnStateNames = [txnStates]string{"UNINITIALIZED", "INITIALIZING", "READY", 
 
 func (s txnState) String() string { return txnStateNames[s] }
 
-// txnTransitions are all there are (Kafka: TransactionManager.State, without the prepared state of
-// KIP-939, whose calls Kafka 4.4 does not offer either).
+// txnTransitions lists every change of state that may happen (Kafka: TransactionManager.State, without the
+// prepared state of KIP-939, whose calls Kafka 4.4 does not offer either).
 var txnTransitions = [txnStates][]txnState{
 	txnUninitialized:  {txnInitializing, txnFatalError},
 	txnInitializing:   {txnReady, txnAbortableError, txnFatalError},
@@ -116,13 +116,13 @@ var txnTransitions = [txnStates][]txnState{
 // mayBecome reports whether the table has a way from s to the other state.
 func (s txnState) mayBecome(to txnState) bool { return slices.Contains(txnTransitions[s], to) }
 
-// completing: the transaction is on its way to its end.
+// completing reports whether the transaction is being ended.
 func (s txnState) completing() bool { return s == txnCommitting || s == txnAborting }
 
-// failing: nothing more of the transaction is to be written.
+// failing reports whether nothing more of the transaction is to be written.
 func (s txnState) failing() bool { return s == txnAborting || s == txnAbortableError }
 
-// gathering: what was sent is still to be written.
+// gathering reports whether records that were sent are still to be written.
 func (s txnState) gathering() bool { return s == txnInTransaction || s == txnCommitting }
 
 // operation is one InitTransactions, CommitTransaction or AbortTransaction from its call to its end.
@@ -137,7 +137,8 @@ type operation struct {
 
 func newOperation(call string) *operation { return &operation{call: call, done: make(chan struct{})} }
 
-// end tells the callers. err is what made it fail, nil if nothing did.
+// end wakes the callers that wait for o. err is the reason if it failed, nil if it worked. Only the first
+// call counts.
 func (o *operation) end(err *Error) {
 	if o == nil || o.ended() {
 		return
@@ -161,8 +162,8 @@ func newTransaction(s *sender, id string) *transaction {
 	return t
 }
 
-// enter changes the state. A change that the table does not have is a fault of ours: then nothing is
-// sure any more, and the producer ends (KAFKA-14831).
+// enter changes the state. A change that the table does not have is a bug in quill. The state can't be
+// trusted then, so the producer fails (KAFKA-14831).
 func (t *transaction) enter(to txnState, err *Error) {
 	if t.state == to {
 		return
@@ -178,7 +179,7 @@ func (t *transaction) enter(to txnState, err *Error) {
 	t.letIn()
 }
 
-// letIn lets sends in or refuses them, as the state asks.
+// letIn lets sends in or refuses them, as the state requires.
 func (t *transaction) letIn() {
 	if t.state == txnInTransaction || t.state == txnFatalError { // the latter has its own refusal
 		t.s.acc.refuse(refusedByTransaction, nil)
@@ -188,7 +189,7 @@ func (t *transaction) letIn() {
 	t.s.refresh.board.poke()
 }
 
-// needs is nil if the producer is in that state, else the error of a call that needs it.
+// needs returns the error of a call that needs the given state, nil if the producer is in it.
 func (t *transaction) needs(call string, state txnState) *Error {
 	if t.state == state {
 		return nil
@@ -207,7 +208,7 @@ func (t *transaction) needs(call string, state txnState) *Error {
 	return e
 }
 
-// wayTo says what has to be called for a call that needs another state.
+// wayTo returns the advice for a call that needs another state: what to call or wait for first.
 func (s txnState) wayTo(state txnState) string {
 	switch {
 	case s == txnUninitialized:
@@ -230,8 +231,8 @@ func (s txnState) wayTo(state txnState) string {
 	return "the producer has failed; close it and make a new one"
 }
 
-// resume is what a call goes on with: nil if it begins something new. Only the call that timed out
-// may be repeated.
+// resume returns the operation that a call goes on with, nil if it begins a new one. While an operation
+// whose call timed out is pending only that call may be repeated; any other gets an error.
 func (t *transaction) resume(call string) (*operation, *Error) {
 	o := t.pending
 	switch {
@@ -259,7 +260,7 @@ func (t *transaction) initialize(call string) (*operation, *Error) {
 	return t.pending, nil
 }
 
-// open is BeginTransaction.
+// open carries out BeginTransaction.
 func (t *transaction) open(call string) *Error {
 	o, err := t.resume(call)
 	if o == nil && err == nil {
@@ -292,8 +293,8 @@ func (t *transaction) complete(call string, commit bool) (*operation, *Error) {
 	return t.pending, nil
 }
 
-// wind brings the transaction on its way to its end. It stops taking records: open batches go at once,
-// or not at all.
+// wind begins to end the transaction, which takes no more records. Open batches are sent at once if it
+// commits; on an abort dropUnsent gives them up.
 func (t *transaction) wind(commit bool) {
 	if t.commit = commit; commit {
 		t.enter(txnCommitting, nil)
@@ -305,15 +306,15 @@ func (t *transaction) wind(commit bool) {
 	t.failOffsets(&Error{Kind: ErrTransactionAborted, Partition: -1, Node: -1, Reason: t.abortedBy()})
 }
 
-// abortable notes that the transaction can only be aborted, because of err, and tells who waits.
+// abortable notes that the transaction can only be aborted, because of err, and ends the pending call.
 func (t *transaction) abortable(err *Error) {
 	if own := t.spoil(err); own != nil {
 		t.pending.end(t.unlessOver(own))
 	}
 }
 
-// spoil makes the transaction abortable and returns the error to tell; nil if it is being aborted
-// already, or beyond help.
+// spoil makes the transaction abortable and returns the error to report. It returns nil if the state does
+// not allow that: the transaction is abortable or being aborted already, or the producer has failed.
 func (t *transaction) spoil(err *Error) *Error {
 	if !t.state.mayBecome(txnAbortableError) || t.state == txnAbortableError {
 		return nil
@@ -332,7 +333,7 @@ func (t *transaction) spoil(err *Error) *Error {
 	return err
 }
 
-// ruined notes that the sender can't go on, for whatever reason.
+// ruined notes that the sender can't go on because of err.
 func (t *transaction) ruined(err *Error) {
 	if t.state == txnFatalError {
 		return
@@ -343,8 +344,8 @@ func (t *transaction) ruined(err *Error) {
 	t.toAdd, t.request, t.finding = nil, nil, nil
 }
 
-// unlessOver is err, unless the transaction had ended before and only its successor fails: then the
-// next call is told.
+// unlessOver returns err, or nil if the end of the transaction was acknowledged already: the error then
+// belongs to the next call.
 func (t *transaction) unlessOver(err *Error) *Error {
 	if t.concluded {
 		return nil
@@ -352,7 +353,8 @@ func (t *transaction) unlessOver(err *Error) *Error {
 	return err
 }
 
-// note keeps why a request has to be sent again, for the calls that stop waiting for it; nil: it worked.
+// note keeps the error that makes a request be sent again, for calls that stop waiting for it. A nil err
+// says that the request worked.
 func (t *transaction) note(r *txnRequest, node int32, err error) {
 	if err == nil {
 		t.doubt.Store(nil)
@@ -365,10 +367,11 @@ func (t *transaction) note(r *txnRequest, node int32, err error) {
 	t.doubt.Store(e)
 }
 
-// whyNotYet is what the request that is waited for ran into, nil if nothing. Anyone may ask.
+// whyNotYet returns the error because of which the request in hand has to be sent again, nil if there is
+// none. It may be called from any goroutine.
 func (t *transaction) whyNotYet() error { return orNil(t.doubt.Load()) }
 
-// unanswered says which request to a coordinator has no answer yet; nil: none.
+// unanswered returns an error that names the request on the wire, nil if none is.
 func (t *transaction) unanswered() error {
 	if t.out == nil {
 		return nil
@@ -376,14 +379,14 @@ func (t *transaction) unanswered() error {
 	return &Error{Op: t.out.kind.String(), Partition: -1, Node: -1, Reason: "waiting for an answer"}
 }
 
-// sends notes that a request is about to leave.
+// sends notes that a Produce request is about to leave.
 func (t *transaction) sends(r *produceRequest) {
 	r.transactionalID, r.version2 = &t.id, t.version2
 	t.started = t.started || t.version2 // it adds its partitions itself
 }
 
-// told notes the fate of a batch. If it failed it will not be in the log, or not for sure. What is
-// dropped while the transaction fails anyway changes nothing.
+// told notes that a batch was completed. If err is not nil the batch is not in the log, or not for sure,
+// and a transaction that would still be committed becomes abortable.
 func (t *transaction) told(b *batch, err error) {
 	t.woken = true
 	if err == nil {
@@ -397,16 +400,16 @@ func (t *transaction) told(b *batch, err error) {
 	}
 }
 
-// sendFailed notes that a record did not even get into a batch.
+// sendFailed notes that a record did not get into a batch.
 func (t *transaction) sendFailed(err *Error) {
 	if t.state == txnInTransaction {
 		t.abortable(err)
 	}
 }
 
-// dropUnsent gives up the batches that have not left: the transaction fails. Those that did leave and
-// wait to be sent again are settled first where they could arrive late (version 1); with version 2 the
-// next epoch keeps them out.
+// dropUnsent gives up the batches of a failing transaction that have not left. With version 1 those that
+// left and wait to be sent again are settled first, because a copy could arrive late; with version 2 the
+// next epoch keeps it out.
 func (t *transaction) dropUnsent(now time.Time) {
 	for _, b := range t.s.acc.unfinished() {
 		if b.onWire() || b.decided || b.sequenced && !t.version2 {
@@ -429,7 +432,8 @@ func (t *transaction) mayDrain(q *partitionQueue, b *batch) bool {
 	return t.version2 || t.joined(q)
 }
 
-// joined reports whether the partition belongs to the transaction; if not, it is about to.
+// joined reports whether the partition belongs to the transaction. If not, it has the partition added,
+// unless the transaction fails.
 func (t *transaction) joined(q *partitionQueue) bool {
 	if t.version2 || q.out.joined == t.number {
 		return true
@@ -441,7 +445,8 @@ func (t *transaction) joined(q *partitionQueue) bool {
 	return false
 }
 
-// over is called when the transaction has ended, or there was nothing to end.
+// over goes on after the end of a transaction, also of one that the coordinator never heard of: to the
+// next epoch if one is needed, else to the state ready.
 func (t *transaction) over(now time.Time) {
 	t.concluded = true
 	if t.straggler && !t.version2 && !t.canBump {
@@ -468,8 +473,8 @@ func (t *transaction) over(now time.Time) {
 	t.rest(false)
 }
 
-// mend makes the sequences of the transaction's partitions whole again under the same epoch. That is
-// possible if all that is missing was refused for sure.
+// mend closes the gaps in the sequences of the transaction's partitions under the same epoch. It reports
+// whether that was possible, which it is if every missing batch is known not to be in the log.
 func (t *transaction) mend() bool {
 	ok := true
 	for _, q := range t.members {
@@ -478,14 +483,14 @@ func (t *transaction) mend() bool {
 	return ok
 }
 
-// rest is the state between transactions. fresh says that the epoch is new, and not by EndTxn: only
-// then a producer may change over to version 2.
+// rest enters the state between transactions and clears what belonged to the last one. fresh says that
+// the epoch comes from InitProducerId, not from EndTxn: only then may the producer change to version 2.
 func (t *transaction) rest(fresh bool) {
 	t.bump, t.unnamed, t.straggler, t.concluded, t.started, t.unsure = false, false, false, false, false, false
 	t.members, t.toAdd = nil, nil
 	t.version2 = t.speaks2() && (fresh || t.version2)
-	t.unused = fresh || t.version2 // which has another epoch for each transaction
+	t.unused = fresh || t.version2 // version 2 has a new epoch for each transaction
 	t.enter(txnReady, nil)
-	t.s.forgetIdle() // while it lasts: an answer with metadata may never come between two transactions
+	t.s.forgetIdle() // now, because a metadata answer may never arrive between two transactions
 	t.pending.end(nil)
 }

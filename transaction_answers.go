@@ -13,10 +13,10 @@ import (
 	"github.com/quill-kafka/quill/protocol"
 )
 
-// What becomes of requests to coordinators: finish takes in the answer or the lack of one, a verdict says
-// what it means, conclude does that.
+// Answers to requests to coordinators: finish takes the answer, or the error if there was none; a verdict
+// says what it means; conclude carries the verdict out.
 
-// finish takes in what became of a request.
+// finish handles a request that is back, with or without an answer.
 func (t *transaction) finish(r *txnRequest, req *network.Request, now time.Time) {
 	t.out, t.woken = nil, true
 	if t.state == txnFatalError {
@@ -64,7 +64,7 @@ func (t *transaction) lost(r *txnRequest, req *network.Request, now time.Time) {
 	t.pause(r, now, t.backoff())
 }
 
-// logRepeat logs that a request did not do what it should, and goes out again.
+// logRepeat logs that a request failed and is sent again.
 func (t *transaction) logRepeat(r *txnRequest, node int32, err error, now time.Time) {
 	level := r.spell.Failed(now, now)
 	t.s.logger.Log(context.Background(), level, "a coordinator has to be asked again", "request", r.kind.String(), "transactional_id", t.id, "node", node,
@@ -73,17 +73,17 @@ func (t *transaction) logRepeat(r *txnRequest, node int32, err error, now time.T
 
 func (t *transaction) pause(r *txnRequest, now time.Time, d time.Duration) { r.retryAt = now.Add(d) }
 
-// backoff is how long a request to a coordinator waits for its next attempt. Like Java's it does not grow: what
-// these answers tell (a coordinator that is loading, or has just moved) passes in a moment, and an
-// application waits for each. A node that can't be reached has a back-off of its own, which grows.
+// backoff returns how long a request to a coordinator waits for its next attempt. Like Java's it does not
+// grow: the usual reasons (a coordinator that is loading, or has just moved) pass in a moment, and an
+// application waits for each request. A node that can't be reached has its own back-off, which grows.
 func (t *transaction) backoff() time.Duration { return t.s.retry.Next(0, t.s.random) }
 
 // concurrentPause is how long a request waits while the transaction before is being ended. Kafka:
 // ADD_PARTITIONS_RETRY_BACKOFF_MS.
 const concurrentPause = 20 * time.Millisecond
 
-// conclude does what the verdict says, but for what each request does itself when it worked: then it is
-// true.
+// conclude carries out the verdict about a request. It reports whether the request worked; what follows
+// then is the caller's to do.
 func (t *transaction) conclude(r *txnRequest, v txnVerdict, code protocol.ErrorCode, now time.Time) bool {
 	if v == txnAbortBump {
 		if t.bump = t.bump || !t.version2; t.canBump || t.version2 {
@@ -93,11 +93,11 @@ func (t *transaction) conclude(r *txnRequest, v txnVerdict, code protocol.ErrorC
 		}
 	}
 	if v == txnAbort && (t.state == txnInitializing && t.concluded || r.kind == askFind && t.inDoubt()) {
-		v = txnRetry // there is nothing to abort, or maybe nothing any more
+		v = txnRetry // the transaction has ended, or may have, so there may be nothing to abort
 	}
 	err := &Error{Op: r.kind.String(), Code: code, Partition: -1, Node: -1, Reason: r.onBehalfOf()}
 	if v == txnAbort && r.kind == askFind && t.joinInDoubt() {
-		t.fail(r, err) // but whether something joined has to be known for the abort
+		t.fail(r, err) // the request goes on, because the abort needs to know whether something joined
 		v = txnRetry
 	}
 	switch v {
@@ -116,7 +116,7 @@ func (t *transaction) conclude(r *txnRequest, v txnVerdict, code protocol.ErrorC
 		return false
 	}
 	t.finding = nil
-	if r.kind != askFind { // what made it look for a coordinator is not over when that is found
+	if r.kind != askFind { // the error that made it look for a coordinator still counts after FindCoordinator worked
 		t.note(r, -1, nil)
 	}
 	switch v {
@@ -125,7 +125,7 @@ func (t *transaction) conclude(r *txnRequest, v txnVerdict, code protocol.ErrorC
 		return true
 	case txnAbort:
 		t.unsure = t.unsure || r.lost && r.kind.joins()
-		t.request = nil // also what a coordinator was looked for
+		t.request = nil // also if r is the FindCoordinator for it
 		err.Class = ErrAbortable
 		t.fail(r, err)
 	case txnDenied:
@@ -146,7 +146,7 @@ func (t *transaction) conclude(r *txnRequest, v txnVerdict, code protocol.ErrorC
 	return false
 }
 
-// whyFenced says what may have fenced the producer.
+// whyFenced returns a text that says what may have fenced the producer.
 func (t *transaction) whyFenced() string {
 	why := fmt.Sprintf("another producer took over transactional id %s (this one has producer id %d, epoch %d)", quote(t.id), t.s.idem.id, t.s.idem.epoch)
 	if t.started {
@@ -158,22 +158,23 @@ func (t *transaction) whyFenced() string {
 	return why
 }
 
-// likelyTimedOut explains INVALID_TXN_STATE: the coordinator has no open transaction where this producer has one.
+// likelyTimedOut returns a text that explains INVALID_TXN_STATE: the coordinator has no open transaction where
+// this producer has one.
 func (t *transaction) likelyTimedOut() string {
 	return fmt.Sprintf("most likely the transaction was open for longer than %v (transaction.timeout.ms), and its coordinator has aborted it", t.s.cfg.transactionTimeout)
 }
 
-// inDoubt: the end of the transaction was asked for, and may have been carried out.
+// inDoubt reports whether the end of the transaction was asked for and may have been carried out.
 func (t *transaction) inDoubt() bool {
 	return t.request != nil && t.request.kind == askEnd && (t.request.lost || t.out == t.request)
 }
 
-// joinInDoubt: something was to become part of the transaction, and may have.
+// joinInDoubt reports whether partitions or offsets were to join the transaction and may have.
 func (t *transaction) joinInDoubt() bool {
 	return t.request != nil && t.request.kind.joins() && t.request.lost
 }
 
-// onBehalfOf names the consumer group that r is about, if it is about one.
+// onBehalfOf returns a text that names the consumer group of r, "" if r concerns none.
 func (r *txnRequest) onBehalfOf() string {
 	group := r.group
 	if r.offsets != nil {
@@ -185,7 +186,7 @@ func (r *txnRequest) onBehalfOf() string {
 	return "consumer group " + quote(group)
 }
 
-// fail makes the transaction abortable.
+// fail makes the transaction abortable and ends the offsets order of r, if it has one, with err.
 func (t *transaction) fail(r *txnRequest, err *Error) {
 	if r.offsets != nil {
 		t.endOffsets(r.offsets, err)
@@ -193,7 +194,8 @@ func (t *transaction) fail(r *txnRequest, err *Error) {
 	t.abortable(err)
 }
 
-// deny is for a producer that may not have its id: it may be allowed to later, and asks anew then.
+// deny handles a producer that is not authorized for its id. It goes back to the state before
+// InitTransactions, because the next InitTransactions may be allowed.
 func (t *transaction) deny(err *Error) {
 	t.s.logger.Warn("the producer id was denied", "transactional_id", t.id, "err", err)
 	own := t.spoil(err)
@@ -203,10 +205,10 @@ func (t *transaction) deny(err *Error) {
 	own = t.unlessOver(own)
 	t.enter(txnUninitialized, nil)
 	t.concluded, t.bump, t.unnamed = false, false, false
-	t.pending.end(own) // not before: whoever waits goes on from that state
+	t.pending.end(own) // last, because the waiting caller goes on from that state
 }
 
-// found takes in the answer to FindCoordinator.
+// found handles the answer to FindCoordinator.
 func (t *transaction) found(f *txnRequest, resp *message.FindCoordinatorResponse, node int32, now time.Time) {
 	_, key := t.wanted(f)
 	got := message.Coordinator{Key: key, NodeID: resp.NodeID, ErrorCode: resp.ErrorCode, ErrorMessage: resp.ErrorMessage}
@@ -235,7 +237,7 @@ func (t *transaction) found(f *txnRequest, resp *message.FindCoordinatorResponse
 	t.conclude(f, v, code, now)
 }
 
-// initialized takes in the answer to InitProducerId.
+// initialized handles the answer to InitProducerId.
 func (t *transaction) initialized(r *txnRequest, resp *message.InitProducerIDResponse, node int32, now time.Time) {
 	code := resp.ErrorCode
 	if code == protocol.None && (resp.ProducerID < 0 || resp.ProducerEpoch < 0) {
@@ -260,8 +262,8 @@ func (t *transaction) adopt(id int64, epoch int16) {
 	t.stray = false
 }
 
-// partitionsAdded takes in the answer to AddPartitionsToTxn. It is one decision for all its partitions:
-// either each was added, or none. What is said of others counts for nothing.
+// partitionsAdded handles the answer to AddPartitionsToTxn. It makes one decision for all partitions of
+// the request: either each was added, or none. Partitions that were not asked for are ignored.
 func (t *transaction) partitionsAdded(r *txnRequest, resp *message.AddPartitionsToTxnResponse, now time.Time) {
 	worst, code, topic := txnDone, protocol.None, ""
 	missing := make(map[TopicPartition]bool, len(r.partitions))
@@ -277,7 +279,7 @@ func (t *transaction) partitionsAdded(r *txnRequest, resp *message.AddPartitions
 			delete(missing, tp)
 			v := decideAddPartition(p.PartitionErrorCode, len(t.members) == 0)
 			if p.PartitionErrorCode == protocol.OperationNotAttempted && worst != txnDone {
-				continue // because of others
+				continue // not attempted because of an error of another partition, which is known already
 			}
 			if v > worst || code == protocol.OperationNotAttempted && v != txnDone {
 				worst, code, topic = v, p.PartitionErrorCode, results.Name
@@ -305,14 +307,14 @@ func (t *transaction) partitionsAdded(r *txnRequest, resp *message.AddPartitions
 	}
 }
 
-// ended takes in the answer to EndTxn.
+// ended handles the answer to EndTxn.
 func (t *transaction) ended(r *txnRequest, resp *message.EndTxnResponse, now time.Time) {
 	v := decideEnd(resp.ErrorCode, r.commit)
 	if resp.ErrorCode == protocol.InvalidTxnState && t.unsure && !t.started && !r.commit {
 		v, resp.ErrorCode = txnDone, protocol.None // nothing had joined, so there was nothing to abort
 	}
 	if t.inDoubt() && (v == txnAbort || v == txnAbortBump) {
-		v = txnFatal // an attempt before may have worked: nobody knows the outcome
+		v = txnFatal // an earlier attempt may have worked, so the outcome can't be known
 	}
 	if !t.conclude(r, v, resp.ErrorCode, now) {
 		return
@@ -342,11 +344,10 @@ func follows(id int64, epoch int16, nextID int64, nextEpoch int16) bool {
 // brokers have not seen. With version 2 each transaction has one. With version 1 the epoch stays, so it is raised once
 // many topics are to be forgotten: the coordinator does that for a producer that names its id and epoch (KIP-360).
 //
-// Before 2.5 there is nothing to name. InitProducerId raises the epoch all the same, but for whoever asks: it would
-// also take the transactional id back from another producer that took it over in the moment since our EndTxn. Who
-// asked in between shows by the epoch, which is then more than one higher. So such a producer ends before it begins
-// another transaction, and nothing of a fenced producer is written. It also ends if the answer got lost, since then
-// nobody knows who raised the epoch.
+// Before 2.5 InitProducerId does not name them. It raises the epoch for any producer that asks: it would also take
+// the transactional id back from another producer that took it over since our EndTxn. The epoch shows that, because
+// it is then more than one higher. So such a producer fails before it begins another transaction, and nothing of a
+// fenced producer is written. It may also fail after a lost answer, because the repeated request raises the epoch again.
 
 // mayForget reports whether topics may be forgotten, with their sequences: only while nothing was sent under the
 // epoch of the next transaction.
@@ -356,11 +357,11 @@ func (t *transaction) mayForget() bool { return t.unused && t.state == txnReady 
 // there are more it has the epoch raised at the end of a transaction.
 const maxResting = 100
 
-// crowded reports whether the epoch should be raised so that topics may be forgotten.
+// crowded reports whether the epoch should be raised so that idle topics may be forgotten.
 func (t *transaction) crowded() bool { return !t.version2 && len(t.s.refresh.idle) > maxResting }
 
-// succeeds reports whether an id and epoch are those that follows ours if nobody else asked the coordinator: the next
-// epoch, or the first of another id when the epochs are used up.
+// succeeds reports whether an id and epoch are the ones that follow ours if no other producer asked the coordinator:
+// the next epoch, or the first of another id when the epochs are used up.
 func (i *idempotence) succeeds(id int64, epoch int16) bool {
 	if i.epoch >= math.MaxInt16-1 {
 		return id != i.id && epoch == 0
@@ -368,7 +369,7 @@ func (i *idempotence) succeeds(id int64, epoch int16) bool {
 	return id == i.id && epoch == i.epoch+1
 }
 
-// stolen is an error if the epoch was raised without naming ours, and somebody else may have raised it, too.
+// stolen returns an error if the epoch was raised without naming ours and another producer may have raised it too.
 func (t *transaction) stolen(r *txnRequest, resp *message.InitProducerIDResponse) *Error {
 	if !t.unnamed || t.canBump || t.s.idem.succeeds(resp.ProducerID, resp.ProducerEpoch) {
 		return nil
