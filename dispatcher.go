@@ -10,21 +10,21 @@ import (
 	"sync/atomic"
 )
 
-// dispatcher is the goroutine on which user callbacks run: neither the sender's, so that a slow
-// callback delays no request, nor under any lock, so that a callback may use the producer.
+// dispatcher runs user callbacks on a goroutine of its own: not on the sender's, so that a slow callback
+// delays no request, and not under a lock, so that a callback may use the producer.
 //
-// Batches come in the order in which their fates were decided; a batch's callbacks run in the order
-// of its records, then its futures are released, then its memory goes back. Slow callbacks hold
-// memory and so slow senders down in the end, instead of piling up outcomes without bound.
+// Batches come in the order in which they are completed. The callbacks of a batch run in the order of its
+// records, then its futures are released, then its memory goes back. Slow callbacks therefore hold memory
+// and in the end slow down Send, so that outcomes do not pile up without bound.
 type dispatcher struct {
 	acc     *accumulator
 	logger  *slog.Logger
 	id      atomic.Int64                   // the goroutine's number, 0 before it runs
-	calling atomic.Pointer[partitionQueue] // whose callbacks may be running, or ran last; nil: nothing is left to do
+	calling atomic.Pointer[partitionQueue] // the queue whose callbacks may be running, or ran last; nil: nothing is left to do
 	watch   watchdog
 	done    chan struct{}
 
-	// The goroutine's own, here because another one goes on with it if a callback ends the first.
+	// Used by the goroutine alone. They are fields because another goroutine goes on with them if a callback ends the first.
 	batches []*batch
 	at      place
 	reached []chan struct{} // to close after batches
@@ -39,7 +39,7 @@ type dispatcher struct {
 	bell   chan struct{} // capacity 1
 }
 
-// place is how far the dispatcher is.
+// place is the next record that the dispatcher completes.
 type place struct {
 	batch  int   // in batches
 	run    int   // in the batch's runs
@@ -50,14 +50,14 @@ func newDispatcher(a *accumulator, logger *slog.Logger) *dispatcher {
 	return &dispatcher{acc: a, logger: logger, done: make(chan struct{}), bell: make(chan struct{}, 1)}
 }
 
-// push hands over a batch whose fate is written to its result.
+// push hands over a batch whose outcome is written to its result.
 func (d *dispatcher) push(b *batch) {
 	d.mu.Lock()
 	d.queue = append(d.queue, b)
 	d.mu.Unlock()
 }
 
-// mark has the channels closed when the callbacks of all that was pushed before have run.
+// mark has the channels closed when the callbacks of all batches that were pushed before have run.
 func (d *dispatcher) mark(marks []chan struct{}) {
 	d.mu.Lock()
 	d.marks = append(d.marks, marks...)
@@ -80,8 +80,8 @@ func (d *dispatcher) close() {
 	d.kick()
 }
 
-// run is the goroutine. It ends after close. If a callback ends it (runtime.Goexit, which t.FailNow
-// calls), another goes on where it was.
+// run is the dispatcher's goroutine. It returns after close. If a callback ends the goroutine
+// (runtime.Goexit, which t.FailNow calls), another one goes on where it stopped.
 func (d *dispatcher) run() {
 	ended := false
 	defer func() {
@@ -117,7 +117,7 @@ func (d *dispatcher) run() {
 	}
 }
 
-// deliver tells the records of b their fate, those from d.at on.
+// deliver runs the callbacks of the records of b from d.at on, releases its futures and drops it.
 func (d *dispatcher) deliver(b *batch) {
 	res := b.res
 	for ; d.at.run < len(res.runs); d.at.run++ {
@@ -133,8 +133,8 @@ func (d *dispatcher) deliver(b *batch) {
 	d.at = place{batch: d.at.batch}
 }
 
-// callUntil runs the callback of the records from d.at to end. A panic in it is logged and ends the
-// series early.
+// callUntil calls fn for the records from d.at to end. It logs a panic in fn and returns early then; its
+// caller calls it again for the rest.
 func (d *dispatcher) callUntil(q *partitionQueue, res *result, fn Callback, end int32) {
 	if d.calling.Load() != q {
 		d.calling.Store(q)
@@ -157,8 +157,8 @@ func (d *dispatcher) callUntil(q *partitionQueue, res *result, fn Callback, end 
 	}
 }
 
-// callAcknowledged is the way of nearly all records: only what differs between those of a batch is
-// put into their metadata anew.
+// callAcknowledged calls fn for records that were acknowledged, which are nearly all. For each record it
+// sets only the fields of the metadata that differ within a batch.
 func (d *dispatcher) callAcknowledged(res *result, fn Callback, end int32) {
 	m := res.metadata(d.at.record)
 	last := res.meta[d.at.record].timestamp
@@ -175,7 +175,7 @@ func (d *dispatcher) callAcknowledged(res *result, fn Callback, end int32) {
 	}
 }
 
-// recovered is to be deferred directly: it logs a panic of the callback that ran last.
+// recovered logs a panic of the callback that ran last. It must be deferred directly.
 func (d *dispatcher) recovered(res *result) {
 	if p := recover(); p != nil {
 		d.logPanic(res.metadata(d.at.record-1), p)
@@ -199,14 +199,14 @@ func (d *dispatcher) logPanic(m RecordMetadata, p any) {
 	d.logger.Error("callback panicked", "topic", m.Topic, "partition", m.Partition, "offset", m.Offset, "panic", p, "stack", string(debug.Stack()))
 }
 
-// inside reports whether the caller runs on the dispatcher, that is, in a callback. It is asked before
-// something that would wait for the dispatcher itself, and costs little as long as no callback runs.
+// inside reports whether the caller runs on the dispatcher, that is, in a callback. Calls that would wait for
+// the dispatcher ask it first; it costs little as long as no callback runs.
 func (d *dispatcher) inside() bool { return d.calling.Load() != nil && d.id.Load() == goroutineID() }
 
 var stackTexts = sync.Pool{New: func() any { return new([64]byte) }}
 
-// goroutineID is the number of the running goroutine, which the runtime tells only in the text of a
-// stack trace: "goroutine 18 [running]:".
+// goroutineID returns the number of the running goroutine, -1 if it can't be read. The runtime gives it only in
+// the text of a stack trace: "goroutine 18 [running]:".
 func goroutineID() int64 {
 	buf := stackTexts.Get().(*[64]byte)
 	defer stackTexts.Put(buf)

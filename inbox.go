@@ -9,13 +9,13 @@ import (
 	"github.com/quill-kafka/quill/network"
 )
 
-// inbox is the only way to the sender: callers and connections leave values here and, if it sleeps
-// and what they bring can't wait, ring.
+// inbox is the only way to the sender: callers and connections put values in and wake the sender if it
+// sleeps and the value can't wait.
 //
-// The sender publishes until when it means to sleep, then looks into the inbox once more, then
-// sleeps. A caller puts its value in first and reads that time after. So either the sender sees the
-// value, or the caller sees the sender asleep: no wake-up is lost, and none is spent on an open
-// batch whose linger the sender's timer covers anyway.
+// The sender publishes until when it means to sleep, then checks the inbox once more, then sleeps. A
+// caller puts its value in first and reads that time afterwards. So either the sender sees the value, or
+// the caller sees the sender asleep: no wake-up is lost, and none is spent on an open batch whose linger
+// the sender's timer covers anyway.
 type inbox struct {
 	start time.Time // instants are nanoseconds since then
 
@@ -27,24 +27,24 @@ type inbox struct {
 	in mail
 }
 
-// mail is what lies in the inbox.
+// mail is the content of the inbox.
 type mail struct {
-	queues []notice          // look at these
+	queues []notice          // queues to check
 	events []network.Event   // answers, connections opened and closed
 	topics []*topicState     // senders wait for these topics' metadata
 	orders []order           // close and the like
-	sealed []*produceRequest // were back while a worker was busy with them, and are now
+	sealed []*produceRequest // that had to wait for a worker when they came back, and are done now
 }
 
-// notice asks the sender to look at a queue.
+// notice asks the sender to check a queue.
 type notice struct {
 	queue *partitionQueue
 	by    int64 // an instant; hintNow: at once
-	mark  int64 // the flushes that its open batch knows of
-	node  int32 // that is to get its open batch, as far as the caller knew; unknownNode: none
+	mark  int64 // the flushMark of its open batch
+	node  int32 // the leader of the open batch's partition, as far as the caller knew; unknownNode: none
 }
 
-// order is something that the sender is to do, apart from queues and events.
+// order is a function that the sender calls for a caller.
 type order func(s *sender, now time.Time)
 
 const (
@@ -59,14 +59,14 @@ func newInbox() *inbox {
 	return x
 }
 
-// instant is t as the inbox counts time.
+// instant returns t as the inbox counts time.
 func (x *inbox) instant(t time.Time) int64 { return max(hintNow, int64(t.Sub(x.start))) }
 
-// time is the reverse of instant.
+// time returns the time of an instant.
 func (x *inbox) time(instant int64) time.Time { return x.start.Add(time.Duration(instant)) }
 
-// tell asks the sender to look at a queue (push: it does not know of that time, or an earlier one, yet).
-// One by noHint asks for nothing.
+// tell asks the sender to check a queue. push says that the sender does not know of that time, or an
+// earlier one, yet. A notice by noHint wakes nothing.
 func (x *inbox) tell(n notice, push bool) {
 	if push {
 		x.mu.Lock()
@@ -76,7 +76,7 @@ func (x *inbox) tell(n notice, push bool) {
 	x.ring(n.by)
 }
 
-// post brings an event of a connection. It never blocks.
+// post puts in an event of a connection. It never blocks.
 func (x *inbox) post(e network.Event) {
 	x.mu.Lock()
 	x.in.events = append(x.in.events, e)
@@ -84,7 +84,7 @@ func (x *inbox) post(e network.Event) {
 	x.ring(hintNow)
 }
 
-// giveBack brings a request that had to wait for a worker.
+// giveBack puts in a request that had to wait for a worker.
 func (x *inbox) giveBack(r *produceRequest) {
 	x.mu.Lock()
 	x.in.sealed = append(x.in.sealed, r)
@@ -92,7 +92,7 @@ func (x *inbox) giveBack(r *produceRequest) {
 	x.ring(hintNow)
 }
 
-// want asks for the metadata of a topic, unless the sender will find that it is asked for.
+// want asks for the metadata of a topic, unless that request is in the inbox already.
 func (x *inbox) want(t *topicState) {
 	if t.wanted.Swap(true) {
 		return
@@ -103,7 +103,7 @@ func (x *inbox) want(t *topicState) {
 	x.ring(hintNow)
 }
 
-// order leaves something to do.
+// order puts in a function for the sender to call.
 func (x *inbox) order(o order) {
 	x.mu.Lock()
 	x.in.orders = append(x.in.orders, o)
@@ -139,7 +139,8 @@ func (x *inbox) take(to *mail) {
 	x.mu.Unlock()
 }
 
-// sleep waits until the given instant or the bell. It returns at once if there is mail.
+// sleep blocks until the given time or until ring wakes it. It returns at once if there is mail. Only the
+// sender calls it.
 func (x *inbox) sleep(until time.Time, timer *time.Timer) {
 	d := max(time.Until(until), 0)
 	x.sleepsUntil.Store(int64(until.Sub(x.start)))

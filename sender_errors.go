@@ -11,11 +11,11 @@ import (
 	"github.com/quill-kafka/quill/protocol"
 )
 
-// failBatch gives up a batch that was refused for good, or can't be tried again.
+// failBatch gives up a batch that was refused, or that can't be sent again.
 func (s *sender) failBatch(b *batch, f facts, v verdict, answer *message.PartitionProduceResponse, now time.Time) {
 	err := s.refusal(b, f, answer, now)
 	if s.aborting != nil && f.worthRetry() {
-		err = s.describe(b, s.aborting, now) // only for that it is not sent again
+		err = s.describe(b, s.aborting, now) // it would be sent again if the producer did not end
 	}
 	out := failure(err)
 	if answer != nil && len(answer.RecordErrors) > 0 {
@@ -30,7 +30,7 @@ func (s *sender) failBatch(b *batch, f facts, v verdict, answer *message.Partiti
 	s.conclude(b, out)
 }
 
-// refusal is why a batch is given up.
+// refusal returns the error of a batch that is given up.
 func (s *sender) refusal(b *batch, f facts, answer *message.PartitionProduceResponse, now time.Time) *Error {
 	cause := &Error{Op: "send", Code: f.answer.code}
 	switch {
@@ -40,7 +40,7 @@ func (s *sender) refusal(b *batch, f facts, answer *message.PartitionProduceResp
 			cause.Kind, cause.Reason = lostKind(b.lastError), "no retries are left"
 		}
 	case errors.Is(b.lastError, network.ErrUnsupportedVersion):
-		cause.Cause = b.lastError // the versions
+		cause.Cause = b.lastError // it names the versions
 	case f.answer.code == protocol.MessageTooLarge || f.answer.code == protocol.RecordListTooLarge:
 		cause.Reason = fmt.Sprintf("%d bytes in a batch of %d records", b.size(), b.records)
 		if b.records == 1 {
@@ -66,8 +66,9 @@ func blamesSome(named []message.BatchIndexAndErrorMessage, records int32) bool {
 	return n > 0 && n < int(records)
 }
 
-// recordErrors tells apart the records that the broker names from those that were only in the same
-// batch, which has so many records (KIP-467). Names of others don't count, however many.
+// recordErrors returns a function with the error of each record: its own if the broker names it, else
+// ErrBatchRejected, because it was only in the same batch (KIP-467). Indexes outside of the batch, which has
+// that many records, are ignored.
 func recordErrors(err *Error, named []message.BatchIndexAndErrorMessage, records int32) func(i int32) error {
 	guilty := blamed(err, named, records)
 	rest := *err
@@ -80,7 +81,7 @@ func recordErrors(err *Error, named []message.BatchIndexAndErrorMessage, records
 	}
 }
 
-// blamed is the error of each record that the broker names.
+// blamed returns the error of each record that the broker names, by index.
 func blamed(err *Error, named []message.BatchIndexAndErrorMessage, records int32) map[int32]*Error {
 	guilty := make(map[int32]*Error)
 	for _, n := range named {
@@ -97,7 +98,7 @@ func blamed(err *Error, named []message.BatchIndexAndErrorMessage, records int32
 	return guilty
 }
 
-// detail is what is kept of a broker's text: users may hold on to many errors.
+// detail returns the part of a broker's text that an error keeps: applications may keep many errors.
 func detail(text string) string {
 	if len(text) <= maxDetail {
 		return text
@@ -107,19 +108,19 @@ func detail(text string) string {
 
 const maxDetail = 4 << 10
 
-// describe completes an error with what is known of the batch.
+// describe returns base with topic, partition, node, attempts, age and Outcome of the batch.
 func (s *sender) describe(b *batch, base *Error, now time.Time) *Error {
 	e := *base
 	e.Op, e.Topic, e.Partition = "send", b.queue.topic.name, b.queue.index
 	e.Node, e.Attempts, e.Elapsed = b.nodeAtSend, b.attempts, now.Sub(b.createdAt)
 	e.Fate = b.evidence.outcome(b.onWire())
 	if s.txn != nil && e.class() != ErrFatal {
-		e.Class = ErrAbortable // not retriable, whatever the reason: the record is part of the transaction (KAFKA-19176)
+		e.Class = ErrAbortable // never retriable, because the record is part of the transaction (KAFKA-19176)
 	}
 	return &e
 }
 
-// expired is the failure of a batch that is delivery.timeout.ms old.
+// expired returns the error of a batch that is delivery.timeout.ms old.
 func (s *sender) expired(b *batch, now time.Time) *Error {
 	e := s.describe(b, &Error{Kind: ErrDeliveryTimeout, Cause: s.whyNotYet(b, now)}, now)
 	e.Reason = countOf(b.records, "record") + " expired after " + s.deliveryLimit()
@@ -137,13 +138,14 @@ func (s *sender) expired(b *batch, now time.Time) *Error {
 	return e
 }
 
-// deliveryLimit is how long a batch has, as errors name it.
+// deliveryLimit returns the time that a batch has, as error texts name it.
 func (s *sender) deliveryLimit() string {
 	return fmt.Sprintf("%v (delivery.timeout.ms)", s.acc.deliveryTimeout)
 }
 
-// whyNot is the reason why batches of a partition can't leave, if one is known. While no node is connected that
-// is why not: the leader's own reason went when the cluster was left for the bootstrap servers.
+// whyNot returns the error that keeps batches of a partition from leaving, nil if none is known. While no node is
+// connected it is that of the network as a whole, because the leader's own error is gone when the sender has returned
+// to the bootstrap servers.
 func (s *sender) whyNot(q *partitionQueue) error {
 	if id, _, ok := s.leader(q); ok && s.client.LastError(id) != nil {
 		return s.client.LastError(id)

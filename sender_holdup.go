@@ -7,10 +7,11 @@ import (
 	"github.com/quill-kafka/quill/protocol"
 )
 
-// What holds records up. Who waits for the outcome of records and gives up is told by the error why there is none
-// yet. The sender alone knows that, so it is asked when the wait is over; nothing is kept for the case.
+// Why records have no outcome yet. When a caller gives up waiting for one, its error says why there is none. Only the
+// sender knows that, so it is asked when the wait ends, and nothing is kept for it before.
 
-// holdUp is the sender's part.
+// holdUp returns an error that says what the oldest matching batch waits for, nil if there is none. topic "" matches
+// every batch.
 func (s *sender) holdUp(topic string, partition int32, now time.Time) error {
 	b := s.acc.heldUp(func(b *batch) bool { return topic == "" || b.queue.topic.name == topic && b.queue.index == partition })
 	if b == nil {
@@ -19,7 +20,7 @@ func (s *sender) holdUp(topic string, partition int32, now time.Time) error {
 	return s.heldUpBy(b, now)
 }
 
-// heldUpBy says where a batch stands, and why it is not further.
+// heldUpBy returns an error that says what a batch waits for, and why.
 func (s *sender) heldUpBy(b *batch, now time.Time) *Error {
 	e := s.describe(b, &Error{Reason: s.stands(b), open: true}, now)
 	cause := s.whyNotYet(b, now)
@@ -29,7 +30,7 @@ func (s *sender) heldUpBy(b *batch, now time.Time) *Error {
 	return e
 }
 
-// stands is where a batch stands that has no outcome yet.
+// stands returns a text that says what a batch without an outcome waits for.
 func (s *sender) stands(b *batch) string {
 	_, _, led := s.leader(b.queue)
 	switch {
@@ -43,8 +44,9 @@ func (s *sender) stands(b *batch) string {
 	return "waiting to be sent"
 }
 
-// whyNotYet is the last reason why a batch has no outcome yet, nil if none is known. What keeps it from being sent
-// now counts more than how the connection of its last attempt ended; what a broker answered counts more than that.
+// whyNotYet returns the error because of which a batch has no outcome yet, nil if none is known. A broker's answer
+// comes first, then the error that keeps the batch from being sent now, then the connection's error of its last
+// attempt.
 func (s *sender) whyNotYet(b *batch, now time.Time) error {
 	if _, answered := b.lastError.(protocol.ErrorCode); answered || b.onWire() {
 		return b.lastError
@@ -58,8 +60,8 @@ func (s *sender) whyNotYet(b *batch, now time.Time) error {
 	return b.lastError
 }
 
-// whyWaits is why batches of a partition wait that could have left since then, if a reason is known: there is no
-// connection, those before them were sent in vain, or the node takes no more.
+// whyWaits returns the error because of which batches of a partition, ready since that time, can't leave, nil if none
+// is known: there is no connection, batches before them failed, or the node takes no more.
 func (s *sender) whyWaits(q *partitionQueue, since, now time.Time) error {
 	if why := s.whyNot(q); why != nil {
 		return why
@@ -73,14 +75,14 @@ func (s *sender) whyWaits(q *partitionQueue, since, now time.Time) error {
 	return nil
 }
 
-// setback is what the last batch of a partition that came back ran into. Those behind it, which wait until it is in
-// the log, have no error of their own, and may expire after it has.
+// setback is the error of the last batch of a partition that came back. The batches behind it, which wait until it is
+// in the log, have no error of their own and may expire after it has.
 type setback struct {
 	err error
 	at  time.Time
 }
 
-// noteSetback takes in what became of a batch that is back.
+// noteSetback keeps the error of a batch that is back, or clears the kept one if the batch was accepted.
 func (o *partitionOut) noteSetback(b *batch, v verdict, now time.Time) {
 	switch {
 	case v.act == actAccept:
@@ -90,7 +92,8 @@ func (o *partitionOut) noteSetback(b *batch, v verdict, now time.Time) {
 	}
 }
 
-// whyFull is why the partition's batches stay in memory, if a reason is known: they can't leave, or come back.
+// whyFull returns the error because of which the partition's batches stay in memory, nil if none is known: they can't
+// leave, or the first one that left is not accepted.
 func (s *sender) whyFull(q *partitionQueue, now time.Time) error {
 	if err := s.whyWaits(q, time.Time{}, now); err != nil || q.out.line.Len() == 0 {
 		return err

@@ -10,20 +10,20 @@ import (
 	"github.com/quill-kafka/quill/protocol"
 )
 
-// Producer ids that are not ours alone. Clusters that were restored or mirrored give ids out twice, and a snapshot of
-// a virtual machine that is started twice makes two producers of one. Brokers then take the batches of both for those
-// of one producer. Mostly they refuse what does not fit (see endsIdentity). But two batches with the same numbers are
-// a batch and its duplicate to them: they acknowledge the second one without writing it.
+// Producer ids that another producer has too. Clusters that were restored or mirrored give ids out twice, and a
+// snapshot of a virtual machine that is started twice makes two producers of one. Brokers then take the batches of both
+// for those of one producer. Mostly they refuse batches that do not follow (see endsIdentity). But they take two batches
+// with the same numbers for a batch and its duplicate, and acknowledge the second one without writing it.
 
-// foreign reports whether an answer acknowledges somebody else's batch, which is in the log under this one's
+// foreign reports whether an answer acknowledges another producer's batch, which is in the log under this one's
 // numbers. Brokers answer a duplicate with the largest timestamp of the batch in the log as its log append time. Where
-// records keep their own timestamps, so that there is no log append time, this shows what the answer is about: not
-// this batch if no attempt before can have been written (it was sent once only, or was refused), or if its largest
-// timestamp is another.
+// records keep their own timestamps, so that there is no log append time, this shows which batch the answer is about:
+// another one if no earlier attempt can have been written (it was sent once only, or was refused), or if the largest
+// timestamp differs.
 //
-// That records keep their timestamps is known from an answer without a log append time. If the topic's setting
-// changed since, what is in flight is taken for somebody else's. What is sent under the next id is answered in the
-// same way then, which tells.
+// An answer without a log append time shows that records keep their timestamps. If the topic's setting changed since,
+// the batches in flight are taken for foreign ones. The first answer under the next id then has a log append time too,
+// which corrects that.
 func (s *sender) foreign(b *batch, answer *message.PartitionProduceResponse) bool {
 	if !s.idem.on || answer.ErrorCode != protocol.None {
 		return false
@@ -44,8 +44,8 @@ func (s *sender) foreign(b *batch, answer *message.PartitionProduceResponse) boo
 	return true
 }
 
-// leaveIdentity gives up the producer id that a batch was sent under, for what the broker answered. The batches that
-// are not in flight follow with the next id.
+// leaveIdentity gives up the producer id that a batch was sent under, because of the broker's answer. Batches that are
+// not in flight get the next id.
 func (s *sender) leaveIdentity(b *batch, f facts, now time.Time) {
 	i := &s.idem
 	if i.state != idReady || i.id != b.producerID {
@@ -65,7 +65,8 @@ func (s *sender) leaveIdentity(b *batch, f facts, now time.Time) {
 		"producer_id", b.producerID, "producer_epoch", b.producerEpoch, "err", f.answer.code)
 }
 
-// explainIdentity completes the error of a batch that failed with its producer id. The next one may do better.
+// explainIdentity completes the error of a batch that failed with its producer id. It is retriable, because the next id
+// may be accepted; a transaction's is not.
 func (s *sender) explainIdentity(cause *Error, b *batch, f facts) {
 	switch {
 	case f.answer.foreign:

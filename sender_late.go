@@ -6,25 +6,26 @@ import (
 	"github.com/quill-kafka/quill/network"
 )
 
-// A turn that begins much later than it was meant to says that the process stood still (SIGSTOP, a
-// throttled container, a suspended machine) while clocks went on. What is overdue then may have been
-// answered long ago: the answers are in sockets that no reader could look at. So such a turn gives
-// nothing up. It has the connections' readers bring what is there, and only when they did, or have had
-// their time, the clock counts again. Lateness is measured by the very clock that the deadlines are: if
+// A turn that begins much later than it was meant to shows that the process stood still (SIGSTOP, a
+// throttled container, a suspended machine) while clocks went on. Requests that are overdue then may have
+// been answered long ago: the answers are in sockets that no reader could read. So such a turn gives
+// nothing up. It has the connections' readers post what has arrived, and deadlines count again only when
+// they have done that, or after catchUpTime. Lateness is measured by the same clock as the deadlines: if
 // that stood still too, as CLOCK_MONOTONIC may while a machine is suspended, nothing is overdue.
 //
-// Nor does a caller's wait: a call about a transaction, whose limit is max.block.ms, a Flush, the wait for a record,
-// a Send that waits for metadata or memory (blockLimit.over), a Close before it gives records up. If the deadline was over well before that could be noticed, the wait ends with a
-// last look (accumulator.waitFor). That holds for a deadline of the caller's own, too: it is some milliseconds, and
-// without it a call is reported as open, or a record as lost, whose success is here. A ctx that is cancelled, or was
-// over before the wait, ends the wait at once.
+// The same holds for a caller's wait: a call about a transaction, whose limit is max.block.ms, a Flush, the wait for a
+// record, a Send that waits for metadata or memory (blockLimit.over), a Close before it gives records up. If the
+// deadline was over well before the caller could notice that, the wait ends with a last look (accumulator.waitFor). That
+// holds for a deadline of the caller's own, too: the look takes some milliseconds, and without it a call could be
+// reported as open, or a record as lost, whose answer has arrived. A ctx that is cancelled, or was over before the wait,
+// ends the wait at once.
 //
-// What else a clock decides after a standstill does no harm: an idle connection is closed by both sides,
-// old metadata are asked for, a producer id that brokers may have forgotten sends its next batch alone,
+// Other decisions by the clock do no harm after a standstill: an idle connection is closed by both sides,
+// old metadata are requested again, a producer id that brokers may have forgotten sends its next batch alone,
 // a connection that was being made is made again.
 
-// behind reports whether answers may have come that this turn does not know of, since the sender was
-// kept from it. The clock gives up nothing then.
+// behind reports whether answers may have arrived that the readers have not posted, because this turn
+// began late. The turn must not give anything up then.
 func (s *sender) behind(now time.Time) bool {
 	if late, is := s.late(now); is {
 		if !s.refresh.trouble.IsZero() {
@@ -46,13 +47,14 @@ func (s *sender) behind(now time.Time) bool {
 	return false
 }
 
-// late is by how much this turn began too late.
+// late returns by how much this turn began later than meant, and whether that is more than timers allow for.
 func (s *sender) late(now time.Time) (by time.Duration, is bool) {
 	by = now.Sub(s.meant)
 	return by, by > network.TimerSlack && !s.meant.IsZero()
 }
 
-// abort gives up everything, unless this turn is late: then answers first. It reports whether it waits for them.
+// abort gives up everything. If this turn is late it lets the readers catch up first, and reports whether it waits for
+// them.
 func (s *sender) abort(now time.Time) (behind bool) {
 	by, is := s.late(now)
 	if is {
@@ -66,7 +68,8 @@ func (s *sender) abort(now time.Time) (behind bool) {
 	return true
 }
 
-// lastLook has the readers bring what has come. done is closed when they did and the callbacks of that have run.
+// lastLook has the readers post the answers that have arrived. done is closed when they have and the callbacks of
+// these answers have run.
 func (s *sender) lastLook(done chan struct{}, now time.Time) {
 	s.client.CatchUp(0, now)
 	s.looks = append(s.looks, done)

@@ -124,7 +124,7 @@ func (l *lossLog) report() bool {
 	return more
 }
 
-// close reports the failures that were counted, and ends the timer.
+// close reports the failures that were counted. No timer is set after it.
 func (l *lossLog) close() {
 	if l == nil {
 		return

@@ -5,10 +5,11 @@ import (
 	"time"
 )
 
-// What becomes of a transaction when the producer is closed.
+// The end of a transaction when the producer is closed.
 
-// closing aborts what is open when the producer is closed, and reports whether nothing is left to wait
-// for. An abort that can't be told to the coordinator in delivery.timeout.ms is left to its time-out.
+// closing aborts the open transaction when the producer is closed, and reports whether nothing is left to
+// wait for. If the coordinator does not acknowledge the abort within delivery.timeout.ms, the transaction is
+// left to transaction.timeout.ms.
 func (t *transaction) closing(now time.Time) bool {
 	if t.closeBy.IsZero() {
 		t.closeBy = now.Add(t.s.cfg.deliveryTimeout)
@@ -25,7 +26,8 @@ func (t *transaction) closing(now time.Time) bool {
 	return true
 }
 
-// unfinished says what is under way: a call, or a transaction that the coordinator has and that is not over.
+// unfinished returns a text about a call that has not ended, or a transaction that the coordinator has and
+// that is not over; "" if there is neither.
 func (t *transaction) unfinished() string {
 	under := t.pending != nil && !t.pending.ended()
 	switch {
@@ -40,7 +42,7 @@ func (t *transaction) unfinished() string {
 	return ""
 }
 
-// stop ends what is pending: nothing more will come of it.
+// stop ends the pending calls with err, because the sender will do no more for them.
 func (t *transaction) stop(err *Error) {
 	t.failOffsets(err)
 	if t.pending != nil {
@@ -49,7 +51,7 @@ func (t *transaction) stop(err *Error) {
 	}
 }
 
-// abortedBy says why the transaction is being aborted, if that was not asked for.
+// abortedBy returns a text that says why the transaction is being aborted, "" if the application asked for it.
 func (t *transaction) abortedBy() string {
 	if t.closed {
 		return "Close was called while it was open"

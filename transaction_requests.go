@@ -11,8 +11,8 @@ import (
 	"github.com/quill-kafka/quill/protocol"
 )
 
-// What a transaction asks its coordinators for, one request at a time: next says what is due, step
-// sends it; finish, in transaction_answers.go, takes the answer in.
+// Requests of a transaction to its coordinators, one at a time: next says which is due, step sends it,
+// and finish, in transaction_answers.go, handles the answer.
 
 // txnRequestKind says which request it is.
 type txnRequestKind uint8
@@ -32,8 +32,9 @@ var txnRequestNames = [...]string{"nothing", "get a producer id", "add partition
 
 func (k txnRequestKind) String() string { return txnRequestNames[k] }
 
-// joins: the request makes something part of the transaction. Whether it did has to be known even if
-// the transaction fails: an abort of nothing is refused, one that is not asked for stays open.
+// joins reports whether the request makes partitions or a group part of the transaction. The producer has
+// to know whether it did even if the transaction fails: the coordinator refuses to abort a transaction that
+// nothing joined, and one that is not aborted stays open.
 func (k txnRequestKind) joins() bool { return k == askAddPartitions || k == askAddOffsets }
 
 // txnRequest is one request to a coordinator, with all its attempts.
@@ -47,12 +48,12 @@ type txnRequest struct {
 
 	attempts int
 	retryAt  time.Time
-	spell    backoff.Spell // of attempts that did not do it, for the log
+	spell    backoff.Spell // of attempts that failed, for the log
 	lost     bool          // an attempt got no answer, or one that leaves open whether it was or will be carried out
 }
 
-// next is the request that is due; askNothing while something else has to happen first. settled says
-// that all batches have their fate and are off the wire.
+// next returns the kind of the request that is due, askNothing while something else has to happen first.
+// settled says that all batches are completed and off the wire.
 func (t *transaction) next(settled bool) txnRequestKind {
 	switch {
 	case t.state == txnInitializing:
@@ -69,7 +70,7 @@ func (t *transaction) next(settled bool) txnRequestKind {
 	return askNothing
 }
 
-// wants reports whether a request that is to be sent again still makes sense.
+// wants reports whether a request that is to be sent again is still needed.
 func (t *transaction) wants(r *txnRequest) bool {
 	switch r.kind {
 	case askInit:
@@ -80,25 +81,26 @@ func (t *transaction) wants(r *txnRequest) bool {
 	return t.state.gathering() || t.state.failing() && r.kind.joins() && r.lost
 }
 
-// step sends what is due. It returns when to look again; the zero time means that an event will tell.
+// step sends the request that is due. It returns when to call it again; the zero time means that an event
+// will wake the sender.
 func (t *transaction) step(now time.Time) time.Time {
 	t.woken = false
 	if t.s.aborting != nil {
 		return time.Time{}
 	}
-	if t.s.closing && !t.closing(now) { // before anything more leaves
+	if t.s.closing && !t.closing(now) { // first, so that nothing more of a transaction that Close aborts is sent
 		return earliest(t.closeBy, t.advance(now))
 	}
 	return t.advance(now)
 }
 
-// advance is step, once it is known that the transaction goes on.
+// advance does the work of step while the producer goes on.
 func (t *transaction) advance(now time.Time) time.Time {
 	if t.state.failing() {
 		t.dropUnsent(now)
 	}
 	if t.out != nil {
-		return time.Time{} // its answer wakes us
+		return time.Time{} // its answer wakes the sender
 	}
 	if t.request != nil && !t.wants(t.request) {
 		t.request, t.finding = nil, nil
@@ -111,12 +113,12 @@ func (t *transaction) advance(now time.Time) time.Time {
 	}
 	if t.s.snapshot.Empty() {
 		t.s.refresh.wantAll()
-		return time.Time{} // metadata wake us
+		return time.Time{} // the metadata answer wakes the sender
 	}
 	return t.send(t.request, now)
 }
 
-// due makes the request that is due, if one is.
+// due makes the request that is due. It returns nil if none is.
 func (t *transaction) due(now time.Time) *txnRequest {
 	kind := t.next(t.settled())
 	if kind == askEnd && !t.started && !t.unsure {
@@ -140,10 +142,11 @@ func (t *transaction) due(now time.Time) *txnRequest {
 	return r
 }
 
-// settled reports whether every batch has its fate and is off the wire.
+// settled reports whether every batch is completed and off the wire.
 func (t *transaction) settled() bool { return t.s.onWire == 0 && t.s.acc.count() == 0 }
 
-// send sends r to its coordinator, or finds that first.
+// send sends r to its coordinator, or finds the coordinator first. It returns when to try again, zero if an
+// event will wake the sender.
 func (t *transaction) send(r *txnRequest, now time.Time) time.Time {
 	if r.retryAt.After(now) {
 		return r.retryAt
@@ -178,7 +181,7 @@ func (t *transaction) send(r *txnRequest, now time.Time) time.Time {
 		return time.Time{}
 	}
 	if r.kind == askCommitOffsets && t.version2 {
-		t.started = true // it adds the group itself
+		t.started = true // version 2 adds the group with this request
 	}
 	t.post(node, r, t.exchange(r, node), now)
 	return time.Time{}
@@ -187,8 +190,8 @@ func (t *transaction) send(r *txnRequest, now time.Time) time.Time {
 // neededAPIs are those that every transaction needs of its coordinator.
 var neededAPIs = [...]protocol.APIKey{protocol.InitProducerID, protocol.AddPartitionsToTxn, protocol.EndTxn}
 
-// missing is an error if the coordinator does not serve what every transaction needs: InitTransactions fails
-// then, before records are sent that nobody can commit.
+// missing returns an error if the coordinator does not serve a request that every transaction needs, so that
+// InitTransactions fails before records are sent that can't be committed.
 func (t *transaction) missing(r *txnRequest, node int32) *Error {
 	if r.kind != askInit {
 		return nil
@@ -206,8 +209,8 @@ func (t *transaction) missing(r *txnRequest, node int32) *Error {
 		Reason: fmt.Sprintf("node %d does not serve %s, which transactions need; Kafka has that since 0.11", node, strings.Join(names, " and "))}
 }
 
-// leavesOpen reports whether an answer says only that the coordinator does not know what becomes of the
-// request: it wrote it to its log, and then lost that to another node, or too few replicas had it.
+// leavesOpen reports whether the request may have been or may yet be carried out although its answer is that
+// error: the coordinator wrote it to its log, and then lost the log to another node, or too few replicas had it.
 func (k txnRequestKind) leavesOpen(code protocol.ErrorCode) bool {
 	switch code {
 	case protocol.NotCoordinator, protocol.CoordinatorNotAvailable, protocol.RequestTimedOut, protocol.NetworkException:
@@ -221,7 +224,7 @@ func (k txnRequestKind) leavesOpen(code protocol.ErrorCode) bool {
 // bumpVersion is the version of InitProducerId that raises the epoch of a producer that names it (KIP-360).
 const bumpVersion = 3
 
-// forGroup: the request goes to a group's coordinator.
+// forGroup reports whether the request goes to a group's coordinator.
 func (k txnRequestKind) forGroup() bool { return k == askCommitOffsets }
 
 // find asks some node for the coordinator that r needs.
@@ -257,7 +260,7 @@ func (t *transaction) post(node int32, r *txnRequest, x *network.Message, now ti
 	t.s.client.Send(node, &network.Request{Exchange: x, Tag: r}, now)
 }
 
-// coordinatorOf is the node that r goes to, -1 if that is not known.
+// coordinatorOf returns the node that r goes to, -1 if that is not known.
 func (t *transaction) coordinatorOf(r *txnRequest) int32 {
 	if !r.kind.forGroup() {
 		return t.coordinator
@@ -268,7 +271,7 @@ func (t *transaction) coordinatorOf(r *txnRequest) int32 {
 	return t.groupNode
 }
 
-// forget notes that the coordinator of r is not, or no longer, where it was.
+// forget drops the known coordinator of r, which has to be found again.
 func (t *transaction) forget(r *txnRequest) {
 	if r.kind.forGroup() {
 		t.groupNode = -1
@@ -277,8 +280,8 @@ func (t *transaction) forget(r *txnRequest) {
 	}
 }
 
-// speaks2 reports whether the cluster has switched to version 2 of the protocol. While the coordinator
-// can't be asked, nothing has changed.
+// speaks2 reports whether the cluster has switched to version 2 of the protocol. While the coordinator is
+// not connected it returns the version in use.
 func (t *transaction) speaks2() bool {
 	if !t.s.client.Connected(t.coordinator) {
 		return t.version2
@@ -287,7 +290,7 @@ func (t *transaction) speaks2() bool {
 	return ok && level >= 2
 }
 
-// exchange writes a request down.
+// exchange returns the message of a request.
 func (t *transaction) exchange(r *txnRequest, node int32) *network.Message {
 	id, epoch := t.s.idem.id, t.s.idem.epoch
 	switch r.kind {
@@ -334,7 +337,7 @@ func (t *transaction) exchange(r *txnRequest, node int32) *network.Message {
 	return x
 }
 
-// wanted is whose coordinator a FindCoordinator asks for.
+// wanted returns the key type and key of a FindCoordinator: those of a group, or of the transactional id.
 func (t *transaction) wanted(find *txnRequest) (keyType int8, key string) {
 	if find.group != "" {
 		return findGroup, find.group
@@ -350,7 +353,7 @@ const (
 	findTransaction      = 1
 )
 
-// groupByTopic lists partitions as AddPartitionsToTxn wants them.
+// groupByTopic returns partitions in the form of AddPartitionsToTxn.
 func groupByTopic(queues []*partitionQueue) []message.AddPartitionsToTxnTopic {
 	var topics []message.AddPartitionsToTxnTopic
 	at := map[string]int{}

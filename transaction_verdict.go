@@ -2,23 +2,23 @@ package quill
 
 import "github.com/quill-kafka/quill/protocol"
 
-// What the coordinators' answers mean. These functions are pure: an error code in, what to do out. The
+// Verdicts on the coordinators' answers. These functions are pure: they map an error code to a verdict. The
 // tables are those of Kafka 4.4 (TransactionManager's request handlers).
 
-// txnVerdict is what becomes of a request to a coordinator that was answered.
+// txnVerdict says what follows from the answer to a request to a coordinator.
 type txnVerdict uint8
 
 const (
 	txnDone       txnVerdict = iota // it worked
 	txnRetry                        // ask again, after a pause
 	txnRetrySoon                    // ask again, after a short pause: the transaction before is just being ended
-	txnFind                         // find the coordinator anew, then ask again
+	txnFind                         // find the coordinator again, then ask again
 	txnAbort                        // the transaction has to be aborted
 	txnAbortBump                    // the same, and the epoch is to be raised; fatal where that can't be
 	txnDenied                       // not allowed: the call fails, and may be made again once it is
 	txnFenced                       // another producer has the transactional id: fatal
 	txnFatal                        // the producer can't go on
-	txnUnexpected                   // an answer that nobody gives: fatal
+	txnUnexpected                   // an answer that no coordinator gives to this request: fatal
 )
 
 // verdictNames are for tests.
@@ -26,8 +26,8 @@ var verdictNames = [...]string{"done", "retry", "retry soon", "find", "abort", "
 
 func (v txnVerdict) String() string { return verdictNames[v] }
 
-// decideCommon is what most requests have in common. ok is false for the codes that each request
-// decides for itself.
+// decideCommon returns the verdict that most requests have in common. ok is false for the codes that each
+// request decides for itself.
 func decideCommon(code protocol.ErrorCode) (v txnVerdict, ok bool) {
 	switch code {
 	case protocol.None:
@@ -45,7 +45,7 @@ func decideCommon(code protocol.ErrorCode) (v txnVerdict, ok bool) {
 	return txnUnexpected, false
 }
 
-// decideInside is decideCommon for the requests that take an open transaction further.
+// decideInside extends decideCommon for the requests of an open transaction.
 func decideInside(code protocol.ErrorCode) (v txnVerdict, ok bool) {
 	switch code {
 	case protocol.InvalidTxnState, protocol.InvalidProducerIDMapping:
@@ -56,7 +56,7 @@ func decideInside(code protocol.ErrorCode) (v txnVerdict, ok bool) {
 	return decideCommon(code)
 }
 
-// decideFind is for FindCoordinator.
+// decideFind returns the verdict on an answer to FindCoordinator.
 func decideFind(code protocol.ErrorCode) txnVerdict {
 	switch {
 	case code == protocol.None:
@@ -71,7 +71,7 @@ func decideFind(code protocol.ErrorCode) txnVerdict {
 	return txnUnexpected
 }
 
-// decideInit is for InitProducerId.
+// decideInit returns the verdict on an answer to InitProducerId.
 func decideInit(code protocol.ErrorCode) txnVerdict {
 	switch code {
 	case protocol.TransactionalIDAuthorizationFailed, protocol.ClusterAuthorizationFailed:
@@ -85,8 +85,8 @@ func decideInit(code protocol.ErrorCode) txnVerdict {
 	return v
 }
 
-// decideAddPartition is for one partition in the answer to AddPartitionsToTxn. first says that the
-// transaction has none yet: then the one before is just being ended.
+// decideAddPartition returns the verdict on one partition in the answer to AddPartitionsToTxn. first says that
+// the transaction has no partition yet: CONCURRENT_TRANSACTIONS then means that the one before is just being ended.
 func decideAddPartition(code protocol.ErrorCode, first bool) txnVerdict {
 	if code == protocol.ConcurrentTransactions && first {
 		return txnRetrySoon
@@ -97,7 +97,7 @@ func decideAddPartition(code protocol.ErrorCode, first bool) txnVerdict {
 	return txnAbort
 }
 
-// decideAddOffsets is for AddOffsetsToTxn.
+// decideAddOffsets returns the verdict on an answer to AddOffsetsToTxn.
 func decideAddOffsets(code protocol.ErrorCode) txnVerdict {
 	if code == protocol.GroupAuthorizationFailed || code == protocol.TransactionAbortable {
 		return txnAbort
@@ -106,7 +106,7 @@ func decideAddOffsets(code protocol.ErrorCode) txnVerdict {
 	return v
 }
 
-// decideOffset is for one partition in the answer to TxnOffsetCommit.
+// decideOffset returns the verdict on one partition in the answer to TxnOffsetCommit.
 func decideOffset(code protocol.ErrorCode) txnVerdict {
 	switch code {
 	case protocol.RequestTimedOut:
@@ -122,7 +122,7 @@ func decideOffset(code protocol.ErrorCode) txnVerdict {
 	return v
 }
 
-// decideEnd is for EndTxn.
+// decideEnd returns the verdict on an answer to EndTxn.
 func decideEnd(code protocol.ErrorCode, commit bool) txnVerdict {
 	if code == protocol.TransactionAbortable {
 		if commit {
