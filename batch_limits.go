@@ -20,7 +20,7 @@ type batchLimits struct {
 // with 64 KiB and takes the rest in one step when that is full: idle partitions cost little, and a
 // full batch is two chunks (many small ones measured 10 % slower).
 func newBatchLimits(batchSize int, bufferMemory int64, compressed bool) batchLimits {
-	batchSize = int(min(int64(batchSize), bufferMemory)) // a larger chunk could never be had
+	batchSize = int(min(int64(batchSize), bufferMemory)) // a larger chunk could never be allocated
 	l := batchLimits{size: batchSize, small: int(min(max(int64(batchSize), minChunk), bufferMemory)), rawMax: batchSize, compress: compressed}
 	if l.small > firstChunk {
 		l.small, l.large = firstChunk, batchSize-firstChunk
@@ -58,7 +58,7 @@ func (l *batchLimits) room(raw, size int, ratio *ratioEstimate) bool {
 	return protocol.BatchOverhead+int(float64(raw)*ratio.get()*ratioMargin)+size <= l.size
 }
 
-// firstSize is the chunk to open a batch with for a first record of at most size bytes.
+// firstSize returns the size of the first chunk of a batch whose first record has at most size bytes.
 func (l *batchLimits) firstSize(size int) int {
 	switch need := size + protocol.BatchOverhead; {
 	case need <= l.small:
@@ -70,7 +70,7 @@ func (l *batchLimits) firstSize(size int) int {
 	}
 }
 
-// nextChunk is the size of the chunk that a batch grows by to take a record of size bytes; 0 when it
+// nextChunk returns the size of the chunk that a batch grows by to take a record of size bytes, 0 if it
 // must not grow.
 func (l *batchLimits) nextChunk(b *batch, size int) int {
 	most := l.size
@@ -97,7 +97,7 @@ const (
 	ratioWorseningStep = 0.05
 )
 
-// get is the estimate, 1 at first.
+// get returns the estimate, which is 1 at first.
 func (r *ratioEstimate) get() float64 {
 	if b := r.bits.Load(); b != 0 {
 		return math.Float64frombits(b)
@@ -107,7 +107,7 @@ func (r *ratioEstimate) get() float64 {
 
 func (r *ratioEstimate) set(v float64) { r.bits.Store(math.Float64bits(v)) }
 
-// update moves the estimate towards what was observed.
+// update moves the estimate towards an observed ratio.
 func (r *ratioEstimate) update(compressed, raw int) {
 	observed, now := float64(compressed)/float64(raw), r.get()
 	switch {

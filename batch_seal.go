@@ -16,7 +16,7 @@ import (
 type sealer struct {
 	codec compress.Codec
 	c     *compress.Compressor
-	// attributes are those of every batch beside the codec: AttrTransactional, or none.
+	// attributes are those that every batch has besides the codec: AttrTransactional, or none.
 	attributes int16
 	scratch    sync.Pool // of *sealScratch
 	crew       sealCrew
@@ -87,9 +87,9 @@ func (b *batch) replace(records []byte) {
 	b.chunks = b.chunks[:kept]
 }
 
-// seal brings the batch into its wire form. It runs on the connection's writer or a worker: the codec
-// is work, not decision, and is done on all processors. A batch that is sent again is only
-// compressed the first time; its header is written anew only if its identity changed.
+// seal brings the batch into its wire form. It runs on the connection's writer or a worker, not on the
+// sender, so that all processors share the compression. A batch that is sent again is compressed only the
+// first time; its header is written again only if its identity changed.
 func (b *batch) seal(s *sealer) error {
 	if !b.sealed {
 		if err := s.compress(b); err != nil {

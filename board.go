@@ -7,7 +7,7 @@ import (
 	"github.com/quill-kafka/quill/metadata"
 )
 
-// board is where waiting callers see metadata arrive. Each post closes the channel of the one before.
+// board publishes the sender's metadata to waiting callers. Each post closes the channel of the one before.
 type board struct {
 	mu sync.Mutex
 	// +checklocks:mu
@@ -24,7 +24,7 @@ func newBoard() *board {
 	return &board{snapshot: new(metadata.Snapshot), changed: make(chan struct{})}
 }
 
-// news is what the board shows at one moment.
+// news is the content of the board at one moment.
 type news struct {
 	snapshot *metadata.Snapshot
 	lastErr  error
@@ -38,7 +38,7 @@ func (o *board) look() news {
 	return news{o.snapshot, o.lastErr, o.again, o.changed}
 }
 
-// post shows a new state to those who wait.
+// post publishes a new state and wakes the waiting callers.
 func (o *board) post(s *metadata.Snapshot, err error) {
 	o.mu.Lock()
 	old := o.changed
@@ -47,7 +47,7 @@ func (o *board) post(s *metadata.Snapshot, err error) {
 	close(old)
 }
 
-// note keeps why nobody can be asked, for those whose wait ends.
+// note keeps the error because of which no node can be asked, for callers whose wait ends. A nil err is ignored.
 func (o *board) note(err error) {
 	if err == nil {
 		return
@@ -57,7 +57,7 @@ func (o *board) note(err error) {
 	o.mu.Unlock()
 }
 
-// poke wakes those who wait, without news about the cluster.
+// poke wakes the waiting callers without a new state.
 func (o *board) poke() {
 	o.mu.Lock()
 	old := o.changed

@@ -8,25 +8,25 @@ import (
 // watchdog notices callbacks that do not return: the dispatcher waits for them, and with it Flush, Close,
 // the futures, and in the end, when no memory comes back, every Send.
 //
-// Callbacks are many and mostly short, so none reads a clock. The watchdog looks every few seconds while
-// callbacks run, and stops when it finds none running. If series of callbacks (those of a batch) have ended
-// since the look before, all is well; only if not, the callbacks of the one that runs are counted.
+// Callbacks are many and mostly short, so no clock is read for them. The watchdog checks every few seconds
+// while callbacks run, and stops when it finds none running. If a series of callbacks (those of a batch) has
+// ended since the last check, all is well; otherwise it counts the callbacks of the running series.
 type watchdog struct {
-	on     atomic.Bool  // it will look again
+	on     atomic.Bool  // a check is scheduled
 	series atomic.Int64 // how many have begun
 	asks   atomic.Bool  // callbacks that return are to be counted
 	count  atomic.Int64 // how many did
 
-	// The look's own: there is one at a time.
-	lastSeries int64 // series at the look before
-	last       int64 // count then
-	looks      int   // how many found no callback returned
+	// Used by the check alone: only one runs at a time.
+	lastSeries int64 // series at the last check
+	last       int64 // count at the last check
+	looks      int   // checks in a row that found that no callback had returned
 }
 
 const (
 	watchEvery  = 5 * time.Second
-	slowAfter   = 2      // looks without a callback that returned: it is logged
-	repeatAfter = 60 / 5 // looks until it is logged again
+	slowAfter   = 2      // checks without a callback that returned, after which it is logged
+	repeatAfter = 60 / 5 // checks until it is logged again
 )
 
 // returned is called after each callback.
@@ -40,22 +40,22 @@ func (w *watchdog) returned() {
 func (d *dispatcher) startWatch() {
 	if w := &d.watch; w.on.CompareAndSwap(false, true) {
 		w.last, w.lastSeries = -1, w.series.Load()-1
-		time.AfterFunc(watchEvery, d.watchCallbacks) // the last is the one that finds no callback running
+		time.AfterFunc(watchEvery, d.watchCallbacks) // it sets itself again until it finds no callback running
 	}
 }
 
-// watchCallbacks is one look.
+// watchCallbacks does one check, and schedules the next one if a callback may be running.
 func (d *dispatcher) watchCallbacks() {
 	w, q := &d.watch, d.calling.Load()
 	if q == nil {
 		w.asks.Store(false)
-		if w.on.Store(false); d.calling.Load() != nil { // one began in between, and found the watchdog there
+		if w.on.Store(false); d.calling.Load() != nil { // a series began in between, and did not start a watchdog because on was set
 			d.startWatch()
 		}
 		return
 	}
 	series := w.series.Load()
-	ended := series-w.lastSeries > 1 // one more began, and so the one before it ended
+	ended := series-w.lastSeries > 1 // two have begun since, so the first of them has ended
 	w.lastSeries = series
 	w.asks.Store(!ended)
 	if count := w.count.Load(); ended || count != w.last {

@@ -9,13 +9,13 @@ import (
 	"github.com/quill-kafka/quill/network"
 )
 
-// The sender's two ends of a request: drain makes it out of what is ready, finishProduce takes it
-// apart when it is back. In between it belongs to the connection.
+// The sender's side of a Produce request: drain makes it from batches that are ready, finishProduce
+// handles it when it is back. In between it belongs to the connection.
 
-// drainAll sends what is ready to every node that can take it. It returns when to try again.
+// drainAll sends the ready batches to every node that can take them. It returns when to try again.
 func (s *sender) drainAll(now time.Time) (next time.Time) {
 	if s.idem.on && s.idem.state != idReady {
-		return time.Time{} // the answer to InitProducerId wakes us
+		return time.Time{} // the answer to InitProducerId wakes the sender
 	}
 	kept := s.active[:0]
 	for _, n := range s.active {
@@ -60,8 +60,8 @@ func (s *sender) drain(n *nodeOut, now time.Time) (again time.Time) {
 	return time.Time{}
 }
 
-// companyUntil is until when what is ready for a node waits. Partial batches wait at least until the node can
-// turn to them: to stand in line there gains nothing.
+// companyUntil returns until when the ready batches of a node wait for others. Partial batches wait at least
+// until the node is through with earlier requests, because to be queued there gains nothing.
 func (s *sender) companyUntil(n *nodeOut, wait time.Duration) time.Time {
 	due := n.waitsAt.Add(wait)
 	if n.forced == 0 {
@@ -70,10 +70,10 @@ func (s *sender) companyUntil(n *nodeOut, wait time.Duration) time.Time {
 	return due
 }
 
-// company is how long what is ready for a node may wait to be sent together with what comes until
-// then. Partial batches wait for the answer in flight, but not long. All others wait for a part of the
-// time that answers take, which halves with each further request that the node may have in flight:
-// when the last one has left, what it did not take waits for an answer.
+// company returns how long the ready batches of a node may wait so that others can be sent with them.
+// Partial batches wait for the answer in flight, but not long. All others wait for a part of the answer
+// time, which halves with each further request that the node may have in flight: after the last one, every
+// batch that is not in it has to wait for an answer.
 func (s *sender) company(n *nodeOut) time.Duration {
 	switch inFlight := s.client.InFlight(n.id); {
 	case inFlight == 0:
@@ -85,7 +85,7 @@ func (s *sender) company(n *nodeOut) time.Duration {
 	}
 }
 
-// held notes that a node has something ready and can't take it, and returns when it may.
+// held notes that a node has batches ready and can't take them, and returns when to try again.
 func (s *sender) held(n *nodeOut, now time.Time) (again time.Time) {
 	again = s.client.CanRetryAt(n.id, now)
 	if !s.client.Connected(n.id) && s.client.LastError(n.id) != nil {
@@ -123,7 +123,7 @@ func (s *sender) build(n *nodeOut, now time.Time) *produceRequest {
 	for range n.ring.Len() {
 		q := n.ring.Front()
 		if q.out.ring != n {
-			n.ring.PopFront() // it left meanwhile
+			n.ring.PopFront() // it was taken out of the ring meanwhile
 			continue
 		}
 		b, fits := s.take(q, n, r.size, now)
@@ -136,7 +136,7 @@ func (s *sender) build(n *nodeOut, now time.Time) *produceRequest {
 		}
 		if b != nil {
 			r.add(b)
-			if q.length.Load() > 0 { // there is more: at the end of the ring, for the next request
+			if q.length.Load() > 0 { // its next batch goes to the end of the ring, for the next request
 				s.look(q, now)
 			}
 		}
@@ -148,9 +148,9 @@ func (s *sender) build(n *nodeOut, now time.Time) *produceRequest {
 	return r
 }
 
-// take removes the oldest batch of a partition from its queue, for a request of `size` bytes so far
-// to node n. b is nil if it must not leave now (something else will bring the partition back); fits
-// is false if the request is full, or sequences have run out.
+// take removes the oldest batch of a partition from its queue, for a request to node n that has size bytes.
+// b is nil if the batch must not leave now; an answer or a timer then makes the sender check the partition
+// again. fits is false if the request is full, or a new producer id is needed first.
 func (s *sender) take(q *partitionQueue, n *nodeOut, size int, now time.Time) (b *batch, fits bool) {
 	id, epoch, ok := s.leader(q)
 	if !ok || id != n.id {
@@ -222,7 +222,7 @@ func (s *sender) send(n *nodeOut, r *produceRequest, now time.Time) {
 	s.client.Send(n.id, &r.Request, now)
 }
 
-// lostKind is what a request without an answer came to.
+// lostKind returns the kind of error of a request without an answer.
 func lostKind(err error) error {
 	if errors.Is(err, network.ErrRequestTimeout) {
 		return ErrTimeout
@@ -230,7 +230,7 @@ func lostKind(err error) error {
 	return ErrDisconnected
 }
 
-// countOf is a number of things in words.
+// countOf returns a number with its noun, as in "1 record" or "2 records".
 func countOf(n int32, thing string) string {
 	if n == 1 {
 		return "1 " + thing
@@ -238,11 +238,12 @@ func countOf(n int32, thing string) string {
 	return fmt.Sprintf("%d %ss", n, thing)
 }
 
-// companyWait is how long a partial batch that is due may wait for the answer in flight to its
-// node, to be sent together with what comes until then. Under load this makes requests dense at no
-// cost in latency. It waits longer only for a node that is known to be busy so long, see pace: with one
-// that is slow, but works on several requests at once, that would cost.
+// companyWait is how long a partial batch that is due may wait for the answer in flight from its node, so
+// that others can be sent with it. Under load this makes requests dense at no cost in latency. It waits
+// longer only for a node that is known to be busy that long, see pace: with a node that is slow but works
+// on several requests at once, a longer wait would cost latency.
 const companyWait = 500 * time.Microsecond
 
-// lastWaits: the last request in flight waits at most one part in so many of the time that answers take.
+// lastWaits is the divisor of the answer time that gives the longest wait of the last request that the node
+// may have in flight.
 const lastWaits = 16

@@ -18,7 +18,7 @@ func (s *sender) nextExpiry() time.Time {
 }
 
 // ageOpen closes the batches that have spent a good part of delivery.timeout.ms and still take records, as in
-// an outage. All records of a batch expire with it, so one that came now would have only the rest of its time.
+// an outage. All records of a batch expire with it, so a record added now would have only the rest of its time.
 func (s *sender) ageOpen(now time.Time) {
 	if s.agesAt.IsZero() || s.agesAt.After(now) {
 		return
@@ -28,7 +28,7 @@ func (s *sender) ageOpen(now time.Time) {
 	}
 }
 
-// nextEnd is when expire or ageOpen has something to do.
+// nextEnd returns when expire or ageOpen is needed next; zero if there are no batches.
 func (s *sender) nextEnd() time.Time {
 	oldest, youngest := s.acc.ends()
 	s.agesAt = time.Time{}
@@ -41,11 +41,11 @@ func (s *sender) nextEnd() time.Time {
 	return earliest(oldest.createdAt.Add(s.acc.deliveryTimeout), s.agesAt)
 }
 
-// oldPart: a batch is old when it has spent one part in so many of delivery.timeout.ms. A partition that can't
-// be sent to has so many batches at most that are not full.
+// oldPart is the divisor of delivery.timeout.ms that gives the age at which a batch is old. It is also the number
+// of batches that are not full that a partition has at most while it can't be sent to.
 const oldPart = 4
 
-// abortAll fails everything that has no fate yet.
+// abortAll fails every batch that is not completed.
 func (s *sender) abortAll(now time.Time) {
 	records, maybe := int64(0), int64(0)
 	for b := s.acc.oldest(); b != nil; b = s.acc.oldest() {
@@ -79,8 +79,8 @@ func (s *sender) withdraw(b *batch) {
 	q.mu.Unlock()
 }
 
-// giveUp fails a batch wherever it is. One that is on the wire keeps its memory and its sequence
-// until its request comes back.
+// giveUp fails a batch in any place. A batch on the wire keeps its memory and its sequence until its
+// request comes back.
 func (s *sender) giveUp(b *batch, err *Error, now time.Time) {
 	s.withdraw(b)
 	if !b.onWire() {

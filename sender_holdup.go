@@ -10,8 +10,8 @@ import (
 // Why records have no outcome yet. When a caller gives up waiting for one, its error says why there is none. Only the
 // sender knows that, so it is asked when the wait ends, and nothing is kept for it before.
 
-// holdUp returns an error that says what the oldest matching batch waits for, nil if there is none. topic "" matches
-// every batch.
+// holdUp returns an error that says what one of the oldest matching batches waits for, nil if there is none. topic ""
+// matches every batch.
 func (s *sender) holdUp(topic string, partition int32, now time.Time) error {
 	b := s.acc.heldUp(func(b *batch) bool { return topic == "" || b.queue.topic.name == topic && b.queue.index == partition })
 	if b == nil {

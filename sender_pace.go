@@ -2,21 +2,21 @@ package quill
 
 import "time"
 
-// pace is how long a node is busy with one Produce request. It answers those of a connection one after the other, and
-// with acks=all each waits for replicas. A request that leaves while the node is busy gains nothing: it stands in line,
-// and what comes meanwhile can't go with it.
+// pace estimates how long a node is busy with one Produce request. A node answers those of a connection one after the
+// other, and with acks=all each waits for replicas. A request that leaves while the node is busy gains nothing: it waits
+// there, and batches that become ready meanwhile can't be sent with it.
 //
-// What is seen of that is the line. If two answers are further apart than their requests were, the second one was held
-// up by the first, and the time between them is what the node took for it, however far away the node is. As long as
-// nothing is held up the estimate falls. So a node that works on several requests at once is not waited for, and one that
-// was slow for a while is waited for in vain only a few times.
+// The times of the answers show that. If two answers are further apart than their requests were, the second request was
+// held up by the first, and the time between the answers is what the node took for it, whatever the distance to the node.
+// As long as no request is held up the estimate falls. So the sender does not wait for a node that works on several
+// requests at once, and waits in vain only a few times for one that was slow for a while.
 //
-// Before anything is known, two requests are out at a time: of five that each take long (a node that has just been
-// started takes ten times as long as later) the last would have all others before it. One more may be out with each answer
-// that was not held up though another request was out, one less with each that was held up for a good part of its time.
+// At first two requests may be out at a time. If it were five, and each took long (a node that has just been started
+// takes ten times as long as later), the last would have to wait for all others. Each answer that was not held up though
+// another request was out allows one more, and each that was held up for a good part of its time one less.
 type pace struct {
 	service time.Duration // for one request, smoothed
-	room    int           // so many more requests than pair may be out at once
+	room    int           // how many more requests than pair may be out at once
 	since   time.Time     // it has been busy with the oldest request in flight
 
 	sentAt, doneAt time.Time // of the request that was answered last
@@ -29,10 +29,10 @@ func (p *pace) sent(alone bool, now time.Time) {
 	}
 }
 
-// freeAt is when the node will be through with the requests in flight.
+// freeAt returns when the node will be through with the requests in flight, by the estimate.
 func (p *pace) freeAt(inFlight int) time.Time {
 	if inFlight >= pair+p.room {
-		return p.since.Add(max(lineWait, time.Duration(inFlight)*p.service)) // an answer comes before, or something is wrong
+		return p.since.Add(max(lineWait, time.Duration(inFlight)*p.service)) // normally an answer comes before that
 	}
 	return p.since.Add(time.Duration(inFlight) * p.service)
 }

@@ -28,18 +28,18 @@ type produceRequest struct {
 	batches []*batch       // grouped by topic, in the order of topics
 	topics  []produceTopic // one entry per topic
 	size    int
-	sealing sealProgress // what workers do of it, if it was offered to them
+	sealing sealProgress // the state of its sealing by workers, if it was offered to them
 
 	asked    message.Asked // bounds the answer
 	response message.ProduceResponse
-	bulky    bool // the answer was so large that what it was decoded into is not kept
+	bulky    bool // the answer was so large that the memory that it was decoded into is not kept
 
 	atTopic, atPartition int  // where the answer of the next batch is, if answers are in order
-	disordered           bool // they are not
+	disordered           bool // answers are not in order
 }
 
-// produceTopic is the group of batches of one topic. The id is noted when the request is made: the
-// answer is matched by it, whatever the metadata say by then (KAFKA-19397).
+// produceTopic is the group of batches of one topic. It keeps the topic's id from when the request was
+// made, because the answer is matched by that id even if the metadata have another one by then (KAFKA-19397).
 type produceTopic struct {
 	topic *topicState
 	id    protocol.UUID
@@ -106,8 +106,8 @@ func (r *produceRequest) add(b *batch) {
 	r.size += b.size()
 }
 
-// Encode implements network.Exchange: it seals the batches (on this goroutine, the connection's
-// writer, as far as no worker did) and lays out the request around them.
+// Encode implements network.Exchange. It seals the batches that no worker has sealed, on the connection's
+// writer, which calls it, and lays out the request around them.
 func (r *produceRequest) Encode(f *network.Frame, version int16) error {
 	if r.sealing.offered {
 		if err := r.sealer.crew.seal(r.sealer, r); err != nil {
@@ -186,9 +186,9 @@ func (r *produceRequest) Decode(rd *protocol.Reader, version int16) error {
 	return rd.Err()
 }
 
-// answer finds the broker's answer for b; nil if it has none. The first of several counts. A search for each of many
-// batches takes long, so as long as answers are in the order of the batches, which are asked for in turn, each is the
-// next.
+// answer returns the broker's answer for b, nil if there is none. The first of several counts. To search for each of
+// many batches takes long, so answer takes the next one as long as answers are in the order of the batches, for which
+// it is called in turn.
 func (r *produceRequest) answer(b *batch) *message.PartitionProduceResponse {
 	var id protocol.UUID
 	for _, t := range r.topics {
@@ -214,8 +214,8 @@ func (r *produceRequest) answer(b *batch) *message.PartitionProduceResponse {
 	return nil
 }
 
-// nextAnswer returns the answer after that of the batch before, if it is b's. There is none for b before it: those are
-// the answers of other batches.
+// nextAnswer returns the answer after that of the batch before, if it is b's. There is none for b before it, because
+// those were the answers of other batches.
 func (r *produceRequest) nextAnswer(b *batch, id protocol.UUID) *message.PartitionProduceResponse {
 	for !r.disordered && r.atTopic < len(r.response.Responses) {
 		t := &r.response.Responses[r.atTopic]
@@ -233,7 +233,8 @@ func (r *produceRequest) nextAnswer(b *batch, id protocol.UUID) *message.Partiti
 	return nil
 }
 
-// isAbout reports whether answers are about a topic, which had that id when it was sent to. They name one of the two.
+// isAbout reports whether answers are about a topic, which had that id when the request was made. They have the name or
+// the id.
 func isAbout(answers *message.TopicProduceResponse, t *topicState, id protocol.UUID) bool {
 	return answers.Name == t.name || answers.Name == "" && !id.IsZero() && answers.TopicID == id
 }

@@ -13,9 +13,9 @@ import (
 	"github.com/quill-kafka/quill/protocol"
 )
 
-// What the sender asks the cluster for itself: metadata, and its producer id.
+// Requests that the sender makes for itself: for metadata, and for its producer id.
 
-// askAnyNode sends the Metadata request that is due, if a node can take it.
+// askAnyNode sends the Metadata request that is due, if a node can take it. It returns when to try again.
 func (s *sender) askAnyNode(now time.Time) time.Time {
 	choose := s.client.LeastLoaded
 	if s.refresh.awaited(now) {
@@ -38,14 +38,14 @@ func (s *sender) askAnyNode(now time.Time) time.Time {
 		return s.client.CanRetryAt(id, now)
 	}
 	if slices.Contains(s.refresh.asking, id) {
-		return after(retryAt, now) // it would stand in line behind the other: better all together in the next one
+		return after(retryAt, now) // it would wait behind that request; the next one asks for all topics together
 	}
 	s.client.Send(id, s.refresh.request(id, now), now)
 	next, _ := s.refresh.due(now)
 	return next
 }
 
-// after is t if that is to come, else zero.
+// after returns t if it is after now, else zero.
 func after(t, now time.Time) time.Time {
 	if t.After(now) {
 		return t
@@ -53,8 +53,8 @@ func after(t, now time.Time) time.Time {
 	return time.Time{}
 }
 
-// neverResolved ends the producer when, bootstrap.resolve.timeout.ms after the first attempt, no name of
-// a bootstrap server has been resolved (KIP-909). Once one was it is the nodes that can't be reached, and the
+// neverResolved makes the producer fail, and returns true, if no name of a bootstrap server has been resolved
+// within bootstrap.resolve.timeout.ms of the first attempt (KIP-909). Once a name was resolved, only the
 // records' own deadlines count.
 func (s *sender) neverResolved(now time.Time) bool {
 	if s.cfg.bootstrapResolveTimeout == 0 || !s.snapshot.Empty() {
@@ -72,7 +72,8 @@ func (s *sender) neverResolved(now time.Time) bool {
 	return true
 }
 
-// noteTrouble keeps why nobody can be asked. Waiting is of no use if no server is a broker.
+// noteTrouble keeps the error because of which no node can be asked. If no server is a broker it wakes the waiting
+// callers, because waiting would not help.
 func (s *sender) noteTrouble() {
 	if err := s.client.NoBroker(); err != nil {
 		s.refresh.board.warn(err)
@@ -93,7 +94,7 @@ func (s *sender) askProducerID(now time.Time) time.Time {
 	id, ok, retryAt := s.client.LeastLoaded(now)
 	if !ok {
 		if !s.anyConnected() {
-			s.refresh.wantAll() // no node is where it was: nothing else asks, since nothing can be sent
+			s.refresh.wantAll() // the known addresses may be old, and no batch can be sent whose failure would ask for metadata
 		}
 		return retryAt
 	}
@@ -108,7 +109,7 @@ func (s *sender) askProducerID(now time.Time) time.Time {
 	return time.Time{}
 }
 
-// finishProducerID takes in the answer to InitProducerId.
+// finishProducerID handles an InitProducerId request that is back.
 func (s *sender) finishProducerID(r *network.Request, now time.Time) {
 	resp := r.Exchange.(*network.Message).Response.(*message.InitProducerIDResponse)
 	i := &s.idem
@@ -133,7 +134,7 @@ func (s *sender) finishProducerID(r *network.Request, now time.Time) {
 	case errors.Is(err, network.ErrUnsupportedVersion):
 		s.fatal(&Error{Op: "get a producer id", Kind: ErrUnsupportedVersion, Class: ErrFatal, Partition: -1, Node: r.Node, Cause: err,
 			Reason: "idempotent producers are unknown to it", fix: "set enable.idempotence to false"})
-	case code == protocol.ClusterAuthorizationFailed: // may heal: what waits now fails, later sends ask again
+	case code == protocol.ClusterAuthorizationFailed: // it may be granted later: waiting batches fail now, later sends ask again
 		s.logNoProducerID(s.idSpell.FailedForGood(now), r, err, now)
 		for b := s.acc.oldest(); b != nil; b = s.acc.oldest() {
 			s.giveUp(b, s.describe(b, &Error{Code: code, Class: ErrRetriable, Reason: "this client may not have a producer id, which idempotence needs; the next send asks again"}, now), now)

@@ -2,9 +2,10 @@ package quill
 
 import "time"
 
-// lookAll looks at the partitions that the inbox names, that a timer is up for, and, when lingers
-// don't count any more, at all with a timer. A batch that was just opened and may linger is not looked
-// at: with many partitions that was every second look, each at memory that a caller is about to write.
+// lookAll checks the partitions that the inbox names, those whose timers are up, and, when lingers do not
+// count any more, all with a timer. It only sets the timer of a batch that was just opened and may linger:
+// with many partitions every second check was of such a batch, and each read memory that a caller is about
+// to write.
 func (s *sender) lookAll(now time.Time) {
 	was, mark, crowds := s.hurry, s.acc.mark(), s.acc.pool.crowds.Load()
 	s.hurry = s.closing || s.acc.stillWaiting()
@@ -30,8 +31,8 @@ func (s *sender) lookAll(now time.Time) {
 	}
 }
 
-// lookAgain looks at every partition that waits for a timer or a leader, or for a node that does not
-// lead it any more.
+// lookAgain checks every partition that waits for a timer or a leader, or for a node that does not lead it
+// any more.
 func (s *sender) lookAgain(now time.Time) {
 	s.reseat(now)
 	s.lookAtAll(&s.timers, now)
@@ -43,7 +44,7 @@ func (s *sender) lookAgain(now time.Time) {
 	}
 }
 
-// lookAtAll looks at every partition with a timer in h, and so empties it.
+// lookAtAll checks every partition with a timer in h, and empties h.
 func (s *sender) lookAtAll(h *timers, now time.Time) {
 	for _, t := range h.takeAll() {
 		if t.node != nil {
@@ -64,7 +65,7 @@ func (s *sender) reseat(now time.Time) {
 		for range n.ring.Len() {
 			q := n.ring.PopFront()
 			if q.out.ring != n {
-				continue // it left meanwhile
+				continue // it was taken out of the ring meanwhile
 			}
 			if id, _, ok := s.leader(q); ok && id == n.id {
 				n.ring.PushBack(q)
@@ -77,10 +78,11 @@ func (s *sender) reseat(now time.Time) {
 	}
 }
 
-// look finds out whether the partition's oldest batch can go, and if not yet, when.
+// look checks whether the partition's oldest batch can be sent. If so it enters the partition into its node's
+// ring, else it sets a timer.
 func (s *sender) look(q *partitionQueue, now time.Time) { s.lookFor(q, false, now) }
 
-// lookFor is look; along says that the batch may go before its linger is up.
+// lookFor does the work of look. along says that the batch may be sent before its linger is up.
 func (s *sender) lookFor(q *partitionQueue, along bool, now time.Time) {
 	q.mu.Lock()
 	q.told = false
@@ -110,13 +112,13 @@ func (s *sender) lookFor(q *partitionQueue, along bool, now time.Time) {
 	s.enter(q, forced, now)
 }
 
-// leaderMoved reports whether a batch that is to be sent again has a newer leader to go to.
+// leaderMoved reports whether the partition of a batch that is to be sent again has a newer leader.
 func (s *sender) leaderMoved(b *batch) bool {
 	_, epoch, ok := s.leader(b.queue)
 	return ok && b.epochAtSend >= 0 && epoch > b.epochAtSend
 }
 
-// setTimer has the partition looked at again when b may go: its back-off is over, or its linger is up.
+// setTimer has the partition checked again at that time, when the back-off of b is over or its linger is up.
 func (s *sender) setTimer(q *partitionQueue, b *batch, at time.Time) {
 	if q.out.timerNumber == b.number && q.out.timerAt.Equal(at) {
 		return
@@ -135,7 +137,7 @@ func (s *sender) leader(q *partitionQueue) (node int32, epoch int32, ok bool) {
 	return n.ID, epoch, ok
 }
 
-// enter puts a partition into the ring of its leader's node.
+// enter puts a partition into the ring of its leader's node. Without a leader it asks for metadata.
 func (s *sender) enter(q *partitionQueue, forced bool, now time.Time) {
 	id, _, ok := s.leader(q)
 	if !ok {
@@ -167,7 +169,7 @@ func (s *sender) enter(q *partitionQueue, forced bool, now time.Time) {
 	}
 }
 
-// leave takes a partition out of its ring; the ring's entry is skipped later.
+// leave takes a partition out of its ring. The ring's entry stays and is skipped later.
 func (s *sender) leave(q *partitionQueue) {
 	if q.out.ring != nil && q.out.forced {
 		q.out.ring.forced--
@@ -175,8 +177,8 @@ func (s *sender) leave(q *partitionQueue) {
 	q.out.ring, q.out.forced = nil, false
 }
 
-// needLeader asks for the partition's leader. The first time it is asked for at once, however long others have been asked
-// for in vain; what is accepted begins the count again.
+// needLeader asks for the partition's leader. The first time since a batch was accepted it ends the back-off of metadata
+// requests, which belongs to the failures of other partitions.
 func (s *sender) needLeader(q *partitionQueue, now time.Time) {
 	if !q.out.sought {
 		q.out.sought = true
@@ -185,7 +187,7 @@ func (s *sender) needLeader(q *partitionQueue, now time.Time) {
 	s.needTopic(q.topic, now)
 }
 
-// needTopic asks for the topic's metadata: there are records for it and nowhere to send them.
+// needTopic asks for the topic's metadata, because there are records for it without a usable leader.
 func (s *sender) needTopic(t *topicState, now time.Time) {
 	t.lastUsed = now
 	s.refresh.topics[t.name] = t

@@ -14,7 +14,7 @@ import (
 
 // split cuts a batch that the broker finds too large into smaller ones, which take its place, its
 // sequences and its deadline (KIP-126). A batch that is itself such a part is halved, and so on down
-// to single records (KAFKA-8350). The parts' futures and callbacks are those of their records.
+// to single records (KAFKA-8350). The parts keep the futures and callbacks of their records.
 func (s *sender) split(b *batch, now time.Time) {
 	records, err := b.plainRecords()
 	if err != nil {
@@ -41,9 +41,9 @@ func (s *sender) split(b *batch, now time.Time) {
 	s.enqueue(parts)
 }
 
-// sieve fails the records that the broker names as the ones it refuses, and makes batches of the
-// others, which go again: they were refused only because of the company they were in (KIP-467). Java
-// fails them all.
+// sieve fails the records that the broker names as the ones it refuses, and makes batches of the others,
+// which are sent again: they were refused only because they were in the same batch (KIP-467). Java fails
+// them all.
 func (s *sender) sieve(b *batch, f facts, answer *message.PartitionProduceResponse, now time.Time) {
 	records, err := b.plainRecords()
 	if err != nil {
@@ -71,18 +71,18 @@ func (s *sender) sieve(b *batch, f facts, answer *message.PartitionProduceRespon
 	}
 }
 
-// replace puts parts in the place of b, whose own life ends here.
+// replace puts parts in the place of b and ends b.
 func (s *sender) replace(b *batch, parts []*batch) {
 	b.queue.out.replace(b, parts)
 	s.acc.delist(b, parts...)
 	b.decided = true
-	b.res.shared = true // its futures ask the parts from now on
+	b.res.shared = true // its futures read it to find the parts
 	b.res.release()
 	b.retire(s.acc)
 	b.drop(s.acc)
 }
 
-// enqueue puts parts into their queue.
+// enqueue puts parts into their queues.
 func (s *sender) enqueue(parts []*batch) {
 	for _, part := range parts {
 		q := part.queue
@@ -92,7 +92,7 @@ func (s *sender) enqueue(parts []*batch) {
 	}
 }
 
-// plainRecords is the uncompressed records section of a sealed batch.
+// plainRecords returns a copy of the records section of a sealed batch, uncompressed.
 func (b *batch) plainRecords() ([]byte, error) {
 	section := make([]byte, 0, b.raw)
 	section = append(section, b.chunks[0][protocol.BatchOverhead:]...)
@@ -105,9 +105,9 @@ func (b *batch) plainRecords() ([]byte, error) {
 	return compress.Decompress(b.codec, nil, section, b.plain)
 }
 
-// cut makes batches of at most limit bytes (a larger record has one to itself, and so has each of
-// those named in alone) out of the records of b. Their memory is taken from the pool at once, even if that overdraws it for a moment: waiting
-// here would wait for ourselves.
+// cut makes batches of at most limit bytes out of the records of b. A larger record gets a batch to itself,
+// and so does each of those named in alone. Their memory is taken from the pool at once, even if that
+// overdraws it for a moment: memory comes back through the sender, which must not wait for it here.
 func (a *accumulator) cut(b *batch, records []byte, limit int, alone map[int32]*Error) []*batch {
 	var parts []*batch
 	rd := protocol.NewReader(records)
@@ -145,7 +145,7 @@ func (a *accumulator) cut(b *batch, records []byte, limit int, alone map[int32]*
 	return parts
 }
 
-// newPart makes a batch of some records of a batch that is split; first is the index of the first.
+// newPart makes a batch of group, records of the batch b that is split; first is the index of the first.
 func (a *accumulator) newPart(b *batch, group []protocol.Record, size int, first int32) *batch {
 	part := a.newBatch()
 	part.begin(b.queue, b.share, b.share.overdraw(size), b.baseTime+group[0].TimestampDelta, b.createdAt)

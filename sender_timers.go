@@ -13,19 +13,19 @@ type (
 	slowFlag   = atomic.Bool
 )
 
-// timer says when the sender is to look at a partition again: its open batch has lingered enough,
-// or the back-off of a batch that is sent again is over.
+// timer says when the sender is to check a partition again: its open batch has lingered enough, or the
+// back-off of a batch that is sent again is over.
 type timer struct {
 	at     time.Time
 	queue  *partitionQueue
 	number int64    // the batch it was set for
-	node   *nodeOut // set instead of queue: something that lingers for it is due
+	node   *nodeOut // set instead of queue: a batch that lingers for it is due
 }
 
-// timers hands out timers, the earliest first. Lingers are all of the same length and so come in order:
-// each goes to the end of a line. What is up before the last one in line goes into a binary heap. A timer
-// whose batch is gone by then just costs one look. Lingers stand in a line of their node, for which one timer
-// stands here.
+// timers hands out timers, the earliest first. Lingers are all of the same length and so come in order: each
+// goes to the end of line, a queue. A timer that is up before the last one in line goes into a binary heap. A
+// timer whose batch is gone by then costs only one check. The lingers of a node's partitions are in timers of
+// that node, for which the sender's have one timer.
 type timers struct {
 	line  deque.Deque[timer]
 	heap  []timer
@@ -39,7 +39,7 @@ func (h *timers) inLine() bool {
 	return len(h.heap) == 0 || h.line.Len() > 0 && !h.heap[0].at.Before(h.line.Front().at)
 }
 
-// next is when the earliest timer is up; zero if there is none.
+// next returns when the earliest timer is up; zero if there is none.
 func (h *timers) next() time.Time {
 	switch {
 	case h.len() == 0:
@@ -104,7 +104,7 @@ func (h *timers) popHeap() timer {
 	return top
 }
 
-// takeAll empties h. The slice is good until the next takeAll.
+// takeAll empties h and returns its timers. The slice is valid until the next takeAll.
 func (h *timers) takeAll() []timer {
 	clear(h.spare)
 	h.spare, h.heap = h.heap, h.spare[:0]
@@ -114,11 +114,11 @@ func (h *timers) takeAll() []timer {
 	return h.spare
 }
 
-// Batches that take records yet may linger, and do so by node. When the linger of one is up, others that are to go to the
-// same node go along (as in Java, see RecordAccumulator.drainBatchesForOneNode): they are delivered earlier, and share what
-// a request costs.
+// Batches that still take records may linger. Their timers are kept by node. When the linger of one is up, others for the
+// same node are sent with it (as in Java, see RecordAccumulator.drainBatchesForOneNode): they are delivered earlier, and
+// share the cost of a request.
 
-// node returns what the sender knows of a node.
+// node returns the sender's state of a node, which it makes if there is none.
 func (s *sender) node(id int32) *nodeOut {
 	n := s.nodes[id]
 	if n == nil {
@@ -128,7 +128,7 @@ func (s *sender) node(id int32) *nodeOut {
 	return n
 }
 
-// linger sets the timer of an open batch that is to go to that node, as far as is known.
+// linger sets the timer of an open batch whose leader is that node, or unknownNode.
 func (s *sender) linger(id int32, t timer) {
 	if id == unknownNode {
 		s.timers.push(t)
@@ -139,7 +139,7 @@ func (s *sender) linger(id int32, t timer) {
 	s.wakeFor(n, t.at)
 }
 
-// wakeFor has the sender look at what lingers for the node at that time, or before.
+// wakeFor has the sender check the lingers of the node at that time, or before.
 func (s *sender) wakeFor(n *nodeOut, at time.Time) {
 	if n.lingersAt.IsZero() || at.Before(n.lingersAt) {
 		n.lingersAt = at
@@ -147,7 +147,8 @@ func (s *sender) wakeFor(n *nodeOut, at time.Time) {
 	}
 }
 
-// lookAtLingers looks at the partitions whose lingers are up. The node's timer that was set for then is.
+// lookAtLingers checks the partitions of the node whose lingers are up. at is the time of the timer that caused
+// the call.
 func (s *sender) lookAtLingers(n *nodeOut, at, now time.Time) {
 	if n.lingersAt.Equal(at) {
 		n.lingersAt = time.Time{}
@@ -160,9 +161,9 @@ func (s *sender) lookAtLingers(n *nodeOut, at, now time.Time) {
 	}
 }
 
-// gather adds to the node's ring what lingers for it, the oldest first, if few batches are in it and the linger of one
-// is up. Full batches go without, and so does what lingers when there are enough others: it would gain little, and
-// is denser when its own time comes.
+// gather adds lingering batches to the node's ring, the oldest first, if the ring has few batches and the linger of one
+// of them is up. It adds none to a ring of full batches only, or once there are enough: they would gain little, and
+// take more records until their own linger is up.
 func (s *sender) gather(n *nodeOut, now time.Time) {
 	if n.forced == n.ring.Len() || n.ring.Len() >= fewBatches {
 		return
@@ -180,7 +181,7 @@ func (s *sender) gather(n *nodeOut, now time.Time) {
 	}
 }
 
-// What a request costs by itself is as much as a few batches, and a tenth of what 32 do.
+// A request by itself costs as much as a few batches, and a tenth of 32 batches.
 const (
 	fewBatches    = 8
 	enoughBatches = 32

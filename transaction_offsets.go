@@ -16,12 +16,12 @@ import (
 type offsetsOrder struct {
 	operation
 	group GroupMetadata
-	left  map[TopicPartition]OffsetAndMetadata // those not committed yet; the order's own map
+	left  map[TopicPartition]OffsetAndMetadata // the offsets not committed yet; a copy, not the caller's map
 	added bool                                 // the group is part of the transaction (version 1)
 }
 
-// check says what no coordinator would accept, "" if there is nothing. Kafka: ConsumerGroupMetadata,
-// OffsetAndMetadata.
+// check returns a text that says why no coordinator would accept the order, "" if one may. Kafka:
+// ConsumerGroupMetadata, OffsetAndMetadata.
 func (o *offsetsOrder) check() string {
 	switch {
 	case o.group.GroupID == "":
@@ -60,8 +60,8 @@ func (t *transaction) sendOffsets(o *offsetsOrder) *Error {
 	return nil
 }
 
-// failOffsets ends all that wait with err, but for one whose request is on its way: whether that joined
-// the transaction has to be known.
+// failOffsets ends all orders with err. A request for one of them that is out goes on, because the abort
+// needs to know whether its group joined the transaction (see wants).
 func (t *transaction) failOffsets(err *Error) {
 	for _, o := range t.offsets {
 		o.end(err)
@@ -69,14 +69,14 @@ func (t *transaction) failOffsets(err *Error) {
 	t.offsets = nil
 }
 
-// endOffsets ends one.
+// endOffsets ends one order, with err if it failed.
 func (t *transaction) endOffsets(o *offsetsOrder, err *Error) {
 	t.offsets = slices.DeleteFunc(t.offsets, func(other *offsetsOrder) bool { return other == o })
 	o.end(err)
 }
 
-// offsetCommit writes down a TxnOffsetCommit of what is left. Topics go by their ids if the node takes
-// that and all ids are known (KIP-1319), else by name.
+// offsetCommit returns a TxnOffsetCommit of the offsets that are left. It names topics by their ids if the
+// node takes that and all ids are known (KIP-1319), else by name.
 func (t *transaction) offsetCommit(r *txnRequest, node int32) *network.Message {
 	o := r.offsets
 	req := &message.TxnOffsetCommitRequest{}
@@ -130,7 +130,7 @@ func compareTopicPartitions(a, b TopicPartition) int {
 	return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
 }
 
-// request is the offset as TxnOffsetCommit wants it.
+// request returns the offset in the form of TxnOffsetCommit.
 func (o OffsetAndMetadata) request(partition int32) message.TxnOffsetCommitRequestPartition {
 	p := message.TxnOffsetCommitRequestPartition{PartitionIndex: partition, CommittedOffset: o.Offset,
 		CommittedLeaderEpoch: -1, CommittedMetadata: &o.Metadata}
@@ -140,8 +140,8 @@ func (o OffsetAndMetadata) request(partition int32) message.TxnOffsetCommitReque
 	return p
 }
 
-// offsetsCommitted takes in the answer to TxnOffsetCommit. Partitions that worked are done with; the
-// gravest verdict on the others counts.
+// offsetsCommitted handles the answer to TxnOffsetCommit. Partitions that worked are not sent again; of the
+// verdicts on the others the gravest counts.
 func (t *transaction) offsetsCommitted(r *txnRequest, resp *message.TxnOffsetCommitResponse, now time.Time) {
 	worst, code, where := txnDone, protocol.None, TopicPartition{}
 	for i := range resp.Topics {
@@ -176,7 +176,7 @@ func (t *transaction) offsetsCommitted(r *txnRequest, resp *message.TxnOffsetCom
 	}
 }
 
-// nameOf is the name of a topic in the answer, which may tell its id only.
+// nameOf returns the name of a topic in the answer, which may have only its id; "" if the id is unknown.
 func (r *txnRequest) nameOf(t *message.TxnOffsetCommitResponseTopic) string {
 	if t.Name != "" || t.TopicID.IsZero() {
 		return t.Name
