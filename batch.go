@@ -29,7 +29,7 @@ import (
 // wire side (never sent, or its request came back) and the delivery side (outcome decided and
 // callbacks run). So a buffer can't be reused while a stalled socket still reads it (KAFKA-19012).
 type batch struct {
-	queue     *partitionQueue // set by begin, read-only after, as is what follows
+	queue     *partitionQueue // set by begin and read-only after that, like the rest of this group
 	share     *memoryShare    // the share that its memory is from: that of its node when it was opened
 	baseTime  int64
 	createdAt time.Time

@@ -47,7 +47,7 @@ func (c *coarseClock) millis() int64 {
 	return ms
 }
 
-// read is the part of millis for the first reader after a tick, and for all readers while no ticker runs. It
+// read does the work of millis for the first reader after a tick, and for all readers while no ticker runs. It
 // starts the ticker after many reads in one millisecond.
 func (c *coarseClock) read() int64 {
 	if ms := c.ms.Load(); ms < 0 {
@@ -103,7 +103,7 @@ func newer(ms, was int64) bool { return ms > was || was-ms > clockSetBack }
 // reading that is less behind comes from a goroutine that was kept from passing it on.
 const clockSetBack = 1000
 
-// tick is the ticker's goroutine. It returns when there were no reads for idleTicks milliseconds, or after close.
+// tick runs the ticker. It returns when there were no reads for idleTicks milliseconds, or after close.
 func (c *coarseClock) tick() {
 	t := time.NewTicker(time.Millisecond)
 	defer func() {
@@ -113,9 +113,9 @@ func (c *coarseClock) tick() {
 	}()
 	for idle := 0; idle < idleTicks; idle++ {
 		select {
-		case <-t.C: // its time is when the tick was due
+		case <-t.C: // the time that it delivers is when the tick was due, so the clock is read
 			c.fresh()
-			if was := c.ms.Load(); was > 0 && c.ms.CompareAndSwap(was, -was) { // it fails if a reader passed a time on just now
+			if was := c.ms.Load(); was > 0 && c.ms.CompareAndSwap(was, -was) { // fails if another goroutine passed a time on just now
 				idle = 0
 			}
 		case <-c.stop:

@@ -80,7 +80,7 @@ func (d *dispatcher) close() {
 	d.kick()
 }
 
-// run is the dispatcher's goroutine. It returns after close. If a callback ends the goroutine
+// run runs the dispatcher's loop. It returns after close. If a callback ends the goroutine
 // (runtime.Goexit, which t.FailNow calls), another one goes on where it stopped.
 func (d *dispatcher) run() {
 	ended := false

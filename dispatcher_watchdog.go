@@ -29,7 +29,7 @@ const (
 	repeatAfter = 60 / 5 // checks until it is logged again
 )
 
-// returned is called after each callback.
+// returned counts a callback that has returned, if callbacks are counted at present.
 func (w *watchdog) returned() {
 	if w.asks.Load() {
 		w.count.Add(1)

@@ -64,7 +64,7 @@ type sender struct {
 	meant         time.Time       // when the next turn is to begin at the latest
 	agesAt        time.Time       // when an open batch is old; zero: there is none, as of the last turn
 	judgeAt       time.Time       // until when readers may catch up; zero: none need to
-	looks         []chan struct{} // closed when the readers have caught up; callers wait for that
+	looks         []chan struct{} // of callers that wait until the readers have caught up
 
 	mail     mail
 	done     []*network.Request
@@ -129,7 +129,7 @@ const (
 	tagInitProducerID requestTag = iota + 1
 )
 
-// run is the sender's goroutine. It returns after Close when everything is settled.
+// run runs the sender's loop. It returns after Close when everything is settled.
 func (s *sender) run() {
 	defer close(s.finished)
 	timer := time.NewTimer(forever)

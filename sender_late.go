@@ -29,7 +29,7 @@ import (
 func (s *sender) behind(now time.Time) bool {
 	if late, is := s.late(now); is {
 		if !s.refresh.trouble.IsZero() {
-			s.refresh.trouble = s.refresh.trouble.Add(late) // nobody could have helped it
+			s.refresh.trouble = s.refresh.trouble.Add(late) // no refresh could have worked meanwhile
 		}
 		if s.overdue(now) {
 			s.logger.Debug("the sender was kept from its turn: answers first", "late", late)

@@ -37,7 +37,7 @@ func (s *sender) forgetIdle() {
 	s.refresh.topics, s.refresh.unknown = maps.Clone(s.refresh.topics), maps.Clone(s.refresh.unknown) // which makes them smaller
 	s.acc.drop(gone)
 	if len(gone) > 0 {
-		s.refresh.board.poke() // who looked just before waits for a state that nobody asks for any more
+		s.refresh.board.poke() // wakes callers that wait for a dropped state, which is not asked for any more
 	}
 }
 

@@ -55,7 +55,7 @@ type refresher struct {
 	number           int64                  // of the latest request
 	sentAt           time.Time              // when it left
 	refreshedAt      time.Time              // last full refresh that worked
-	trouble          time.Time              // since when every refresh failed; zero: the last one worked
+	trouble          time.Time              // since when no refresh has worked although one was wanted; zero: no trouble
 	logger           *slog.Logger
 	spell            backoff.Spell // of requests that fail
 	clusterSpell     backoff.Spell // of answers from another cluster
@@ -386,7 +386,7 @@ func (r *refresher) looked(t *topicState, info *metadata.Topic, now time.Time) {
 	case now.Sub(t.lastUsed) < patience || t.busy():
 		r.unknown[t.name] = t
 	case known:
-		delete(r.unknown, t.name) // one failed answer is no reason to forget a topic that is known
+		delete(r.unknown, t.name) // an answer that leaves it out is no reason to forget a topic that is known
 	default:
 		r.leave(t) // no caller waits for it any more; the next Send asks again
 	}
@@ -465,7 +465,8 @@ func (r *refresher) spaceOut(changed bool, now time.Time) {
 	r.pause(now)
 }
 
-// calm is the quiet time between two full requests after which the pauses begin small again.
+// calm is the time after the end of a pause from which on a full request does not continue the series: the pauses
+// then begin small again.
 const calm = 5 * time.Second
 
 // stuck reports whether no refresh worked for metadata.recovery.rebootstrap.trigger.ms.

@@ -66,8 +66,8 @@ type sequences struct {
 	known     bool          // the broker has a batch of this id: it refuses what would leave a gap
 	next      int32         // sequence of the next new batch
 	lastAcked int32         // -1: none under this epoch in this log
-	since     int32         // sequence of the first batch that was, if any: what came before it may be missing
-	end       int64         // the log has at least so many records
+	since     int32         // sequence of the first batch that was acknowledged, if any: batches before it may be missing
+	end       int64         // the end of the log after the last acknowledged batch
 	inFlight  []*batch      // batches with a sequence and no settled fate, in the order of their sequences
 	gap       bool          // a sequence will never be written: a new epoch is due
 	unsure    bool          // a batch was given up that may be in the log

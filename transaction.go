@@ -52,7 +52,7 @@ type transaction struct {
 
 	number   int64 // of the present transaction: partitions note to which they were added
 	version2 bool  // the protocol of the present transaction
-	canBump  bool  // the coordinator raises epochs for those who ask (KIP-360)
+	canBump  bool  // the coordinator raises the epoch of a producer that names its id and epoch (KIP-360)
 	started  bool  // the coordinator knows of the transaction, or may
 	unsure   bool  // something may have joined it: a request for that got no answer, and its repetition was refused
 	unused   bool  // nothing was sent under the present epoch
@@ -131,7 +131,7 @@ type operation struct {
 	call  string
 	done  chan struct{} // closed when it has ended
 	err   *Error        // set before
-	maybe bool          // what was asked for may have been carried out although it failed
+	maybe bool          // the commit or abort may have been carried out although the call failed
 	heard atomic.Bool   // a caller knows
 }
 
@@ -324,7 +324,7 @@ func (t *transaction) spoil(err *Error) *Error {
 		own.Class = ErrAbortable
 		err = &own
 	}
-	if err.Kind != ErrForceClosed { // a Close says what it gave up, and nobody can abort after it
+	if err.Kind != ErrForceClosed { // a Close logs what it gave up, and the application can't abort after it
 		t.s.logger.Warn("transaction has to be aborted", "transactional_id", t.id, "err", err)
 	}
 	t.enter(txnAbortableError, err)

@@ -353,8 +353,8 @@ func follows(id int64, epoch int16, nextID int64, nextEpoch int16) bool {
 // epoch of the next transaction.
 func (t *transaction) mayForget() bool { return t.unused && t.state == txnReady }
 
-// maxResting is how many topics a transactional producer of version 1 keeps that nothing is sent to any more. When
-// there are more it has the epoch raised at the end of a transaction.
+// maxResting is the number of idle topics that a transactional producer of version 1 keeps. When there are more it has
+// the epoch raised at the end of a transaction.
 const maxResting = 100
 
 // crowded reports whether the epoch should be raised so that idle topics may be forgotten.

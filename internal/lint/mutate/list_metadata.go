@@ -106,7 +106,7 @@ var ofMetadata = []mutation{
 	},
 	{
 		name: "forgetting-wakes-nobody", file: "sender_metadata.go",
-		old: "		s.refresh.board.poke() // who", new: "		_ = gone // who",
+		old: "		s.refresh.board.poke() // wakes", new: "		_ = gone // wakes",
 		breaks: "a Send waits for a state that nobody asks for",
 		by:     by("TestForgettingWakesThoseWhoWait"),
 	},

@@ -47,7 +47,7 @@ var ofTrials = []mutation{
 	},
 	{
 		name: "standstills-are-trouble", file: "sender_late.go",
-		old: "			s.refresh.trouble = s.refresh.trouble.Add(late) // nobody", new: "			_ = late // nobody",
+		old: "			s.refresh.trouble = s.refresh.trouble.Add(late) // no refresh", new: "			_ = late // no refresh",
 		breaks: "a standstill counts as time without metadata, and the cluster is left",
 		by:     by("TestTimeStoodStillIsNoTimeInTrouble"),
 	},
