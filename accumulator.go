@@ -14,12 +14,12 @@ import (
 //
 // The way in: Send finds the topic (a lock-free map), the partition's queue, and appends under that
 // queue's own mutex; nothing else is locked per record. If the queue has no open batch with room, it
-// takes memory from the pool with no lock held (this may wait), then looks again: somebody may have
-// been faster. The queue tells the sender "look at me" when a batch was opened or closed, at most
-// once until the sender looked.
+// takes memory from the pool with no lock held (this may wait), then checks again: another Send may
+// have opened a batch meanwhile. The queue notifies the sender when a batch was opened or closed, at
+// most once until the sender has checked it.
 //
-// The way out: the sender looks at the queues it was told of, and takes their oldest batch when it
-// is ready: full, or past its linger, or wanted by a flush, a close, a waiting sender. It never
+// The way out: the sender checks the queues that notified it, and takes their oldest batch when it
+// is ready: full, or past its linger, or wanted by a flush, a close, a waiting Send. It never
 // walks all partitions.
 //
 // Batches that have no outcome yet are also linked into one list by age, for Flush (which waits for
@@ -36,13 +36,13 @@ type accumulator struct {
 	recent     atomic.Pointer[topicState]             // one of them that was sent to: most producers have one topic
 	inCallback func() bool                            // whether the caller runs in a callback, where it must not wait for memory
 
-	waiting atomic.Bool           // somebody waits for memory: lingers are cut
-	refused atomic.Pointer[Error] // why no more appends are taken; nil: they are
+	waiting atomic.Bool           // a Send waits for memory: lingers are cut
+	refused atomic.Pointer[Error] // the error that appends fail with; nil: they are accepted
 
 	topicsMu sync.Mutex // serializes writers of topics
 
-	// What is above is read with each record. What follows is written with each batch, by three goroutines, and fills
-	// one cache line of its own: TestTheListOfBatchesHasItsCacheLine.
+	// The fields above are read with each record. Those below are written with each batch, by three goroutines, and fill
+	// one cache line of their own: TestTheListOfBatchesHasItsCacheLine.
 
 	mu sync.Mutex // the list of incomplete batches and the free batches: list work only
 	// +checklocks:mu
@@ -50,9 +50,9 @@ type accumulator struct {
 	// +checklocks:mu
 	last *batch
 	// +checklocks:mu
-	young *batch // all before it have left, or have been aged: see sender.ageOpen
+	young *batch // all before it were drained, or have been aged: see sender.ageOpen
 	// +checklocks:mu
-	lastTold *batch // the last one that went to the dispatcher, until it is through with it: Flush waits for it too
+	lastTold *batch // the last one that went to the dispatcher, until the dispatcher has finished it: Flush waits for it too
 	// +checklocks:mu
 	free *batch // linked by next
 	// +checklocks:mu
@@ -60,9 +60,9 @@ type accumulator struct {
 	// +checklocks:mu
 	incomplete int32
 	// +checklocks:mu
-	kept int16 // how many are free
+	kept int16 // the length of the list free
 	// +checklocks:mu
-	ended bool // the sender is gone: nothing may be opened
+	ended bool // the sender has ended: nothing may be opened
 
 	// +checklocks:mu
 	reasons [refusals]*Error // of these, refused is the gravest
@@ -70,7 +70,7 @@ type accumulator struct {
 	holdUp   func(topic string, partition int32) error // see engine.holdUp; read-only
 	lastLook func()                                    // see engine.lastLook; read-only
 
-	_ [24]byte // up to a size that begins at a cache line
+	_ [24]byte // pads the struct to a size class that is aligned to cache lines
 }
 
 // appendInput is one record on its way into a batch.
@@ -78,7 +78,7 @@ type appendInput struct {
 	bytesRecord
 	timestamp int64 // the record's Timestamp in milliseconds; -1: now
 	callback  Callback
-	shared    bool // a Future will look at the result
+	shared    bool // a Future will read the result
 	urgent    bool // don't linger
 	maxSize   int  // upper bound of the encoded record
 }
@@ -89,7 +89,7 @@ type position struct {
 	index int32
 }
 
-// errMoved says that the sticky partitioner moved on while the caller was on its way.
+// errMoved says that the sticky partitioner moved on after the caller had asked it for the partition.
 var errMoved = &Error{Op: "append", Reason: "the sticky partition changed"}
 
 var errMemoryInCallback = &Error{Op: "send", Kind: ErrInCallback, Partition: -1, Node: -1,
@@ -111,9 +111,9 @@ func newAccumulator(s *settings, box *inbox, clock *coarseClock) *accumulator {
 }
 
 // append adds the record to partition q's open batch, opening one if need be. It may wait for
-// memory (in line, until limit or ctx's end; limit nil: it does not wait). A record that goes where
-// the sticky partitioner says comes with its lane; if that moved on, append returns errMoved, having
-// done nothing.
+// memory (in a queue, until limit or ctx's end; limit nil: it does not wait). For a record that the
+// sticky partitioner places, lane is that of the partition; if the lane moved on, append returns
+// errMoved, having done nothing.
 func (a *accumulator) append(ctx context.Context, q *partitionQueue, in *appendInput, lane *stickyLane, limit *blockLimit) (position, error) {
 	timestamp := in.timestamp
 	if timestamp < 0 {
@@ -127,14 +127,14 @@ func (a *accumulator) append(ctx context.Context, q *partitionQueue, in *appendI
 		return at, nil
 	}
 	share, chunk := a.share(q), []byte(nil)
-	if none { // place would find that out; if memory is short, it will
+	if none { // spares place a second round; if there is no memory now, place waits for it
 		chunk, _ = share.tryAllocate(a.limits.firstSize(in.maxSize))
 	}
 	return a.place(ctx, q, in, timestamp, lane, limit, share, chunk)
 }
 
-// addLocked is the short way that nearly all records take: there is an open batch with room to
-// spare, and nothing to tell the sender.
+// addLocked adds the record if there is an open batch with room to spare and the sender need not be
+// notified, which is so for nearly all records.
 //
 // +checklocks:q.mu
 func (a *accumulator) addLocked(q *partitionQueue, in *appendInput, timestamp int64, lane *stickyLane) (at position, ok bool) {
@@ -149,8 +149,8 @@ func (a *accumulator) addLocked(q *partitionQueue, in *appendInput, timestamp in
 	return o.latest(), true
 }
 
-// place appends a record that needs more than that. chunk is memory of share at hand that no batch
-// has yet, or nil; what is not used of it goes back.
+// place appends a record that addLocked did not. chunk is memory of share that no batch has yet, or nil;
+// place releases it if it does not use it. It may wait for memory, as append.
 func (a *accumulator) place(ctx context.Context, q *partitionQueue, in *appendInput, timestamp int64, lane *stickyLane, limit *blockLimit, share *memoryShare, chunk []byte) (position, error) {
 	for {
 		q.mu.Lock()
@@ -165,7 +165,7 @@ func (a *accumulator) place(ctx context.Context, q *partitionQueue, in *appendIn
 		if p.closedOne && lane != nil {
 			a.balance(q.topic)
 		}
-		if chunk != nil && (cap(chunk) != p.need || p.share != share) { // somebody else made room meanwhile
+		if chunk != nil && (cap(chunk) != p.need || p.share != share) { // another Send made room meanwhile
 			share.release(chunk)
 			chunk = nil
 		}
@@ -186,12 +186,12 @@ func (a *accumulator) place(ctx context.Context, q *partitionQueue, in *appendIn
 	}
 }
 
-// placement is what placeLocked did.
+// placement is the result of placeLocked.
 type placement struct {
 	at        position
 	err       error
-	need      int          // the size of the chunk without which it can't go on; 0: it is done
-	share     *memoryShare // whose chunk it should be
+	need      int          // the size of the chunk that is missing; 0: the append is done
+	share     *memoryShare // the share to take that chunk from
 	used      bool         // the chunk given is in a batch now
 	closedOne bool         // a batch became full
 }
@@ -260,7 +260,7 @@ func (a *accumulator) placeLocked(q *partitionQueue, in *appendInput, timestamp 
 }
 
 // openLocked begins a new batch at the end of the queue and returns the time of its first record. ok is false
-// when nobody would send it any more; the chunk is then still the caller's.
+// when open refuses because the producer takes no records; the chunk is then still the caller's.
 //
 // +checklocks:q.mu
 func (a *accumulator) openLocked(q *partitionQueue, share *memoryShare, chunk []byte, in *appendInput, timestamp int64) (_ int64, ok bool) {
@@ -284,12 +284,12 @@ func (a *accumulator) openLocked(q *partitionQueue, share *memoryShare, chunk []
 	return timestamp, true
 }
 
-// stillWaiting reports whether somebody waits for memory that any batch could bring back.
+// stillWaiting reports whether a Send waits for memory that any batch could bring back.
 func (a *accumulator) stillWaiting() bool {
 	if !a.waiting.Load() {
 		return false
 	}
-	a.waiting.Store(false) // before the look: who comes after it sets it again
+	a.waiting.Store(false) // before the check: a Send that begins to wait after it sets it again
 	short := a.pool.short()
 	if short {
 		a.waiting.Store(true)
@@ -315,11 +315,11 @@ const (
 	refusals
 )
 
-// refuse sets a reason, or with nil takes it back. Of those that hold, append is told the gravest. Once
-// refuse has returned no batch is opened until all are taken back; batches that are open may still get
+// refuse sets a reason, or with nil takes it back. append fails with the gravest of those that are set. Once
+// refuse has returned, no batch is opened until all are taken back; batches that are open may still get
 // records, until they are closed.
 func (a *accumulator) refuse(why refusal, err *Error) {
-	a.mu.Lock() // as open: whoever opens a batch has listed it by now, or sees the reason
+	a.mu.Lock() // as open does: a batch that is opened is listed by now, or open sees the reason
 	defer a.mu.Unlock()
 	a.reasons[why] = err
 	var gravest *Error
@@ -331,7 +331,7 @@ func (a *accumulator) refuse(why refusal, err *Error) {
 	a.refused.Store(gravest)
 }
 
-// refusedOr is why appends are refused, or else err.
+// refusedOr returns the error that appends fail with, or err if they are accepted.
 func (a *accumulator) refusedOr(err *Error) *Error {
 	if r := a.refused.Load(); r != nil {
 		return r
@@ -339,7 +339,8 @@ func (a *accumulator) refusedOr(err *Error) *Error {
 	return err
 }
 
-// await is for a record that finds no memory: it waits for it, if it may, or goes elsewhere.
+// await handles a record that finds no memory: it waits for memory if it may, or moves the lane to another
+// partition and returns errMoved.
 func (a *accumulator) await(ctx context.Context, q *partitionQueue, share *memoryShare, size int, lane *stickyLane, limit *blockLimit) ([]byte, error) {
 	switch {
 	case lane != nil && share.full(size) && a.goElsewhere(q, size, lane):
@@ -354,8 +355,8 @@ func (a *accumulator) await(ctx context.Context, q *partitionQueue, share *memor
 	return share.allocate(ctx, size, limit)
 }
 
-// goElsewhere takes the lane from partition q, whose node may hold no more memory, to one for which
-// there is some right now. It is false if there is none.
+// goElsewhere moves the lane from partition q, whose node may hold no more memory, to one for which
+// some is free now. It returns false if there is none.
 func (a *accumulator) goElsewhere(q *partitionQueue, size int, lane *stickyLane) bool {
 	info := q.topic.info.Load()
 	if info == nil {
@@ -366,9 +367,9 @@ func (a *accumulator) goElsewhere(q *partitionQueue, size int, lane *stickyLane)
 	})
 }
 
-// setNodes has the memory shared among the nodes of next. It comes before the topics learn what next says of their
-// leaders: while a node is gone from a topic and not yet from here, a Send would take the partitions without a leader
-// for one share and the node for another, which leave nothing of a small buffer to live nodes.
+// setNodes shares the memory among the nodes of next. The sender calls it before it gives the topics their new
+// leaders: while a node is gone from a topic and not yet from the pool, the partitions without a leader would have
+// one share and the node another, and the two leave nothing of a small buffer to live nodes.
 func (a *accumulator) setNodes(next *metadata.Snapshot) {
 	if next.Empty() {
 		return
@@ -380,7 +381,7 @@ func (a *accumulator) setNodes(next *metadata.Snapshot) {
 	a.pool.setNodes(ids...)
 }
 
-// share is the memory of the node that leads the partition.
+// share returns the share of the node that leads the partition.
 func (a *accumulator) share(q *partitionQueue) *memoryShare {
 	node := int32(unknownNode)
 	if info := q.topic.info.Load(); info != nil && int(q.index) < len(info.Partitions) {

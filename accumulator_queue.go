@@ -8,21 +8,21 @@ import (
 	"github.com/quill-kafka/quill/internal/deque"
 )
 
-// partitionQueue is one partition's batches. See accumulator.
+// partitionQueue holds one partition's batches. See accumulator.
 //
-// What happens in it the sender learns by notices: "look at this queue by then". One is enough until the
-// sender looked, unless something can't wait so long. A queue that it was told of has its notice in the
-// inbox, or a timer that is up in time; so a batch that may linger costs no look when it is opened.
+// The sender learns by notices what happens in it: "check this queue by then". One is enough until the
+// sender has checked, unless an event can't wait so long. A queue with told set has its notice in the
+// inbox, or a timer that fires in time; so a batch that may linger costs no check when it is opened.
 type partitionQueue struct {
 	mu sync.Mutex // held only for memory work: no channel, no I/O, no callback inside
 	// +checklocks:mu
 	open openBatch // the last one, as long as it takes records
 
-	topic *topicState // set by newQueue, read-only after
+	topic *topicState // set by topicState.setInfo, read-only after
 	index int32
 
-	length atomic.Int32                // batches in the queue, for those without the lock
-	share  atomic.Pointer[memoryShare] // of the node that led the partition when it was last asked for
+	length atomic.Int32                // batches in the queue, readable without the lock
+	share  atomic.Pointer[memoryShare] // of the node that led the partition at the last call of accumulator.share
 	slow   atomic.Pointer[atomic.Bool] // the leader's node could not take data for too long; set by the sender
 
 	// +checklocks:mu
@@ -30,11 +30,11 @@ type partitionQueue struct {
 	// +checklocks:mu
 	shut bool // the topic was forgotten: nothing may be appended
 	// +checklocks:mu
-	told bool // the sender was told to look by toldBy, and has not
+	told bool // the sender was notified to check by toldBy, and has not checked yet
 	// +checklocks:mu
 	toldBy int64
 	// +checklocks:mu
-	hint int64 // when the sender should look, for an event not told yet; noHint: none
+	hint int64 // when the sender should check the queue, for an event that it was not notified of yet; noHint: none
 	// +checklocks:mu
 	numbers int64 // last batch number given
 	// +checklocks:mu
@@ -43,7 +43,7 @@ type partitionQueue struct {
 	out partitionOut // the sender's alone
 }
 
-// lockFor takes the queue's lock for a record; one with a lane counts whether somebody else had it.
+// lockFor takes the queue's lock for a record; with a lane it counts the locks that were taken already.
 //
 // +checklocksacquire:q.mu
 // +checklocksignore
@@ -55,7 +55,7 @@ func (q *partitionQueue) lockFor(lane *stickyLane) {
 	}
 }
 
-// lockCrowded waits for the lock, for a record of the sticky partitioner that found it taken.
+// lockCrowded waits for the lock for a record of the sticky partitioner that found it taken, and counts that.
 //
 // +checklocksacquire:q.mu
 func (q *partitionQueue) lockCrowded() {
@@ -65,7 +65,7 @@ func (q *partitionQueue) lockCrowded() {
 }
 
 // closeLocked freezes the open batch. This is the border at which the sticky partitioner may move
-// on; it counts the batch as `worth` bytes (a full one as batch.size, whatever did not fit).
+// on; it counts the batch as `worth` bytes (a full one as batch.size, even if the next record did not fit).
 //
 // +checklocks:q.mu
 func (q *partitionQueue) closeLocked(worth int) {
@@ -79,8 +79,8 @@ func (q *partitionQueue) closeLocked(worth int) {
 	}
 }
 
-// newsLocked is what the sender is to be told of what happened in the queue since the last time; push
-// says that it does not know yet that it should look by then.
+// newsLocked returns the notice for the sender about what happened in the queue since the last call. push reports
+// whether it has to be sent: the sender was not notified yet to check the queue by then.
 //
 // +checklocks:q.mu
 func (q *partitionQueue) newsLocked() (n notice, push bool) {
@@ -96,7 +96,7 @@ func (q *partitionQueue) newsLocked() (n notice, push bool) {
 	return n, true
 }
 
-// sizeLocked is the size of b, one of the queue's batches, as it would be sent now, at most.
+// sizeLocked returns the largest size that b, one of the queue's batches, could have if it were sent now.
 //
 // +checklocks:q.mu
 func (q *partitionQueue) sizeLocked(b *batch) int {
@@ -128,7 +128,7 @@ func (q *partitionQueue) insertLocked(b *batch) {
 	q.length.Store(int32(q.batches.Len()))
 }
 
-// removeLocked takes b out of the queue, wherever it is; false if it is not in it.
+// removeLocked takes b out of the queue, at any place. It returns false if b is not in it.
 //
 // +checklocks:q.mu
 func (q *partitionQueue) removeLocked(b *batch) bool {
@@ -144,29 +144,29 @@ func (q *partitionQueue) removeLocked(b *batch) bool {
 	return false
 }
 
-// partitionOut is what the sender knows of a partition beyond its batches.
+// partitionOut is the sender's state of a partition beyond its batches.
 type partitionOut struct {
-	node         *nodeOut  // it was last ready for
-	ring         *nodeOut  // the ring it is in; nil: none
-	forced       bool      // in the ring with something that does not wait for company
-	leaderless   bool      // in the sender's list of those
-	muted        bool      // order is kept by one batch in flight, and it is
-	sought       bool      // its leader was asked for, and nothing was accepted since
-	refusedAt    time.Time // since when its leader says that it is none; zero: it does not
-	refusedEpoch int32     // of that leader
-	held         bool      // a batch could not leave until something in flight comes back
+	node         *nodeOut  // the node that it was last ready for
+	ring         *nodeOut  // the node whose ring of ready partitions it is in; nil: none
+	forced       bool      // in the ring with a batch that does not wait to be sent together with others
+	leaderless   bool      // in the sender's list of partitions without a leader
+	muted        bool      // order is kept by one batch in flight, and that is in flight
+	sought       bool      // its leader was asked for, and no batch was accepted since
+	refusedAt    time.Time // since when its leader answers that it does not lead the partition; zero: it does not
+	refusedEpoch int32     // the leader epoch of that leader
+	held         bool      // a batch can't be drained before an answer comes to one in flight
 	timerNumber  int64     // the batch and time of its latest timer
 	timerAt      time.Time
 	seq          sequences
 	joined       int64      // the transaction that it is part of
 	joining      int64      // the transaction that it is, or was, being added to
-	line         batchDeque // batches that left and are not told, in the order of their numbers
+	line         batchDeque // batches that were drained and are not completed, in the order of their numbers
 	setback      *setback   // nil if the last batch that came back was accepted
 }
 
 func newPartitionOut() partitionOut { return partitionOut{seq: noSequences()} }
 
-// replace puts the parts of a split batch in its place in the line.
+// replace puts the parts of a split batch into line in its place.
 func (o *partitionOut) replace(b *batch, parts []*batch) {
 	for i := range o.line.Len() {
 		if o.line.At(i) != b {

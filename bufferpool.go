@@ -10,13 +10,13 @@ import (
 // bufferPool is the one memory that all batches live in: buffer.memory bytes, never more.
 //
 // It hands out chunks. Chunks of the pooled sizes are kept and handed out again; any other size is
-// made and dropped. Memory that is not handed out is either unallocated (a number) or lies in the
-// free lists; both count as available.
+// made and dropped. Memory that is not handed out is either unallocated (a number) or in the free
+// lists; both count as available.
 //
 // When a chunk cannot be had the caller waits in a queue. Waiters are served strictly in order: a
-// newcomer never overtakes, so memory that comes back piles up for the first waiter until it has
-// enough (Java accumulates it in the waiter; leaving it in the pool comes to the same, and a waiter
-// that gives up has nothing to return). A large request therefore cannot starve behind small ones.
+// newcomer never overtakes, so released memory accumulates for the first waiter until it has
+// enough (Java accumulates it in the waiter; in the pool it has the same effect, and a waiter that
+// gives up has nothing to return). A large request therefore cannot starve behind small ones.
 //
 // All memory is taken and returned by way of a share: a node's, which is limited, or the pool's own
 // (embedded here, for what belongs to no node), which is not. See memoryShare.
@@ -24,8 +24,8 @@ type bufferPool struct {
 	*memoryShare
 	capacity int64
 	sizes    []int  // pooled chunk sizes, ascending; set by newBufferPool
-	onWait   func() // tells the sender that somebody waits (it then cuts lingers); called without the lock
-	lastLook func() // returns when what has come is taken in; called without the lock
+	onWait   func() // notifies the sender of a waiting allocation (it then cuts lingers); called without the lock
+	lastLook func() // see engine.lastLook; called without the lock
 	raw      func(n int) []byte
 
 	mu sync.Mutex
@@ -38,20 +38,20 @@ type bufferPool struct {
 	// +checklocks:mu
 	nodes []int32 // of the cluster, in order
 	// +checklocks:mu
-	stray int64 // what is held for partitions without a leader and nodes that are not in the cluster
+	stray int64 // bytes held for partitions without a leader and nodes that are not in the cluster
 	// +checklocks:mu
-	beyond int64 // what all shares hold beyond their parts
+	beyond int64 // bytes that all shares hold beyond their parts
 	// +checklocks:mu
-	lines []*memoryShare // those with somebody in line
+	lines []*memoryShare // the shares that have waiters
 	// +checklocks:mu
-	tickets int64 // given to waiters, rising
+	tickets int64 // the last ticket; waiters get rising ones
 	// +checklocks:mu
-	idle []*poolWaiter // to be used again
+	idle []*poolWaiter // for reuse
 	// +checklocks:mu
 	closed bool
 
-	crowds   atomic.Int64 // how often a share's line began
-	standing atomic.Int32 // lines there are
+	crowds   atomic.Int64 // how often a share got its first waiter
+	standing atomic.Int32 // the length of lines
 }
 
 // poolWaiter is one blocked allocate. granted and chunk belong to the pool's lock until ready is sent.
@@ -60,7 +60,7 @@ type poolWaiter struct {
 	ticket  int64
 	share   *memoryShare
 	granted bool
-	chunk   []byte        // a pooled chunk, or nil: size bytes are reserved, make them
+	chunk   []byte        // a pooled chunk, or nil: size bytes are reserved, to be allocated by fill
 	err     error         // the pool was closed
 	ready   chan struct{} // capacity 1
 	timer   *time.Timer
@@ -76,7 +76,7 @@ func newBufferPool(capacity int64, sizes ...int) *bufferPool {
 	return p
 }
 
-// waiterLocked is a waiter for size bytes.
+// waiterLocked returns a waiter for size bytes.
 //
 // +checklocks:p.mu
 func (p *bufferPool) waiterLocked(size int) *poolWaiter {
@@ -92,7 +92,7 @@ func (p *bufferPool) waiterLocked(size int) *poolWaiter {
 	return w
 }
 
-// retire keeps a waiter that is out of the line for the next.
+// retire keeps a waiter that is in no queue any more for reuse.
 func (p *bufferPool) retire(w *poolWaiter) {
 	w.timer.Stop()
 	select {
@@ -128,7 +128,7 @@ func (p *bufferPool) failLocked() {
 	}
 }
 
-// serveLocked gives memory to the first waiters, in order, as far as it goes.
+// serveLocked gives memory to the first waiters, in order, until one of them does not fit.
 //
 // +checklocks:p.mu
 func (p *bufferPool) serveLocked() {
@@ -144,8 +144,8 @@ func (p *bufferPool) serveLocked() {
 	}
 }
 
-// nextLocked is the share whose first waiter is next, nil if there is none: the one who came first
-// among those whose shares allow what they want.
+// nextLocked returns the share whose first waiter is served next, nil if there is none: the waiter that came
+// first among those whose shares allow their size.
 //
 // +checklocks:p.mu
 func (p *bufferPool) nextLocked() *memoryShare {
@@ -158,8 +158,8 @@ func (p *bufferPool) nextLocked() *memoryShare {
 	return next
 }
 
-// drawLocked reserves size bytes, which must be available: a pooled chunk if one is there, else nil
-// and the number is deducted; free chunks of other sizes are dropped for it.
+// drawLocked reserves size bytes, which must be available. It returns a pooled chunk if one is free, else nil
+// and deducts size from unallocated; it drops free chunks of other sizes for that.
 //
 // +checklocks:p.mu
 func (p *bufferPool) drawLocked(size int) []byte {
@@ -203,7 +203,7 @@ func (p *bufferPool) class(size int) int {
 	return -1
 }
 
-// available is the memory not handed out; waiting the number of blocked allocations.
+// available returns how many bytes are not handed out, and the number of blocked allocations.
 func (p *bufferPool) available() (bytes int64, waiting int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -218,8 +218,8 @@ func (p *bufferPool) waitingLocked() (n int) {
 	return n
 }
 
-// short reports whether somebody waits for memory as such, and not just for its node's share: then
-// every batch that goes helps.
+// short reports whether an allocation waits for free memory, and not just for its node's share: then
+// every batch that is sent helps.
 func (p *bufferPool) short() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -19,28 +19,28 @@ import (
 //
 //	held by the node  <=  shareFactor * free
 //
-// If one node takes nothing its share grows up to four fifths of the buffer, and the last fifth goes
-// round among the others; if two take nothing they get four ninths each. It is the rule by which
-// switches share their packet memory among ports ("dynamic thresholds"): nobody has to tell which
-// node is slow. A node that holds nothing may always take a chunk.
+// If one node accepts no batches, its share grows up to four fifths of the buffer, and the other nodes use
+// the last fifth in turn; if two accept none, they get four ninths each. Switches share their packet memory
+// among ports by the same rule ("dynamic thresholds"): it works without knowing which node is slow. A node
+// that holds nothing may always take a chunk.
 //
-// The rule alone would leave a thirteenth of the buffer unused by three nodes that all take records. So
-// each may fill its part, one third of the buffer with three nodes in the cluster, less what others
-// hold beyond theirs: as long as nobody does, all of the buffer is used. A node that takes nothing may
-// do so too, for nobody knows; what it leaves to each of the others is their part.
+// With three nodes that all accept records, the rule alone would leave a thirteenth of the buffer unused. So
+// each node may fill its part, one third of the buffer with three nodes in the cluster, less what others
+// hold beyond theirs: while no node exceeds its part, all of the buffer is used. A node that accepts nothing
+// may fill its part too, because the pool can't recognize it; each of the other nodes keeps its own part.
 //
-// If the cluster has but one node its part is all of the buffer. If it has more and records went to one
-// only, that one may hold all but a small reserve, from which the first records to another find memory:
-// who knows whether the one will ever take any.
+// If the cluster has only one node, its part is all of the buffer. If it has more and records went to only
+// one of them, that one may hold all but a small reserve. The first records to another node find memory
+// there even if the one node never accepts any.
 //
 // Nothing can be sent to partitions without a leader, nor to a node that has left the metadata. They have
-// no part, or a node that dies would take with its partitions what it leaves to the others; and together
-// they count as one node, or each of them might take a chunk although the others hold much already. A node
-// that comes back has its part again.
+// no part: otherwise the partitions of a node that dies would use up memory that the others need. Together
+// they count as one node: otherwise each of them could take a chunk although the others hold much already.
+// A node that comes back has its part again.
 //
-// Who asks for memory beyond the share of a node waits in that node's line; the others pass by. A
-// keyless record does not wait there but goes to a partition of another node. All lines together
-// are still served in the order of arrival, as far as the shares allow.
+// A caller that asks for memory beyond the share of a node waits in the queue of that share; callers for
+// other nodes pass it. A record without a key does not wait there but goes to a partition of another node.
+// The queues together are still served in the order of arrival, as far as the shares allow.
 //
 // A batch belongs to the share it was opened under, even if its partition moves to another node.
 type memoryShare struct {
@@ -53,16 +53,16 @@ type memoryShare struct {
 	held    int64 // changed by addLocked
 	line    deque.Deque[*poolWaiter]
 
-	waiters atomic.Int32 // the length of line, for those without the lock: lingers of the node are cut
+	waiters atomic.Int32 // the length of line, readable without the lock: while it is not 0, the node's batches don't linger
 }
 
-// shareFactor is how many times what is free a node may hold.
+// shareFactor times the free memory is what a node may hold.
 const shareFactor = 4
 
 // unknownNode is the number under which the partitions without a leader share.
 const unknownNode = -1
 
-// share is the share of a node, which stays the same for ever.
+// share returns the share of a node, which never changes. It makes the share at the first call for the node.
 func (p *bufferPool) share(node int32) *memoryShare {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -74,7 +74,7 @@ func (p *bufferPool) share(node int32) *memoryShare {
 	return s
 }
 
-// setNodes says which nodes the cluster has, in the order of their ids.
+// setNodes sets which nodes the cluster has, in the order of their ids, and serves waiters that fit now.
 func (p *bufferPool) setNodes(nodes ...int32) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -98,7 +98,7 @@ func (p *bufferPool) knowsLocked(node int32) bool {
 	return found
 }
 
-// partLocked is what the share may fill as long as nobody holds more than that.
+// partLocked returns how many bytes the share may fill while no other share holds more than its part.
 //
 // +checklocks:p.mu
 func (p *bufferPool) partLocked(s *memoryShare) int64 {
@@ -108,12 +108,12 @@ func (p *bufferPool) partLocked(s *memoryShare) int64 {
 	return p.capacity / int64(len(p.nodes))
 }
 
-// beyondLocked is what the share holds beyond its part.
+// beyondLocked returns how many bytes the share holds beyond its part.
 //
 // +checklocks:p.mu
 func (p *bufferPool) beyondLocked(s *memoryShare) int64 { return max(0, s.held-p.partLocked(s)) }
 
-// countsLocked is what the share holds as far as its limit is concerned: those that nothing can be sent to
+// countsLocked returns how many bytes count against the share's limit. All shares that nothing can be sent to
 // count as one.
 //
 // +checklocks:p.mu
@@ -156,7 +156,7 @@ func (s *memoryShare) tryAllocate(size int) ([]byte, error) {
 	return s.fill(chunk, size), nil
 }
 
-// allocate returns a chunk of exactly size bytes, waiting in line until the limit or ctx's end. The
+// allocate returns a chunk of exactly size bytes, waiting in the queue until the limit or ctx's end. The
 // error is ErrBufferExhausted, ErrRecordTooLarge (it can never fit), ErrClosed, or ctx's.
 func (s *memoryShare) allocate(ctx context.Context, size int, until *blockLimit) ([]byte, error) {
 	p := s.pool
@@ -183,14 +183,15 @@ func (s *memoryShare) allocate(ctx context.Context, size int, until *blockLimit)
 	return nil, failed
 }
 
-// refuse is the failure of a Send that finds too little memory and may not wait. The memory of batches that linger is wanted all the same.
+// refuse returns the error of a Send that finds too little memory and may not wait. It still cuts the lingers, so that
+// memory comes back soon.
 func (s *memoryShare) refuse(size int) error {
 	s.pool.onWait()
 	reason, kind := s.describe(size)
 	return &Error{Op: opWaitForMemory, Kind: kind, Partition: -1, Reason: reason}
 }
 
-// await waits until the waiter is served, or returns why it waits no longer.
+// await waits until the waiter is served, or returns the reason why it stops waiting.
 func (w *poolWaiter) await(ctx context.Context, limit *blockLimit) error {
 	for {
 		select {
@@ -208,7 +209,7 @@ func (w *poolWaiter) await(ctx context.Context, limit *blockLimit) error {
 	}
 }
 
-// join puts a waiter at the end of the line.
+// join appends a waiter to the share's queue.
 func (s *memoryShare) join(size int) *poolWaiter {
 	p := s.pool
 	p.mu.Lock()
@@ -224,8 +225,8 @@ func (s *memoryShare) join(size int) *poolWaiter {
 	return w
 }
 
-// overdraw returns a chunk at once, even if that makes the available memory negative until others
-// return theirs. Only for the parts of a batch being split, whose own memory follows right after.
+// overdraw returns a chunk at once, even if that makes the available memory negative until other chunks
+// are released. Only for the parts of a batch being split, whose own memory is released right after.
 func (s *memoryShare) overdraw(size int) []byte {
 	p := s.pool
 	p.mu.Lock()
@@ -241,8 +242,8 @@ func (s *memoryShare) release(chunk []byte) {
 	s.giveBack(int64(cap(chunk)), chunk[:0])
 }
 
-// fill makes the memory of a reservation that no pooled chunk answered. If that panics the
-// reservation goes back.
+// fill returns chunk, or allocates the memory for a reservation that got no pooled chunk. If that
+// panics, it gives the reservation back.
 func (s *memoryShare) fill(chunk []byte, size int) []byte {
 	if chunk != nil {
 		return chunk
@@ -273,7 +274,7 @@ func (s *memoryShare) giveBack(n int64, chunk []byte) {
 	p.serveLocked()
 }
 
-// full reports whether the share allows no more, whatever is free.
+// full reports whether the share may not grow by size bytes, even if they are free.
 func (s *memoryShare) full(size int) bool {
 	p := s.pool
 	p.mu.Lock()
@@ -294,9 +295,9 @@ func (p *bufferPool) readyLocked(s *memoryShare, size int) bool {
 	return s.line.Len() == 0 && int64(size) <= p.availableLocked() && p.allowedLocked(s, size) && p.nextLocked() == nil
 }
 
-// allowedLocked reports whether the share may grow by size bytes, be they there or not. Beyond its
-// part, a record larger than the pooled chunks counts as one of them against what is free now, or those who need
-// less would for ever pass it by; but it must be able to fit one day.
+// allowedLocked reports whether the share may grow by size bytes, whether or not they are free. Beyond the share's
+// part, a record larger than the pooled chunks counts as one of them against the free memory: otherwise smaller
+// requests would always pass it. But the largest share that a node can have must hold it.
 //
 // +checklocks:p.mu
 func (p *bufferPool) allowedLocked(s *memoryShare, size int) bool {
@@ -312,15 +313,16 @@ func (p *bufferPool) allowedLocked(s *memoryShare, size int) bool {
 	return held+n <= shareFactor*(p.availableLocked()-n) && whole <= p.capacity/(shareFactor+1)*shareFactor
 }
 
-// reserve is what the only node in use may not take: for a batch to another, at least.
+// reserve returns how many bytes the only node in use must leave free: at least a batch to another node fits.
 func (p *bufferPool) reserve() int64 {
 	return max(p.capacity/reservePart, int64(p.sizes[len(p.sizes)-1]))
 }
 
-// reservePart: the reserve is one part in so many of the buffer.
+// reservePart makes the reserve a sixteenth of the buffer.
 const reservePart = 16
 
-// takeLocked takes size bytes, which must be available, for the share; nil: they are to be made.
+// takeLocked reserves size bytes, which must be available, for the share. It returns a pooled chunk, or nil if the
+// caller has to allocate one (see fill).
 //
 // +checklocks:p.mu
 func (p *bufferPool) takeLocked(s *memoryShare, size int) []byte {
@@ -328,7 +330,7 @@ func (p *bufferPool) takeLocked(s *memoryShare, size int) []byte {
 	return p.drawLocked(size)
 }
 
-// standLocked puts w at the end of the share's line.
+// standLocked appends w to the share's queue.
 //
 // +checklocks:p.mu
 func (p *bufferPool) standLocked(s *memoryShare, w *poolWaiter) {
@@ -343,7 +345,7 @@ func (p *bufferPool) standLocked(s *memoryShare, w *poolWaiter) {
 	}
 }
 
-// leave takes w out of the line. It is false when w was served in the same moment.
+// leave removes w from the share's queue. It returns false if w was served or failed in the meantime.
 func (s *memoryShare) leave(w *poolWaiter) bool {
 	p := s.pool
 	p.mu.Lock()
@@ -362,7 +364,7 @@ func (s *memoryShare) leave(w *poolWaiter) bool {
 	return true
 }
 
-// shortenedLocked follows the removal of a waiter.
+// shortenedLocked updates the counts after the removal of a waiter.
 //
 // +checklocks:p.mu
 func (p *bufferPool) shortenedLocked(s *memoryShare) {
@@ -382,7 +384,7 @@ func (p *bufferPool) shortenedLocked(s *memoryShare) {
 	}
 }
 
-// describe says why size bytes can't be had, for who has waited for them in vain.
+// describe returns why size bytes can't be had, as the reason and kind of the error of a Send.
 func (s *memoryShare) describe(size int) (reason string, kind error) {
 	p := s.pool
 	p.mu.Lock()
@@ -404,7 +406,7 @@ func (s *memoryShare) describe(size int) (reason string, kind error) {
 type blockLimit struct {
 	max    time.Duration
 	at     time.Time
-	looked bool // once more, after a standstill
+	looked bool // over has called look after a standstill
 }
 
 func (l *blockLimit) until() time.Time {
@@ -414,8 +416,9 @@ func (l *blockLimit) until() time.Time {
 	return l.at
 }
 
-// over reports whether the wait has ended, by its timer or by ctx. If that was noticed much later than it was due the
-// process stood still, and what is waited for may lie in the sockets: then it is not over until that is in (look), once.
+// over reports whether the wait has ended, by its timer or by ctx. If the end is noticed much later than it was due, the
+// process stood still, and the answer may be unread in the sockets: then over calls look, which returns when they are
+// read, and reports false, once.
 func (l *blockLimit) over(ctx context.Context, timer *time.Timer, look func()) bool {
 	byTimer := ctx.Err() == nil
 	late := byTimer && time.Since(l.at) > lateWait || endedLate(ctx, lateWait)
@@ -425,10 +428,10 @@ func (l *blockLimit) over(ctx context.Context, timer *time.Timer, look func()) b
 	l.looked = true
 	look()
 	if byTimer {
-		timer.Reset(0) // once more, if it has not come
+		timer.Reset(0) // the wait ends after one more check
 	}
 	return false
 }
 
-// waited is the time spent so far.
+// waited returns how long the Send has waited.
 func (l *blockLimit) waited() time.Duration { return l.max - time.Until(l.until()) }
