@@ -7,11 +7,11 @@ import (
 	"github.com/quill-kafka/quill/network"
 )
 
-// The batches that have no fate yet, linked by age, and the batch objects that wait to be used
-// again. Flush lists them, expiry and a forced Close take the oldest, over and over.
+// The batches that have no outcome yet, linked by age, and the free batch objects. Flush lists the
+// incomplete batches; expiry and a forced Close take the oldest again and again.
 
-// open begins a batch and adds it to the list of those that have no outcome. It is nil after end, and
-// while appends are refused.
+// open begins a batch and adds it to the list of those that have no outcome. It returns nil once end has
+// returned true, and while appends are refused.
 func (a *accumulator) open(q *partitionQueue, share *memoryShare, chunk []byte, timestamp int64, now time.Time) *batch {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -29,7 +29,7 @@ func (a *accumulator) open(q *partitionQueue, share *memoryShare, chunk []byte, 
 	return b
 }
 
-// newBatch takes a batch from those that are done, or makes one.
+// newBatch takes a free batch, or makes one.
 func (a *accumulator) newBatch() *batch {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -46,7 +46,7 @@ func (a *accumulator) newBatchLocked() *batch {
 	return &batch{res: newResult(a)}
 }
 
-// recycle keeps a finished batch, and its result if nobody else can see that, for the next one.
+// recycle keeps a finished batch for reuse, and its result unless a Future or Flush may still read it.
 func (a *accumulator) recycle(b *batch) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -71,8 +71,8 @@ const (
 	maxKeptMeta    = 64 << 10
 )
 
-// end makes the list final if it is empty, and reports whether it is. An append that was let in just
-// before the producer closed may still come; it either is in the list before, or fails.
+// end closes the list if it is empty, and reports whether it is closed. An append that began just before
+// the producer closed may still be running: either its batch is in the list before, or it fails.
 func (a *accumulator) end() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -100,14 +100,14 @@ func (a *accumulator) linkLocked(b, prev *batch) {
 	a.incomplete++
 }
 
-// delist removes a batch whose outcome is decided and about to be told. The parts of a split batch
-// take its place.
+// delist removes a batch whose outcome is decided and that is about to be completed. The parts of a split
+// batch take its place.
 func (a *accumulator) delist(b *batch, parts ...*batch) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	prev := b.prev
 	if a.young == b {
-		a.young = b.next // parts are closed from the beginning
+		a.young = b.next // parts are never open
 	}
 	if b.prev != nil {
 		b.prev.next = b.next
@@ -132,13 +132,13 @@ func (a *accumulator) delist(b *batch, parts ...*batch) {
 }
 
 // beginFlush makes every batch that is now incomplete ready, and returns the results to wait for:
-// theirs, and that of the batch whose callbacks are the last ones to run of those that have a fate.
+// theirs, and that of the last batch that went to the dispatcher, if its callbacks have not all run.
 func (a *accumulator) beginFlush() []*result {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.flushMark++
 	results := make([]*result, 0, a.incomplete+1)
-	for _, list := range [...]*batch{a.lastTold, a.first} { // the first is alone in its
+	for _, list := range [...]*batch{a.lastTold, a.first} { // lastTold is unlinked: its list has one element
 		for b := list; b != nil; b = b.next {
 			b.res.flushed = true // under the lock that recycle takes before the result could be used again
 			results = append(results, b.res)
@@ -165,15 +165,15 @@ func (a *accumulator) unfinished() []*batch {
 	return list
 }
 
-// oldest is the incomplete batch that was opened first, or nil.
+// oldest returns the incomplete batch that was opened first, or nil.
 func (a *accumulator) oldest() *batch {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.first
 }
 
-// ends are the oldest of the incomplete batches, and the first of them that has neither left nor been aged. They
-// are nil if there is none. The sender's alone.
+// ends returns the oldest incomplete batch, and the first one that was neither drained nor aged, nil if there is
+// none. Only the sender calls it.
 func (a *accumulator) ends() (oldest, youngest *batch) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -183,8 +183,8 @@ func (a *accumulator) ends() (oldest, youngest *batch) {
 	return a.first, a.young
 }
 
-// age closes b, the youngest batch, if it is open, unless memory is short: then a record is better off in an
-// old batch than in line for the memory of a new one. It returns the next.
+// age closes b, which ends returned as youngest, if it is open, unless memory is short: then a record is better off
+// in an old batch than waiting for the memory of a new one. It returns the next one to age, or nil.
 func (a *accumulator) age(b *batch) (next *batch) {
 	if a.pool.ample() {
 		q := b.queue
@@ -198,22 +198,22 @@ func (a *accumulator) age(b *batch) (next *batch) {
 	return a.young
 }
 
-// count of incomplete batches.
+// count returns the number of incomplete batches.
 func (a *accumulator) count() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return int(a.incomplete)
 }
 
-// mark is the number of flushes begun: batches opened under a smaller one are wanted at once.
+// mark returns the number of flushes begun: batches opened under a smaller number are ready at once.
 func (a *accumulator) mark() int64 {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.flushMark
 }
 
-// waitFor waits until ch is closed or ctx ends, and reports whether ch is closed. What has come by then counts; if the
-// process stood still when the deadline of ctx passed, that is what lies in the sockets, too.
+// waitFor waits until ch is closed or ctx ends, and reports whether ch was closed by then. If the process stood still
+// when the deadline of ctx passed, it first takes in the answers that are unread in the sockets (lastLook).
 func (a *accumulator) waitFor(ctx context.Context, ch <-chan struct{}) bool {
 	if ctx.Err() == nil {
 		if await(ch, ctx.Done(), forever) {
@@ -226,8 +226,8 @@ func (a *accumulator) waitFor(ctx context.Context, ch <-chan struct{}) bool {
 	return isClosed(ch)
 }
 
-// await waits until ch is closed, or end is, or the limit is over, which forever never is. What has happened by then
-// counts: it reports whether ch is closed.
+// await waits until ch or end is closed, or the limit has passed (with forever there is none), and reports whether ch
+// was closed by then.
 func await(ch, end <-chan struct{}, limit time.Duration) bool {
 	var over <-chan time.Time
 	if limit < forever {
@@ -252,8 +252,8 @@ func isClosed(ch <-chan struct{}) bool {
 	}
 }
 
-// heldUp is the oldest batch without an outcome of which is is true, or, if one of the first few has failed
-// before, that one: it has a reason.
+// heldUp returns the oldest incomplete batch for which is returns true, or nil. If one of the first maxHeldUpLooks of
+// them has failed before, it returns that one, because it has a reason.
 func (a *accumulator) heldUp(is func(b *batch) bool) *batch {
 	a.mu.Lock()
 	defer a.mu.Unlock()

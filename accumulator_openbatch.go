@@ -6,47 +6,46 @@ import (
 	"github.com/quill-kafka/quill/protocol"
 )
 
-// openBatch is a partition's open batch as those see it who append to it: all that a record reads and
-// changes. It is part of the partition's queue and lies beside its lock; the batch gets it when it is
-// closed.
+// openBatch is the part of a partition's open batch that an append reads and changes. It is stored in the
+// partition's queue, beside its lock, and copied to the batch when that is closed.
 //
-// That is for the sake of many partitions. With a thousand of them each record meets memory that no
-// processor has at hand, and what it costs is how many places have to be fetched one after the other
-// before it is written: the queue, then the batch, then its result. So they are one.
+// This is for producers with many partitions. With a thousand of them, each record needs memory that is in no
+// processor's cache, and its cost is the number of places that have to be fetched one after the other
+// before it is written: the queue, then the batch, then its result. So the three are in one place.
 type openBatch struct {
 	batch *batch // nil: none is open
 	res   *result
 
-	chunk  []byte // the last chunk, as far as it is written
-	before int    // bytes of records in the chunks before it, less what the first one keeps for the header
+	chunk  []byte // the last chunk, up to the last byte written
+	before int    // bytes of records in the chunks before it, less the room for the header in the first one
 
 	meta     []recordMeta // one per record
 	last     Callback     // of the last record
 	baseTime int64
 	maxTime  int64
 	sticky   bool // it has records of the sticky partitioner
-	shared   bool // a Future may look at the result
+	shared   bool // a Future may read the result
 }
 
-// begin takes over a batch without records.
+// begin makes b, which has no records yet, the open batch.
 func (o *openBatch) begin(b *batch) {
 	*o = openBatch{batch: b, res: b.res, chunk: b.chunks[0][:protocol.BatchOverhead], before: -protocol.BatchOverhead,
 		meta: b.res.meta, baseTime: b.baseTime, maxTime: b.maxTime, shared: b.res.shared}
 }
 
-// raw is the length of the records section.
+// raw returns the length of the records section.
 func (o *openBatch) raw() int { return o.before + len(o.chunk) }
 
-// size is that of the batch as it would be sent now, at most.
+// size returns the largest size that the batch could have if it were sent now.
 func (o *openBatch) size() int { return protocol.BatchOverhead + o.raw() }
 
-// free is the room in the last chunk.
+// free returns the number of bytes that are free in the last chunk.
 func (o *openBatch) free() int { return cap(o.chunk) - len(o.chunk) }
 
-// latest is where the last record is.
+// latest returns the position of the last record.
 func (o *openBatch) latest() position { return position{o.res, int32(len(o.meta)) - 1} }
 
-// tryAdd adds the record if there is room. The first record always has: its chunk was made for it.
+// tryAdd adds the record if there is room. For the first record there always is: its chunk was allocated for it.
 func (o *openBatch) tryAdd(in *appendInput, timestamp int64, lim *batchLimits, ratio *ratioEstimate) appended {
 	records := len(o.meta)
 	size := protocol.RecordSize(int32(records), timestamp-o.baseTime, in.Key, in.Value, in.Headers)
@@ -69,12 +68,12 @@ type appended uint8
 
 const (
 	appendDone      appended = iota // the record is in the batch
-	appendFull                      // no room: the batch is to be closed
+	appendFull                      // no room: the batch has to be closed
 	appendNeedChunk                 // the batch may grow, by another chunk
 )
 
-// add writes the record, for which there must be room. The same func value for record after record (the
-// usual case: one callback for all) costs one entry in all.
+// add writes the record, for which there must be room. Consecutive records with the same func value (the
+// usual case: one callback for all) share one entry in runs.
 func (o *openBatch) add(timestamp int64, r *bytesRecord, fn Callback) {
 	records := int32(len(o.meta))
 	whole := cap(o.chunk)
@@ -88,7 +87,7 @@ func (o *openBatch) add(timestamp int64, r *bytesRecord, fn Callback) {
 	o.meta = append(o.meta, recordMeta{timestamp, partSize(r.Key), partSize(r.Value)})
 }
 
-// expect has the memory fetched that the next record will be written to.
+// expect prefetches the cache lines that the next record will be written to.
 func (o *openBatch) expect() {
 	prefetch.Following(&o.chunk[len(o.chunk)-1])
 	if n := len(o.meta); n%metaLine == 0 && n < cap(o.meta) {
@@ -96,10 +95,10 @@ func (o *openBatch) expect() {
 	}
 }
 
-// metaLine is how many recordMeta a cache line holds.
+// metaLine is the number of recordMeta in a cache line.
 const metaLine = 4
 
-// grow attaches a further chunk.
+// grow adds a chunk to the batch.
 func (o *openBatch) grow(chunk []byte) {
 	b := o.batch
 	b.chunks[len(b.chunks)-1] = o.chunk
@@ -109,7 +108,7 @@ func (o *openBatch) grow(chunk []byte) {
 	o.chunk = chunk[:0]
 }
 
-// close freezes the batch: from here on what was appended stands in it.
+// close freezes the batch and copies to it what was appended.
 func (o *openBatch) close() {
 	b := o.batch
 	b.closed = true

@@ -14,34 +14,34 @@ import (
 	"github.com/quill-kafka/quill/protocol"
 )
 
-// topicState is what the producer keeps of a topic it sent to.
+// topicState is the producer's state of a topic that it sends to.
 type topicState struct {
 	name   string
 	info   atomic.Pointer[metadata.Topic]    // nil: not (or no longer) known
 	queues atomic.Pointer[[]*partitionQueue] // index = partition; only grows
-	usable atomic.Pointer[[]*partitionQueue] // those of them that records may go to now; nil while info is of no use
+	usable atomic.Pointer[[]*partitionQueue] // those of them that records may go to now; nil while info is nil or has an error
 	sticky *stickyPartitioner
 	ratio  ratioEstimate
 	asks   atomic.Int64               // number of the latest metadata request that named the topic
-	looks  atomic.Int64               // and of the latest one that was answered
-	fault  atomic.Pointer[topicFault] // what the last answer says against the topic; nil: nothing
-	// outwaited: somebody waited for the topic for max.block.ms in vain, and it was not found since
+	looks  atomic.Int64               // number of the latest one that was answered
+	fault  atomic.Pointer[topicFault] // the topic's error in the last answer; nil: none
+	// outwaited: a Send waited for the topic for max.block.ms in vain, and it was not found since
 	outwaited atomic.Bool
-	absent    atomic.Pointer[partitionFault] // what the last fresh look for a missing partition found; nil: nobody missed one
-	wanted    atomic.Bool                    // it lies in the sender's inbox
-	used      atomic.Bool                    // since the sender last looked: keeps the topic in the metadata
+	absent    atomic.Pointer[partitionFault] // the result of the last fresh look for a missing partition; nil: there was none
+	wanted    atomic.Bool                    // it is in the sender's inbox
+	used      atomic.Bool                    // it was sent to since the sender's last check: keeps the topic in the metadata
 	loadAt    atomic.Int64
 
 	// the sender's alone
 	lastUsed  time.Time
 	ask       topicAsk
-	missing   backoff.Spell // of looks that did not find it
+	missing   backoff.Spell // of metadata answers that did not have it
 	refused   backoff.Spell // of batches that were too large for its broker
 	shelved   bool          // see refresher.leave
 	resting   bool          // see refresher.rest
 	forgotten bool          // see forgetIdle
 	ownTimes  bool          // the last answer had no log append time: records keep their timestamps
-	doubtedID int64         // the producer id that an answer since then was not about; -1: none. See sender.foreign
+	doubtedID int64         // the producer id of which an answer was not about this topic's log; -1: none. See sender.foreign
 }
 
 // topic returns the state of a topic, or nil.
@@ -56,8 +56,8 @@ func (a *accumulator) topic(name string) *topicState {
 	return t
 }
 
-// recentOdds is how seldom the recent topic changes, so that senders to different topics don't fight
-// over it.
+// recentOdds: one of so many look-ups of another topic changes the recent one, so that goroutines that send to
+// different topics don't contend for it.
 const recentOdds = 32
 
 // ensureTopic returns the state of a topic, making it if need be.
@@ -80,7 +80,8 @@ func (a *accumulator) ensureTopic(name string, newTopic func(name string) *topic
 	return next[name]
 }
 
-// setInfo takes over new metadata of the topic: queues for new partitions. The sender's alone.
+// setInfo stores new metadata of the topic, nil if there are none, and makes queues for new partitions. Only the
+// sender calls it.
 func (t *topicState) setInfo(info *metadata.Topic) {
 	var usable *[]*partitionQueue
 	if info != nil {
@@ -101,7 +102,7 @@ func (t *topicState) setInfo(info *metadata.Topic) {
 	t.usable.Store(usable)
 }
 
-// all are the topic's queues.
+// all returns the topic's queues.
 func (t *topicState) all() []*partitionQueue {
 	if queues := t.queues.Load(); queues != nil {
 		return *queues
@@ -109,7 +110,7 @@ func (t *topicState) all() []*partitionQueue {
 	return nil
 }
 
-// busy reports whether batches wait in the topic's queues.
+// busy reports whether there are batches in the topic's queues.
 func (t *topicState) busy() bool {
 	return slices.ContainsFunc(t.all(), func(q *partitionQueue) bool { return q.length.Load() > 0 })
 }
@@ -117,11 +118,11 @@ func (t *topicState) busy() bool {
 // byName orders topics.
 func byName(a, b *topicState) int { return strings.Compare(a.name, b.name) }
 
-// queue of partition p, which must be in range.
+// queue returns the queue of partition p, which must be in range.
 func (t *topicState) queue(p int32) *partitionQueue { return (*t.queues.Load())[p] }
 
-// balance tells the topic's sticky partitioner how long the queues are, at most every few
-// milliseconds: it then prefers the partitions whose nodes keep up (KIP-794).
+// balance gives the topic's sticky partitioner the lengths of the queues, at most every few
+// milliseconds: the partitioner then prefers the partitions whose nodes keep up (KIP-794).
 func (a *accumulator) balance(t *topicState) {
 	if !t.sticky.adaptive {
 		return
@@ -148,28 +149,30 @@ func (a *accumulator) balance(t *topicState) {
 	t.sticky.setLoad(&load)
 }
 
-// balanceEvery bounds how often the queue lengths are looked at, in milliseconds. It grows with their
-// number, by one for every balanceSpeed of them: a look at 100,000 takes some milliseconds.
+// balanceEvery is the shortest time between two reads of the queue lengths, in milliseconds. It grows by
+// one for every balanceSpeed queues, because reading 100,000 lengths takes some milliseconds.
 const (
 	balanceEvery = 5
 	balanceSpeed = 500
 )
 
-// Forgetting topics that nothing is sent to: a producer that sends to ever new topics must not grow.
+// The sender forgets topics that nothing is sent to, so that a producer that always sends to new topics
+// does not grow.
 //
-// A topic's state is looked up without a lock and held by whoever is in the middle of a Send. So its
-// queues are shut first, each under its lock and only if nothing is in it; then the state leaves the
-// map. A Send that comes too late finds a shut queue and looks the topic up again, which makes a new
-// state. A state that was forgotten never gets metadata again.
+// A Send looks up a topic's state without a lock and keeps using it. So the sender first shuts the
+// queues, each under its lock and only if it is empty, and then removes the state from the map. A Send
+// that finds a shut queue looks the topic up again, which makes a new state. A forgotten state never gets
+// metadata again.
 //
-// With the state go the sequences of its partitions, which the brokers still know. Should the topic be
-// sent to again, it is under a new epoch: under the old one its first batches would look like copies of
-// those from before, and be dropped as such.
+// The state also holds the sequences of its partitions, which the brokers still know. If the topic is sent
+// to again, it is under a new epoch: under the old one the brokers would take its first batches for
+// duplicates of earlier ones, and drop them.
 
-// errForgotten says that the topic's state was dropped while the caller was on its way.
+// errForgotten says that the topic was forgotten after the caller had looked it up.
 var errForgotten = &Error{Op: "append", Reason: "the topic was forgotten"}
 
-// shut shuts the topic's queues, unless one of them is in use. The sender's alone.
+// shut shuts the topic's queues, unless one of them is in use, and reports whether it did. Only the sender
+// calls it.
 func (t *topicState) shut() bool {
 	queues := t.all()
 	for i, q := range queues {
@@ -193,7 +196,7 @@ func (q *partitionQueue) shutIfIdle() bool {
 	return q.shut
 }
 
-// drop takes forgotten topics out of the map.
+// drop removes the topics that are marked as forgotten, which gone lists, from the map.
 func (a *accumulator) drop(gone []*topicState) {
 	if len(gone) == 0 {
 		return
@@ -201,7 +204,7 @@ func (a *accumulator) drop(gone []*topicState) {
 	a.topicsMu.Lock()
 	defer a.topicsMu.Unlock()
 	known := *a.topics.Load()
-	next := make(map[string]*topicState, len(known)-len(gone)) // a map never shrinks
+	next := make(map[string]*topicState, len(known)-len(gone)) // a new map, because one never shrinks
 	for name, t := range known {
 		if !t.forgotten {
 			next[name] = t
@@ -213,19 +216,20 @@ func (a *accumulator) drop(gone []*topicState) {
 	}
 }
 
-// topicFault is what the last answer about a topic says against it.
+// topicFault is the error that the last answer about a topic has for it.
 type topicFault struct {
 	err   error
-	until time.Time // nobody asks again before, so it counts as long
+	until time.Time // no request for the topic is sent before that, so the error counts until then
 }
 
-// lasts reports whether waiting is of no use: the error stays, or somebody has waited long enough for it to pass.
+// lasts reports whether a Send need not wait for the topic: the error does not pass by itself, or a Send has waited for
+// an unknown topic for max.block.ms already.
 func (t *topicState) lasts(f *topicFault) bool {
 	return !retriableTopicError(f.err) || t.outwaited.Load() && errors.Is(f.err, protocol.UnknownTopicOrPartition)
 }
 
-// outwait notes that somebody waited for the topic for max.block.ms in vain. The sender takes it back when it
-// finds the topic; if that was meanwhile, outwait does.
+// outwait notes that a Send waited for the topic for max.block.ms in vain. The sender clears the note when it
+// finds the topic; if it found the topic meanwhile, outwait clears it itself.
 func (t *topicState) outwait() {
 	t.outwaited.Store(true)
 	if info := t.info.Load(); info != nil && info.Err == nil {
@@ -233,7 +237,7 @@ func (t *topicState) outwait() {
 	}
 }
 
-// faultOr is what the last answer says against the topic, or other if it says nothing.
+// faultOr returns the topic's error in the last answer, or other if there is none.
 func (t *topicState) faultOr(other error) error {
 	if f := t.fault.Load(); f != nil {
 		return f.err
@@ -241,14 +245,14 @@ func (t *topicState) faultOr(other error) error {
 	return other
 }
 
-// found notes that the topic is there.
+// found stores the metadata of a topic that was found, and clears its faults.
 func (t *topicState) found(info *metadata.Topic) {
 	t.setInfo(info)
 	t.fault.Store(nil)
 	t.outwaited.Store(false)
 }
 
-// errTopicLeftOut is the fault of a topic that was asked for and that the answer does not mention.
+// errTopicLeftOut is the fault of a topic that a request named and its answer does not mention.
 var errTopicLeftOut = errors.New("the node's answer does not mention the topic")
 
 // retriableTopicError reports whether a topic's error may pass by itself.

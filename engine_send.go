@@ -12,8 +12,8 @@ import (
 	"github.com/quill-kafka/quill/protocol"
 )
 
-// refuses is why no sends are taken, nil if they are. Outside of a transaction one may still look at
-// metadata.
+// refuses returns the error that sends fail with at present, nil if they are accepted. A call that only reads
+// metadata (lookOnly) is accepted outside of a transaction, too.
 func (e *engine) refuses(lookOnly bool) *Error {
 	if lookOnly && !e.closed.Load() && e.fatal.Load() == nil {
 		return nil
@@ -21,11 +21,11 @@ func (e *engine) refuses(lookOnly bool) *Error {
 	return e.acc.refused.Load()
 }
 
-// refusal is err, why no sends are taken, for a record of that partition (-1: of the topic). The record
-// was not sent, whatever became of the one that made the producer useless.
+// refusal returns a copy of err, the error that sends fail with, for one record of that partition (-1: of the
+// topic). That record was not sent, even if err is about one that may have been written.
 func (e *engine) refusal(err *Error, topic string, partition int32) *Error {
 	own := *err
-	if own.Op != "send" { // what made the producer useless was something else
+	if own.Op != "send" { // another operation made the producer fail
 		own.broken = "producer has failed and must be closed: could not " + own.Op
 	}
 	own.Op, own.Topic, own.Partition, own.Node = "send", topic, partition, -1
@@ -33,7 +33,7 @@ func (e *engine) refusal(err *Error, topic string, partition int32) *Error {
 	return &own
 }
 
-// closedReason is why a view that was closed takes no records.
+// closedReason returns the error that sends to a closed view fail with: the producer's fatal error, or that it is closed.
 func (e *engine) closedReason() *Error {
 	if err := e.fatal.Load(); err != nil {
 		return err
@@ -41,13 +41,13 @@ func (e *engine) closedReason() *Error {
 	return errClosedSend
 }
 
-// newTopic makes the state of a topic that is first sent to.
+// newTopic makes the state of a topic.
 func (e *engine) newTopic(name string) *topicState {
 	sticky := newStickyPartitioner(e.cfg.batchSize, e.cfg.adaptive, e.cfg.rackAware, e.cfg.clientRack, e.random)
 	return &topicState{name: name, sticky: sticky.setLanes(e.cfg.stickyLanes())}
 }
 
-// stickyLanes is how many sticky partitions a topic may have at a time: one for each processor, as
+// stickyLanes returns how many sticky partitions a topic may have at a time: one for each processor, as
 // long as their open batches are a small part of the buffer.
 func (s *settings) stickyLanes() int {
 	affordable := s.bufferMemory / laneShare / int64(max(1, s.batchSize))
@@ -55,13 +55,13 @@ func (s *settings) stickyLanes() int {
 }
 
 const (
-	laneShare = 16 // the open batches of all lanes take at most one part in so many of the buffer
+	laneShare = 16 // the open batches of all lanes take at most a sixteenth of the buffer
 	maxLanes  = 64
 )
 
-// topicFor returns a topic's state with usable metadata, waiting for them if they are not there.
-// If the record asks for a partition that is not among the known ones, one fresh look is taken
-// before that is an error.
+// topicFor returns a topic's state with usable metadata, waiting for them if they are not known yet.
+// If the record asks for a partition that is not among the known ones, it waits for fresh metadata
+// before it fails.
 func (e *engine) topicFor(ctx context.Context, r *outgoing) (*topicState, *metadata.Topic, *Error) {
 	if t := e.acc.topic(r.Topic); t != nil {
 		if info := t.info.Load(); info != nil && info.Err == nil && (!r.Partition.set || inRange(r.Partition.id, info)) && e.refuses(r.lookOnly) == nil {
@@ -74,7 +74,7 @@ func (e *engine) topicFor(ctx context.Context, r *outgoing) (*topicState, *metad
 	return e.findTopic(ctx, r)
 }
 
-// findTopic is topicFor for a topic or partition that is not known yet.
+// findTopic does the work of topicFor for a topic or partition that is not known yet.
 func (e *engine) findTopic(ctx context.Context, r *outgoing) (*topicState, *metadata.Topic, *Error) {
 	if err := e.refuses(r.lookOnly); err != nil {
 		return nil, nil, e.refusal(err, r.Topic, r.partitionOr(-1))
@@ -99,7 +99,7 @@ func (e *engine) findTopic(ctx context.Context, r *outgoing) (*topicState, *meta
 	return e.awaitTopic(ctx, r, t, e.waitLimit(r))
 }
 
-// waitLimit is the limit on all waits of the record's Send.
+// waitLimit returns the limit on all waits of the record's Send.
 func (e *engine) waitLimit(r *outgoing) *blockLimit {
 	r.limit.max = e.cfg.maxBlock
 	return &r.limit
@@ -121,7 +121,7 @@ func (e *engine) awaitTopic(ctx context.Context, r *outgoing, t *topicState, lim
 	}
 	timer := time.NewTimer(time.Until(limit.until()))
 	defer timer.Stop()
-	seen := t.asks.Load() // a request that left later is a fresh look
+	seen := t.asks.Load() // the answer to a later request is fresh
 	for {
 		now := e.board.look()
 		fresh := t.looks.Load() > seen
@@ -135,7 +135,7 @@ func (e *engine) awaitTopic(ctx context.Context, r *outgoing, t *topicState, lim
 		case info != nil && info.Err == nil && (!partition.set || inRange(partition.id, info)):
 			return t, info, nil
 		case errors.Is(now.lastErr, network.ErrController):
-			e.box.want(t) // a later Send profits if there is a broker by then
+			e.box.want(t) // a later Send succeeds if there is a broker by then
 			return nil, nil, &Error{Op: "send", Kind: ErrUnsupportedVersion, Class: ErrRetriable, Topic: t.name, Partition: -1, Node: -1,
 				Elapsed: limit.waited(), Reason: "no bootstrap server is a broker", Cause: now.lastErr}
 		case info != nil && info.Err == nil && fresh:
@@ -167,31 +167,31 @@ func (e *engine) awaitTopic(ctx context.Context, r *outgoing, t *topicState, lim
 	}
 }
 
-// outgoing is one record on its way through Send, and where it ended up.
+// outgoing is the state of one record's Send, and where the record was appended.
 type outgoing struct {
 	appendInput
 	mayWait  bool
-	lookOnly bool // no record: somebody wants the topic's metadata
-	// acknowledged: the interceptors know that the Send failed
+	lookOnly bool // there is no record: the caller wants the topic's metadata
+	// acknowledged: the interceptors were informed that the Send failed
 	acknowledged bool
 	limit        blockLimit
-	chosen       int32 // its partition as far as it is known, -1
+	chosen       int32 // its partition, -1 if that is not known yet
 	at           position
-	contexts     []context.Context // what its interceptors keep for it
+	contexts     []context.Context // those that its interceptors returned
 	typed        [2]any            // key and value before they were serialized, if the partitioner wants them
 }
 
-// metadata is what is known of a record that was not appended.
+// metadata returns the metadata of a record that was not appended.
 func (r *outgoing) metadata() RecordMetadata {
 	return RecordMetadata{Topic: r.Topic, Partition: r.chosen, Offset: -1, KeySize: partSize(r.Key), ValueSize: partSize(r.Value)}
 }
 
-// send partitions and appends a record.
+// send chooses the record's partition and appends the record to its batch. It waits for memory if r.mayWait is set.
 func (e *engine) send(ctx context.Context, r *outgoing, t *topicState, info *metadata.Topic) *Error {
 	r.maxSize = protocol.MaxRecordSize(r.Key, r.Value, r.Headers)
 	if size := r.maxSize + protocol.BatchOverhead; size > e.cfg.maxRequestSize || int64(size) > e.cfg.bufferMemory {
 		if p, _, err := e.choose(r, t, info); err == nil {
-			r.chosen = p // for the error to tell
+			r.chosen = p // for the error
 		}
 		return e.tooLarge(r, size)
 	}
@@ -224,7 +224,7 @@ func (e *engine) send(ctx context.Context, r *outgoing, t *topicState, info *met
 	}
 }
 
-// sendError makes err say which record it concerns.
+// sendError returns err with the topic and partition of the record that it concerns.
 func (e *engine) sendError(err error, topic string, partition int32) *Error {
 	if err == ErrWouldBlock {
 		return &Error{Op: "send", Kind: ErrWouldBlock, Topic: topic, Partition: partition, Node: -1, Reason: "buffer memory is used up"}
@@ -242,7 +242,7 @@ func (e *engine) sendError(err error, topic string, partition int32) *Error {
 
 func (r *outgoing) partitionOr(other int32) int32 { return r.Partition.or(other) }
 
-// tooLarge is the failure of a record that no request or no buffer can hold.
+// tooLarge returns the error of a record that does not fit in a request or in the buffer.
 func (e *engine) tooLarge(r *outgoing, size int) *Error {
 	reason := fmt.Sprintf("the record takes up to %d bytes when serialized, more than buffer.memory (%d)", size, e.cfg.bufferMemory)
 	if size > e.cfg.maxRequestSize {
@@ -278,8 +278,8 @@ func (e *engine) custom(r *outgoing, t *topicState, info *metadata.Topic) (p int
 	return p, nil
 }
 
-// onNewBatch tells a partitioner that wants to know that the record would open a new batch, once per
-// record, and asks it again: it may move on to another partition then.
+// onNewBatch informs a BatchPartitioner that the record would open a new batch, once per record, and
+// calls it again, as it may have moved on to another partition.
 func (e *engine) onNewBatch(r *outgoing, t *topicState, info *metadata.Topic, p int32, previous *int32) (int32, *Error) {
 	observer, ok := e.cfg.partitioner.(BatchPartitioner)
 	if !ok || *previous >= 0 || e.acc.hasRoom(t.queue(p), &r.appendInput) {

@@ -6,14 +6,14 @@ import (
 	"github.com/quill-kafka/quill/protocol"
 )
 
-// short is the way that nearly all records take: the topic is known, the partition's open batch has
-// room to spare, nobody has to wait and nobody to be told. It is topicFor, choose and append in one
-// piece, for passing a record on from one to the next takes longer than what they do with it. For the
-// same reason the usual case of topic and lockFor stands here, and lane and millis are small enough to
-// be inlined: around a call all that is in registers has to be put away.
+// short is the fast path, which nearly all records take: the topic is known, the partition's open batch
+// has room to spare, and the sender need not be notified. It repeats topicFor, choose and append in one
+// function, because passing a record between them costs more than their work. For the same reason it
+// contains the usual case of topic and lockFor, and lane and millis are small enough to be inlined: around
+// a call, all registers have to be saved.
 //
-// ok is false when anything is out of the ordinary. Nothing was done then, and the long way has to
-// find out what it is.
+// ok is false if any of that does not hold. Then short has done nothing, and the caller has to take the
+// slow path. short never waits, except for the queue's lock.
 func (e *engine) short(ctx context.Context, r *bytesRecord, fn Callback, shared bool) (at position, ok bool) {
 	if over(ctx) {
 		return at, false
@@ -71,13 +71,13 @@ func (e *engine) short(ctx context.Context, r *bytesRecord, fn Callback, shared 
 	o.sticky = o.sticky || lane != nil
 	o.shared = o.shared || shared
 	at = o.latest()
-	if lane == nil { // the next record may be another partition's, and this one's be met cold when its turn comes
+	if lane == nil { // the next record may go to another partition, and this queue may leave the cache until its next one
 		o.expect()
 	}
 	q.mu.Unlock()
 	return at, true
 }
 
-// plainOverhead is what a record without headers takes besides key and value, at most: the 21 bytes of
-// protocol.MaxRecordSize, five for each of the two lengths, one for the number of headers.
+// plainOverhead is an upper bound of the bytes that a record without headers takes besides key and value: the 21
+// bytes of protocol.MaxRecordSize, five for each of the two lengths, one for the number of headers.
 const plainOverhead = 32

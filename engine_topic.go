@@ -11,14 +11,14 @@ import (
 
 // Why a Send does not find its topic.
 //
-// An error that stays (no rights, a name that the cluster does not accept) fails a Send as soon as a fresh look
-// says so, or at once while the last look is not older than the topic's back-off. A topic that does not exist
-// may be about to be created, so a Send waits for it, for max.block.ms. Who did so in vain waits for all: until
-// a look finds the topic, further Sends fail like those with an error that stays. The sender goes on asking
-// as long as there are Sends, so the first one after the topic is there succeeds.
+// An error that does not pass (no rights, a name that the cluster does not accept) fails a Send as soon as fresh
+// metadata have it, or at once while the last answer is not older than the topic's back-off. A topic that does
+// not exist may be about to be created, so a Send waits for it, for max.block.ms. Once a Send has waited in vain,
+// further Sends fail as with an error that does not pass, until an answer has the topic. The sender goes on asking
+// as long as there are Sends, so the first one after the topic was found succeeds.
 
-// topicRefusal is why a Send does not have to wait for the topic at all; nil if it has to. A fault counts while
-// it is recent, and for who can't wait (old) at any age.
+// topicRefusal returns the error of a Send that need not wait for the topic at all; nil if it has to. A fault counts
+// while it is recent, and with old, for a caller that can't wait, at any age.
 func (e *engine) topicRefusal(t *topicState, old bool) *Error {
 	f := t.fault.Load()
 	if f == nil || !t.lasts(f) || !old && !time.Now().Before(f.until) {
@@ -28,21 +28,21 @@ func (e *engine) topicRefusal(t *topicState, old bool) *Error {
 	return e.faultError(t, f, 0)
 }
 
-// partitionFault is what a fresh look found for a Send to a partition that does not exist.
+// partitionFault is the result of a fresh look for a partition that does not exist.
 type partitionFault struct {
 	partitions int       // of the topic
-	until      time.Time // no fresher look is taken before, so it counts as long
+	until      time.Time // no fresher metadata are requested before that, so the result counts until then
 }
 
-// noPartition is the failure of a Send to a partition that does not exist, as a fresh look has just shown. Those
-// that follow fail like it without a wait until the back-off lets the next look be taken.
+// noPartition returns the error of a Send to a partition that fresh metadata do not have. It notes that, so that
+// further Sends fail in the same way without a wait until the back-off allows the next request.
 func (t *topicState) noPartition(id int32, info *metadata.Topic, again time.Time) *Error {
 	t.absent.Store(&partitionFault{len(info.Partitions), again})
 	return partitionError(t.name, id, info)
 }
 
-// partitionRefusal is why a Send does not have to wait for its partition; nil if it has to, or if it is there. A
-// look that somebody else has taken for a missing partition counts as long as no fresher one may be taken.
+// partitionRefusal returns the error of a Send that need not wait for its partition; nil if it has to, or if the
+// partition exists. What another Send has found for a missing partition counts until the next request is allowed.
 func (t *topicState) partitionRefusal(partition PartitionID) *Error {
 	info, f := t.info.Load(), t.absent.Load()
 	if f == nil || !lacks(info, partition) || len(info.Partitions) != f.partitions || !time.Now().Before(f.until) {
@@ -60,7 +60,7 @@ func partitionError(topic string, id int32, info *metadata.Topic) *Error {
 	return &Error{Op: "send", Kind: ErrInvalidPartition, Topic: topic, Partition: id, Node: -1, Reason: fmt.Sprintf("the topic has %d partitions", len(info.Partitions))}
 }
 
-// faultError is the failure of a Send to a topic with a fault that lasts.
+// faultError returns the error of a Send to a topic with a fault that lasts.
 func (e *engine) faultError(t *topicState, f *topicFault, waited time.Duration) *Error {
 	if !retriableTopicError(f.err) {
 		return topicError(t.name, f.err, waited)
@@ -69,9 +69,9 @@ func (e *engine) faultError(t *topicState, f *topicFault, waited time.Duration) 
 		Reason: fmt.Sprintf("topic not present in metadata, as before, when a send waited %v (max.block.ms) for it; sends work again once it is found", e.cfg.maxBlock)}
 }
 
-// topicTimeout is the failure of a Send that has waited as long as it may for the topic or partition.
+// topicTimeout returns the error of a Send that has waited as long as it may for the topic or partition.
 //
-// If it could not take a fresh look at all, since its max.block.ms is shorter than the back-off, the last one counts.
+// If max.block.ms is shorter than the back-off, so that no fresh metadata could be requested, the last ones count.
 func (e *engine) topicTimeout(t *topicState, partition PartitionID, now news) *Error {
 	lastErr := now.lastErr
 	failed := &Error{Op: "send", Kind: ErrTimeout, Topic: t.name, Partition: -1, Node: -1, Elapsed: e.cfg.maxBlock, Cause: lastErr}
@@ -98,7 +98,7 @@ func (e *engine) topicTimeout(t *topicState, partition PartitionID, now news) *E
 	return failed
 }
 
-// topicError is the failure of a send to a topic whose metadata say err.
+// topicError returns the error of a Send to a topic whose metadata have err.
 func topicError(topic string, err error, elapsed time.Duration) *Error {
 	e := &Error{Op: "send", Topic: topic, Partition: -1, Elapsed: elapsed, Node: -1}
 	if code, ok := errors.AsType[protocol.ErrorCode](err); ok {

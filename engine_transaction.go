@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// instruct has the sender do something, at once.
+// instruct has the sender run do and waits for its result. It fails if the producer has no transactional id or is
+// closed.
 func (e *engine) instruct(call string, do func(t *transaction) *Error) *Error {
 	if e.cfg.transactionalID == "" {
 		return &Error{Op: call, Kind: ErrInvalidTxnState, Partition: -1, Node: -1, Reason: "the producer has no transactional.id; set Config.TransactionalID"}
@@ -25,17 +26,18 @@ func (e *engine) instruct(call string, do func(t *transaction) *Error) *Error {
 	return e.closedCall(call)
 }
 
-// closedCall is the error of a call about transactions of a producer that is closed.
+// closedCall returns the error of a call about transactions if the producer is closed.
 func (e *engine) closedCall(call string) *Error {
 	closed := &Error{Op: call, Kind: ErrClosed, Partition: -1, Node: -1}
-	if isClosed(e.sender.finished) && e.sender.txn.closed { // nobody writes it after that
+	if isClosed(e.sender.finished) && e.sender.txn.closed { // the sender, which writes closed, has ended
 		closed.Reason = "Close has aborted the transaction that was open; commit it before Close"
 	}
 	return closed
 }
 
-// transact begins an operation, or goes on with one, and waits for its end and, if asked to, for the
-// callbacks of everything sent before.
+// transact begins an operation, or joins the one under way, and waits until it ends and, with callbacks, until the
+// callbacks of everything sent before have run. It waits at most max.block.ms and no longer than ctx; the operation
+// then goes on.
 func (e *engine) transact(ctx context.Context, call string, callbacks bool, begin func(t *transaction) (*operation, *Error)) *Error {
 	if e.dispatch.inside() {
 		return &Error{Op: call, Kind: ErrInCallback, Partition: -1, Node: -1}
@@ -69,10 +71,10 @@ func (e *engine) transact(ctx context.Context, call string, callbacks bool, begi
 	return o.err
 }
 
-// errMaxBlock is why a call waits no longer.
+// errMaxBlock is the cause of the end of a call's context after max.block.ms.
 var errMaxBlock = errors.New("max.block.ms is over")
 
-// awaitCallbacks waits until the callbacks of what was sent before have run.
+// awaitCallbacks waits until the callbacks of everything sent before have run. It returns false if ctx ends first.
 func (e *engine) awaitCallbacks(ctx context.Context) bool {
 	for _, r := range e.acc.beginFlush() {
 		if awaitResult(ctx, r) != nil {
@@ -82,8 +84,8 @@ func (e *engine) awaitCallbacks(ctx context.Context) bool {
 	return true
 }
 
-// sendFailed tells the sender of a record that did not get into a batch, if the transaction can't do
-// without it, and returns the error to tell: by then no more records are taken.
+// sendFailed makes the transaction abortable if the failed record, which is in no batch, breaks it. It returns
+// the error to report; when it returns an abortable one, no more records are accepted.
 func (e *engine) sendFailed(err *Error) *Error {
 	own := e.dooms(err)
 	if own == nil {
@@ -93,9 +95,8 @@ func (e *engine) sendFailed(err *Error) *Error {
 	return own
 }
 
-// dooms is err as the failure of a transaction that can't do without the record; nil if it can. What is a
-// matter between the caller and Send changes nothing: a state that takes no records, an end of ctx, a value
-// that can't be serialized.
+// dooms returns err as abortable if the lost record breaks the transaction, nil if it concerns only the caller and
+// Send: a state in which no records are accepted, an end of ctx, a value that can't be serialized.
 func (e *engine) dooms(err *Error) *Error {
 	switch {
 	case errors.Is(err, ErrInvalidTxnState), errors.Is(err, ErrWouldBlock), errors.Is(err, ErrInCallback), errors.Is(err, ErrClosed),
@@ -109,7 +110,7 @@ func (e *engine) dooms(err *Error) *Error {
 }
 
 // wantTopics asks for the metadata of topics whose ids are not known: offsets may be committed by id.
-// Nobody waits for them.
+// It does not wait for them.
 func (e *engine) wantTopics(offsets map[TopicPartition]OffsetAndMetadata) {
 	for tp := range offsets {
 		if t := e.acc.ensureTopic(tp.Topic, e.newTopic); t.info.Load() == nil {
