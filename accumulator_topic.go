@@ -41,7 +41,7 @@ type topicState struct {
 	resting   bool          // see refresher.rest
 	forgotten bool          // see forgetIdle
 	ownTimes  bool          // the last answer had no log append time: records keep their timestamps
-	doubtedID int64         // the producer id of which an answer was not about this topic's log; -1: none. See sender.foreign
+	doubtedID int64         // the producer id that an answer had a log append time for all the same; -1: none. See sender.foreign
 }
 
 // topic returns the state of a topic, or nil.
@@ -56,8 +56,8 @@ func (a *accumulator) topic(name string) *topicState {
 	return t
 }
 
-// recentOdds: one of so many look-ups of another topic changes the recent one, so that goroutines that send to
-// different topics don't contend for it.
+// recentOdds: one in recentOdds look-ups of another topic changes the recent one, so that goroutines that send
+// to different topics don't contend for it.
 const recentOdds = 32
 
 // ensureTopic returns the state of a topic, making it if need be.

@@ -33,10 +33,10 @@ type engine struct {
 	closeOnce   sync.Once
 	partitioner pluginClose
 	closed      atomic.Bool            // no more sends
-	gone        chan struct{}          // closed with it: wakes senders that wait for metadata
-	forcedBy    atomic.Pointer[forced] // the Close that did not wait for the end
+	gone        chan struct{}          // closed when closed is set: wakes Sends that wait for metadata
+	forcedBy    atomic.Pointer[forced] // the first Close that did not wait for the end; nil: none
 	fatal       atomic.Pointer[Error]
-	answers     answers // to those whose wait is over
+	answers     answers // to calls that give up waiting
 }
 
 // newEngine builds and starts an engine. When it fails nothing is left running.
@@ -53,11 +53,11 @@ func newEngine(cfg Config) (*engine, error) {
 		e.sender.sealer.crew.hire(e.box)
 	}
 	go e.dispatch.run() // ends after dispatch.close, in close
-	go e.sender.run()   // ends after the order to close, in close
+	go e.sender.run()   // ends after beginClose has set s.closing
 	return e, nil
 }
 
-// network is how the settings have the client connect.
+// network returns the configuration of the network client.
 func (s *settings) network(post func(network.Event)) network.Config {
 	return network.Config{
 		ClientID: s.clientID, SoftwareName: softwareName, SoftwareVersion: softwareVersion(), Post: post,
@@ -69,7 +69,7 @@ func (s *settings) network(post func(network.Event)) network.Config {
 	}
 }
 
-// assemble puts an engine together, but for its connections. Nothing runs yet.
+// assemble builds an engine without its network client. It starts no goroutine.
 func assemble(cfg Config) (*engine, error) {
 	s, err := cfg.resolve()
 	if err != nil {
@@ -116,7 +116,7 @@ func assemble(cfg Config) (*engine, error) {
 	return e, nil
 }
 
-// noneIfZero says "none" as network.Config does, where zero means the default.
+// noneIfZero returns -1 for zero: network.Config has -1 for "none" and zero for its default.
 func noneIfZero(d time.Duration) time.Duration {
 	if d == 0 {
 		return -1
@@ -126,7 +126,7 @@ func noneIfZero(d time.Duration) time.Duration {
 
 const softwareName = "quill"
 
-// softwareVersion is this module's version as the user's binary was built with it (KIP-511).
+// softwareVersion returns the version of this module in the user's binary, or "devel" (KIP-511).
 func softwareVersion() string {
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, dep := range info.Deps {

@@ -10,9 +10,9 @@ import (
 	"time"
 )
 
-// How an engine comes to rest: flush, close, and close when its time is over.
+// The end of an engine: flush, close, and close after its context has ended.
 
-// flush makes everything sent so far go out and waits for its fate.
+// flush makes everything sent before ready at once and waits for the outcomes. See Producer.Flush.
 func (e *engine) flush(ctx context.Context) error {
 	if ctx == nil {
 		return notBegun(ctx, "flush")
@@ -38,7 +38,7 @@ func (e *engine) flush(ctx context.Context) error {
 	return nil
 }
 
-// awaitResult waits for a result and, if its batch was split, for its parts.
+// awaitResult waits for a result and, if its batch was split, for the results of the parts. It fails only if ctx ends.
 func awaitResult(ctx context.Context, r *result) error {
 	if ch := r.wait(); ch != nil && !r.acc.waitFor(ctx, ch) {
 		return endOf(ctx)
@@ -51,7 +51,8 @@ func awaitResult(ctx context.Context, r *result) error {
 	return nil
 }
 
-// close stops taking sends, drains until ctx ends, then gives up what is left. See Producer.Close.
+// close refuses further sends, waits until the records have their outcomes or ctx ends, and then gives up the rest.
+// See Producer.Close.
 func (e *engine) close(ctx context.Context) error {
 	late := ctx.Err() != nil
 	gaveUp := e.beginClose(late) || !e.acc.waitFor(ctx, e.sender.finished)
@@ -73,19 +74,20 @@ func (e *engine) close(ctx context.Context) error {
 	return nil
 }
 
-// closeInside is close in a callback, where nothing can be waited for.
+// closeInside closes the engine from a callback, which must not wait. It gives up the records without an outcome; the
+// rest goes on in the background.
 func (e *engine) closeInside() error {
 	e.beginClose(true)
-	e.force(&forced{why: ErrInCallback}) // also if somebody else was already closing
+	e.force(&forced{why: ErrInCallback}) // also if another Close has begun
 	go func() {                          // ends with the sender, which has nothing left to wait for
 		<-e.sender.finished
-		_ = e.shutDown(context.Background()) // nobody to report it to
+		_ = e.shutDown(context.Background()) // no caller waits for the error
 	}()
 	return &Error{Op: "close", Kind: ErrInCallback, Partition: -1, Node: -1, Reason: "unfinished records were given up, the rest of Close goes on in the background"}
 }
 
-// beginClose stops taking sends and lets the sender end when all is settled, or with giveUp at once.
-// Only the first call does anything; over tells that it gave up.
+// beginClose refuses further sends and lets the sender end when all records have their outcomes, or with giveUp
+// at once. Only the first call does anything; over reports whether that call gave up the records.
 func (e *engine) beginClose(giveUp bool) (over bool) {
 	e.closeOnce.Do(func() {
 		e.closed.Store(true)
@@ -93,29 +95,29 @@ func (e *engine) beginClose(giveUp bool) (over bool) {
 		e.acc.pool.close()
 		close(e.gone)
 		if over = giveUp; over {
-			e.abort() // first, so that nothing more leaves
+			e.abort() // before closing is set, so that no more batches are drained
 		}
 		e.box.order(func(s *sender, _ time.Time) { s.closing = true })
 	})
 	return over
 }
 
-// forced is a Close that gave up what had no outcome.
+// forced describes a Close that gave up the records without an outcome.
 type forced struct {
 	why  error
 	late bool // its context was over before it was called
 }
 
-// force gives up what has no fate yet.
+// force gives up the records without an outcome. The first call sets why.
 func (e *engine) force(by *forced) {
 	e.forcedBy.CompareAndSwap(nil, by)
 	e.abort()
 }
 
-// forcedEnd is the error of the Close that ended the producer by force, and of every other one if records
-// were given up; else it is nil. So it is if nothing was left to give up.
+// forcedEnd returns the error of a Close after the producer was ended by force. It is nil if there was nothing to
+// give up. If no records were given up, only the Close that gave up waiting (own) gets an error.
 func (e *engine) forcedEnd(own bool) error {
-	ended := isClosed(e.sender.finished) // before the count is final
+	ended := isClosed(e.sender.finished) // read before the counts, which are final only if it is true
 	by, lost := e.forcedBy.Load(), e.sender.lost.records.Load()
 	if by == nil || lost == 0 && (!own || ended && e.sender.lost.transaction == "") {
 		return nil
@@ -141,8 +143,8 @@ func (e *engine) forcedEnd(own bool) error {
 	return err
 }
 
-// shutDown ends what is left when the sender is gone, or was told to go. It may be called again. The error
-// is that of the partitioner's Close, or says that it has not returned when ctx ended.
+// shutDown ends the other parts of the engine after the sender has ended, or was asked to. It may be called again.
+// The error is that of the partitioner's Close, or says that it had not returned when ctx ended.
 func (e *engine) shutDown(ctx context.Context) error {
 	e.clock.close()
 	e.dispatch.close()
@@ -151,8 +153,8 @@ func (e *engine) shutDown(ctx context.Context) error {
 	return e.partitioner.await(ctx)
 }
 
-// pluginClose is the closing of plug-ins. It happens once, on a goroutine of its own: how long it takes is
-// up to the plug-in, how long a Close waits for it is up to that Close.
+// pluginClose closes plug-ins once, on a goroutine of its own: the plug-ins may take as long as they want, and each
+// Close of the producer waits for them only until its own context ends.
 type pluginClose struct {
 	once sync.Once
 	done chan struct{}
@@ -160,7 +162,7 @@ type pluginClose struct {
 	err  error        // set before done
 }
 
-// begin closes the plug-ins by f, unless another call did.
+// begin starts f, which closes the plug-ins, unless another call did. It does not wait for f.
 func (c *pluginClose) begin(f func() error) {
 	c.once.Do(func() {
 		go func() { // ends with f; await waits for it
@@ -171,7 +173,7 @@ func (c *pluginClose) begin(f func() error) {
 	})
 }
 
-// close closes one of the plug-ins, within f.
+// close closes one of the plug-ins; f calls it.
 func (c *pluginClose) close(plugin any) error {
 	if _, ok := plugin.(io.Closer); !ok {
 		return nil
@@ -182,7 +184,7 @@ func (c *pluginClose) close(plugin any) error {
 	})
 }
 
-// await is the error of f. It does not wait for it longer than ctx, nor in f itself.
+// await waits for f and returns its error. It waits no longer than ctx, and not at all when a plug-in calls it in f.
 func (c *pluginClose) await(ctx context.Context) error {
 	if c.id.Load() == goroutineID() {
 		return nil
@@ -193,15 +195,15 @@ func (c *pluginClose) await(ctx context.Context) error {
 	return c.err
 }
 
-// awaitClosed waits until ch is closed, or ctx is over for as long as grace, and reports whether ch is closed.
+// awaitClosed waits until ch is closed, or grace has passed since the end of ctx, and reports whether ch is closed.
 func awaitClosed(ctx context.Context, ch <-chan struct{}, grace time.Duration) bool {
 	return await(ch, ctx.Done(), forever) || await(ch, nil, grace)
 }
 
-// abortGrace is how long a Close whose time is over waits for its goroutines to see that.
+// abortGrace is how long a Close whose context has ended waits for the goroutines to react.
 const abortGrace = 100 * time.Millisecond
 
-// abort fails everything that has no fate yet.
+// abort makes the sender fail all records without an outcome. It does not wait for that.
 func (e *engine) abort() {
 	e.box.order(func(s *sender, _ time.Time) {
 		if s.aborting == nil {
@@ -210,8 +212,8 @@ func (e *engine) abort() {
 	})
 }
 
-// lastLook returns when the readers have brought what has come and the callbacks of that have run. It takes them some
-// milliseconds; catchUpTime only if they are kept from running, or a callback does not return.
+// lastLook waits until the answers that have arrived at the sockets were read and handled and their callbacks have run.
+// That takes some milliseconds. It waits at most catchUpTime, if the readers can't run or a callback does not return.
 func (e *engine) lastLook() {
 	looked := make(chan struct{})
 	e.box.order(func(s *sender, now time.Time) { s.lastLook(looked, now) })

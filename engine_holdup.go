@@ -8,8 +8,8 @@ import (
 	"github.com/quill-kafka/quill/protocol"
 )
 
-// holdUp is what holds up the records of a partition, or with an empty topic any record; nil if nothing does. The
-// wait for them is over.
+// holdUp returns an error that says why the records of a partition, or with an empty topic any records, have no outcome
+// yet; nil if no reason is known. It is for calls that give up waiting, and takes at most abortGrace.
 func (e *engine) holdUp(topic string, partition int32) error {
 	why := e.answers.ask(e, aboutRecords{topic, partition}, abortGrace)
 	if why == nil && e.dispatch.calling.Load() != nil {
@@ -20,9 +20,9 @@ func (e *engine) holdUp(topic string, partition int32) error {
 
 var errCallbackRuns = errors.New("a callback has not returned")
 
-// noMemory adds to the failure of a Send that waited for memory why the partition's node takes no records. A Send that
-// was not to wait gets no reason: it may be one of very many that drop their records. One that was waits for the reason
-// as long as it did for memory, at most.
+// noMemory adds to the error of a Send that waited for memory why the partition's node accepts no records. A Send that
+// may not wait gets no reason: it may be one of very many that drop their records. The others wait for the reason
+// at most as long as they waited for memory.
 func (e *engine) noMemory(err *Error, q *partitionQueue, limit *blockLimit) *Error {
 	if err.Op != opWaitForMemory || errors.Is(err.Kind, ErrClosed) || limit.max <= 0 {
 		return err
@@ -31,8 +31,8 @@ func (e *engine) noMemory(err *Error, q *partitionQueue, limit *blockLimit) *Err
 	return err
 }
 
-// noMetadata adds to the failure of a Send that waited for metadata which node keeps it waiting, if nothing else is
-// known against the cluster. As with memory, a Send that was not to wait gets no reason.
+// noMetadata adds to the error of a Send that waited for metadata which node has not answered, if the error has no
+// other cause. As with memory, a Send that may not wait gets no reason.
 func (e *engine) noMetadata(err *Error, limit *blockLimit) *Error {
 	if err.Cause == nil && err.Code == protocol.None && err.Partition < 0 && limit.max > 0 {
 		err.Cause = e.answers.ask(e, aboutNodes{}, min(abortGrace, limit.waited()))
@@ -40,7 +40,7 @@ func (e *engine) noMetadata(err *Error, limit *blockLimit) *Error {
 	return err
 }
 
-// question is something that only the sender can answer. Equal ones have one answer.
+// question is a question that only the sender can answer. Equal questions share one answer.
 type question interface {
 	ask(s *sender, now time.Time) error
 }
@@ -68,9 +68,9 @@ type aboutNodes struct{}
 
 func (aboutNodes) ask(s *sender, now time.Time) error { return s.client.Unanswered(now) }
 
-// answers are what the sender has said of late to those whose wait was over. Very many may give up at the same time, or
-// one after the other, so an answer is good for all who ask the same within answerLife, one order asks for all that
-// is not answered, and a sender that is kept from answering, by a log handler that blocks, is waited for once.
+// answers holds the sender's recent answers to calls that give up waiting. Very many calls may give up at the same time,
+// or one after the other. So an answer is shared by all calls that ask the same within answerLife, one order asks for
+// all open questions, and if the sender can't answer, because a log handler blocks, the calls together wait for it once.
 type answers struct {
 	mu sync.Mutex
 	// +checklocks:mu
@@ -78,13 +78,13 @@ type answers struct {
 	// +checklocks:mu
 	known map[question]*answer
 	// +checklocks:mu
-	open []*answer // asked for and not given: an order for them is in the inbox
+	open []*answer // not given yet: an order for them is in the inbox
 }
 
-// answer is what the sender says to a question.
+// answer is the sender's answer to a question.
 type answer struct {
 	question
-	until time.Time     // it is not waited for any longer
+	until time.Time     // calls wait for it until then
 	given chan struct{} // closed once why is set
 	why   error
 }
@@ -92,7 +92,7 @@ type answer struct {
 // answerLife is how old an answer may be.
 const answerLife = 100 * time.Millisecond
 
-// ask is the answer to a question, nil if there is none within patience.
+// ask waits for the answer to a question and returns it, nil if there is none within patience.
 func (a *answers) ask(e *engine, x question, patience time.Duration) error {
 	if isClosed(e.sender.finished) {
 		return nil
@@ -108,7 +108,8 @@ func (a *answers) ask(e *engine, x question, patience time.Duration) error {
 	return w.why
 }
 
-// join is the answer to the question, which may have to be waited for. first says that the sender is to be asked.
+// join returns the answer to the question, which may not be given yet. first reports whether the caller has to send the
+// order to the sender.
 func (a *answers) join(x question, now time.Time) (w *answer, first bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -123,7 +124,7 @@ func (a *answers) join(x question, now time.Time) (w *answer, first bool) {
 	return w, len(a.open) == 1
 }
 
-// give answers what was asked. The sender's.
+// give answers the open questions. Only the sender calls it.
 func (a *answers) give(s *sender, now time.Time) {
 	a.mu.Lock()
 	open := a.open

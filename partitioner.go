@@ -33,9 +33,9 @@ type Partitioner interface {
 	Partition(in PartitionInput) (int32, error)
 }
 
-// BatchPartitioner is a Partitioner that may choose another partition when a batch is full. OnNewBatch says
-// that the record would need a new batch in the partition that was chosen; then the partitioner
-// is asked once more for the same record. Kafka: Partitioner.onNewBatch (KIP-480), which Java 4.0 removed.
+// BatchPartitioner is a Partitioner that may choose another partition when a batch is full. OnNewBatch is called
+// when the record would need a new batch in the partition that was chosen; then the partitioner
+// is called once more for the same record. Kafka: Partitioner.onNewBatch (KIP-480), which Java 4.0 removed.
 type BatchPartitioner interface {
 	Partitioner
 	OnNewBatch(topic *metadata.Topic, previous int32)
@@ -48,7 +48,7 @@ type TypedPartitioner interface {
 	PartitionTyped(in PartitionInput, key, value any) (int32, error)
 }
 
-// PartitionInput is a record on its way to a partition, in serialized form. A nil Key or Value is
+// PartitionInput is the record that a partition is chosen for, in serialized form. A nil Key or Value is
 // null, which is distinct from an empty one.
 type PartitionInput struct {
 	Topic   *metadata.Topic    // never nil, with at least one partition
@@ -64,11 +64,11 @@ type PartitionerFunc func(in PartitionInput) (int32, error)
 // Partition calls f.
 func (f PartitionerFunc) Partition(in PartitionInput) (int32, error) { return f(in) }
 
-// KeyPartition is the partition that Kafka's default partitioning gives a record with this key in a
+// KeyPartition returns the partition that Kafka's default partitioning gives a record with this key in a
 // topic with the given number of partitions, in every client that follows Java: the murmur2 hash
 // without its sign, modulo the number. All partitions count, available or not. An empty key is a
 // key. A nil key is hashed like an empty one, so all records without a key would go to one partition: a
-// partitioner must choose for them itself. It is -1 if there are no partitions.
+// partitioner must choose for them itself. It returns -1 if there are no partitions.
 func KeyPartition(key []byte, partitions int) int32 {
 	if partitions <= 0 {
 		return -1
@@ -76,8 +76,8 @@ func KeyPartition(key []byte, partitions int) int32 {
 	return murmur2.Partition(key, int32(partitions))
 }
 
-// choosePartition asks a user's partitioner and checks what it says. typed are key and value before they were
-// serialized, for a TypedPartitioner.
+// choosePartition calls a user's partitioner and checks its answer. typed holds key and value as they were before
+// they were serialized, for a TypedPartitioner.
 func choosePartition(p Partitioner, in PartitionInput, typed [2]any) (partition int32, err error) {
 	partition, err = askPartitioner(p, in, typed)
 	n := len(in.Topic.Partitions)
@@ -100,14 +100,14 @@ func askPartitioner(p Partitioner, in PartitionInput, typed [2]any) (partition i
 	return p.Partition(in)
 }
 
-// RoundRobinPartitioner gives every available partition of a topic its turn, whatever the key; if
-// none is available, every partition. The zero value is ready to use. Kafka: RoundRobinPartitioner,
+// RoundRobinPartitioner chooses the available partitions of a topic in turn, independent of the key; if
+// none is available, all partitions. The zero value is ready to use. Kafka: RoundRobinPartitioner,
 // which skips partitions when batches fill up (KAFKA-9965); this one does not.
 type RoundRobinPartitioner struct {
-	last topicCells // the partition that had its turn last
+	last topicCells // the partition chosen last
 }
 
-// Partition is the next partition of the topic. It does not allocate once it knows the topic.
+// Partition returns the next partition of the topic. It does not allocate once it knows the topic.
 func (r *RoundRobinPartitioner) Partition(in PartitionInput) (int32, error) {
 	n := int32(len(in.Topic.Partitions))
 	if n == 0 {
@@ -133,7 +133,7 @@ func (r *RoundRobinPartitioner) Partition(in PartitionInput) (int32, error) {
 // those available. The zero value is ready to use.
 //
 // The built-in partitioning replaces it: a slow node gets its batches filled more slowly, so this
-// one gives it more records, not less (KAFKA-10888). It remains for those who count on batches.
+// one gives it more records, not less (KAFKA-10888). It remains for users who rely on one batch per turn.
 type StickyPartitioner struct {
 	// IgnoreKeys treats records with a key as if they had none. Kafka: UniformStickyPartitioner.
 	IgnoreKeys bool
@@ -142,7 +142,7 @@ type StickyPartitioner struct {
 	rnd     func() uint32 // nil: math/rand/v2
 }
 
-// Partition is the key's partition, or the topic's present one.
+// Partition returns the key's partition, or the topic's present one.
 func (s *StickyPartitioner) Partition(in PartitionInput) (int32, error) {
 	if len(in.Topic.Partitions) == 0 {
 		return -1, metadata.ErrNoPartitions
@@ -167,7 +167,7 @@ func (s *StickyPartitioner) OnNewBatch(topic *metadata.Topic, previous int32) {
 	}
 }
 
-// move replaces from by another partition at random, unless somebody else did.
+// move replaces from by another partition at random, unless another call did.
 func (s *StickyPartitioner) move(cell *atomic.Int32, topic *metadata.Topic, from int32) {
 	rnd := s.rnd
 	if rnd == nil {
@@ -186,7 +186,7 @@ func (s *StickyPartitioner) move(cell *atomic.Int32, topic *metadata.Topic, from
 	cell.CompareAndSwap(from, next)
 }
 
-// topicCells is a number per topic, -1 at first.
+// topicCells holds a number per topic, -1 at first.
 type topicCells struct {
 	cells sync.Map // topic name -> *atomic.Int32
 }

@@ -19,21 +19,21 @@ import (
 //   - The move waits for the border of a batch, where the caller allows it (enableSwitch), so that
 //     no fraction of a batch is left behind to linger. At twice the size it moves in any case.
 //
-//   - If it is told how long the queues are (setLoad), a partition is chosen more often the shorter
-//     its queue is: with the odds longest + 1 - its length. Partitions left out of the load are not
-//     chosen at all. Without a load all available partitions have the same odds, and if none is
+//   - If it has the lengths of the queues (setLoad), it chooses a partition more often the shorter
+//     its queue is: with the odds longest + 1 - its length. It does not choose partitions that are
+//     not in the load. Without a load all available partitions have the same odds, and if none is
 //     available, all partitions.
 //
 //   - If it is rack-aware, partitions led from other racks count only while none is led from the
 //     client's (KIP-1123).
 //
-//   - Goroutines that send at the same time would fight over the lock of the one partition's queue,
-//     which costs several times what appending does. When a batch was filled under such a crowd, the
+//   - Goroutines that send at the same time contend for the lock of the one partition's queue, which
+//     costs several times as much as the append. When a batch was filled under such contention, the
 //     partitioner spreads: each processor gets a lane of its own, which stays with a partition and
-//     moves on as described. When a batch is taken before it is half full, records are too few for
-//     that, and one lane takes them all again, for fuller batches. Java has one lane always.
+//     moves on as described. When a batch is closed before it is half full, there are too few records
+//     for that, and one lane takes them all again, for fuller batches. Java always has one lane.
 //
-// How it goes with the accumulator: take a lane, peek at its partition, take that queue's lock, peek
+// The accumulator uses it like this: take a lane, peek at its partition, take that queue's lock, peek
 // again; if the lane moved meanwhile, start over; append and update under the lock.
 //
 // All methods may be called concurrently, take no lock and, apart from rack views after a change of
@@ -55,8 +55,8 @@ type stickyPartitioner struct {
 	nearby atomic.Pointer[rackView]
 }
 
-// stickyState is a partition (upper half, -1: none yet) and a number of bytes in one word. That one
-// partition may be left and chosen again between two looks does no harm.
+// stickyState is a partition (upper half, -1: none yet) and a number of bytes in one word. It does no harm
+// if the lane leaves a partition and chooses it again between two reads.
 type stickyState uint64
 
 const noSticky = stickyState(math.MaxUint32 << 32)
@@ -68,20 +68,20 @@ func stickyAt(partition int32, bytes uint32) stickyState {
 func (s stickyState) partition() int32 { return int32(s >> 32) }
 func (s stickyState) bytes() uint32    { return uint32(s) }
 
-// stickyLane is one stay at a partition. It fills two cache lines, so that lanes don't share any.
+// stickyLane is a present partition of the topic. It fills two cache lines, so that lanes don't share any.
 type stickyLane struct {
 	state atomic.Uint64 // partition and bytes appended to it since it was chosen, see stickyState
 	_     [120]byte
 }
 
-// seat says which lane a processor uses. A sync.Pool keeps what was put into it by processor, which
-// is all that is wanted of it; a seat that it drops is replaced.
+// seat says which lane a processor uses. The seats are in a sync.Pool because it keeps its elements by
+// processor; a seat that the pool drops is replaced.
 type seat struct {
 	lane   int
-	misses int // how often the lane was crowded although there are others
+	misses int // how often the lane's partition was locked although there are other lanes
 }
 
-// missesToMove is after how many misses a seat takes the next lane: two processors had the same.
+// missesToMove is the number of misses after which a seat takes the next lane: two processors had the same.
 const missesToMove = 32
 
 // newStickyPartitioner makes the partitioner of one topic. A size below 1 counts as 1: a new
@@ -100,7 +100,7 @@ func newStickyPartitioner(stickyBatchSize int, adaptive, rackAware bool, clientR
 	return s
 }
 
-// setLanes says how many lanes there may be; before the partitioner is used.
+// setLanes sets how many lanes there may be. It must be called before the partitioner is used.
 func (s *stickyPartitioner) setLanes(n int) *stickyPartitioner {
 	s.lanes = make([]stickyLane, max(1, n))
 	for i := range s.lanes {
@@ -110,7 +110,7 @@ func (s *stickyPartitioner) setLanes(n int) *stickyPartitioner {
 	return s
 }
 
-// lane is the lane that the caller should use.
+// lane returns the lane that the caller should use.
 func (s *stickyPartitioner) lane() *stickyLane {
 	if !s.spread.Load() {
 		return &s.lanes[0]
@@ -118,7 +118,7 @@ func (s *stickyPartitioner) lane() *stickyLane {
 	return s.ownLane()
 }
 
-// ownLane is the lane of the caller's processor.
+// ownLane returns the lane of the caller's processor.
 func (s *stickyPartitioner) ownLane() *stickyLane {
 	at := s.seats.Get().(*seat)
 	lane := at.lane
@@ -126,7 +126,7 @@ func (s *stickyPartitioner) ownLane() *stickyLane {
 	return &s.lanes[lane]
 }
 
-// miss notes that somebody else was at the caller's partition.
+// miss notes that the queue of the caller's partition was locked.
 func (s *stickyPartitioner) miss() {
 	if !s.spread.Load() {
 		return
@@ -142,8 +142,8 @@ func (at *seat) miss(lanes int) {
 	}
 }
 
-// leave takes the lane away from a partition that can't take records now, to one that can. It is
-// false if it found none.
+// leave moves the lane from a partition that can't take records now to one that can, by the function
+// can. It returns false if it found none, or if another call moved the lane at the same time.
 func (s *stickyPartitioner) leave(l *stickyLane, topic *metadata.Topic, partition int32, can func(partition int32) bool) bool {
 	available := topic.Available()
 	if len(available) == 0 {
@@ -162,8 +162,8 @@ func (s *stickyPartitioner) leave(l *stickyLane, topic *metadata.Topic, partitio
 // maxLeaveTries bounds the search for another partition.
 const maxLeaveTries = 64
 
-// judge decides whether to spread, from a batch that was just closed: how much of its size it had,
-// and how many of its records came while another one was being appended.
+// judge decides whether to spread, from a batch that was just closed: by its size in bytes, and by how many
+// of its records found the queue's lock taken.
 func (s *stickyPartitioner) judge(topic *metadata.Topic, bytes int, records, crowded int32) {
 	switch spread := s.spread.Load(); {
 	case spread && bytes < int(s.size)/2:
@@ -173,11 +173,11 @@ func (s *stickyPartitioner) judge(topic *metadata.Topic, bytes int, records, cro
 	}
 }
 
-// crowdedShare: one record in so many that had to wait for the lock makes a crowd.
+// crowdedShare: a batch was filled under contention if more than one record in crowdedShare had to wait for the lock.
 const crowdedShare = 64
 
-// peek is the lane's partition, chosen now if there is none. topic may be nil or without partitions
-// while it is not known; then it is the last one, -1 if there never was one.
+// peek returns the lane's partition, and chooses one if there is none. topic may be nil or without partitions
+// while it is not known; then peek returns the last partition, -1 if there never was one.
 func (s *stickyPartitioner) peek(l *stickyLane, topic *metadata.Topic) int32 {
 	for {
 		state := stickyState(l.state.Load())
@@ -193,11 +193,11 @@ func (s *stickyPartitioner) peek(l *stickyLane, topic *metadata.Topic) int32 {
 	}
 }
 
-// present is the partition last chosen, -1 if none was: peek without the checks.
+// present returns the partition last chosen, -1 if none was: peek without the checks.
 func (l *stickyLane) present() int32 { return stickyState(l.state.Load()).partition() }
 
-// update counts bytes appended to the partition for the lanes that are there, and moves them on when
-// it is time. enableSwitch says that this is the border of a batch.
+// update counts bytes appended to the partition for the lanes that have it, and moves them on when they have
+// their size. enableSwitch says that this is the border of a batch.
 func (s *stickyPartitioner) update(topic *metadata.Topic, partition int32, appendedBytes int, enableSwitch bool) {
 	s.updateLane(&s.lanes[0], topic, partition, appendedBytes, enableSwitch)
 	if !s.spread.Load() {
@@ -228,7 +228,7 @@ func (s *stickyPartitioner) updateLane(l *stickyLane, topic *metadata.Topic, par
 	}
 }
 
-// choose is the partition for a lane to go to next; -1 if the topic has none. Lanes keep apart if they can.
+// choose returns the next partition for a lane; -1 if the topic has none. It tries to find one that no other lane has.
 func (s *stickyPartitioner) choose(topic *metadata.Topic) int32 {
 	p := s.draw(topic)
 	if s.spread.Load() {
@@ -251,7 +251,7 @@ func (s *stickyPartitioner) taken(partition int32) bool {
 	return false
 }
 
-// draw is a partition by the odds; -1 if the topic has none.
+// draw returns a random partition by the odds; -1 if the topic has none.
 func (s *stickyPartitioner) draw(topic *metadata.Topic) int32 {
 	if topic == nil || len(topic.Partitions) == 0 {
 		return -1
@@ -279,27 +279,27 @@ func (s *stickyPartitioner) draw(topic *metadata.Topic) int32 {
 	return int32(random % uint32(len(topic.Partitions)))
 }
 
-// partitionLoad is how many batches wait for the partitions of a topic. Only partitions that may be
-// chosen are in it: those with a leader whose node takes batches.
+// partitionLoad holds how many batches are queued for the partitions of a topic. Only partitions that may be
+// chosen are in it: those with a leader whose node accepts batches.
 type partitionLoad struct {
-	total      int // partitions with a leader, those left out included
+	total      int // partitions with a leader, including those that are not in partitions
 	partitions []int32
-	queued     []int32 // batches waiting, by position in partitions
+	queued     []int32 // batches in the queue, by position in partitions
 }
 
-// setLoad tells how long the queues are now; nil takes back what was told. From here on the
-// partitioner owns the slices. Kafka: updatePartitionLoadStats.
+// setLoad sets the present lengths of the queues; nil removes them. The partitioner owns the slices from then
+// on. Kafka: updatePartitionLoadStats.
 func (s *stickyPartitioner) setLoad(load *partitionLoad) {
 	var table *loadTable
 	if s.adaptive && load != nil {
 		table = load.table()
 	}
-	if table != nil || s.loads.Load() != nil { // spare the cache line when there is nothing to say
+	if table != nil || s.loads.Load() != nil { // don't write to the cache line if nothing changes
 		s.loads.Store(table)
 	}
 }
 
-// table is nil if all partitions have the same odds.
+// table returns the odds of the partitions, nil if all partitions have the same.
 func (l *partitionLoad) table() *loadTable {
 	if len(l.partitions) < 1 || l.total < 2 {
 		return nil
@@ -314,8 +314,7 @@ func (l *partitionLoad) table() *loadTable {
 	return newLoadTable(l.partitions, l.queued)
 }
 
-// loadTable gives each partition a range of numbers, the wider the shorter its queue is. It does
-// not change once it is made.
+// loadTable gives each partition a range of numbers, the wider the shorter its queue is. It never changes.
 //
 //	queued      0  3  1      longest + 1 = 4
 //	odds        4  1  3
@@ -353,7 +352,7 @@ func (t *loadTable) pick(random uint32) int32 {
 	return t.partitions[low]
 }
 
-// rackView is what the client's rack has of a topic and of its load.
+// rackView is the part of a topic and of its load that is led from the client's rack.
 type rackView struct {
 	topic *metadata.Topic
 	of    *loadTable
@@ -362,7 +361,7 @@ type rackView struct {
 	loads     *loadTable // nil if there is no load, or nothing of this rack in it
 }
 
-// view is the view of the topic and loads, from the last call if it was for the same.
+// view returns the view of the topic and loads. It reuses that of the last call if both are the same.
 func (s *stickyPartitioner) view(topic *metadata.Topic, loads *loadTable) *rackView {
 	if v := s.nearby.Load(); v != nil && v.topic == topic && v.of == loads {
 		return v
