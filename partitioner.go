@@ -133,7 +133,7 @@ func (r *RoundRobinPartitioner) Partition(in PartitionInput) (int32, error) {
 // those available. The zero value is ready to use.
 //
 // The built-in partitioning replaces it: a slow node gets its batches filled more slowly, so this
-// one gives it more records, not less (KAFKA-10888). It remains for users who rely on one batch per turn.
+// one gives it more records, not less (KAFKA-10888). It remains for users who need that behaviour.
 type StickyPartitioner struct {
 	// IgnoreKeys treats records with a key as if they had none. Kafka: UniformStickyPartitioner.
 	IgnoreKeys bool

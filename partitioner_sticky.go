@@ -68,7 +68,7 @@ func stickyAt(partition int32, bytes uint32) stickyState {
 func (s stickyState) partition() int32 { return int32(s >> 32) }
 func (s stickyState) bytes() uint32    { return uint32(s) }
 
-// stickyLane is a present partition of the topic. It fills two cache lines, so that lanes don't share any.
+// stickyLane holds one sticky partition. It fills two cache lines, so that lanes don't share any.
 type stickyLane struct {
 	state atomic.Uint64 // partition and bytes appended to it since it was chosen, see stickyState
 	_     [120]byte

@@ -24,9 +24,9 @@ type Producer[K, V any] struct {
 	value   partSerializer[V]
 	chain   *interceptorChain[K, V] // nil: none
 	plain   bool                    // both serializers are Bytes
-	foreign bool                    // code that is not ours runs in Send
+	foreign bool                    // user code runs in Send
 	typed   bool                    // the partitioner wants keys and values before they are serialized
-	direct  atomic.Bool             // and there are no interceptors, and the view is not closed
+	direct  atomic.Bool             // plain, there are no interceptors, and the view is not closed
 
 	view    bool        // made by Share: does not own the engine
 	closed  atomic.Bool // the view, not the engine
@@ -63,7 +63,7 @@ func New[K, V any](cfg Config, key Serializer[K], value Serializer[V], intercept
 	return p, nil
 }
 
-// Share gives another typed view of the same producer: the same buffer, connections and order. The
+// Share returns another typed view of the same producer: the same buffer, connections and order. The
 // interceptors are the view's own: it has those given here, and none of p's.
 //
 // Closing the view flushes it and closes its serializers and interceptors, and it can't send any
@@ -104,7 +104,7 @@ func (p *Producer[K, V]) Send(ctx context.Context, r Record[K, V]) Future {
 	return Future{out.at.res, out.at.index}
 }
 
-// SendFunc is Send with a callback instead of a future. fn may be nil; it is called exactly
+// SendFunc sends a record as Send does, with a callback instead of a future. fn may be nil; it is called exactly
 // once (see Callback). Passing the same func value for every record is the cheapest way to send.
 func (p *Producer[K, V]) SendFunc(ctx context.Context, r Record[K, V], fn Callback) {
 	if _, ok := p.short(ctx, &r, fn, false); !ok {
@@ -115,8 +115,8 @@ func (p *Producer[K, V]) SendFunc(ctx context.Context, r Record[K, V], fn Callba
 // RecordCallback is a Callback that gets its record too, as it was given to SendRecord.
 type RecordCallback[K, V any] func(r Record[K, V], m RecordMetadata, err error)
 
-// SendRecord is SendFunc with a callback that gets the record as well, so that one function for all records
-// can log those that were not delivered, or hand them to a goroutine that sends them to another topic (see the
+// SendRecord sends a record as SendFunc does, with a callback that gets the record as well, so that one function for all
+// records can log those that were not delivered, or hand them to a goroutine that sends them to another topic (see the
 // example; never send in the callback). The record is kept until then: do not change its key, value and
 // headers before. That costs an allocation for each record.
 func (p *Producer[K, V]) SendRecord(ctx context.Context, r Record[K, V], fn RecordCallback[K, V]) {
@@ -127,12 +127,12 @@ func (p *Producer[K, V]) SendRecord(ctx context.Context, r Record[K, V], fn Reco
 	p.SendFunc(ctx, r, keeping(r, fn))
 }
 
-// keeping is fn as the Callback of one record.
+// keeping returns a Callback that passes r on to fn.
 func keeping[K, V any](r Record[K, V], fn RecordCallback[K, V]) Callback {
 	return func(m RecordMetadata, err error) { fn(r, m, err) }
 }
 
-// sendLong is SendFunc for a record that can't go the short way.
+// sendLong does the work of SendFunc for a record that short did not take.
 func (p *Producer[K, V]) sendLong(ctx context.Context, r Record[K, V], fn Callback) {
 	out := outgoing{appendInput: appendInput{callback: fn}, mayWait: true}
 	if err := p.send(ctx, &r, &out); err != nil {
@@ -141,8 +141,8 @@ func (p *Producer[K, V]) sendLong(ctx context.Context, r Record[K, V], fn Callba
 	}
 }
 
-// SendSync sends a record and waits for its outcome. It does not wait out linger.ms: its batch goes
-// as soon as the node can take it, with whatever other senders put into it until then. If ctx ends
+// SendSync sends a record and waits for its outcome. It does not wait out linger.ms: its batch is sent
+// as soon as the node can take it, with the records that other goroutines have put into it by then. If ctx ends
 // while it waits for the outcome, the record may still be delivered: the error Is ctx's, and its Outcome
 // MaybeWritten. An error is always an *Error.
 func (p *Producer[K, V]) SendSync(ctx context.Context, r Record[K, V]) (RecordMetadata, error) {
@@ -163,8 +163,8 @@ func (p *Producer[K, V]) SendSync(ctx context.Context, r Record[K, V]) (RecordMe
 // accepted record: see TrySendFunc.
 func (p *Producer[K, V]) TrySend(r Record[K, V]) bool { return p.TrySendFunc(r, nil) }
 
-// TrySendFunc is TrySend with a callback, which may be nil. If it returns false, fn was and will not
-// be called.
+// TrySendFunc sends a record as TrySend does, with a callback, which may be nil. If it returns false, fn was not called
+// and will not be.
 func (p *Producer[K, V]) TrySendFunc(r Record[K, V], fn Callback) bool {
 	if _, ok := p.short(context.Background(), &r, fn, false); ok {
 		return true
@@ -212,7 +212,7 @@ func (p *Producer[K, V]) SendAll(ctx context.Context, seq iter.Seq[Record[K, V]]
 	}
 }
 
-// refuseAll tells of each record of seq that it can't be sent in a callback.
+// refuseAll yields for each record of seq the error that it can't be sent in a callback.
 func refuseAll[K, V any](seq iter.Seq[Record[K, V]], yield func(RecordMetadata, error) bool) {
 	for r := range seq {
 		partition := r.Partition.or(-1)
@@ -223,7 +223,7 @@ func refuseAll[K, V any](seq iter.Seq[Record[K, V]], yield func(RecordMetadata, 
 	}
 }
 
-// Flush makes every record sent before it ready at once, whatever linger.ms says, and waits until
+// Flush makes every record sent before it ready at once, without regard to linger.ms, and waits until
 // each has its outcome, success or failure, and its callback has run. Records sent later are not
 // waited for. The error is ErrInCallback (in a callback it would wait for itself), ErrClosed, or
 // ctx's.
@@ -267,10 +267,11 @@ func (p *Producer[K, V]) PartitionsFor(ctx context.Context, topic string) ([]met
 //	defer cancel()
 //	err := p.Close(ctx)
 //
-// If ctx ends first, what has no outcome yet fails with ErrForceClosed (its Outcome says whether it may
-// have been written), a warning is logged, and Close returns an error that Is ErrForceClosed and says how
-// many records that were; so does every later Close. It is nil if there was nothing to give up. It returns even if a callback, or Close of a plug-in,
-// blocks. Without a deadline on ctx it takes at most delivery.timeout.ms plus the time callbacks and plug-ins take.
+// If ctx ends first, the records that have no outcome yet fail with ErrForceClosed (the error's Outcome says whether
+// the record may have been written), a warning is logged, and Close returns an error that Is ErrForceClosed and says
+// how many records that were; so does every later Close. It returns nil if there was nothing to give up. It returns
+// even if a callback, or Close of a plug-in, blocks. Without a deadline on ctx it takes at most delivery.timeout.ms
+// plus the time that callbacks and plug-ins take.
 //
 // Blocked Sends are woken with ErrClosed. Close may be called more than once and concurrently; each
 // call waits. In a callback it can't wait for itself: it gives up what is unfinished, returns
@@ -296,7 +297,7 @@ func (p *Producer[K, V]) Close(ctx context.Context) error {
 	return withPlugins(err, p.plugins.await(ctx))
 }
 
-// closeInside is Close in a callback. What can't be waited for there happens later.
+// closeInside does the work of Close in a callback, where it must not wait: the rest goes on in the background.
 func (p *Producer[K, V]) closeInside() error {
 	if !p.view {
 		err := p.e.closeInside()
@@ -325,7 +326,7 @@ func (p *Producer[K, V]) shutView() {
 	p.direct.Store(false)
 }
 
-// short sends a record the short way if it can go it. It is written so that the compiler can inline it.
+// short sends a record by the fast path (engine.short). If ok is false, it did nothing. The compiler can inline it.
 func (p *Producer[K, V]) short(ctx context.Context, r *Record[K, V], fn Callback, shared bool) (at position, ok bool) {
 	if p.direct.Load() {
 		at, ok = p.e.short(ctx, any(r).(*bytesRecord), fn, shared)
@@ -333,7 +334,8 @@ func (p *Producer[K, V]) short(ctx context.Context, r *Record[K, V], fn Callback
 	return
 }
 
-// send is all of them. An error means that the record was not appended; the interceptors know.
+// send does the work that Send, SendFunc, SendSync and TrySendFunc share. On error the record was not appended and
+// the interceptors were informed.
 func (p *Producer[K, V]) send(ctx context.Context, r *Record[K, V], out *outgoing) *Error {
 	if !p.foreign {
 		return p.sendThrough(ctx, r, out)
@@ -349,7 +351,7 @@ func (p *Producer[K, V]) send(ctx context.Context, r *Record[K, V], out *outgoin
 	return err
 }
 
-// goroutineEnded gives a record its outcome whose Send did not return: a plug-in called runtime.Goexit, as
+// goroutineEnded completes a record whose Send did not return, because a plug-in called runtime.Goexit, as
 // FailNow of a test does.
 func (p *Producer[K, V]) goroutineEnded(r *Record[K, V], out *outgoing) {
 	err := &Error{Op: "send", Topic: r.Topic, Partition: out.chosen, Node: -1, Reason: "a plug-in ended the goroutine (runtime.Goexit, which FailNow of a test calls)"}
@@ -362,9 +364,9 @@ func (p *Producer[K, V]) goroutineEnded(r *Record[K, V], out *outgoing) {
 	}
 }
 
-// sendThrough is send, unless a plug-in ends the goroutine.
+// sendThrough runs the interceptors and sends the record. It does not return if a plug-in ends the goroutine.
 func (p *Producer[K, V]) sendThrough(ctx context.Context, r *Record[K, V], out *outgoing) *Error {
-	out.Topic, out.chosen = r.Topic, r.Partition.or(-1) // for the error, if this goes no further
+	out.Topic, out.chosen = r.Topic, r.Partition.or(-1) // for the error, if an interceptor ends the goroutine
 	if p.chain != nil {
 		*r, out.contexts = p.chain.onSend(orBackground(ctx), *r)
 	}
@@ -388,7 +390,7 @@ func (p *Producer[K, V]) sendThrough(ctx context.Context, r *Record[K, V], out *
 	return err
 }
 
-// sendRecord is Send after the interceptors.
+// sendRecord finds the topic, serializes the record and appends it.
 func (p *Producer[K, V]) sendRecord(ctx context.Context, r *Record[K, V], out *outgoing) *Error {
 	t, info, err := p.e.topicFor(ctx, out)
 	if err != nil {
@@ -414,7 +416,7 @@ func (p *Producer[K, V]) sendRecord(ctx context.Context, r *Record[K, V], out *o
 	return p.sendSerialized(ctx, r, out, t, info)
 }
 
-// sendSerialized lends the serializers memory until the record is appended.
+// sendSerialized serializes the record into lent memory and appends it.
 func (p *Producer[K, V]) sendSerialized(ctx context.Context, r *Record[K, V], out *outgoing, t *topicState, info *metadata.Topic) *Error {
 	lent := scratches.Get().(*scratch)
 	defer scratches.Put(lent)
@@ -424,7 +426,7 @@ func (p *Producer[K, V]) sendSerialized(ctx context.Context, r *Record[K, V], ou
 	return p.sendBytes(ctx, out, t, info)
 }
 
-// sendBytes sends what the serializers made of the record, the short way if it can go it.
+// sendBytes appends the serialized record, by the fast path if that takes it.
 func (p *Producer[K, V]) sendBytes(ctx context.Context, out *outgoing, t *topicState, info *metadata.Topic) *Error {
 	if !out.urgent {
 		if at, ok := p.e.short(context.Background(), &out.bytesRecord, out.callback, out.shared); ok {
@@ -435,7 +437,7 @@ func (p *Producer[K, V]) sendBytes(ctx context.Context, out *outgoing, t *topicS
 	return p.e.send(ctx, out, t, info)
 }
 
-// sendAcknowledged is for producers whose interceptors want to know what became of each record.
+// sendAcknowledged serializes and appends a record whose interceptors want its outcome.
 func (p *Producer[K, V]) sendAcknowledged(ctx context.Context, r *Record[K, V], out *outgoing, t *topicState, info *metadata.Topic) *Error {
 	lent := scratches.Get().(*scratch)
 	defer scratches.Put(lent)
@@ -454,7 +456,7 @@ func (p *Producer[K, V]) sendAcknowledged(ctx context.Context, r *Record[K, V], 
 	return err
 }
 
-// acknowledging is fn after the interceptors' OnAcknowledgement.
+// acknowledging returns a Callback that calls the interceptors' OnAcknowledgement and then fn.
 func (p *Producer[K, V]) acknowledging(fn Callback, headers Headers, contexts []context.Context) Callback {
 	return func(m RecordMetadata, err error) {
 		if fn != nil {
@@ -464,12 +466,12 @@ func (p *Producer[K, V]) acknowledging(fn Callback, headers Headers, contexts []
 	}
 }
 
-// scratch is what serializers append to; it is free again when the record is in its batch.
+// scratch is memory that serializers append to; it is free again when the record is in its batch.
 type scratch struct{ key, value []byte }
 
 var scratches = sync.Pool{New: func() any { return &scratch{make([]byte, 0, 64), make([]byte, 0, 512)} }}
 
-// maxScratch bounds what a scratch may keep.
+// maxScratch is the largest capacity that a scratch keeps.
 const maxScratch = 64 << 10
 
 // serialize turns key and value into bytes.
@@ -482,7 +484,7 @@ func (p *Producer[K, V]) serialize(r *Record[K, V], out *outgoing, lent *scratch
 		return p.e.sendError(err, r.Topic, out.chosen)
 	}
 	if grown := cap(out.Value); grown > cap(lent.value) && grown <= maxScratch {
-		lent.value = make([]byte, 0, grown) // for the next; a serializer's own slice is not ours to keep
+		lent.value = make([]byte, 0, grown) // for the next record; out.Value may be a slice of the serializer's own
 	}
 	return nil
 }
@@ -526,7 +528,7 @@ func newView[K, V any](e *engine, key Serializer[K], value Serializer[V], interc
 	return p, nil
 }
 
-// closePlugins closes what belongs to this view; the first error counts.
+// closePlugins closes the interceptors and serializers of this view and returns the first error.
 func (p *Producer[K, V]) closePlugins() error {
 	err := p.chain.close(p.plugins.close)
 	for _, s := range []any{p.key.s, p.value.s} {

@@ -18,17 +18,17 @@ type Transactor[K, V any] interface {
 	AbortTransaction(ctx context.Context) error
 }
 
-// fakePause is between the attempts of a fake's InTransaction: it has no cluster that wants to be spared.
+// fakePause is the time between the attempts of a fake's InTransaction: there is no cluster to spare.
 const fakePause = time.Millisecond
 
-// InTransactionOf is Producer.InTransaction for a fake of a Producer in tests: it makes the same calls in the
-// same order, and tries again after the same errors.
+// InTransactionOf does what Producer.InTransaction does, for a fake of a Producer in tests: it makes the same calls
+// in the same order, and tries again after the same errors.
 func InTransactionOf[K, V any](ctx context.Context, fake Transactor[K, V], fn func(tx *Tx[K, V]) error) error {
-	nothing := new(Producer[K, V]) // takes no record the short way
+	nothing := new(Producer[K, V]) // its short takes no record
 	return inTransaction(ctx, fake, backoff.New(fakePause, fakePause), func() *Tx[K, V] { return &Tx[K, V]{p: nothing, fake: fake} }, fn)
 }
 
-// transactor is who carries out what the transaction is asked for.
+// transactor returns the fake if there is one, else the producer.
 func (tx *Tx[K, V]) transactor() Transactor[K, V] {
 	if tx.fake != nil {
 		return tx.fake
@@ -36,7 +36,7 @@ func (tx *Tx[K, V]) transactor() Transactor[K, V] {
 	return tx.p
 }
 
-// sendFake is Send with a fake. Nothing tells a record that it did not take from one that failed at once; both
+// sendFake sends a record to the fake. A record that the fake did not take looks like one that failed at once; both
 // make the transaction fail.
 func (tx *Tx[K, V]) sendFake(ctx context.Context, r Record[K, V]) Future {
 	if tx.over.Load() {
@@ -50,7 +50,7 @@ func (tx *Tx[K, V]) sendFake(ctx context.Context, r Record[K, V]) Future {
 	return f
 }
 
-// sendFakeFunc is sendFake for SendFunc.
+// sendFakeFunc sends a record to the fake with a callback; see sendFake.
 func (tx *Tx[K, V]) sendFakeFunc(ctx context.Context, r Record[K, V], fn Callback) {
 	if tx.over.Load() {
 		if fn != nil {
@@ -66,7 +66,7 @@ func (tx *Tx[K, V]) sendFakeFunc(ctx context.Context, r Record[K, V], fn Callbac
 	})
 }
 
-// failFake is fail for a fake's errors, which may be of any type.
+// failFake calls fail with an error of a fake, which may be of any type.
 func (tx *Tx[K, V]) failFake(err error) {
 	if _, ours := errors.AsType[*Error](err); err != nil && !ours {
 		err = &Error{Op: "send", Partition: -1, Node: -1, Cause: err}

@@ -53,7 +53,7 @@ func (p *Producer[K, V]) BeginTransaction() error {
 // CommitTransaction, from any goroutine.
 //
 // It blocks as InitTransactions does. When it gives up waiting, the offsets are still on their way; call
-// it again with the same ones, or abort. After an error that is Abortable call AbortTransaction:
+// it again with the same ones, or abort. After an error that is Abortable, call AbortTransaction:
 // the group was rebalanced (ILLEGAL_GENERATION, UNKNOWN_MEMBER_ID, FENCED_INSTANCE_ID), or may not be used.
 // Without offsets it does nothing.
 func (p *Producer[K, V]) SendOffsetsToTransaction(ctx context.Context, offsets map[TopicPartition]OffsetAndMetadata, group GroupMetadata) error {
@@ -101,7 +101,8 @@ func (p *Producer[K, V]) AbortTransaction(ctx context.Context) error {
 	return orNil(p.e.transact(ctx, callAbort, true, func(t *transaction) (*operation, *Error) { return t.complete(callAbort, false) }))
 }
 
-// waitsFor is what a call that gave up had been waiting for. records says that it waits for records, too.
+// waitsFor returns an error that says what a call that gave up had been waiting for, nil if that is not known. records
+// says that it waited for records, too.
 func (e *engine) waitsFor(records bool) error {
 	if records {
 		if why := e.holdUp("", -1); why != nil {
@@ -120,7 +121,7 @@ func (e *engine) waitsFor(records bool) error {
 	return e.answers.ask(e, aboutNodes{}, abortGrace)
 }
 
-// shut is why this view of a producer takes no calls about transactions, nil if it does.
+// shut returns the error of calls about transactions if this view of a producer is closed, else nil.
 func (p *Producer[K, V]) shut(call string) error {
 	if p.closed.Load() {
 		return &Error{Op: call, Kind: ErrClosed, Partition: -1, Node: -1}

@@ -14,14 +14,14 @@ import (
 // Tx is the transaction that a function given to InTransaction works in. It may be used by many
 // goroutines, until that function returns.
 type Tx[K, V any] struct {
-	p      *Producer[K, V]  // of a fake: one that takes nothing the short way
+	p      *Producer[K, V]  // with a fake: one whose short takes no record
 	fake   Transactor[K, V] // nil: p
 	over   atomic.Bool
 	failed atomic.Pointer[Error] // the first record or offsets that were not taken
 }
 
-// Send is Producer.Send for this transaction. A record that is not taken, for whatever reason, makes the
-// transaction fail; so does, as always, one that is not delivered. So you need not look at its future.
+// Send sends a record in this transaction, as Producer.Send does. A record that is not accepted, for any reason, makes
+// the transaction fail; so does, as always, one that is not delivered. So you need not check its future.
 func (tx *Tx[K, V]) Send(ctx context.Context, r Record[K, V]) Future {
 	if at, ok := tx.short(ctx, &r, nil, true); ok {
 		return Future(at)
@@ -37,7 +37,7 @@ func (tx *Tx[K, V]) Send(ctx context.Context, r Record[K, V]) Future {
 	return Future{out.at.res, out.at.index}
 }
 
-// SendFunc is Producer.SendFunc for this transaction; see Send.
+// SendFunc sends a record in this transaction, as Producer.SendFunc does; see Send.
 func (tx *Tx[K, V]) SendFunc(ctx context.Context, r Record[K, V], fn Callback) {
 	if _, ok := tx.short(ctx, &r, fn, false); ok {
 		return
@@ -53,14 +53,14 @@ func (tx *Tx[K, V]) SendFunc(ctx context.Context, r Record[K, V], fn Callback) {
 	}
 }
 
-// SendOffsets is Producer.SendOffsetsToTransaction for this transaction. If it fails, so does the
-// transaction, even if you ignore its error.
+// SendOffsets makes offsets part of this transaction, as Producer.SendOffsetsToTransaction does. If it fails, so does
+// the transaction, even if you ignore its error.
 func (tx *Tx[K, V]) SendOffsets(ctx context.Context, offsets map[TopicPartition]OffsetAndMetadata, group GroupMetadata) error {
 	if tx.over.Load() {
 		return errTxOver(callSendOffsets)
 	}
 	err := tx.transactor().SendOffsetsToTransaction(ctx, offsets, group)
-	if e, ok := err.(*Error); ok && e.open { // it is not, since the transaction is aborted for that
+	if e, ok := err.(*Error); ok && e.open { // its outcome is not open: the transaction is aborted because of it
 		own := *e
 		own.open, own.Reason = false, "gave up waiting, so the transaction is aborted"
 		err = &own
@@ -71,7 +71,7 @@ func (tx *Tx[K, V]) SendOffsets(ctx context.Context, offsets map[TopicPartition]
 	return err
 }
 
-// short is Producer.short: what goes that way is taken, and so can't fail the transaction here.
+// short sends a record as Producer.short does: a record that it takes can't make the transaction fail here.
 func (tx *Tx[K, V]) short(ctx context.Context, r *Record[K, V], fn Callback, shared bool) (at position, ok bool) {
 	if tx.over.Load() {
 		return at, false
@@ -104,7 +104,7 @@ func (tx *Tx[K, V]) fail(err error) {
 	}
 }
 
-// overError is the error of a record that comes too late.
+// overError returns the error of a record that is sent after the function has returned.
 func (tx *Tx[K, V]) overError(topic string) *Error {
 	err := errTxOver("send")
 	err.Topic = topic
@@ -144,7 +144,7 @@ func (p *Producer[K, V]) InTransaction(ctx context.Context, fn func(tx *Tx[K, V]
 	return inTransaction(ctx, p, pause, func() *Tx[K, V] { return &Tx[K, V]{p: p} }, fn)
 }
 
-// inTransaction is InTransaction of a producer or of a fake of one.
+// inTransaction does the work of InTransaction for a producer or for a fake of one.
 func inTransaction[K, V any](ctx context.Context, p Transactor[K, V], pause backoff.Backoff, newTx func() *Tx[K, V], fn func(tx *Tx[K, V]) error) error {
 	if err := notBegun(ctx, "InTransaction"); err != nil {
 		return err
@@ -169,12 +169,12 @@ func inTransaction[K, V any](ctx context.Context, p Transactor[K, V], pause back
 	}
 }
 
-// attemptTransaction runs fn once and commits. open says that the outcome of the commit is not known.
+// attemptTransaction runs fn once and commits. open reports that the outcome of the commit is not known.
 func attemptTransaction[K, V any](ctx context.Context, p Transactor[K, V], tx *Tx[K, V], fn func(tx *Tx[K, V]) error) (open bool, err error) {
 	returned := false
 	defer func() {
 		tx.over.Store(true)
-		if !returned { // it panicked, or ended its goroutine; that goes on after the abort
+		if !returned { // fn panicked, or ended its goroutine; either goes on after the abort
 			_ = abortUntilDone(ctx, p)
 		}
 	}()
@@ -195,7 +195,7 @@ func attemptTransaction[K, V any](ctx context.Context, p Transactor[K, V], tx *T
 	}
 }
 
-// abortUntilDone aborts, and is not put off by the end of ctx before it was asked for once.
+// abortUntilDone aborts the transaction. It tries at least once, even if ctx has ended.
 func abortUntilDone[K, V any](ctx context.Context, p Transactor[K, V]) error {
 	for {
 		err := p.AbortTransaction(context.WithoutCancel(ctx))
@@ -211,7 +211,7 @@ func stillOpen(err error) bool {
 	return ok && e.open
 }
 
-// mayWorkNextTime reports whether the failure of a transaction is one that may not come back.
+// mayWorkNextTime reports whether a transaction that failed with err may succeed if it is tried again.
 func mayWorkNextTime(err error) bool {
 	if !errors.Is(err, ErrAbortable) {
 		return false
@@ -230,7 +230,7 @@ func mayWorkNextTime(err error) bool {
 	return errors.Is(err, ErrTimeout)
 }
 
-// sleep waits, unless ctx ends first.
+// sleep waits for d and returns true, or false if ctx ends first.
 func sleep(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
