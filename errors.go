@@ -77,7 +77,7 @@ var (
 	ErrFatal error = &sentinel{text: "fatal"}
 )
 
-// sentinel is an error known by its address. It is also everything its parents are.
+// sentinel is an error that is identified by its address. errors.Is finds its parents, too.
 type sentinel struct {
 	text   string
 	parent error
@@ -92,7 +92,7 @@ func (s *sentinel) Unwrap() error { return s.parent }
 type Outcome uint8
 
 const (
-	// NotSent records never left this process: sending them again makes no duplicate.
+	// NotSent records were never sent: sending them again makes no duplicate.
 	NotSent Outcome = iota
 	// MaybeWritten records were sent, and no answer said whether they were written.
 	MaybeWritten
@@ -111,9 +111,9 @@ func (o Outcome) String() string {
 }
 
 // Error is the failure of one operation, usually of sending one record. It never holds the record's
-// contents. It never changes, so any number of goroutines may look at it.
+// contents. It never changes, so any number of goroutines may read it.
 type Error struct {
-	// Op is what was being done, "send" or "wait for buffer memory".
+	// Op is the operation that failed, "send" or "wait for buffer memory".
 	Op string
 	// Topic is empty when the operation concerns none.
 	Topic string
@@ -141,10 +141,10 @@ type Error struct {
 	// Cause is the last error that led here, if any. errors.Is and As look into it.
 	Cause error
 
-	broken  string // why the producer takes nothing any more; what follows says what made it fail
-	lasting bool   // the same would come of another try soon
-	open    bool   // what it is about goes on: a call gave up waiting, or a record has no outcome yet
-	ended   string // what has become of the transaction; it comes before all else
+	broken  string // says that the producer has failed; the rest of the error says why
+	lasting bool   // another attempt soon would fail in the same way
+	open    bool   // the operation goes on: a call gave up waiting, or a record has no outcome yet
+	ended   string // the state of the transaction, the first part of the text
 	fix     string // what to do about it, where that does not follow from kind or code
 }
 
@@ -172,8 +172,8 @@ func (e *Error) envelope() bool {
 	return e.Kind == nil && e.Code == protocol.None && e.Cause != nil
 }
 
-// class is the class of the failure by itself, not that of its Cause: a record of a transaction
-// that timed out because of something retriable is not to be sent again (KAFKA-19176).
+// class returns the class of the failure itself, not that of its Cause: a record of a transaction that
+// timed out because of a retriable error must not be sent again (KAFKA-19176).
 func (e *Error) class() error {
 	if e.Class != nil {
 		return e.Class
@@ -182,7 +182,7 @@ func (e *Error) class() error {
 		return classOf(e.Cause)
 	}
 	if _, ok := e.Kind.(*contextEnd); ok {
-		return nil // whatever error somebody ended the context with
+		return nil // the cause of the context's end, which may be any error, does not count
 	}
 	for _, kind := range kindClasses {
 		if e.Kind != nil && errors.Is(e.Kind, kind.kind) {
@@ -209,7 +209,7 @@ func (e *Error) class() error {
 	return nil
 }
 
-// classOf is the class of any error, nil if it has none.
+// classOf returns the class of any error, nil if it has none.
 func classOf(err error) error {
 	for _, class := range [...]error{ErrFatal, ErrAbortable, ErrRetriable} {
 		if errors.Is(err, class) {
@@ -240,7 +240,7 @@ var codeKinds = map[protocol.ErrorCode]error{
 	protocol.ProducerFenced:        ErrProducerFenced,
 }
 
-// Is answers errors.Is for the sentinels, the classes and protocol.ErrorCode.
+// Is reports whether target is a sentinel, class or protocol.ErrorCode that the error has. It is for errors.Is.
 func (e *Error) Is(target error) bool {
 	switch target {
 	case ErrRetriable, ErrAbortable, ErrFatal:
@@ -257,7 +257,7 @@ func (e *Error) Is(target error) bool {
 	return codeKinds[e.Code] == target
 }
 
-// As gives errors.As the broker's code as a protocol.ErrorCode.
+// As sets a *protocol.ErrorCode to the broker's code, if there is one. It is for errors.As.
 func (e *Error) As(target any) bool {
 	code, ok := target.(*protocol.ErrorCode)
 	if ok = ok && e.Code != protocol.None; ok {
@@ -291,7 +291,7 @@ var (
 	errClosedFlush = &Error{Op: "flush", Kind: ErrClosed, Partition: -1, Node: -1}
 )
 
-// orNil keeps a nil *Error from becoming an error.
+// orNil returns err as an error, nil for a nil *Error.
 func orNil(err *Error) error {
 	if err != nil {
 		return err
@@ -302,35 +302,35 @@ func orNil(err *Error) error {
 // PanicError is a panic of a plug-in. It is the Cause of the Error of the record concerned; errors.As finds
 // it there.
 type PanicError struct {
-	Value any    // what it panicked with
-	Stack []byte // where: the text of debug.Stack
+	Value any    // the value given to panic
+	Stack []byte // where it panicked: the text of debug.Stack
 }
 
-// Error returns what it panicked with, without the stack.
+// Error returns the text of Value, without the stack.
 func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
 
-// Unwrap is the error that the plug-in panicked with, if it was one.
+// Unwrap returns Value if it is an error, else nil.
 func (e *PanicError) Unwrap() error {
 	err, _ := e.Value.(error)
 	return err
 }
 
-// both is two failures of one call: the one that the other came after. It is the Cause of an Error that has
-// one class for the two of them.
+// both holds two failures of one call, in their order. It is the Cause of an Error that has one class for the
+// two of them.
 type both struct{ first, last error }
 
 func (b *both) Error() string { return causeText(b.last) + "; before that: " + causeText(b.first) }
 
 func (b *both) Unwrap() []error { return []error{b.first, b.last} }
 
-// What has become of the transaction of an InTransaction that failed.
+// The state of the transaction after an InTransaction that failed.
 const (
 	wasAborted = "the transaction was aborted"
 	notAborted = "the transaction is not aborted"
 )
 
-// abortFailed is the failure of InTransaction when the abort failed that the failure of the transaction led to. Its class
-// says what can be done now: nothing with this producer, or to abort again.
+// abortFailed returns the error of InTransaction if the transaction failed and then its abort failed. Its class says
+// what can be done now: Fatal, nothing with this producer; Abortable, abort again.
 func abortFailed(transaction, abort error) error {
 	e := &Error{Op: "InTransaction", Partition: -1, Node: -1, Class: ErrAbortable, Cause: &both{transaction, abort}, ended: notAborted, fix: "call AbortTransaction until it has worked"}
 	if classOf(abort) == ErrFatal {
@@ -342,7 +342,8 @@ func abortFailed(transaction, abort error) error {
 	return e
 }
 
-// abortDone is err, the failure of a transaction that has been aborted for it. An error of the function's own stays what it is.
+// abortDone returns err, because of which a transaction was aborted, with a note of that. It returns an error of the
+// function's own unchanged.
 func abortDone(err error) error {
 	e, ok := err.(*Error)
 	if !ok {
@@ -357,8 +358,8 @@ func abortDone(err error) error {
 	return &own
 }
 
-// withPlugins is the error of a Close whose plug-ins failed to close with an error of their own. That may be another
-// producer's: it does not say what can be done about this one.
+// withPlugins returns the error of a Close, joined with that of its plug-ins. If both failed, it hides the class of the
+// plug-ins' error: that may be another producer's, and does not say what can be done about this one.
 func withPlugins(err, plugins error) error {
 	switch {
 	case err == nil:

@@ -6,11 +6,11 @@ import (
 	"strings"
 )
 
-// ConfigFault is one thing that is wrong with a Config or a set of properties.
+// ConfigFault is one fault of a Config or a set of properties.
 type ConfigFault struct {
 	// Name is the Kafka property, or the place in the file, or the Config field that has no property.
 	Name string
-	// Field is the field of Config that it is about. It is empty for what is wrong with properties by
+	// Field is the field of Config that it is about. It is empty for a fault of the properties
 	// themselves, and where there is no field.
 	Field string
 	// Value is the value as it was written, "[hidden]" for secrets.
@@ -43,7 +43,7 @@ func (f ConfigFault) String() string {
 	return b.String()
 }
 
-// ConfigError lists everything that is wrong with a configuration. errors.Is(err, ErrConfig) is true;
+// ConfigError lists all faults of a configuration. errors.Is(err, ErrConfig) is true;
 // errors.Is(err, errors.ErrUnsupported) too if some of it is legal but not supported yet.
 // Kafka: ConfigException, which names only the first fault.
 type ConfigError struct {
@@ -63,7 +63,8 @@ func (e *ConfigError) Error() string {
 	return fmt.Sprintf("quill: %v: %s", ErrConfig, text)
 }
 
-// Is answers errors.Is for ErrConfig and errors.ErrUnsupported.
+// Is reports whether target is ErrConfig, or errors.ErrUnsupported and one of the faults is Unsupported. It is for
+// errors.Is.
 func (e *ConfigError) Is(target error) bool {
 	if target == errors.ErrUnsupported {
 		for _, f := range e.Faults {

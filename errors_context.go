@@ -7,20 +7,19 @@ import (
 	"unsafe"
 )
 
-// over reports whether nothing may be done for ctx any more; so it is for a nil one. Each Send asks. A call
-// of ctx.Err would be a few per cent of what Send does, and most callers pass context.Background(), which
-// never ends: it is known by its type.
+// over reports whether ctx has ended or is nil. Each Send calls it. A call of ctx.Err would be a few per cent of
+// the cost of Send, and most callers pass context.Background(), which never ends: over recognizes it by its type.
 func over(ctx context.Context) bool {
 	return typeOf(ctx) != backgroundType && (ctx == nil || ctx.Err() != nil)
 }
 
-// typeOf is the word of an interface value that stands for its type. Only ever used to leave out a call: if
-// it told contexts apart that are the same, that would cost the call.
+// typeOf returns the word of an interface value that stands for its type. It is only used to spare a call: if
+// equal types had different words, over would make the call.
 func typeOf(ctx context.Context) uintptr { return *(*uintptr)(unsafe.Pointer(&ctx)) }
 
 var backgroundType = typeOf(context.Background())
 
-// endOf is why ctx ended: its error and the cause that was given for it, if there is one. errors.Is finds
+// endOf returns why ctx ended: its error and the cause that was given for it, if there is one. errors.Is finds
 // both.
 func endOf(ctx context.Context) error {
 	if ctx == nil {
@@ -33,7 +32,7 @@ func endOf(ctx context.Context) error {
 	return &contextEnd{err, cause}
 }
 
-// endedLate reports whether the deadline of ctx, which has just ended, was over by more than that before.
+// endedLate reports whether ctx was ended by its deadline, and that passed more than by ago.
 func endedLate(ctx context.Context, by time.Duration) bool {
 	at, ok := ctx.Deadline()
 	return ok && errors.Is(ctx.Err(), context.DeadlineExceeded) && time.Since(at) > by
@@ -49,14 +48,14 @@ func orBackground(ctx context.Context) context.Context {
 	return ctx
 }
 
-// contextEnd is the end of a context for a reason of its user's.
+// contextEnd is the error of a context that was ended with a cause.
 type contextEnd struct{ err, cause error }
 
 func (e *contextEnd) Error() string { return e.err.Error() + ": " + causeText(e.cause) }
 
 func (e *contextEnd) Unwrap() []error { return []error{e.err, e.cause} }
 
-// notBegun is the error of a call whose ctx was over before it did anything, nil if it was not.
+// notBegun returns the error of a call whose ctx was over before the call, nil if it was not.
 func notBegun(ctx context.Context, op string) *Error {
 	if !over(ctx) {
 		return nil
@@ -64,7 +63,7 @@ func notBegun(ctx context.Context, op string) *Error {
 	return &Error{Op: op, Kind: endOf(ctx), Partition: -1, Node: -1, Reason: reasonOver(ctx, "nothing was done")}
 }
 
-// reasonOver is the reason for an error about a ctx that was over before the call, and what came of it.
+// reasonOver returns the Reason of an error about a ctx that was over before the call. so says what that led to.
 func reasonOver(ctx context.Context, so string) string {
 	if ctx == nil { // which the kind of the error says
 		return so
@@ -75,5 +74,5 @@ func reasonOver(ctx context.Context, so string) string {
 	return contextWasOver + "; " + so
 }
 
-// contextWasOver tells a context that had ended before the call from one that ended meanwhile.
+// contextWasOver distinguishes a context that had ended before the call from one that ended meanwhile.
 const contextWasOver = "the context was over before the call"

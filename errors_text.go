@@ -11,8 +11,8 @@ import (
 	"github.com/quill-kafka/quill/protocol"
 )
 
-// Error returns one line: what failed and where, why, with which effort and outcome, the last cause,
-// and a hint where there is one. Foreign text in it is quoted, escaped and cut.
+// Error returns one line: what failed and where, why, after how many attempts and how long, the outcome, the last
+// cause, and a hint where there is one. Foreign text in it is quoted, escaped and cut.
 func (e *Error) Error() string {
 	text := "quill: "
 	if e.ended != "" {
@@ -25,7 +25,7 @@ func (e *Error) Error() string {
 	return text
 }
 
-// text is Error without the hint, which is said once, at the end.
+// text returns the text of Error without the hint, which Error adds once, at the end.
 func (e *Error) text() string {
 	var b strings.Builder
 	b.WriteString(e.Op)
@@ -59,7 +59,7 @@ func (e *Error) text() string {
 	return b.String()
 }
 
-// preposition is what comes between what was being done and the topic.
+// preposition returns the word between the operation and the topic.
 func preposition(op string) string {
 	switch {
 	case strings.HasPrefix(op, "send"):
@@ -70,10 +70,10 @@ func preposition(op string) string {
 	return "for"
 }
 
-// opPartitions is what PartitionsFor does.
+// opPartitions is the Op of errors of PartitionsFor.
 const opPartitions = "look up the partitions"
 
-// what names the failure: its kind, its code, or both.
+// what returns the name of the failure: its kind, its code, or both.
 func (e *Error) what() string {
 	switch {
 	case e.Kind == nil && e.Code == protocol.None:
@@ -88,10 +88,10 @@ func (e *Error) what() string {
 	return clean(e.Kind.Error()) + ": " + e.Code.Name()
 }
 
-// opWaitForMemory is what a Send does that finds too little memory free.
+// opWaitForMemory is the Op of the error of a Send that found too little memory free.
 const opWaitForMemory = "wait for buffer memory"
 
-// aboutRecord reports whether the error is that of one record's Send: then its outcome is always said.
+// aboutRecord reports whether the error is that of one record's Send: then its text has the outcome, if there is one.
 func (e *Error) aboutRecord() bool {
 	switch e.Op {
 	case "send", opWaitForMemory, "serialize key", "serialize value", "choose a partition":
@@ -106,7 +106,7 @@ func (e *Error) saidByCause() bool {
 	return e.envelope() && ok && cause.aboutRecord()
 }
 
-// facts are what is known of the attempt that failed, and the record's outcome.
+// facts returns the node, the attempts, the time and the record's outcome, as far as they are known.
 func (e *Error) facts() string {
 	var facts []string
 	if e.Node > 0 || e.Node == 0 && e.Attempts > 0 {
@@ -127,7 +127,7 @@ func (e *Error) facts() string {
 	return strings.Join(facts, ", ")
 }
 
-// maxForeign is how many bytes of somebody else's text appear in one of ours.
+// maxForeign is how many bytes of one foreign text appear in an error, at most.
 const maxForeign = 256
 
 // quote puts foreign text into quotes, escapes what is not printable and cuts it at maxForeign bytes.
@@ -170,7 +170,7 @@ func cutText(s string) string {
 	return s[:end]
 }
 
-// causeText is the text of a cause. An *Error keeps its own bounds.
+// causeText returns the text of a cause. The text of an *Error is not cut as a whole, because its parts are.
 func causeText(err error) string {
 	if e, ok := err.(*Error); ok {
 		return e.text()
@@ -184,7 +184,7 @@ func causeText(err error) string {
 	return strings.TrimSuffix(clean(err.Error()), ".")
 }
 
-// roundDuration leaves what a reader cares about: milliseconds, or microseconds below one.
+// roundDuration rounds d to milliseconds, or to microseconds if it is below one millisecond.
 func roundDuration(d time.Duration) time.Duration {
 	if d < time.Millisecond {
 		return d.Round(time.Microsecond)
@@ -192,7 +192,7 @@ func roundDuration(d time.Duration) time.Duration {
 	return d.Round(time.Millisecond)
 }
 
-// hint says what somebody could change, "" where nothing general can be said.
+// hint returns what the user could change, "" where there is no general advice.
 func (e *Error) hint() string {
 	if e.broken != "" && e.Kind == ErrProducerFenced {
 		return "" // the text begins with that
@@ -220,7 +220,7 @@ func (e *Error) hint() string {
 	return codeHints[code]
 }
 
-// hints go from the special to the general.
+// hints are ordered from the special to the general: the first that fits counts.
 var hints = []struct {
 	kind error
 	text string
@@ -255,5 +255,5 @@ var codeHints = map[protocol.ErrorCode]string{
 	protocol.InvalidProducerEpoch:               "another producer has the same producer id, or took over the transactional id",
 }
 
-// hintMember is for offsets of a consumer that is no longer what its group takes it for.
+// hintMember is for offsets of a consumer that is no longer the member of the group that it was.
 const hintMember = "the consumer was removed from its group, or the group was rebalanced: abort, and go on from the committed offsets"

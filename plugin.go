@@ -19,9 +19,9 @@ type ClientInfo struct {
 	ClientID string       // the client id in use, also if it was generated
 	Logger   *slog.Logger // never nil
 
-	// Properties are what ParseProperties or LoadProperties was given, word for word, with those that are
+	// Properties are the properties given to ParseProperties or LoadProperties, word for word, with those that are
 	// no config of Kafka's: a plug-in's own settings. Do not change them. Nil if the Config was
-	// made otherwise. Kafka: what Configurable.configure gets.
+	// made otherwise. Kafka: the argument of Configurable.configure.
 	Properties map[string]string
 }
 
@@ -53,19 +53,20 @@ func closePlugin(plugin any) error {
 	return guard(c.Close)
 }
 
-// guard runs code that is not ours: a panic becomes its error.
+// guard runs user code and returns its error, or a *PanicError if it panics.
 func guard(f func() error) (err error) {
 	defer recovered(&err)
 	return f()
 }
 
-// closeApart is closePlugin on a goroutine of its own.
+// closeApart runs closePlugin on a goroutine of its own and waits for it.
 func closeApart(plugin any) error { return guardApart(func() error { return closePlugin(plugin) }) }
 
-// guardApart is guard for code that may end its goroutine, which ours must survive: it runs on another one.
+// guardApart runs user code as guard does, but on another goroutine, which it waits for: if the code ends its goroutine,
+// the caller's goes on.
 func guardApart(f func() error) error {
 	done := make(chan error, 1)
-	go func() { // ends with f, which is waited for
+	go func() { // ends with f; guardApart waits for it
 		returned, err := false, error(nil)
 		defer func() {
 			if !returned {
@@ -93,7 +94,7 @@ func (e *endedError) Error() string {
 	return "it ended the goroutine (runtime.Goexit, which FailNow of a test calls)"
 }
 
-// stackOf is where in the user's code a fault was, if that is known.
+// stackOf returns the stack of a fault in the user's code, nil if there is none.
 func stackOf(err error) []byte {
 	if fault, ok := errors.AsType[*PanicError](err); ok {
 		return fault.Stack
@@ -104,12 +105,13 @@ func stackOf(err error) []byte {
 	return nil
 }
 
-// The user's dialer, and the connections that it makes, run on goroutines of ours. What they may do besides returning, a
-// panic or the end of the goroutine, is the failure of one connection.
+// The user's dialer, and the connections that it makes, run on goroutines of the producer. If they panic or end the
+// goroutine, that is the failure of one connection.
 
 type dialer = func(ctx context.Context, network, addr string) (net.Conn, error)
 
-// guardedDial is dial with guards. Its first fault is logged with the place in the user's code.
+// guardedDial returns a dialer that runs dial and the methods of its connections under guards; nil for a nil dial. It
+// logs the first fault with its place in the user's code.
 func guardedDial(dial dialer, logger *slog.Logger) dialer {
 	if dial == nil {
 		return nil
@@ -132,7 +134,7 @@ func guardedDial(dial dialer, logger *slog.Logger) dialer {
 			return nil, err
 		}
 		if tcp, ok := nc.(*net.TCPConn); ok {
-			return tcp, nil // nobody's code, and it can write many batches at once
+			return tcp, nil // its methods are not user code, and it can write many batches at once
 		}
 		return guardedConn{nc}, nil
 	}
@@ -140,7 +142,8 @@ func guardedDial(dial dialer, logger *slog.Logger) dialer {
 
 var errNoConn = errors.New("DialContext returned neither a connection nor an error")
 
-// guardedConn is a connection that the user's dialer made. Read and Write are called on goroutines that network expects to be ended.
+// guardedConn is a connection that the user's dialer made. Read and Write run without guardApart: network handles the end
+// of the goroutines that it calls them on.
 type guardedConn struct{ net.Conn }
 
 func (c guardedConn) Read(b []byte) (n int, err error) {
@@ -163,8 +166,9 @@ func (c guardedConn) SetReadDeadline(t time.Time) error {
 	return guardApart(func() error { return c.Conn.SetReadDeadline(t) })
 }
 
-// guardedLog is the handler of the user's log. It runs on the producer's goroutines, the sender's among them: if it
-// panics, or ends the goroutine, that costs a line of the log, and is told on standard error the first time.
+// guardedLog runs the handler of the user's log under guards. The producer's goroutines call it, the sender's among them:
+// if the handler panics, or ends the goroutine, a line of the log is lost, and the first such fault is written to
+// standard error.
 type guardedLog struct {
 	slog.Handler
 	told *sync.Once
@@ -198,7 +202,7 @@ func (g guardedLog) WithGroup(name string) slog.Handler {
 	return g.derived("WithGroup", func() slog.Handler { return g.Handler.WithGroup(name) })
 }
 
-// derived is what the handler makes of itself; itself if it makes nothing.
+// derived returns the guarded handler that derive returns, or g itself if it returns none.
 func (g guardedLog) derived(method string, derive func() slog.Handler) slog.Handler {
 	var h slog.Handler
 	g.tell(method, "", guardApart(func() error {
@@ -211,7 +215,8 @@ func (g guardedLog) derived(method string, derive func() slog.Handler) slog.Hand
 	return guardedLog{h, g.told}
 }
 
-// tell tells of a fault, nil for none, in a method of the handler, with the line that is lost.
+// tell reports a fault in a method of the handler, with the line that is lost, on standard error. It does nothing if fault
+// is nil, or if one was reported before.
 func (g guardedLog) tell(method, line string, fault error) {
 	if fault == nil {
 		return
@@ -221,8 +226,8 @@ func (g guardedLog) tell(method, line string, fault error) {
 	})
 }
 
-// What a plug-in can do besides is found by type assertions: a method whose parameters or results are not those of the
-// interface is not called, and nothing says so. New warns of such methods, once each.
+// The optional parts of a plug-in are found by type assertions: a method whose parameters or results are not those of the
+// interface is not called, and the compiler does not report it. New warns of such methods, once each.
 
 // optional is an interface that New looks for in a plug-in, with the methods that make it up.
 type optional struct {
@@ -247,7 +252,7 @@ var (
 	ofAcknowledgement = optional{reflect.TypeFor[AcknowledgementInterceptor](), []lookUp{func(t reflect.Type) (reflect.Method, bool) { return t.MethodByName("OnAcknowledgement") }}}
 )
 
-// ofContextInterceptor is optional for interceptors of records of K and V.
+// ofContextInterceptor returns ContextInterceptor for records of K and V as an optional.
 func ofContextInterceptor[K, V any]() optional {
 	return optional{reflect.TypeFor[ContextInterceptor[K, V]](), []lookUp{
 		func(t reflect.Type) (reflect.Method, bool) { return t.MethodByName("OnSendContext") },
@@ -268,7 +273,8 @@ func warnOfMisfits(logger *slog.Logger, plugin any, wanted ...optional) {
 	}
 }
 
-// warn warns of the methods of t, which does not implement the interface, although it has one of them at least.
+// warn logs which methods of t, which does not implement the interface, do not fit, or that some are missing. It logs
+// nothing if t has none of them.
 func (o optional) warn(logger *slog.Logger, t reflect.Type) {
 	meant, said := false, false
 	for _, find := range o.methods {
@@ -286,7 +292,7 @@ func (o optional) warn(logger *slog.Logger, t reflect.Type) {
 	}
 }
 
-// found is the signature of the method as t has it. Of a value whose pointer has it, it says so.
+// found returns the signature of the method as t has it. If only the pointer to t has it, the text says so.
 func found(find lookUp, t reflect.Type) (signature string, ok bool) {
 	if m, ok := find(t); ok {
 		return signatureOf(m), true
@@ -301,7 +307,7 @@ func found(find lookUp, t reflect.Type) (signature string, ok bool) {
 	return signatureOf(m) + " on the pointer; pass a *" + t.String(), true
 }
 
-// signatureOf is the type of a method without its receiver.
+// signatureOf returns the type of a method without its receiver.
 func signatureOf(m reflect.Method) string {
 	var in, out []reflect.Type
 	for i := 1; i < m.Type.NumIn(); i++ {
