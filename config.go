@@ -17,8 +17,8 @@ import (
 // defaults and refuses contradictions (Idempotence, DeliveryTimeout).
 //
 // New checks the whole Config and reports all faults at once as a *ConfigError. The Config given to
-// New may be changed or used again afterwards; what its pointers, slices and functions refer to
-// belongs to the producer until it is closed.
+// New may be changed or used again afterwards; the values that its pointers, slices and functions refer to
+// belong to the producer until it is closed.
 //
 // ParseProperties and LoadProperties make a Config from Kafka's property names; docs/configuration.md
 // lists them all.
@@ -199,7 +199,7 @@ type Config struct {
 	props givenProperties
 }
 
-// givenProperties is what properties said beyond the exported fields.
+// givenProperties holds what the properties say beyond the exported fields.
 type givenProperties struct {
 	clientID    bool              // client.id was given; empty stays empty then
 	partitioner string            // partitioner.class, a Java class

@@ -18,7 +18,7 @@ import (
 )
 
 // settings is a Config that was checked and completed: every default is filled in, every rule between
-// fields applied. It is not changed after resolve made it.
+// fields applied. It does not change after resolve has returned it.
 type settings struct {
 	bootstrap               []string // host:port, IPv6 in brackets; at least one
 	bootstrapResolveTimeout time.Duration
@@ -60,7 +60,7 @@ type settings struct {
 	notes []settingNote
 }
 
-// settingNote is something that resolve changed or found odd, for the log.
+// settingNote describes a setting that resolve changed or found questionable, for the log.
 type settingNote struct {
 	level slog.Level
 	text  string
@@ -70,8 +70,7 @@ type settingNote struct {
 // clientIDs numbers the producers of this process that were given no client id.
 var clientIDs atomic.Int64
 
-// resolve checks the whole Config and fills in what it leaves open. All faults are reported at once,
-// in the *ConfigError.
+// resolve checks the whole Config and fills in the defaults. It reports all faults at once, in the *ConfigError.
 func (c Config) resolve() (settings, error) {
 	r := resolver{c: &c}
 	r.checkFields()
@@ -108,19 +107,19 @@ func (c Config) resolve() (settings, error) {
 	return s, nil
 }
 
-// clientInfo is what plug-ins get to know.
+// clientInfo returns the ClientInfo for plug-ins.
 func (s *settings) clientInfo() ClientInfo {
 	return ClientInfo{ClientID: s.clientID, Logger: s.logger, Properties: maps.Clone(s.properties)}
 }
 
-// logNotes tells the log what resolve changed or found odd.
+// logNotes logs what resolve changed or found questionable.
 func (s *settings) logNotes() {
 	for _, n := range s.notes {
 		s.logger.LogAttrs(context.Background(), n.level, n.text, n.attrs...)
 	}
 }
 
-// resolver is one run of resolve.
+// resolver is the state of one run of resolve.
 type resolver struct {
 	c      *Config
 	faults []ConfigFault
@@ -153,7 +152,7 @@ func (r *resolver) checkFields() {
 	}
 }
 
-// defaultInstead is what to do about a number or a time that is refused, "" for other values.
+// defaultInstead returns the fix for a number or a time that is refused, "" for other values.
 func defaultInstead(v propertyValue) string {
 	switch v := v.(type) {
 	case millisValue:
@@ -271,8 +270,8 @@ func levelOr(level *int, def int) int {
 	return def
 }
 
-// idempotence is on unless acks or retries rule it out; then it is an error if it was asked for. The
-// limit of requests in flight is checked even if it goes off that way, as in Kafka.
+// idempotence turns idempotence on unless acks or retries rule it out; then it is a fault if it was asked for. The
+// limit of requests in flight is checked even if it is turned off that way, as in Kafka.
 func (r *resolver) idempotence(s *settings) {
 	c := r.c
 	s.idempotent = c.Idempotence != Disabled
@@ -305,7 +304,7 @@ func (r *resolver) idempotence(s *settings) {
 	}
 }
 
-// rest holds the rules that concern no other setting.
+// rest checks the rules that concern no other setting.
 func (r *resolver) rest() {
 	c := r.c
 	if c.PartitionerRackAware && trimJava(c.ClientRack) == "" {
@@ -385,7 +384,7 @@ func parseServer(server string) (addr, reason, fix string) {
 	return net.JoinHostPort(host, strconv.FormatUint(n, 10)), "", ""
 }
 
-// bareIPv6 refuses an IPv6 address without brackets, of which nobody can say where the port begins.
+// bareIPv6 refuses an IPv6 address without brackets, because it is not clear where the port begins.
 // Kafka's client takes what follows the last colon for the port, so that it dials port 204 of a host
 // that does not exist for 2001:db8::204.
 func bareIPv6(rest string) (reason, fix string) {
@@ -425,7 +424,7 @@ func isHost(s string) bool {
 	return true
 }
 
-// mayExist reports whether the host of a host:port is not one of the names that are kept free for ever.
+// mayExist reports whether the host of a host:port is not one of the names that are reserved never to exist.
 func mayExist(addr string) bool {
 	host, _, _ := net.SplitHostPort(addr)
 	return !strings.HasSuffix(strings.ToLower(strings.TrimSuffix(host, ".")), ".invalid")

@@ -13,9 +13,9 @@ type Toggle uint8
 const (
 	// ToggleDefault leaves it to Kafka's default.
 	ToggleDefault Toggle = iota
-	// Enabled switches on, whatever the default is.
+	// Enabled switches on, independent of the default.
 	Enabled
-	// Disabled switches off, whatever the default is.
+	// Disabled switches off, independent of the default.
 	Disabled
 )
 
@@ -133,7 +133,7 @@ func (l RecordingLevel) String() string {
 	return enumName("RecordingLevel", []string{"INFO", "DEBUG", "TRACE"}, l)
 }
 
-// enumName is names[v], or the number for values that have no name.
+// enumName returns names[v], or the number for values that have no name.
 func enumName[T ~uint8](typ string, names []string, v T) string {
 	if int(v) < len(names) {
 		return names[v]
@@ -141,8 +141,8 @@ func enumName[T ~uint8](typ string, names []string, v T) string {
 	return typ + "(" + strconv.Itoa(int(v)) + ")"
 }
 
-// defaultLog is where warnings and errors go without a Config.Logger: to what slog.Default is at that
-// moment. A loss that nobody looked for should be seen.
+// defaultLog is the handler without a Config.Logger: it passes warnings and errors on to the slog.Default of that
+// moment, so that a loss is seen even if the caller ignores results.
 type defaultLog struct {
 	with []func(slog.Handler) slog.Handler // attributes and groups, in order
 }

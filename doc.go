@@ -20,7 +20,7 @@
 // record, in its final form, into the partition's open batch. Batches live in one buffer of
 // buffer.memory bytes; when it is full, Send waits. One goroutine in the background sends batches
 // that are full or have lingered, many partitions to a request and up to five requests at a time to
-// a node, and handles what comes back: success, retries in order, deadlines.
+// a node, and handles the answers: success, retries in order, deadlines.
 //
 // # Promises
 //
@@ -33,17 +33,17 @@
 //     the record, and not before three quarters of that time if the record fails only because the time is up
 //     (as long as half of the buffer is free).
 //   - Memory is bounded by buffer.memory, compression included.
-//   - Callbacks of a partition run in order, never under a lock. They may call the producer, but what would have to
-//     wait there fails with ErrInCallback.
-//   - Flush waits for what was sent before it and nothing later. Close delivers what is buffered, until its
+//   - Callbacks of a partition run in order, never under a lock. They may call the producer, but a call that would
+//     have to wait there fails with ErrInCallback.
+//   - Flush waits for the records sent before it and for none sent later. Close delivers what is buffered, until its
 //     context ends; then the records that are left fail, and its error says how many.
 //
 // # When the cluster is down
 //
 // Records for topics seen before fill the buffer; when it is full each Send waits max.block.ms and fails with
 // ErrBufferExhausted. What is buffered fails after delivery.timeout.ms. A Send to a topic not seen before waits
-// max.block.ms each time. If somebody waits for the result, set MaxBlock to a second or two. When the cluster is
-// back the producer goes on by itself. docs/errors.md says what to do about each error.
+// max.block.ms each time. If a user waits for the result, set MaxBlock to a second or two. When the cluster is
+// back, the producer goes on by itself. docs/errors.md says what to do about each error.
 //
 // # Snapshots and restores
 //
@@ -109,7 +109,7 @@
 //   - The producer asks for a topic's metadata at once when it is first sent to. While the topic does not exist, it
 //     has a back-off of its own, and delays no other topic. Full requests may come two in a row without a pause; beyond
 //     that they are retry.backoff.ms apart, as all of Java's are.
-//   - A request for metadata that somebody waits for does not queue behind Produce requests: while all nodes
+//   - A request for metadata that a call waits for does not queue behind Produce requests: while all nodes
 //     have requests in flight there is one connection more, to one of them, and it is closed when it is idle.
 //     Java sends it on a connection whose node first answers what came before.
 //   - A batch that is due, but not full, is not sent while its node is still busy with requests before it, as
@@ -131,7 +131,7 @@
 //     of the request can end it or take its offsets back (KAFKA-17754). On clusters before 2.5, which
 //     can't do that, it is fatal once the transaction has ended.
 //     So it does if the answer about a partition or group that joins is lost: a late copy would begin a transaction that
-//     nobody ends, and whose time-out fences the producer (KIP-890). If the copy comes before that epoch, or on
+//     no call ends, and whose time-out fences the producer (KIP-890). If the copy comes before that epoch, or on
 //     clusters before 2.5, it does; the error says that it may have been so.
 //   - A transactional producer forgets topics that nothing is sent to any more; Java keeps their sequences. In version 1 of
 //     the protocol that takes a new epoch, for more than a hundred topics at once. On clusters before 2.5 the producer
@@ -141,13 +141,13 @@
 //   - Every failure of a Send is reported by its future and callback; Java's send throws some of them. Failed
 //     records are also counted in the log, by topic and cause, with a line a minute at most.
 //   - request.timeout.ms of a request begins when it is written, and again with the answer to the one before it. Java's
-//     begins when the request is handed over, so that it cuts a thin line again and again, and sends all once more.
+//     begins when the request is handed over, so that it closes a slow connection again and again, and sends all once more.
 //   - A Send whose context has ended sends nothing. Java has no contexts; an interrupt ends its waits only.
 //   - A callback may get its record (SendRecord), and an interceptor may keep a context from a record's
 //     Send to its outcome.
 //   - SendSync does not wait out linger.ms.
 //   - A batch that the broker finds too large is split and sent again at once, without a back-off.
-//   - The sequences of a batch that was refused for good are used again if nothing followed it, so that
+//   - The sequences of a batch that was refused finally are used again if nothing followed it, so that
 //     the next batch needs no new epoch.
 //   - If nothing of a transaction was sent yet, it ends without a request to the coordinator.
 //   - InitProducerId is sent again after UNKNOWN_SERVER_ERROR, which ends Java's producer, and

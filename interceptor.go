@@ -51,8 +51,7 @@ type ContextInterceptor[K, V any] interface {
 	OnAcknowledgementContext(ctx context.Context, m RecordMetadata, headers Headers, err error)
 }
 
-// interceptorChain is the interceptors of one producer. It does not change once it is made. A nil
-// chain is an empty one.
+// interceptorChain holds the interceptors of one producer. It never changes. A nil chain is an empty one.
 type interceptorChain[K, V any] struct {
 	links  []chainLink[K, V]
 	acks   bool // some link wants acknowledgements
@@ -93,7 +92,8 @@ func newInterceptorChain[K, V any](interceptors []Interceptor[K, V], info Client
 	return c, nil
 }
 
-// onSend is the record after all interceptors.
+// onSend runs the record through all interceptors and returns it as the last one left it, with the contexts that
+// they keep for it.
 func (c *interceptorChain[K, V]) onSend(ctx context.Context, r Record[K, V]) (Record[K, V], []context.Context) {
 	if c == nil || len(c.links) == 0 {
 		return r, nil
@@ -143,7 +143,7 @@ func (l *chainLink[K, V]) onSend(ctx context.Context, r Record[K, V]) (own conte
 // hasAcknowledgement reports whether onAcknowledgement does anything.
 func (c *interceptorChain[K, V]) hasAcknowledgement() bool { return c != nil && c.acks }
 
-// onAcknowledgement tells the interceptors what became of a record.
+// onAcknowledgement calls OnAcknowledgement of the interceptors that have it.
 func (c *interceptorChain[K, V]) onAcknowledgement(contexts []context.Context, m RecordMetadata, headers Headers, err error) {
 	if !c.hasAcknowledgement() {
 		return
@@ -151,8 +151,8 @@ func (c *interceptorChain[K, V]) onAcknowledgement(contexts []context.Context, m
 	c.acknowledge(0, contexts, m, slices.Clip(headers), err)
 }
 
-// acknowledge is onAcknowledgement for the interceptors from the next one on. It goes on with those behind
-// one that ends the goroutine.
+// acknowledge calls OnAcknowledgement of the interceptors from index next on. If one of them ends the goroutine,
+// the deferred call goes on with those behind it.
 func (c *interceptorChain[K, V]) acknowledge(next int, contexts []context.Context, m RecordMetadata, headers Headers, err error) {
 	defer func() {
 		if next < len(c.links) {
@@ -174,7 +174,7 @@ func (c *interceptorChain[K, V]) acknowledge(next int, contexts []context.Contex
 	}
 }
 
-// acknowledge tells one interceptor.
+// acknowledge calls OnAcknowledgement, or OnAcknowledgementContext, of one interceptor.
 func (l *chainLink[K, V]) acknowledge(ctx context.Context, m RecordMetadata, headers Headers, err error) {
 	if l.keeper != nil {
 		l.keeper.OnAcknowledgementContext(ctx, m, headers, err)
@@ -183,7 +183,7 @@ func (l *chainLink[K, V]) acknowledge(ctx context.Context, m RecordMetadata, hea
 	l.ack.OnAcknowledgement(m, headers, err)
 }
 
-// onSendError tells the interceptors of a record that failed before it was appended.
+// onSendError informs the interceptors of a record that failed before it was appended.
 func (c *interceptorChain[K, V]) onSendError(r *outgoing, err error) {
 	if c.hasAcknowledgement() {
 		r.acknowledged = true // before the calls: one of them may end the goroutine

@@ -51,7 +51,7 @@ func LoadProperties(r io.Reader) (Config, error) {
 	return c, nil
 }
 
-// parse takes the properties over into c, in the order of their names.
+// parse sets the fields of c from the properties, in the order of their names, and returns the faults.
 func (c *Config) parse(props map[string]string) []ConfigFault {
 	var faults []ConfigFault
 	c.props.all = maps.Clone(props)
@@ -85,7 +85,7 @@ func (c *Config) parse(props map[string]string) []ConfigFault {
 		c.props.noEffect[name] = row.shown(text)
 	}
 	if f, secure := c.securityFault(); secure && len(faults) > 0 {
-		faults = append(faults, f) // or New would be the second to complain
+		faults = append(faults, f) // otherwise New would report it a second time
 	}
 	return faults
 }
@@ -109,7 +109,7 @@ func (c Config) Properties() map[string]string {
 	return props
 }
 
-// logUnused logs what the properties, and fields that have no effect, say in vain: one line for each,
+// logUnused logs the properties and fields that are set and have no effect: one line for each,
 // once in a producer's life. Kafka: "These configurations were supplied but are not used yet".
 func (c Config) logUnused(l *slog.Logger) {
 	ctx := context.Background()
@@ -142,8 +142,8 @@ func (row *property) fault(text string, no complaint) ConfigFault {
 	return ConfigFault{Name: row.name, Value: row.shown(text), Reason: no.reason, Fix: no.fix}
 }
 
-// written is the value as it was written: the property's text, if the field still has what came of that,
-// else the field's value in Go.
+// written returns the value as the user wrote it: the property's text, if the field still has the value parsed
+// from it, else the field's value in Go.
 func (row *property) written(c *Config) string {
 	current, set := row.value.text(c)
 	if !set {
@@ -185,7 +185,7 @@ func (row *property) unsupported(text string) ConfigFault {
 	return f
 }
 
-// isDefault reports whether the text of a property without a field says what Kafka assumes anyway.
+// isDefault reports whether the text of a property without a field is Kafka's default.
 func (row *property) isDefault(text string) bool {
 	switch row.def {
 	case "null", `""`:
@@ -194,7 +194,7 @@ func (row *property) isDefault(text string) bool {
 	return text == row.def
 }
 
-// shown is the text as it may appear in logs and errors.
+// shown returns the text as it may appear in logs and errors: "[hidden]" for secrets.
 func (row *property) shown(text string) string {
 	secret := row.typ == "PASSWORD" || strings.Contains(row.name, "password")
 	if secret && text != "" {

@@ -2,7 +2,7 @@ package quill
 
 import "strings"
 
-// counterparts are the values here that do what a Java class does.
+// counterparts maps Java classes to the values of this library that do the same.
 var counterparts = map[string]string{
 	"org.apache.kafka.common.serialization.BooleanSerializer":     "quill.Bool",
 	"org.apache.kafka.common.serialization.ByteArraySerializer":   "quill.Bytes",
@@ -23,13 +23,13 @@ var counterparts = map[string]string{
 	builtinPartitioner: "",
 }
 
-// builtinPartitioner is what partitions without a partitioner.class; Java 4.0 removed it as a class.
+// builtinPartitioner is the class that Java used without a partitioner.class; Java 4.0 removed it.
 const builtinPartitioner = "org.apache.kafka.clients.producer.internals.DefaultPartitioner"
 
-// counterpart is the value here that does what the Java class does, "" if there is none.
+// counterpart returns the value of this library that does what the Java class does, "" if there is none.
 func counterpart(class string) string { return counterparts[strings.TrimSpace(class)] }
 
-// partitionerInstead is what to do about a partitioner.class.
+// partitionerInstead returns the advice for a partitioner.class.
 func partitionerInstead(class string) string {
 	switch same := counterpart(class); {
 	case class == builtinPartitioner:

@@ -24,8 +24,8 @@ type propertiesReader struct {
 	faults []ConfigFault
 }
 
-// readProperties returns the keys and values in data, and what is malformed. Data is UTF-8 if it is
-// valid as such, otherwise ISO-8859-1, which is what Java writes.
+// readProperties returns the keys and values in data, and a fault for each malformed line. It reads data as UTF-8
+// if it is valid as such, otherwise as ISO-8859-1, which Java writes.
 func readProperties(data []byte) (map[string]string, []ConfigFault) {
 	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))
 	text := string(data)
@@ -49,7 +49,7 @@ func (r *propertiesReader) readLine() {
 	start := r.line
 	line := strings.TrimLeft(r.naturalLine(), blanks)
 	if line == "" || line == `\` || line[0] == '#' || line[0] == '!' {
-		return // a backslash alone continues nothing, as in Java
+		return // a line with only a backslash is not continued, as in Java
 	}
 	for continued(line) {
 		line = line[:len(line)-1] + strings.TrimLeft(r.naturalLine(), blanks)
@@ -64,7 +64,7 @@ func (r *propertiesReader) readLine() {
 	r.values[name] = text
 }
 
-// naturalLine takes the text up to the next line end, \n, \r or \r\n.
+// naturalLine returns the text up to the next line end, \n, \r or \r\n, and moves behind it.
 func (r *propertiesReader) naturalLine() string {
 	r.line++
 	end := strings.IndexAny(r.rest, "\r\n")
@@ -162,7 +162,7 @@ func hexRune(s string) (rune, error) {
 	return rune(n), nil
 }
 
-// meantFor asks whether a property that Kafka does not know was meant for one that is missing; other, if none looks like it.
+// meantFor returns a fix that names an unknown property of c that was probably meant to be missing; other, if there is none.
 func (c *Config) meantFor(missing, other string) string {
 	for _, name := range c.props.unknown {
 		if near, ok := nearestProperty(name); ok && near == missing {
@@ -172,10 +172,10 @@ func (c *Config) meantFor(missing, other string) string {
 	return other
 }
 
-// foreignPrefixes are what other libraries put in front of Kafka's names; the longer ones come first.
+// foreignPrefixes are the prefixes that other libraries put before Kafka's names; the longer ones come first.
 var foreignPrefixes = []string{"spring.kafka.producer.properties.", "spring.kafka.properties.", "spring.kafka.producer.", "spring.kafka.", "kafka.producer.", "kafka.", "producer."}
 
-// nearestProperty is the known property that name was most likely meant to be, if one is close.
+// nearestProperty returns the known property that name was most likely meant to be, if one is close.
 func nearestProperty(name string) (string, bool) {
 	normal := strings.ToLower(strings.NewReplacer("_", ".", "-", ".").Replace(name))
 	for _, prefix := range foreignPrefixes {
@@ -232,7 +232,7 @@ func editDistance(a, b string) int {
 	return prev[len(b)]
 }
 
-// parseInt reads an integer as Java does. unit is what it counts, if that has a name.
+// parseInt parses an integer as Java does. unit is the unit that it counts, if it has a name.
 func parseInt(text, typ, unit string) (int64, complaint) {
 	bits := map[string]int{"SHORT": 16, "INT": 32, "LONG": 64}[typ]
 	n, err := strconv.ParseInt(text, 10, bits)
@@ -256,8 +256,8 @@ func parseInt(text, typ, unit string) (int64, complaint) {
 	return 0, no
 }
 
-// integerMeant is the integer that somebody probably meant: with a unit, with marks between the digits, or
-// written as a fraction.
+// integerMeant returns the integer that a text probably means that has a unit, marks between the digits, or the
+// form of a fraction.
 func integerMeant(text, unit string) (int64, bool) {
 	plain := strings.NewReplacer("_", "", ",", "", "'", "", " ", "").Replace(text)
 	if d, err := time.ParseDuration(plain); err == nil && unit == "milliseconds" && d%time.Millisecond == 0 {

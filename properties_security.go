@@ -12,10 +12,10 @@ const (
 	needsSASL = "SASL"
 )
 
-// tlsByDialer is how connections are secured so far.
+// tlsByDialer is the advice for secure connections until TLS is supported.
 const tlsByDialer = "set Config.DialContext to that of a tls.Dialer (see README, Brokers)"
 
-// securityFault is what is wrong with SecurityProtocol; ok is false if nothing is.
+// securityFault returns the fault of an unsupported SecurityProtocol; ok is false if it is supported.
 func (c *Config) securityFault() (f ConfigFault, ok bool) {
 	row := propertyByName["security.protocol"]
 	needs, fix := needsTLS, "leave it at PLAINTEXT, and "+tlsByDialer
@@ -29,8 +29,8 @@ func (c *Config) securityFault() (f ConfigFault, ok bool) {
 	return ConfigFault{Name: row.name, Field: row.field, Value: row.shown(row.written(c)), Reason: needs + " is not supported yet", Fix: fix, Unsupported: true}, true
 }
 
-// The properties of TLS and SASL. Leaving them out silently would leave a connection open that
-// somebody meant to secure, so all of them are refused until they work.
+// The properties of TLS and SASL. If they were ignored, a connection that the user wants to secure would not
+// be, so all of them are refused until they work.
 
 var sslProperties = []property{
 	tlsRow("ssl.cipher.suites", "LIST", `""`, anyList, importanceLow, "Cipher suites allowed."),

@@ -2,7 +2,7 @@ package quill
 
 import "time"
 
-// status is what this library makes of a property.
+// status says how this library treats a property.
 type status uint8
 
 const (
@@ -28,7 +28,7 @@ type property struct {
 	help  string
 	importance
 	status
-	note string // noEffect: why; notYet: what it waits for
+	note string // statusNoEffect: the reason; statusNotYet: the missing feature
 
 	typ, def, valid string // Kafka's words; init takes them from value where there is one
 }
@@ -39,7 +39,7 @@ type propertyGroup struct {
 	rows  []property
 }
 
-// properties is the one table that everything about properties comes from: parsing and printing them,
+// properties is the table from which everything about properties is derived: parsing and printing them,
 // checking a Config, its defaults, warnings about them, and docs/configuration.md.
 // The rows are the 120 properties of Kafka 4.4's producer.
 var properties = [...]propertyGroup{

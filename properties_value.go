@@ -13,17 +13,17 @@ import (
 // the field as text, and checks the field. Everything that is known about the field's default and
 // range is in its propertyValue, and nowhere else.
 type propertyValue interface {
-	// parse sets the field, or says why the text is refused.
+	// parse sets the field, or returns why the text is refused.
 	parse(c *Config, text string) complaint
-	// text is the field as property text; set is false while the field has its zero value.
+	// text returns the field as property text; set is false while the field has its zero value.
 	text(c *Config) (text string, set bool)
-	// check says why the field is refused, if it is.
+	// check returns why the field is refused, if it is.
 	check(c *Config) complaint
 	// kafka returns Java's type, default and valid values as Kafka documents them.
 	kafka() (typ, def, valid string)
 }
 
-// complaint is why a value can't be taken, and what to write instead where that is known. The zero
+// complaint is the reason why a value is refused, and what to write instead where that is known. The zero
 // complaint is none.
 type complaint struct{ reason, fix string }
 
@@ -31,7 +31,7 @@ func complain(format string, args ...any) complaint {
 	return complaint{reason: fmt.Sprintf(format, args...)}
 }
 
-// maxDuration is what longer times are cut to, so that no deadline overflows.
+// maxDuration is the longest time: longer ones are cut to it, so that no deadline overflows.
 const maxDuration = 100 * 365 * 24 * time.Hour
 
 // millisValue is a duration that Kafka writes in milliseconds.
@@ -98,7 +98,7 @@ func (m millisValue) check(c *Config) complaint {
 	return m.checkMillis(max(0, ceilMillis(d)), inWords)
 }
 
-// checkMillis words its bounds as the value is worded.
+// checkMillis checks n against the bounds. It writes them by inWords, in the form of the value.
 func (m millisValue) checkMillis(n int64, inWords func(int64) string) complaint {
 	switch {
 	case m.must && n <= 0:
@@ -115,7 +115,7 @@ func (m millisValue) kafka() (typ, def, valid string) {
 	return m.typ, strconv.FormatInt(m.def.Milliseconds(), 10), atLeast(m.min)
 }
 
-// get is the duration that holds.
+// get returns the field's duration, or the default.
 func (m millisValue) get(c *Config) time.Duration {
 	d := *m.at(c)
 	switch {
@@ -291,7 +291,7 @@ func (t toggleValue) check(c *Config) complaint {
 
 func (t toggleValue) kafka() (typ, def, valid string) { return "BOOLEAN", "true", "" }
 
-// get is whether it is on.
+// get reports whether it is on.
 func (t toggleValue) get(c *Config) bool { return *t.at(c) != Disabled }
 
 // flagValue is a boolean whose default is false.
@@ -434,7 +434,7 @@ func (serversValue) text(c *Config) (string, bool) {
 	return strings.Join(c.BootstrapServers, ","), len(c.BootstrapServers) > 0
 }
 
-// check leaves the addresses to parseBootstrap, which has more to say than one reason.
+// check accepts all addresses: resolver.bootstrap checks them, because it may report several faults.
 func (serversValue) check(*Config) complaint { return complaint{} }
 
 func (serversValue) kafka() (typ, def, valid string) {
@@ -448,7 +448,7 @@ func maxOf(typ string) int64 {
 	return math.MaxInt64
 }
 
-// atLeast is Kafka's way to write a lower bound.
+// atLeast returns a lower bound as Kafka writes it.
 func atLeast(n int64) string {
 	if n == noMin {
 		return ""
@@ -456,7 +456,7 @@ func atLeast(n int64) string {
 	return fmt.Sprintf("[%d,...]", n)
 }
 
-// trimJava cuts what Java's String.trim cuts.
+// trimJava returns s without the characters that Java's String.trim cuts.
 func trimJava(s string) string {
 	return strings.TrimFunc(s, func(r rune) bool { return r <= ' ' })
 }

@@ -13,7 +13,7 @@ import (
 // from an empty one. Kafka keeps headers in order and allows a key more than once.
 type Header = protocol.Header
 
-// Record is what Send takes: where it goes, when it happened, and what it says.
+// Record is the argument of Send: a destination, a timestamp, and the contents.
 //
 // The producer encodes a record before Send returns, so the caller may reuse Key, Value and Headers
 // right after. The zero value of each optional field means "not given".
@@ -38,7 +38,7 @@ type Record[K, V any] struct {
 	Headers Headers
 }
 
-// bytesRecord is a record as the engine takes it: what the serializers made of the user's.
+// bytesRecord is a record with serialized key and value, as the engine takes it.
 type bytesRecord = Record[[]byte, []byte]
 
 // PartitionID is a partition that a record asks for, or nothing: its zero value lets the
@@ -52,7 +52,7 @@ type PartitionID struct {
 // Send with ErrInvalidPartition.
 func Partition(id int32) PartitionID { return PartitionID{id: id, set: true} }
 
-// Get is the partition asked for; ok is false when the partitioner is to choose.
+// Get returns the partition asked for; ok is false if the partitioner chooses.
 func (p PartitionID) Get() (id int32, ok bool) { return p.id, p.set }
 
 func (p PartitionID) or(other int32) int32 {
@@ -82,7 +82,7 @@ func (m RecordMetadata) HasOffset() bool { return m.Offset >= 0 }
 // HasTimestamp reports whether the record's timestamp is known.
 func (m RecordMetadata) HasTimestamp() bool { return !m.Timestamp.IsZero() }
 
-// unknownMetadata is the metadata of a record that failed before it was appended.
+// unknownMetadata returns the metadata of a record that failed before it was appended.
 func unknownMetadata(topic string, partition int32) RecordMetadata {
 	return RecordMetadata{Topic: topic, Partition: partition, Offset: -1, KeySize: -1, ValueSize: -1}
 }
@@ -124,7 +124,7 @@ type Headers []Header
 // (slices.Clone): append may write into memory that they share.
 func (h *Headers) Add(key string, value []byte) { *h = append(*h, Header{Key: key, Value: value}) }
 
-// Remove takes out all headers with the key. The slice that h was before is not changed.
+// Remove removes all headers with the key. It does not change the slice that h was before.
 func (h *Headers) Remove(key string) {
 	if _, ok := h.Last(key); !ok {
 		return
@@ -132,7 +132,7 @@ func (h *Headers) Remove(key string) {
 	*h = slices.DeleteFunc(slices.Clone(*h), func(e Header) bool { return e.Key == key })
 }
 
-// Last is the last header with the key; ok is false if there is none.
+// Last returns the last header with the key; ok is false if there is none.
 func (h *Headers) Last(key string) (header Header, ok bool) {
 	for _, e := range slices.Backward(*h) {
 		if e.Key == key {

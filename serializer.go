@@ -100,8 +100,8 @@ var (
 	Void Serializer[struct{}] = voidSerializer{}
 )
 
-// isTrusted reports whether a serializer neither looks at headers nor panics, so that it can be
-// called without the precautions against others.
+// isTrusted reports whether a serializer neither uses headers nor panics, so that it can be called without
+// the precautions against others.
 func isTrusted(s any) bool {
 	t, ok := s.(interface{ trusted() bool })
 	return ok && t.trusted()
@@ -140,7 +140,7 @@ func (f builtin[T]) Serialize(dst []byte, _ string, _ *Headers, v T) ([]byte, er
 	return notNull(f(dst, v)), nil
 }
 
-// notNull makes an empty part of a nil one.
+// notNull returns p, or an empty slice for a nil one.
 func notNull(p []byte) []byte {
 	if p == nil {
 		return []byte{}
@@ -288,8 +288,8 @@ func configureSerializer(s any, info ClientInfo, isKey bool) error {
 	return guard(func() error { return c.Configure(info, isKey) })
 }
 
-// serialize is v in bytes and the headers, which the serializer may have changed; dst may be used
-// up. The error is an *Error of kind ErrSerialization; the headers are then as they were.
+// serialize returns the serialized v and the headers, which the serializer may have changed. It may write to
+// dst's memory. The error is an *Error of kind ErrSerialization; the headers are then as they were.
 func (p *partSerializer[T]) serialize(dst []byte, topic string, headers Headers, v T) ([]byte, Headers, error) {
 	if p.trusted {
 		part, err := p.s.Serialize(dst[:0], topic, nil, v)
@@ -327,13 +327,13 @@ var jsonWriters = sync.Pool{New: func() any {
 	return w
 }}
 
-// appendJSON is json.Marshal with memory of the caller's.
+// appendJSON appends v's JSON, as json.Marshal writes it, to dst.
 func appendJSON(dst []byte, v any) ([]byte, error) {
 	w := jsonWriters.Get().(*jsonWriter)
 	w.dst = dst
 	err := w.encoder.Encode(v)
 	dst, w.dst = w.dst, nil
-	jsonWriters.Put(w) // not after a panic: who knows what state the encoder is in
+	jsonWriters.Put(w) // not after a panic: the state of the encoder is unknown then
 	if err != nil {
 		return nil, err
 	}

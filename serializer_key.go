@@ -3,8 +3,8 @@ package quill
 import "reflect"
 
 // KeySerializer is the optional part of a Serializer that serializes keys otherwise than values.
-// New and Share ask it once; what ForKeys returns serializes the keys, and is configured and closed
-// instead of it. The built-in serializers for which a key can be left out have it: see String.
+// New and Share call ForKeys once; the serializer that it returns serializes the keys, and is configured and
+// closed instead of this one. The built-in serializers for which a key can be left out have it: see String.
 type KeySerializer[T any] interface {
 	Serializer[T]
 	ForKeys() Serializer[T]
@@ -45,7 +45,7 @@ func (n nullIfZero[T]) Serialize(dst []byte, topic string, headers *Headers, v T
 	return n.s.Serialize(dst, topic, headers, v)
 }
 
-// forKeys is the serializer for keys that s stands for.
+// forKeys returns the serializer of keys: s.ForKeys() if s has that method, else s.
 func forKeys[T any](s Serializer[T]) Serializer[T] {
 	if k, ok := s.(KeySerializer[T]); ok {
 		return k.ForKeys()
