@@ -73,7 +73,7 @@ type accumulator struct {
 	_ [24]byte // pads the struct to a size class that is aligned to cache lines
 }
 
-// appendInput is one record on its way into a batch.
+// appendInput is the input of append: one record and how to append it.
 type appendInput struct {
 	bytesRecord
 	timestamp int64 // the record's Timestamp in milliseconds; -1: now
@@ -196,8 +196,8 @@ type placement struct {
 	closedOne bool         // a batch became full
 }
 
-// placeLocked appends the record, closing the open batch if it is full, and growing it or opening
-// the next one with share's chunk if that is what is needed.
+// placeLocked appends the record. It closes the open batch if it is full, and grows it or opens the next
+// one with share's chunk if it has to.
 //
 // +checklocks:q.mu
 func (a *accumulator) placeLocked(q *partitionQueue, in *appendInput, timestamp int64, lane *stickyLane, share *memoryShare, chunk []byte) (p placement) {

@@ -297,7 +297,7 @@ func (p *bufferPool) readyLocked(s *memoryShare, size int) bool {
 
 // allowedLocked reports whether the share may grow by size bytes, whether or not they are free. Beyond the share's
 // part, a record larger than the pooled chunks counts as one of them against the free memory: otherwise smaller
-// requests would always pass it. But the largest share that a node can have must hold it.
+// requests would always pass it. But with the whole record, the share must not exceed four fifths of the buffer.
 //
 // +checklocks:p.mu
 func (p *bufferPool) allowedLocked(s *memoryShare, size int) bool {

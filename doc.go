@@ -93,7 +93,8 @@
 //   - A broker that answers UNKNOWN_PRODUCER_ID twice for a batch, without a log start offset, has forgotten the
 //     producer: a new epoch begins. Java asks until delivery.timeout.ms.
 //   - A batch takes no more records after a quarter of delivery.timeout.ms, so that those in it have most of
-//     their time, and Elapsed of an error is the record's own. In Java a record that joins a batch just before that expires, expires with it.
+//     their time, and Elapsed of an error is the record's own. In Java a record that joins a batch just before that expires,
+//     expires with it.
 //   - A Send that waits for memory makes lingering batches go at once. Java waits until linger.ms has passed.
 //   - A call that would wait for itself in a callback (Flush, Close, Send, SendAll, Future.Wait, transaction
 //     calls) returns an error instead. Close returns by its deadline even if a callback
@@ -123,8 +124,8 @@
 //     about metadata names, even with a lower leader epoch. Java keeps to the highest epoch that it has seen.
 //   - A topic that has more than 200,000 partitions, as an answer says, is not believed: Sends to it fail
 //     with that reason. Java takes whatever memory it needs.
-//   - A Send to a partition that does not exist fails after one fresh look at the metadata, not
-//     after max.block.ms. Others to it fail at once until the next look may be taken, so a partition that is
+//   - A Send to a partition that does not exist fails after one fresh request for the metadata, not
+//     after max.block.ms. Others to it fail at once until the next request is allowed, so a partition that is
 //     added meanwhile is found up to retry.backoff.max.ms later.
 //   - If the answer to a commit, an abort or offsets is lost, and transactions do not each have their own epoch
 //     (version 1 of the protocol), the next transaction begins under a new epoch, so that no late copy

@@ -50,7 +50,7 @@ func (e *engine) transact(ctx context.Context, call string, callbacks bool, begi
 	defer cancel()
 	var o *operation
 	err := e.instruct(call, func(t *transaction) (err *Error) {
-		if late != nil && t.pending == nil && call != callAbort { // what is under way may have ended; to abort is always right
+		if late != nil && t.pending == nil && call != callAbort { // a pending operation may have its result by now; an abort is always allowed
 			return late
 		}
 		o, err = begin(t)
@@ -104,7 +104,7 @@ func (e *engine) dooms(err *Error) *Error {
 		e.fatal.Load() != nil:
 		return nil
 	}
-	own := *err // not retriable, whatever it was: the record is part of the transaction (KAFKA-19176)
+	own := *err // not retriable, even if err is: the record is part of the transaction (KAFKA-19176)
 	own.Class = ErrAbortable
 	return &own
 }

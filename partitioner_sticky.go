@@ -143,7 +143,7 @@ func (at *seat) miss(lanes int) {
 }
 
 // leave moves the lane from a partition that can't take records now to one that can, by the function
-// can. It returns false if it found none, or if another call moved the lane at the same time.
+// can. It returns false if it found none, or if the lane changed at the same time.
 func (s *stickyPartitioner) leave(l *stickyLane, topic *metadata.Topic, partition int32, can func(partition int32) bool) bool {
 	available := topic.Available()
 	if len(available) == 0 {

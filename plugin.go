@@ -142,8 +142,8 @@ func guardedDial(dial dialer, logger *slog.Logger) dialer {
 
 var errNoConn = errors.New("DialContext returned neither a connection nor an error")
 
-// guardedConn is a connection that the user's dialer made. Read and Write run without guardApart: network handles the end
-// of the goroutines that it calls them on.
+// guardedConn is a connection that the user's dialer made. Read and Write run without guardApart: network expects that
+// the goroutines that call them may be ended.
 type guardedConn struct{ net.Conn }
 
 func (c guardedConn) Read(b []byte) (n int, err error) {

@@ -162,7 +162,8 @@ func hexRune(s string) (rune, error) {
 	return rune(n), nil
 }
 
-// meantFor returns a fix that names an unknown property of c that was probably meant to be missing; other, if there is none.
+// meantFor returns a fix that names the unknown property of c that the user probably wrote for the property missing;
+// other, if there is none.
 func (c *Config) meantFor(missing, other string) string {
 	for _, name := range c.props.unknown {
 		if near, ok := nearestProperty(name); ok && near == missing {
@@ -256,8 +257,8 @@ func parseInt(text, typ, unit string) (int64, complaint) {
 	return 0, no
 }
 
-// integerMeant returns the integer that a text probably means that has a unit, marks between the digits, or the
-// form of a fraction.
+// integerMeant returns the integer that a malformed text probably stands for: one with a unit, with marks between the
+// digits, or written as a fraction.
 func integerMeant(text, unit string) (int64, bool) {
 	plain := strings.NewReplacer("_", "", ",", "", "'", "", " ", "").Replace(text)
 	if d, err := time.ParseDuration(plain); err == nil && unit == "milliseconds" && d%time.Millisecond == 0 {

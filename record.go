@@ -62,9 +62,9 @@ func (p PartitionID) or(other int32) int32 {
 	return other
 }
 
-// RecordMetadata says where a record was written. What is not known
+// RecordMetadata says where a record was written. Unknown numbers
 // (the offset with acks=0 or after a failure, the partition of a record that failed before one was
-// chosen) is -1.
+// chosen) are -1.
 type RecordMetadata struct {
 	Topic     string
 	Partition int32 // -1 if the record failed before a partition was chosen
