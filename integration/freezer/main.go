@@ -29,7 +29,8 @@ func main() {
 	delivery := flag.Duration("delivery", time.Second, "delivery.timeout.ms")
 	call := flag.String("call", "", "the call to make instead: "+strings.Join(slices.Sorted(maps.Keys(calls)), ", "))
 	flag.Parse()
-	cfg := quill.Config{BootstrapServers: strings.Split(*bootstrap, ","), RequestTimeout: *request, DeliveryTimeout: *delivery, Linger: -1,
+	// Each record is a batch of its own, so that all are sent at once: two partial ones at most go to a node that has yet to answer.
+	cfg := quill.Config{BootstrapServers: strings.Split(*bootstrap, ","), RequestTimeout: *request, DeliveryTimeout: *delivery, BatchSize: -1, Linger: -1,
 		Logger: slog.New(slog.NewTextHandler(os.Stdout, nil))}
 	if !*idempotent {
 		cfg.Idempotence = quill.Disabled
