@@ -209,7 +209,7 @@ func explain(err error, version int16) error {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return fmt.Errorf("%w: no answer to ApiVersions; %s", ErrSetupTimeout, otherProtocol)
 	case closedByPeer(err):
-		return hungUp{fmt.Errorf("the peer closed the connection on ApiVersions version %d (%w); %s", version, err, otherProtocol)}
+		return hungUp{fmt.Errorf("the peer closed the connection on ApiVersions version %d (%w): %s", version, err, otherProtocol)}
 	}
 	return err
 }
