@@ -115,6 +115,11 @@ func checkPlaces(s *sender) error {
 	return nil
 }
 
+// A queue begins at a cache line, because its size is a multiple of one: what a Send reads of it is in as few as can be.
+func TestAQueueTakesSevenCacheLines(t *testing.T) {
+	require.EqualValues(t, 7*cacheLine, unsafe.Sizeof(partitionQueue{}))
+}
+
 // What the sender knows of a batch is packed at its end: a large buffer has thousands of batches, and each is fetched
 // from memory that no processor has at hand.
 func TestABatchTakesFiveCacheLines(t *testing.T) {

@@ -141,7 +141,7 @@ func (s *sender) noteLeader(r *produceRequest, b *batch, answer *message.Partiti
 // next metadata answer about the leader is adopted even if its epoch is lower, because the known one may come from a
 // false hint.
 func (s *sender) doubtLeader(q *partitionQueue, now time.Time) {
-	o := &q.out
+	o := q.out.setback // of this answer
 	_, epoch, _ := s.leader(q)
 	switch {
 	case o.refusedAt.IsZero() || o.refusedEpoch != epoch:

@@ -80,15 +80,21 @@ func (s *sender) whyWaits(q *partitionQueue, since, now time.Time) error {
 type setback struct {
 	err error
 	at  time.Time
+
+	refusedAt    time.Time // since when the partition's leader answers that it does not lead it; zero: it does not
+	refusedEpoch int32     // the leader epoch of that leader
 }
 
 // noteSetback keeps the error of a batch that is back, or clears the kept one if the batch was accepted.
 func (o *partitionOut) noteSetback(b *batch, v verdict, now time.Time) {
 	switch {
 	case v.act == actAccept:
-		o.setback, o.sought, o.refusedAt = nil, false, time.Time{}
+		o.setback, o.sought = nil, false
 	case b.lastError != nil:
-		o.setback = &setback{b.lastError, now}
+		if o.setback == nil {
+			o.setback = new(setback)
+		}
+		o.setback.err, o.setback.at = b.lastError, now
 	}
 }
 

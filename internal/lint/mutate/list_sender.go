@@ -106,7 +106,7 @@ var ofSender = []mutation{
 	},
 	{
 		name: "no-cause-behind-a-retry", file: "sender_holdup.go",
-		old: "		o.setback = &setback{b.lastError, now}\n", new: "		_ = now\n",
+		old: "		o.setback.err, o.setback.at = b.lastError, now\n", new: "		_ = now\n",
 		breaks: "records that expire behind a batch that is sent again say nothing of why",
 		by:     by("TestABatchThatNeverLeftSaysWhy"),
 	},
