@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/quill-kafka/quill/internal/javaprops"
 )
 
 // ParseProperties makes a Config from Kafka's property names, "linger.ms" and the like. It checks
@@ -42,8 +44,12 @@ func LoadProperties(r io.Reader) (Config, error) {
 	if len(data) > limit {
 		return Config{}, &ConfigError{Faults: []ConfigFault{{Name: "properties", Reason: "longer than 1 MiB", Fix: "is this the right file?"}}}
 	}
-	props, faults := readProperties(data)
+	props, malformed := javaprops.Read(data)
 	var c Config
+	var faults []ConfigFault
+	for _, f := range malformed {
+		faults = append(faults, ConfigFault{Name: "line " + strconv.Itoa(f.Line), Reason: f.Reason, Fix: f.Fix})
+	}
 	faults = append(faults, c.parse(props)...)
 	if len(faults) > 0 {
 		return Config{}, &ConfigError{Faults: faults}
@@ -201,4 +207,29 @@ func (row *property) shown(text string) string {
 		return "[hidden]"
 	}
 	return text
+}
+
+// meantFor returns a fix that names the unknown property of c that the user probably wrote for the property missing;
+// other, if there is none.
+func (c *Config) meantFor(missing, other string) string {
+	for _, name := range c.props.unknown {
+		if near, ok := nearestProperty(name); ok && near == missing {
+			return clean(name) + " was given: is it that?"
+		}
+	}
+	return other
+}
+
+// nearestProperty returns the known property that name was most likely meant to be, if one is close.
+func nearestProperty(name string) (string, bool) { return javaprops.Nearest(name, knownNames()) }
+
+func knownNames() []string {
+	var names []string
+	for _, group := range properties {
+		for _, row := range group.rows {
+			names = append(names, row.name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }

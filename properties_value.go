@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/quill-kafka/quill/internal/javaprops"
 )
 
 // A propertyValue ties a property to a field of Config: it reads the property's text into the field, writes
@@ -29,6 +31,16 @@ type complaint struct{ reason, fix string }
 
 func complain(format string, args ...any) complaint {
 	return complaint{reason: fmt.Sprintf(format, args...)}
+}
+
+func parseInt(text, typ, unit string) (int64, complaint) {
+	n, no := javaprops.Int(text, typ, unit)
+	return n, complaint{no.Reason, no.Fix}
+}
+
+func parseBool(text string) (bool, complaint) {
+	on, no := javaprops.Bool(text)
+	return on, complaint{no.Reason, no.Fix}
 }
 
 // maxDuration is the longest time: longer ones are cut to it, so that no deadline overflows.

@@ -93,13 +93,13 @@ var ofConfig = []mutation{
 		by:     by("TestFieldsAreCheckedAndAllFaultsReported"),
 	},
 	{
-		name: "key-ends-at-the-last-separator", file: "properties_file.go",
+		name: "key-ends-at-the-last-separator", file: "internal/javaprops/javaprops.go",
 		old: "			end = i\n			break\n", new: "			end = i\n",
 		breaks: "keys reach into values",
 		by:     by("TestPropertiesFormat"),
 	},
 	{
-		name: "backslash-pairs-continue", file: "properties_file.go",
+		name: "backslash-pairs-continue", file: "internal/javaprops/javaprops.go",
 		old: "strings.TrimRight(line, `\\`)))%2 == 1", new: "strings.TrimRight(line, `\\`))) > 0",
 		breaks: "a value that ends in an escaped backslash swallows the next line",
 		by:     by("TestPropertiesFormat"),
