@@ -15,8 +15,9 @@ var imports = map[string][]string{
 	"quilltest/quillmock":  {".", "metadata", "protocol", "internal/murmur2"},
 	"internal/conformance": {".", "metadata"},
 	"quilltest":            {"metadata", "protocol", "internal/message", "internal/compress", "internal/murmur2"}, // not the root: its own tests use quilltest
-	".":                    {"network", "metadata", "protocol", "internal/message", "internal/compress", "internal/deque", "internal/backoff", "internal/murmur2", "internal/prefetch", "internal/invariant", "internal/javaprops"},
-	"network":              {"metadata", "protocol", "internal/message", "internal/backoff", "internal/invariant"},
+	".":                    {"network", "network/sasl", "metadata", "protocol", "internal/message", "internal/compress", "internal/deque", "internal/backoff", "internal/murmur2", "internal/prefetch", "internal/invariant", "internal/javaprops"},
+	"network":              {"network/sasl", "metadata", "protocol", "internal/message", "internal/backoff", "internal/invariant"},
+	"network/sasl":         {},
 	"internal/message/...": {"protocol"},
 	"internal/compress":    {},
 	"internal/deque":       {},
