@@ -21,6 +21,7 @@ var imports = map[string][]string{
 	"internal/message/...": {"protocol"},
 	"internal/compress":    {},
 	"internal/deque":       {},
+	"internal/jaas":        {},
 	"internal/backoff":     {},
 	"internal/murmur2":     {},
 	"internal/javaprops":   {},
