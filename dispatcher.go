@@ -1,13 +1,13 @@
 package quill
 
 import (
-	"bytes"
 	"log/slog"
-	"runtime"
 	"runtime/debug"
-	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
+
+	"github.com/quill-kafka/quill/internal/goid"
 )
 
 // dispatcher runs user callbacks on a goroutine of its own: not on the sender's, so that a slow callback
@@ -91,7 +91,7 @@ func (d *dispatcher) run() {
 		}
 		go d.run()
 	}()
-	d.id.Store(goroutineID())
+	d.id.Store(goid.Current())
 	for {
 		for d.at.batch < len(d.batches) {
 			d.deliver(d.batches[d.at.batch])
@@ -201,20 +201,66 @@ func (d *dispatcher) logPanic(m RecordMetadata, p any) {
 
 // inside reports whether the caller runs on the dispatcher, that is, in a callback. Calls that would wait for
 // the dispatcher ask it first; it costs little as long as no callback runs.
-func (d *dispatcher) inside() bool { return d.calling.Load() != nil && d.id.Load() == goroutineID() }
+func (d *dispatcher) inside() bool { return d.calling.Load() != nil && d.id.Load() == goid.Current() }
 
-var stackTexts = sync.Pool{New: func() any { return new([64]byte) }}
+// watchdog notices callbacks that do not return: the dispatcher waits for them, and with it Flush, Close,
+// the futures, and in the end, when no memory comes back, every Send.
+//
+// Callbacks are many and mostly short, so no clock is read for them. The watchdog checks every few seconds
+// while callbacks run, and stops when it finds none running. If a series of callbacks (those of a batch) has
+// ended since the last check, all is well; otherwise it counts the callbacks of the running series.
+type watchdog struct {
+	on     atomic.Bool  // a check is scheduled
+	series atomic.Int64 // how many have begun
+	asks   atomic.Bool  // callbacks that return are to be counted
+	count  atomic.Int64 // how many did
 
-// goroutineID returns the number of the running goroutine, -1 if it can't be read. The runtime gives it only in
-// the text of a stack trace: "goroutine 18 [running]:".
-func goroutineID() int64 {
-	buf := stackTexts.Get().(*[64]byte)
-	defer stackTexts.Put(buf)
-	text := bytes.TrimPrefix(buf[:runtime.Stack(buf[:], false)], []byte("goroutine "))
-	number, _, _ := bytes.Cut(text, []byte(" "))
-	id, err := strconv.ParseInt(string(number), 10, 64)
-	if err != nil {
-		return -1
+	// Used by the check alone: only one runs at a time.
+	lastSeries int64 // series at the last check
+	last       int64 // count at the last check
+	looks      int   // checks in a row that found that no callback had returned
+}
+
+const (
+	watchEvery  = 5 * time.Second
+	slowAfter   = 2      // checks without a callback that returned, after which it is logged
+	repeatAfter = 60 / 5 // checks until it is logged again
+)
+
+// returned counts a callback that has returned, if callbacks are counted at present.
+func (w *watchdog) returned() {
+	if w.asks.Load() {
+		w.count.Add(1)
 	}
-	return id
+}
+
+// startWatch begins to watch.
+func (d *dispatcher) startWatch() {
+	if w := &d.watch; w.on.CompareAndSwap(false, true) {
+		w.last, w.lastSeries = -1, w.series.Load()-1
+		time.AfterFunc(watchEvery, d.watchCallbacks) // it sets itself again until it finds no callback running
+	}
+}
+
+// watchCallbacks does one check, and schedules the next one if a callback may be running.
+func (d *dispatcher) watchCallbacks() {
+	w, q := &d.watch, d.calling.Load()
+	if q == nil {
+		w.asks.Store(false)
+		if w.on.Store(false); d.calling.Load() != nil { // a series began in between, and did not start a watchdog because on was set
+			d.startWatch()
+		}
+		return
+	}
+	series := w.series.Load()
+	ended := series-w.lastSeries > 1 // two have begun since, so the first of them has ended
+	w.lastSeries = series
+	w.asks.Store(!ended)
+	if count := w.count.Load(); ended || count != w.last {
+		w.last, w.looks = count, 0
+	} else if w.looks++; w.looks%repeatAfter == slowAfter {
+		d.logger.Warn("a callback has not returned: no other outcome is reported until it does", "for_more_than", time.Duration(w.looks)*watchEvery,
+			"topic", q.topic.name, "partition", q.index)
+	}
+	time.AfterFunc(watchEvery, d.watchCallbacks)
 }

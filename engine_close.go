@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/quill-kafka/quill/internal/goid"
 )
 
 // The end of an engine: flush, close, and close after its context has ended.
@@ -167,7 +169,7 @@ func (c *pluginClose) begin(f func() error) {
 	c.once.Do(func() {
 		go func() { // ends with f; await waits for it
 			defer close(c.done)
-			c.id.Store(goroutineID())
+			c.id.Store(goid.Current())
 			c.err = f()
 		}()
 	})
@@ -179,14 +181,14 @@ func (c *pluginClose) close(plugin any) error {
 		return nil
 	}
 	return guardApart(func() error {
-		c.id.Store(goroutineID())
+		c.id.Store(goid.Current())
 		return closePlugin(plugin)
 	})
 }
 
 // await waits for f and returns its error. It waits no longer than ctx, and not at all when a plug-in calls it in f.
 func (c *pluginClose) await(ctx context.Context) error {
-	if c.id.Load() == goroutineID() {
+	if c.id.Load() == goid.Current() {
 		return nil
 	}
 	if !awaitClosed(ctx, c.done, abortGrace) {

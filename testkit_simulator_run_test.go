@@ -14,6 +14,7 @@ import (
 
 	"github.com/quill-kafka/quill/internal/backoff"
 	"github.com/quill-kafka/quill/internal/compress"
+	"github.com/quill-kafka/quill/internal/goid"
 	"github.com/quill-kafka/quill/network"
 	"github.com/quill-kafka/quill/protocol"
 )
@@ -217,7 +218,7 @@ type simResult struct {
 
 // runSchedule runs a schedule. It must be called in a bubble of its own.
 func runSchedule(s *simSchedule, loud bool) simResult {
-	x := &simulation{cfg: s.Config, loud: loud, start: time.Now(), called: map[simTopicPartition]int{}, goroutine: goroutineID()}
+	x := &simulation{cfg: s.Config, loud: loud, start: time.Now(), called: map[simTopicPartition]int{}, goroutine: goid.Current()}
 	x.now = x.start
 	var cancel context.CancelFunc
 	x.cancelled, cancel = context.WithCancel(context.Background())

@@ -25,19 +25,19 @@ var budgets = []budget{
 		kind: "starts a goroutine",
 		at:   startsGoroutine,
 		known: map[string]int{
-			"engine.go newEngine":                              2, // dispatcher and sender, which engine.close waits for
-			"sender_seal.go sealCrew.offer":                    1, // workers, for which sealCrew.end waits
-			"engine_close.go engine.closeInside":               1, // what is left of a Close in a callback
-			"engine_close.go pluginClose.begin":                1, // plug-ins' Close, which Close waits for
-			"plugin.go guardApart":                             1, // user's code that may end its goroutine, which is waited for
-			"dispatcher.go dispatcher.run":                     1, // its successor, if a callback ends it
-			"sender_losses.go lossLog.add":                     1, // a timer, while records fail
-			"sender_losses.go lossLog.minute":                  1, // the next one
-			"dispatcher_watchdog.go dispatcher.startWatch":     1, // a timer, while callbacks run
-			"dispatcher_watchdog.go dispatcher.watchCallbacks": 1, // the next one
-			"clock.go coarseClock.read":                        1, // the ticker while sends are many
-			"network/lifecycle.go Client.connect":              1, // a connection, whose end it posts
-			"network/conn.go conn.run":                         1, // its reader
+			"engine.go newEngine":                     2, // dispatcher and sender, which engine.close waits for
+			"sender_seal.go sealCrew.offer":           1, // workers, for which sealCrew.end waits
+			"engine_close.go engine.closeInside":      1, // what is left of a Close in a callback
+			"engine_close.go pluginClose.begin":       1, // plug-ins' Close, which Close waits for
+			"plugin.go guardApart":                    1, // user's code that may end its goroutine, which is waited for
+			"dispatcher.go dispatcher.run":            1, // its successor, if a callback ends it
+			"sender_losses.go lossLog.add":            1, // a timer, while records fail
+			"sender_losses.go lossLog.minute":         1, // the next one
+			"dispatcher.go dispatcher.startWatch":     1, // a timer, while callbacks run
+			"dispatcher.go dispatcher.watchCallbacks": 1, // the next one
+			"clock.go coarseClock.read":               1, // the ticker while sends are many
+			"network/lifecycle.go Client.connect":     1, // a connection, whose end it posts
+			"network/conn.go conn.run":                1, // its reader
 		},
 	},
 	{
@@ -74,16 +74,16 @@ var budgets = []budget{
 			return callsTime(n, "After", "AfterFunc", "NewTicker", "NewTimer", "Sleep", "Tick")
 		},
 		known: map[string]int{
-			"sender.go sender.run":                             1, // the one wait of the sender
-			"clock.go coarseClock.tick":                        1,
-			"bufferpool.go bufferPool.waiterLocked":            1, // a Send that waits
-			"engine_send.go engine.awaitTopic":                 1,
-			"accumulator_incomplete.go await":                  1, // a call whose time is over
-			"sender_losses.go lossLog.add":                     1, // once a minute while records fail
-			"sender_losses.go lossLog.minute":                  1,
-			"dispatcher_watchdog.go dispatcher.startWatch":     1, // a look at callbacks that do not return
-			"dispatcher_watchdog.go dispatcher.watchCallbacks": 1,
-			"producer_tx.go sleep":                             1, // InTransaction between its attempts
+			"sender.go sender.run":                    1, // the one wait of the sender
+			"clock.go coarseClock.tick":               1,
+			"bufferpool.go bufferPool.waiterLocked":   1, // a Send that waits
+			"engine_send.go engine.awaitTopic":        1,
+			"accumulator_incomplete.go await":         1, // a call whose time is over
+			"sender_losses.go lossLog.add":            1, // once a minute while records fail
+			"sender_losses.go lossLog.minute":         1,
+			"dispatcher.go dispatcher.startWatch":     1, // a look at callbacks that do not return
+			"dispatcher.go dispatcher.watchCallbacks": 1,
+			"producer_tx.go sleep":                    1, // InTransaction between its attempts
 		},
 	},
 }

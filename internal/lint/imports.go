@@ -12,10 +12,10 @@ import (
 // "/..." stands for all packages below. Arrows go one way: from the top of this list down.
 var imports = map[string][]string{
 	"examples/...":         {".", "quilltest", "examples/internal/demo"},
-	"quilltest/quillmock":  {".", "metadata", "protocol", "internal/murmur2"},
+	"quilltest/quillmock":  {".", "metadata", "protocol", "internal/goid", "internal/murmur2"},
 	"internal/conformance": {".", "metadata"},
 	"quilltest":            {"metadata", "protocol", "internal/message", "internal/compress", "internal/murmur2"}, // not the root: its own tests use quilltest
-	".":                    {"network", "network/sasl", "metadata", "protocol", "internal/message", "internal/compress", "internal/deque", "internal/backoff", "internal/murmur2", "internal/prefetch", "internal/invariant", "internal/javaprops"},
+	".":                    {"network", "network/sasl", "metadata", "protocol", "internal/message", "internal/compress", "internal/deque", "internal/backoff", "internal/goid", "internal/murmur2", "internal/prefetch", "internal/invariant", "internal/javaprops"},
 	"network":              {"network/sasl", "metadata", "protocol", "internal/message", "internal/backoff", "internal/invariant"},
 	"network/sasl":         {},
 	"internal/message/...": {"protocol"},
@@ -23,6 +23,7 @@ var imports = map[string][]string{
 	"internal/deque":       {},
 	"internal/jaas":        {},
 	"internal/backoff":     {},
+	"internal/goid":        {},
 	"internal/murmur2":     {},
 	"internal/javaprops":   {},
 	"internal/prefetch":    {},

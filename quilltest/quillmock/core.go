@@ -1,13 +1,12 @@
 package quillmock
 
 import (
-	"bytes"
 	"context"
-	"runtime"
 	"slices"
 	"sync"
 
 	"github.com/quill-kafka/quill"
+	"github.com/quill-kafka/quill/internal/goid"
 )
 
 // core is what all views of a mock share: what is not completed yet, offsets, the transaction.
@@ -206,7 +205,7 @@ func (c *core) beginDelivery() *item {
 	if c.deliverer != 0 || len(c.outcomes) == 0 {
 		return nil
 	}
-	c.deliverer = goroutineID()
+	c.deliverer = goid.Current()
 	return c.outcomes[0]
 }
 
@@ -242,19 +241,5 @@ func (c *core) inCallback() bool {
 
 // +checklocks:c.mu
 func (c *core) inCallbackLocked() bool {
-	return c.deliverer != 0 && c.deliverer == goroutineID()
-}
-
-// goroutineID is the number of this goroutine, which only the text of a stack trace has:
-// "goroutine 18 [running]:".
-func goroutineID() int64 {
-	var buf [64]byte
-	var id int64
-	for _, c := range bytes.TrimPrefix(buf[:runtime.Stack(buf[:], false)], []byte("goroutine ")) {
-		if c < '0' || c > '9' {
-			break
-		}
-		id = id*10 + int64(c-'0')
-	}
-	return id
+	return c.deliverer != 0 && c.deliverer == goid.Current()
 }

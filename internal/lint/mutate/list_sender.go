@@ -99,7 +99,7 @@ var ofSender = []mutation{
 		by:     bySimulator,
 	},
 	{
-		name: "refused-is-maybe-written", file: "sender_identity.go",
+		name: "refused-is-maybe-written", file: "sender_producerid.go",
 		old: "b.evidence.maybeWritten && at == b.maxTime", new: "b.attempts > 1 && at == b.maxTime",
 		breaks: "a batch that was only refused is reported as written when another producer's is",
 		by:     by("TestABatchThatWasOnlyRefusedIsNoDuplicate"),
