@@ -802,9 +802,9 @@ func (s *accSchedule) compare() {
 		for i, b := range got {
 			w := want[i]
 			records, size := s.r.filled(b)
-			s.holds(records == len(w.records) && size == w.size() && b.held == w.held() && b.closed == w.closed && b.attempts == w.attempts && b.createdAt.Equal(w.created),
+			s.holds(records == len(w.records) && size == w.size() && b.heldBytes == w.held() && b.closed == w.closed && b.attempts == w.attempts && b.createdAt.Equal(w.created),
 				"batch %d of partition %d: %d records, %d bytes in %d, closed %v, attempts %d; the model: %d, %d in %d, %v, %d",
-				i, p, records, size, b.held, b.closed, b.attempts, len(w.records), w.size(), w.held(), w.closed, w.attempts)
+				i, p, records, size, b.heldBytes, b.closed, b.attempts, len(w.records), w.size(), w.held(), w.closed, w.attempts)
 		}
 	}
 	s.r.ready()

@@ -103,7 +103,7 @@ func (o *openBatch) grow(chunk []byte) {
 	b := o.batch
 	b.chunks[len(b.chunks)-1] = o.chunk
 	b.chunks = append(b.chunks, chunk)
-	b.held += int64(cap(chunk))
+	b.heldBytes += int64(cap(chunk))
 	o.before += len(o.chunk)
 	o.chunk = chunk[:0]
 }

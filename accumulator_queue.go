@@ -152,7 +152,7 @@ type partitionOut struct {
 	leaderless  bool     // in the sender's list of partitions without a leader
 	muted       bool     // order is kept by one batch in flight, and that is in flight
 	sought      bool     // its leader was asked for, and no batch was accepted since
-	held        bool     // a batch can't be drained before an answer comes to one in flight
+	blocked     bool     // a batch can't be drained before an answer comes to one in flight
 	timerNumber int64    // the batch and time of its latest timer
 	timerAt     time.Time
 	seq         sequences

@@ -35,11 +35,11 @@ type batch struct {
 	createdAt time.Time
 
 	// Building: under the queue's lock while open.
-	res    *result
-	chunks [][]byte // all but the last are final
-	held   int64    // bytes taken from the pool: the sum of the chunks' capacities
-	urgent bool     // a caller waits for it: no linger
-	closed bool     // the four below are set, and all this is frozen
+	res       *result
+	chunks    [][]byte // all but the last are final
+	heldBytes int64    // bytes taken from the pool: the sum of the chunks' capacities
+	urgent    bool     // a caller waits for it: no linger
+	closed    bool     // the four below are set, and all this is frozen
 
 	raw     int // bytes of the records section as it is now, without header
 	plain   int // those before compression
@@ -92,7 +92,7 @@ const (
 func (b *batch) begin(q *partitionQueue, share *memoryShare, chunk []byte, timestamp int64, now time.Time) {
 	b.queue, b.share = q, share
 	b.chunks = append(b.chunks[:0], chunk)
-	b.held = int64(cap(chunk))
+	b.heldBytes = int64(cap(chunk))
 	b.baseTime, b.maxTime = timestamp, timestamp
 	b.createdAt = now
 	b.epochAtSend, b.nodeAtSend = -1, -1

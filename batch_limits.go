@@ -78,7 +78,7 @@ func (l *batchLimits) nextChunk(b *batch, size int) int {
 		most = l.rawMax + l.small
 	}
 	for _, n := range [2]int{l.large, l.small} {
-		if n >= size && b.held+int64(n) <= int64(most) {
+		if n >= size && b.heldBytes+int64(n) <= int64(most) {
 			return n
 		}
 	}

@@ -80,7 +80,7 @@ func (b *batch) replace(records []byte) {
 		kept = i + 1
 	}
 	for i := kept; i < len(b.chunks); i++ {
-		b.held -= int64(cap(b.chunks[i]))
+		b.heldBytes -= int64(cap(b.chunks[i]))
 		b.share.release(b.chunks[i])
 		b.chunks[i] = nil
 	}

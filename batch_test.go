@@ -516,7 +516,7 @@ func TestABatchOfManyChunksIsOneBatch(t *testing.T) {
 		rnd := rand.New(rand.NewPCG(1, 1))
 		b := buildBatch(pool, &partitionQueue{topic: &topicState{name: "t"}}, rnd, 200)
 		require.Greater(t, len(b.chunks), 3)
-		held := b.held
+		held := b.heldBytes
 		free, _ := pool.available()
 		require.Equal(t, int64(1<<20), free+held)
 		require.NoError(t, b.seal(s))
@@ -528,7 +528,7 @@ func TestABatchOfManyChunksIsOneBatch(t *testing.T) {
 			require.Equal(t, []Header{{Key: "h", Value: []byte{byte(i)}}}, record.Headers)
 		}
 		free, _ = pool.available()
-		require.Equal(t, int64(1<<20), free+b.held, "chunks that became empty are back")
+		require.Equal(t, int64(1<<20), free+b.heldBytes, "chunks that became empty are back")
 	})
 }
 

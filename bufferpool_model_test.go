@@ -540,7 +540,7 @@ func (r *poolRun) settle() {
 		if s == nil {
 			continue
 		}
-		held[i] = s.held
+		held[i] = s.heldBytes
 		for w := range s.line.All() {
 			line = append(line, standing{w.ticket, w.size, w.share})
 		}

@@ -48,10 +48,10 @@ type memoryShare struct {
 	node int32
 
 	// under the pool's lock
-	limited bool  // false: the pool's own share, for what belongs to no node
-	known   bool  // the metadata knows the node; false for partitions without a leader, too
-	held    int64 // changed by addLocked
-	line    deque.Deque[*poolWaiter]
+	limited   bool  // false: the pool's own share, for what belongs to no node
+	known     bool  // the metadata knows the node; false for partitions without a leader, too
+	heldBytes int64 // changed by addLocked
+	line      deque.Deque[*poolWaiter]
 
 	waiters atomic.Int32 // the length of line, readable without the lock: while it is not 0, the node's batches don't linger
 }
@@ -85,7 +85,7 @@ func (p *bufferPool) setNodes(nodes ...int32) {
 	p.stray, p.beyond = 0, p.beyondLocked(p.memoryShare)
 	for _, s := range p.shares {
 		if s.known = p.knowsLocked(s.node); !s.known {
-			p.stray += s.held
+			p.stray += s.heldBytes
 		}
 		p.beyond += p.beyondLocked(s)
 	}
@@ -111,7 +111,7 @@ func (p *bufferPool) partLocked(s *memoryShare) int64 {
 // beyondLocked returns how many bytes the share holds beyond its part.
 //
 // +checklocks:p.mu
-func (p *bufferPool) beyondLocked(s *memoryShare) int64 { return max(0, s.held-p.partLocked(s)) }
+func (p *bufferPool) beyondLocked(s *memoryShare) int64 { return max(0, s.heldBytes-p.partLocked(s)) }
 
 // countsLocked returns how many bytes count against the share's limit. All shares that nothing can be sent to
 // count as one.
@@ -121,7 +121,7 @@ func (p *bufferPool) countsLocked(s *memoryShare) int64 {
 	if s.limited && !s.known {
 		return p.stray
 	}
-	return s.held
+	return s.heldBytes
 }
 
 // addLocked notes that the share holds n bytes more, or less.
@@ -129,7 +129,7 @@ func (p *bufferPool) countsLocked(s *memoryShare) int64 {
 // +checklocks:p.mu
 func (p *bufferPool) addLocked(s *memoryShare, n int64) {
 	before := p.beyondLocked(s)
-	s.held += n
+	s.heldBytes += n
 	if s.limited && !s.known {
 		p.stray += n
 	}
@@ -269,7 +269,7 @@ func (s *memoryShare) giveBack(n int64, chunk []byte) {
 	} else {
 		p.unallocated += n
 	}
-	invariant.Check(s.held >= 0, "buffer pool: a node holds %d bytes", s.held)
+	invariant.Check(s.heldBytes >= 0, "buffer pool: a node holds %d bytes", s.heldBytes)
 	invariant.Check(p.availableLocked() <= p.capacity, "buffer pool: %d bytes available of %d", p.availableLocked(), p.capacity)
 	p.serveLocked()
 }

@@ -42,8 +42,8 @@ func (s *sender) finishBatch(r *produceRequest, b *batch, now time.Time) {
 	f, answer := s.factsOf(r, b, now)
 	v := decide(f)
 	q.out.noteSetback(b, v, now)
-	if q.out.held || v.act != actAccept {
-		q.out.held = false
+	if q.out.blocked || v.act != actAccept {
+		q.out.blocked = false
 		s.touched = append(s.touched, q)
 	}
 	if v.refresh && !s.noteLeader(r, b, answer) {

@@ -35,9 +35,9 @@ func (s *sender) drainAll(now time.Time) (next time.Time) {
 func (s *sender) drain(n *nodeOut, now time.Time) (again time.Time) {
 	for n.ring.Len() > 0 {
 		if !s.client.Ready(n.id, now) {
-			return s.held(n, now)
+			return s.noteBlocked(n, now)
 		}
-		s.flows(n)
+		s.noteFlowing(n)
 		if wait := s.company(n); wait > 0 {
 			if n.waitsAt.IsZero() {
 				n.waitsAt = now
@@ -85,8 +85,8 @@ func (s *sender) company(n *nodeOut) time.Duration {
 	}
 }
 
-// held notes that a node has batches ready and can't take them, and returns when to try again.
-func (s *sender) held(n *nodeOut, now time.Time) (again time.Time) {
+// noteBlocked notes that a node has batches ready and can't take them, and returns when to try again.
+func (s *sender) noteBlocked(n *nodeOut, now time.Time) (again time.Time) {
 	again = s.client.CanRetryAt(n.id, now)
 	if !s.client.Connected(n.id) && s.client.LastError(n.id) != nil {
 		if !n.sought {
@@ -109,7 +109,8 @@ func (s *sender) held(n *nodeOut, now time.Time) (again time.Time) {
 	return again
 }
 
-func (s *sender) flows(n *nodeOut) {
+// noteFlowing notes that a node takes batches again; see noteBlocked.
+func (s *sender) noteFlowing(n *nodeOut) {
 	if !n.readyAt.IsZero() {
 		n.readyAt = time.Time{}
 		n.slow.Store(false)
@@ -173,7 +174,7 @@ func (s *sender) take(q *partitionQueue, n *nodeOut, size int, now time.Time) (b
 		q.out.seq.leaves(b, info.ID, now)
 	}
 	if s.txn != nil && !s.txn.mayDrain(q, b) || !s.idem.mayDrain(&q.out.seq, b) {
-		q.out.held = true
+		q.out.blocked = true
 		return nil, true
 	}
 	if size > 0 && size+q.sizeLocked(b) > s.cfg.maxRequestSize {

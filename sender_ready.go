@@ -95,7 +95,7 @@ func (s *sender) lookFor(q *partitionQueue, along bool, now time.Time) {
 	urgent := b.urgent || along
 	q.mu.Unlock()
 	if q.out.muted || s.txn != nil && !s.txn.joined(q) {
-		q.out.held = true
+		q.out.blocked = true
 		return
 	}
 	due := b.createdAt.Add(s.acc.linger)

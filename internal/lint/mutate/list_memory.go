@@ -52,7 +52,7 @@ var ofMemory = []mutation{
 	},
 	{
 		name: "batch-grows-beyond-its-size", file: "batch_limits.go",
-		old: "n >= size && b.held+int64(n) <= int64(most) {", new: "n >= size && most > 0 {",
+		old: "n >= size && b.heldBytes+int64(n) <= int64(most) {", new: "n >= size && most > 0 {",
 		breaks: "a batch takes chunk after chunk",
 		by:     by("TestAccumulatorFollowsItsModel"),
 	},
@@ -76,7 +76,7 @@ var ofMemory = []mutation{
 	},
 	{
 		name: "held-not-counted", file: "accumulator_openbatch.go",
-		old: "	b.held += int64(cap(chunk))\n", new: "",
+		old: "	b.heldBytes += int64(cap(chunk))\n", new: "",
 		breaks: "a batch grows beyond what it may hold",
 		by:     by("TestAccumulatorFollowsItsModel"),
 	},
@@ -202,7 +202,7 @@ var ofMemory = []mutation{
 	},
 	{
 		name: "gone-nodes-count-apart", file: "bufferpool_share.go",
-		old: "		return p.stray\n", new: "		return s.held\n",
+		old: "		return p.stray\n", new: "		return s.heldBytes\n",
 		breaks: "each node that dies takes a batch of a small buffer",
 		by:     by("TestNodesThatLeftShareWithPartitionsWithoutALeader"),
 	},
