@@ -52,7 +52,7 @@ type accumulator struct {
 	// +checklocks:mu
 	young *batch // all before it were drained, or have been aged: see sender.ageOpen
 	// +checklocks:mu
-	lastTold *batch // the last one that went to the dispatcher, until the dispatcher has finished it: Flush waits for it too
+	lastCompleted *batch // the last one that went to the dispatcher, until the dispatcher has finished it: Flush waits for it too
 	// +checklocks:mu
 	free *batch // linked by next
 	// +checklocks:mu
@@ -161,7 +161,7 @@ func (a *accumulator) place(ctx context.Context, q *partitionQueue, in *appendIn
 		if p.used {
 			chunk = nil
 		}
-		a.inbox.tell(news, push)
+		a.inbox.notify(news, push)
 		if p.closedOne && lane != nil {
 			a.balance(q.topic)
 		}

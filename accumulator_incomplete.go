@@ -50,8 +50,8 @@ func (a *accumulator) newBatchLocked() *batch {
 func (a *accumulator) recycle(b *batch) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.lastTold == b {
-		a.lastTold = nil
+	if a.lastCompleted == b {
+		a.lastCompleted = nil
 	}
 	res := b.res
 	if res.shared || res.flushed || cap(res.meta) > maxKeptMeta {
@@ -122,7 +122,7 @@ func (a *accumulator) delist(b *batch, parts ...*batch) {
 	b.prev, b.next = nil, nil
 	a.incomplete--
 	if len(parts) == 0 {
-		a.lastTold = b
+		a.lastCompleted = b
 	}
 	for _, part := range parts {
 		part.flushMark, part.res.flushed = b.flushMark, b.res.flushed
@@ -138,7 +138,7 @@ func (a *accumulator) beginFlush() []*result {
 	defer a.mu.Unlock()
 	a.flushMark++
 	results := make([]*result, 0, a.incomplete+1)
-	for _, list := range [...]*batch{a.lastTold, a.first} { // lastTold is unlinked: its list has one element
+	for _, list := range [...]*batch{a.lastCompleted, a.first} { // lastCompleted is unlinked: its list has one element
 		for b := list; b != nil; b = b.next {
 			b.res.flushed = true // under the lock that recycle takes before the result could be used again
 			results = append(results, b.res)

@@ -38,7 +38,7 @@ type accModel struct {
 
 type accQueue struct {
 	batches []*accBatch
-	line    []*accBatch // left once, not told
+	line    []*accBatch // left once, not completed
 	muted   bool
 }
 

@@ -11,7 +11,7 @@ import (
 // partitionQueue holds one partition's batches. See accumulator.
 //
 // The sender learns by notices what happens in it: "check this queue by then". One is enough until the
-// sender has checked, unless an event can't wait so long. A queue with told set has its notice in the
+// sender has checked, unless an event can't wait so long. A queue with notified set has its notice in the
 // inbox, or a timer that fires in time; so a batch that may linger costs no check when it is opened.
 type partitionQueue struct {
 	mu sync.Mutex // held only for memory work: no channel, no I/O, no callback inside
@@ -30,9 +30,9 @@ type partitionQueue struct {
 	// +checklocks:mu
 	shut bool // the topic was forgotten: nothing may be appended
 	// +checklocks:mu
-	told bool // the sender was notified to check by toldBy, and has not checked yet
+	notified bool // the sender was notified to check by notifiedBy, and has not checked yet
 	// +checklocks:mu
-	toldBy int64
+	notifiedBy int64
 	// +checklocks:mu
 	hint int64 // when the sender should check the queue, for an event that it was not notified of yet; noHint: none
 	// +checklocks:mu
@@ -86,10 +86,10 @@ func (q *partitionQueue) closeLocked(worth int) {
 func (q *partitionQueue) newsLocked() (n notice, push bool) {
 	n = notice{queue: q, by: q.hint}
 	q.hint = noHint
-	if n.by == noHint || q.told && q.toldBy <= n.by {
+	if n.by == noHint || q.notified && q.notifiedBy <= n.by {
 		return n, false
 	}
-	q.told, q.toldBy = true, n.by
+	q.notified, q.notifiedBy = true, n.by
 	if b := q.open.batch; b != nil {
 		n.mark, n.node = b.flushMark, b.share.node
 	}

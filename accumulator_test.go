@@ -628,7 +628,7 @@ func TestALateNoticeIsLookedAt(t *testing.T) {
 				late(r)
 				require.Empty(t, r.ready(), "the sender does not know of the batch")
 				for _, n := range told {
-					r.s.box.tell(n, true)
+					r.s.box.notify(n, true)
 				}
 				require.Equal(t, []int32{0}, r.ready())
 			})

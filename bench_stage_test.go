@@ -81,7 +81,7 @@ func (s *stage) discard(notices []notice) {
 	for _, n := range notices {
 		q := n.queue
 		q.mu.Lock()
-		q.told = false
+		q.notified = false
 		for q.batches.Len() > 0 && q.batches.Front().closed {
 			b := q.batches.PopFront()
 			s.e.acc.delist(b)
@@ -253,7 +253,7 @@ func BenchmarkInbox(b *testing.B) {
 	n := 0
 	b.ReportAllocs()
 	for b.Loop() {
-		box.tell(notice{queue: q}, true)
+		box.notify(notice{queue: q}, true)
 		if n++; n%100 == 0 {
 			box.take(&to)
 		}

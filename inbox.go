@@ -65,9 +65,9 @@ func (x *inbox) instant(t time.Time) int64 { return max(hintNow, int64(t.Sub(x.s
 // time returns the time of an instant.
 func (x *inbox) time(instant int64) time.Time { return x.start.Add(time.Duration(instant)) }
 
-// tell asks the sender to check a queue. push says that the sender does not know of that time, or an
+// notify asks the sender to check a queue. push says that the sender does not know of that time, or an
 // earlier one, yet. A notice by noHint wakes nothing.
-func (x *inbox) tell(n notice, push bool) {
+func (x *inbox) notify(n notice, push bool) {
 	if push {
 		x.mu.Lock()
 		x.in.queues = append(x.in.queues, n)

@@ -35,12 +35,12 @@ func TestInboxSleepsUntilItsTime(t *testing.T) {
 
 func TestInboxWakesForWhatCannotWait(t *testing.T) {
 	for name, leave := range map[string]func(x *inbox){
-		"a queue":  func(x *inbox) { x.tell(notice{queue: &partitionQueue{}}, true) },
+		"a queue":  func(x *inbox) { x.notify(notice{queue: &partitionQueue{}}, true) },
 		"an order": func(x *inbox) { x.order(func(*sender, time.Time) {}) },
 		"a topic":  func(x *inbox) { x.want(&topicState{}) },
 		"a nudge":  func(x *inbox) { x.nudge() },
 		"by a time": func(x *inbox) {
-			x.tell(notice{queue: &partitionQueue{}, by: x.instant(time.Now().Add(time.Second))}, true)
+			x.notify(notice{queue: &partitionQueue{}, by: x.instant(time.Now().Add(time.Second))}, true)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -64,7 +64,7 @@ func TestInboxLetsTheSenderSleepThroughALinger(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := newInbox()
 		awake := asleep(x, 5*time.Millisecond)
-		x.tell(notice{queue: &partitionQueue{}, by: x.instant(time.Now().Add(5 * time.Millisecond))}, true)
+		x.notify(notice{queue: &partitionQueue{}, by: x.instant(time.Now().Add(5 * time.Millisecond))}, true)
 		require.Equal(t, 5*time.Millisecond, awake(), "its timer covers that")
 		var m mail
 		x.take(&m)

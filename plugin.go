@@ -171,12 +171,12 @@ func (c guardedConn) SetReadDeadline(t time.Time) error {
 // standard error.
 type guardedLog struct {
 	slog.Handler
-	told *sync.Once
+	reported *sync.Once
 }
 
 func (g guardedLog) Enabled(ctx context.Context, level slog.Level) bool {
 	on := false
-	g.tell("Enabled", "", guardApart(func() error {
+	g.report("Enabled", "", guardApart(func() error {
 		on = g.Handler.Enabled(ctx, level)
 		return nil
 	}))
@@ -190,7 +190,7 @@ func (g guardedLog) Handle(ctx context.Context, r slog.Record) error {
 		err = g.Handler.Handle(ctx, r)
 		return nil
 	})
-	g.tell("Handle", r.Message, fault)
+	g.report("Handle", r.Message, fault)
 	return err
 }
 
@@ -205,24 +205,24 @@ func (g guardedLog) WithGroup(name string) slog.Handler {
 // derived returns the guarded handler that derive returns, or g itself if it returns none.
 func (g guardedLog) derived(method string, derive func() slog.Handler) slog.Handler {
 	var h slog.Handler
-	g.tell(method, "", guardApart(func() error {
+	g.report(method, "", guardApart(func() error {
 		h = derive()
 		return nil
 	}))
 	if h == nil {
 		return g
 	}
-	return guardedLog{h, g.told}
+	return guardedLog{h, g.reported}
 }
 
-// tell reports a fault in a method of the handler, with the line that is lost, on standard error. It does nothing if fault
+// report reports a fault in a method of the handler, with the line that is lost, on standard error. It does nothing if fault
 // is nil, or if one was reported before.
-func (g guardedLog) tell(method, line string, fault error) {
+func (g guardedLog) report(method, line string, fault error) {
 	if fault == nil {
 		return
 	}
-	g.told.Do(func() {
-		fmt.Fprintf(os.Stderr, "quill: the log handler %T did not return from %s: %v (lost: %q; more of this is not told)\n%s\n", g.Handler, method, fault, line, stackOf(fault))
+	g.reported.Do(func() {
+		fmt.Fprintf(os.Stderr, "quill: the log handler %T did not return from %s: %v (lost: %q; more of this is not reported)\n%s\n", g.Handler, method, fault, line, stackOf(fault))
 	})
 }
 

@@ -226,7 +226,7 @@ func (s *sender) conclude(b *batch, out fate) {
 	b.res.fate = out
 	s.losses.add(b.queue.topic.name, out.err, int64(b.records))
 	if s.txn != nil {
-		s.txn.told(b, out.err)
+		s.txn.completed(b, out.err)
 	}
 	onWire, line := b.onWire(), &b.queue.out.line
 	if !b.inLine { // it never left, so it comes after all that did
@@ -236,15 +236,15 @@ func (s *sender) conclude(b *batch, out fate) {
 	// An outcome that is known before that of an earlier batch (answers of two leaders, a batch refused
 	// while another is sent again) waits for it, because callbacks run in the order of the sends.
 	for line.Len() > 0 && line.Front().decided {
-		s.tell(line.PopFront())
+		s.complete(line.PopFront())
 	}
 	if !onWire {
 		b.retire(s.acc)
 	}
 }
 
-// tell hands a batch to the dispatcher.
-func (s *sender) tell(b *batch) {
+// complete hands a batch whose outcome is decided to the dispatcher, which runs the callbacks.
+func (s *sender) complete(b *batch) {
 	s.acc.delist(b)
 	s.dispatch.push(b)
 }

@@ -170,8 +170,8 @@ func (r *refresher) believed(node int32, brokers []message.MetadataResponseBroke
 	if len(brokers) <= message.MaxBrokers {
 		return brokers
 	}
-	if !r.crowdTold {
-		r.crowdTold = true
+	if !r.loggedTooMany {
+		r.loggedTooMany = true
 		r.logger.Error("a metadata answer names more brokers than any cluster has; those beyond are ignored, and nothing is sent to partitions that they lead", "node", node, "brokers_used", message.MaxBrokers)
 	}
 	return brokers[:message.MaxBrokers]
@@ -210,11 +210,11 @@ func (r *refresher) complain(old *metadata.Snapshot, u *metadata.Update, node in
 	if was := old.ClusterID(); was != "" && u.ClusterID != "" && u.ClusterID != was {
 		r.logger.Log(context.Background(), r.clusterSpell.FailedForGood(now), "node belongs to another cluster", "node", node, "cluster_id", clean(u.ClusterID), "was", clean(was))
 	}
-	if now.Sub(r.toldAt) < complaintEvery || !r.logger.Enabled(context.Background(), slog.LevelWarn) {
+	if now.Sub(r.loggedAt) < complaintEvery || !r.logger.Enabled(context.Background(), slog.LevelWarn) {
 		return
 	}
 	if faults := u.Faults(); len(faults) > 0 {
-		r.toldAt = now
+		r.loggedAt = now
 		r.logger.Warn("metadata answer has faults", "node", node, "err", clean(errors.Join(faults...).Error()))
 	}
 }

@@ -85,7 +85,7 @@ func (s *sender) look(q *partitionQueue, now time.Time) { s.lookFor(q, false, no
 // lookFor does the work of look. along says that the batch may be sent before its linger is up.
 func (s *sender) lookFor(q *partitionQueue, along bool, now time.Time) {
 	q.mu.Lock()
-	q.told = false
+	q.notified = false
 	if q.batches.Len() == 0 {
 		q.mu.Unlock()
 		return

@@ -59,8 +59,8 @@ type refresher struct {
 	logger           *slog.Logger
 	spell            backoff.Spell // of requests that fail
 	clusterSpell     backoff.Spell // of answers from another cluster
-	toldAt           time.Time     // when faults in an answer were last logged
-	crowdTold        bool          // it was logged that brokers are ignored
+	loggedAt         time.Time     // when faults in an answer were last logged
+	loggedTooMany    bool          // it was logged that brokers are ignored
 }
 
 // topicAsk is the refresher's account of the requests for one topic.

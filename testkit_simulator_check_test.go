@@ -44,7 +44,7 @@ func (x *simulation) check() {
 	}
 	a := x.e.acc
 	a.mu.Lock()
-	if a.first != nil || a.incomplete != 0 || a.lastTold != nil {
+	if a.first != nil || a.incomplete != 0 || a.lastCompleted != nil {
 		x.violate("I6", "%d batches are still listed", a.incomplete)
 	}
 	a.mu.Unlock()

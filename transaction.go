@@ -385,9 +385,9 @@ func (t *transaction) sends(r *produceRequest) {
 	t.started = t.started || t.version2 // it adds its partitions itself
 }
 
-// told notes that a batch was completed. If err is not nil the batch is not in the log, or not for sure,
+// completed notes that a batch was completed. If err is not nil the batch is not in the log, or not for sure,
 // and a transaction that would still be committed becomes abortable.
-func (t *transaction) told(b *batch, err error) {
+func (t *transaction) completed(b *batch, err error) {
 	t.woken = true
 	if err == nil {
 		return

@@ -14,12 +14,12 @@ var selfExplaining = []string{"Error", "Is", "String", "Unwrap"}
 func Docs(t *Tree) []string {
 	var faults []string
 	public := t.Public()
-	told := map[string]bool{} // directories with a package comment
+	documented := map[string]bool{} // directories with a package comment
 	for _, s := range t.sources {
 		if s.nested || s.test || !slices.Contains(public, s.dir) {
 			continue
 		}
-		told[s.dir] = told[s.dir] || s.ast.Doc != nil
+		documented[s.dir] = documented[s.dir] || s.ast.Doc != nil
 		for _, d := range s.ast.Decls {
 			for _, n := range undocumented(d) {
 				faults = append(faults, fmt.Sprintf("%s: %s has no comment", t.at(n), n.Name))
@@ -27,7 +27,7 @@ func Docs(t *Tree) []string {
 		}
 	}
 	for _, dir := range public {
-		if !told[dir] {
+		if !documented[dir] {
 			faults = append(faults, dir+": the package has no comment")
 		}
 	}

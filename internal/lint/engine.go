@@ -44,7 +44,7 @@ var budgets = []budget{
 		kind: "reads the clock",
 		at:   func(n ast.Node) bool { return callsTime(n, "Now", "Since", "Until") },
 		known: map[string]int{
-			"sender.go sender.run":                        2, // once a turn; all else the sender does is told the time
+			"sender.go sender.run":                        2, // once a turn; all else in the sender gets the time as an argument
 			"inbox.go newInbox":                           1,
 			"inbox.go inbox.sleep":                        1,
 			"clock.go coarseClock.read":                   1, // records' timestamps

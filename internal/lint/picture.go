@@ -42,7 +42,7 @@ Producer.SendFunc
 								accumulator.placeLocked
 									accumulator.openLocked
 									openBatch.tryAdd
-								inbox.tell`, "the inbox, once a batch"},
+								inbox.notify`, "the inbox, once a batch"},
 	{"the sender", `
 sender.run
 	sender.step
@@ -74,7 +74,7 @@ sender.takeEvents
 				decide
 				sender.apply
 					sender.conclude
-						sender.tell
+						sender.complete
 							dispatcher.push`, "the dispatcher's queue, once a batch"},
 	{"the dispatcher", `
 dispatcher.run

@@ -256,7 +256,7 @@ var ofMemory = []mutation{
 	},
 	{
 		name: "flush-forgets-last-told", file: "accumulator_incomplete.go",
-		old: "range [...]*batch{a.lastTold, a.first} {", new: "range [...]*batch{a.first} {",
+		old: "range [...]*batch{a.lastCompleted, a.first} {", new: "range [...]*batch{a.first} {",
 		breaks: "a flush returns before the last callbacks have run",
 		by:     by("TestFlushWaitsForCallbacks"),
 	},
@@ -280,7 +280,7 @@ var ofMemory = []mutation{
 	},
 	{
 		name: "notices-of-later-dropped", file: "accumulator_queue.go",
-		old: "q.told && q.toldBy <= n.by {", new: "q.told {",
+		old: "q.notified && q.notifiedBy <= n.by {", new: "q.notified {",
 		breaks: "the sender is not told that a batch became full",
 		by:     by("TestTheSenderIsToldOnceUnlessItCannotWait"),
 	},
