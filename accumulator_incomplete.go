@@ -177,7 +177,7 @@ func (a *accumulator) oldest() *batch {
 func (a *accumulator) ends() (oldest, youngest *batch) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for a.young != nil && a.young.inLine {
+	for a.young != nil && a.young.inCompletionQueue {
 		a.young = a.young.next
 	}
 	return a.first, a.young

@@ -146,34 +146,34 @@ func (q *partitionQueue) removeLocked(b *batch) bool {
 
 // partitionOut is the sender's state of a partition beyond its batches.
 type partitionOut struct {
-	node        *nodeOut // the node that it was last ready for
-	ring        *nodeOut // the node whose ring of ready partitions it is in; nil: none
-	forced      bool     // in the ring with a batch that does not wait to be sent together with others
-	leaderless  bool     // in the sender's list of partitions without a leader
-	muted       bool     // order is kept by one batch in flight, and that is in flight
-	sought      bool     // its leader was asked for, and no batch was accepted since
-	blocked     bool     // a batch can't be drained before an answer comes to one in flight
-	timerNumber int64    // the batch and time of its latest timer
-	timerAt     time.Time
-	seq         sequences
-	joined      int64      // the transaction that it is part of
-	joining     int64      // the transaction that it is, or was, being added to
-	line        batchDeque // batches that were drained and are not completed, in the order of their numbers
-	setback     *setback   // nil if the last batch that came back was accepted
+	node            *nodeOut // the node that it was last ready for
+	ring            *nodeOut // the node whose ring of ready partitions it is in; nil: none
+	forced          bool     // in the ring with a batch that does not wait to be sent together with others
+	leaderless      bool     // in the sender's list of partitions without a leader
+	muted           bool     // order is kept by one batch in flight, and that is in flight
+	sought          bool     // its leader was asked for, and no batch was accepted since
+	blocked         bool     // a batch can't be drained before an answer comes to one in flight
+	timerNumber     int64    // the batch and time of its latest timer
+	timerAt         time.Time
+	seq             sequences
+	joined          int64      // the transaction that it is part of
+	joining         int64      // the transaction that it is, or was, being added to
+	completionQueue batchDeque // batches that were drained and are not completed, in the order of their numbers
+	setback         *setback   // nil if the last batch that came back was accepted
 }
 
 func newPartitionOut() partitionOut { return partitionOut{seq: noSequences()} }
 
-// replace puts the parts of a split batch into line in its place.
+// replace puts the parts of a split batch into the completion queue in its place.
 func (o *partitionOut) replace(b *batch, parts []*batch) {
-	for i := range o.line.Len() {
-		if o.line.At(i) != b {
+	for i := range o.completionQueue.Len() {
+		if o.completionQueue.At(i) != b {
 			continue
 		}
-		o.line.Remove(i)
+		o.completionQueue.Remove(i)
 		for j, part := range parts {
-			part.inLine = true
-			o.line.Insert(i+j, part)
+			part.inCompletionQueue = true
+			o.completionQueue.Insert(i+j, part)
 		}
 		return
 	}

@@ -54,19 +54,19 @@ type batch struct {
 	prev, next *batch
 
 	// Delivery: the sender's alone.
-	attempts    int       // requests it was in
-	leftAt      time.Time // when the last of them was sent
-	retryAt     time.Time
-	lastError   error
-	sequenced   bool // it has a producer id, epoch and base sequence, which it keeps while its outcome is unknown
-	renumber    bool // on the wire, but known to come after a gap: gets new sequences when it is back
-	place       batchPlace
-	evidence    evidence
-	decided     bool // its records' outcome is decided; only the wire may still hold it
-	inLine      bool // it left once, or is decided, and waits in its partition's line for its completion
-	isSplit     bool
-	epochAtSend int32 // leader epoch of the last attempt, -1 none
-	nodeAtSend  int32
+	attempts          int       // requests it was in
+	leftAt            time.Time // when the last of them was sent
+	retryAt           time.Time
+	lastError         error
+	sequenced         bool // it has a producer id, epoch and base sequence, which it keeps while its outcome is unknown
+	renumber          bool // on the wire, but known to come after a gap: gets new sequences when it is back
+	place             batchPlace
+	evidence          evidence
+	decided           bool // its records' outcome is decided; only the wire may still hold it
+	inCompletionQueue bool // it left once, or is decided, and waits for its completion in its partition's completionQueue
+	isSplit           bool
+	epochAtSend       int32 // leader epoch of the last attempt, -1 none
+	nodeAtSend        int32
 
 	// Identity on the wire: written by the sender while off the wire, read by the writer.
 	producerID    int64

@@ -42,7 +42,7 @@ type bufferPool struct {
 	// +checklocks:mu
 	beyond int64 // bytes that all shares hold beyond their parts
 	// +checklocks:mu
-	lines []*memoryShare // the shares that have waiters
+	waitingShares []*memoryShare // the shares that have waiters
 	// +checklocks:mu
 	tickets int64 // the last ticket; waiters get rising ones
 	// +checklocks:mu
@@ -50,8 +50,8 @@ type bufferPool struct {
 	// +checklocks:mu
 	closed bool
 
-	crowds   atomic.Int64 // how often a share got its first waiter
-	standing atomic.Int32 // the length of lines
+	queuesBegun atomic.Int64 // how often a share got its first waiter
+	queues      atomic.Int32 // the length of waitingShares
 }
 
 // poolWaiter is one blocked allocate. granted and chunk belong to the pool's lock until ready is sent.
@@ -119,10 +119,10 @@ func (p *bufferPool) close() {
 
 // +checklocks:p.mu
 func (p *bufferPool) failLocked() {
-	for len(p.lines) > 0 {
-		s := p.lines[0]
-		w := s.line.PopFront()
-		p.shortenedLocked(s)
+	for len(p.waitingShares) > 0 {
+		s := p.waitingShares[0]
+		w := s.queue.PopFront()
+		p.dequeuedLocked(s)
 		w.err = &Error{Op: opWaitForMemory, Kind: ErrClosed, Partition: -1, Reason: "producer closed while a send was waiting for memory"}
 		w.ready <- struct{}{} // capacity 1, sent once
 	}
@@ -133,12 +133,12 @@ func (p *bufferPool) failLocked() {
 // +checklocks:p.mu
 func (p *bufferPool) serveLocked() {
 	for s := p.nextLocked(); s != nil; s = p.nextLocked() {
-		w := s.line.Front()
+		w := s.queue.Front()
 		if int64(w.size) > p.availableLocked() {
 			return
 		}
-		s.line.PopFront()
-		p.shortenedLocked(s)
+		s.queue.PopFront()
+		p.dequeuedLocked(s)
 		w.chunk, w.granted = p.takeLocked(s, w.size), true
 		w.ready <- struct{}{} // capacity 1, sent once
 	}
@@ -150,8 +150,8 @@ func (p *bufferPool) serveLocked() {
 // +checklocks:p.mu
 func (p *bufferPool) nextLocked() *memoryShare {
 	var next *memoryShare
-	for _, s := range p.lines {
-		if w := s.line.Front(); (next == nil || w.ticket < next.line.Front().ticket) && p.allowedLocked(s, w.size) {
+	for _, s := range p.waitingShares {
+		if w := s.queue.Front(); (next == nil || w.ticket < next.queue.Front().ticket) && p.allowedLocked(s, w.size) {
 			next = s
 		}
 	}
@@ -212,8 +212,8 @@ func (p *bufferPool) available() (bytes int64, waiting int) {
 
 // +checklocks:p.mu
 func (p *bufferPool) waitingLocked() (n int) {
-	for _, s := range p.lines {
-		n += s.line.Len()
+	for _, s := range p.waitingShares {
+		n += s.queue.Len()
 	}
 	return n
 }
@@ -223,8 +223,8 @@ func (p *bufferPool) waitingLocked() (n int) {
 func (p *bufferPool) short() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, s := range p.lines {
-		if size := s.line.Front().size; int64(size) > p.availableLocked() || p.allowedLocked(s, size) {
+	for _, s := range p.waitingShares {
+		if size := s.queue.Front().size; int64(size) > p.availableLocked() || p.allowedLocked(s, size) {
 			return true
 		}
 	}

@@ -541,7 +541,7 @@ func (r *poolRun) settle() {
 			continue
 		}
 		held[i] = s.heldBytes
-		for w := range s.line.All() {
+		for w := range s.queue.All() {
 			line = append(line, standing{w.ticket, w.size, w.share})
 		}
 	}

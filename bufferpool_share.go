@@ -51,9 +51,9 @@ type memoryShare struct {
 	limited   bool  // false: the pool's own share, for what belongs to no node
 	known     bool  // the metadata knows the node; false for partitions without a leader, too
 	heldBytes int64 // changed by addLocked
-	line      deque.Deque[*poolWaiter]
+	queue     deque.Deque[*poolWaiter]
 
-	waiters atomic.Int32 // the length of line, readable without the lock: while it is not 0, the node's batches don't linger
+	waiters atomic.Int32 // the length of queue, readable without the lock: while it is not 0, the node's batches don't linger
 }
 
 // shareFactor times the free memory is what a node may hold.
@@ -214,7 +214,7 @@ func (s *memoryShare) join(size int) *poolWaiter {
 	p := s.pool
 	p.mu.Lock()
 	w := p.waiterLocked(size)
-	p.standLocked(s, w)
+	p.enqueueLocked(s, w)
 	if p.closed {
 		p.failLocked()
 	} else {
@@ -292,7 +292,7 @@ func (s *memoryShare) ready(size int) bool {
 
 // +checklocks:p.mu
 func (p *bufferPool) readyLocked(s *memoryShare, size int) bool {
-	return s.line.Len() == 0 && int64(size) <= p.availableLocked() && p.allowedLocked(s, size) && p.nextLocked() == nil
+	return s.queue.Len() == 0 && int64(size) <= p.availableLocked() && p.allowedLocked(s, size) && p.nextLocked() == nil
 }
 
 // allowedLocked reports whether the share may grow by size bytes, whether or not they are free. Beyond the share's
@@ -330,18 +330,18 @@ func (p *bufferPool) takeLocked(s *memoryShare, size int) []byte {
 	return p.drawLocked(size)
 }
 
-// standLocked appends w to the share's queue.
+// enqueueLocked appends w to the share's queue.
 //
 // +checklocks:p.mu
-func (p *bufferPool) standLocked(s *memoryShare, w *poolWaiter) {
+func (p *bufferPool) enqueueLocked(s *memoryShare, w *poolWaiter) {
 	p.tickets++
 	w.ticket, w.share = p.tickets, s
-	s.line.PushBack(w)
-	s.waiters.Store(int32(s.line.Len()))
-	if s.line.Len() == 1 {
-		p.lines = append(p.lines, s)
-		p.standing.Add(1)
-		p.crowds.Add(1)
+	s.queue.PushBack(w)
+	s.waiters.Store(int32(s.queue.Len()))
+	if s.queue.Len() == 1 {
+		p.waitingShares = append(p.waitingShares, s)
+		p.queues.Add(1)
+		p.queuesBegun.Add(1)
 	}
 }
 
@@ -353,32 +353,32 @@ func (s *memoryShare) leave(w *poolWaiter) bool {
 	if w.granted || w.err != nil {
 		return false
 	}
-	for i := range s.line.Len() {
-		if s.line.At(i) == w {
-			s.line.Remove(i)
+	for i := range s.queue.Len() {
+		if s.queue.At(i) == w {
+			s.queue.Remove(i)
 			break
 		}
 	}
-	p.shortenedLocked(s)
+	p.dequeuedLocked(s)
 	p.serveLocked() // who stood behind w may fit now
 	return true
 }
 
-// shortenedLocked updates the counts after the removal of a waiter.
+// dequeuedLocked updates the counts after the removal of a waiter.
 //
 // +checklocks:p.mu
-func (p *bufferPool) shortenedLocked(s *memoryShare) {
-	s.waiters.Store(int32(s.line.Len()))
-	if s.line.Len() > 0 {
+func (p *bufferPool) dequeuedLocked(s *memoryShare) {
+	s.waiters.Store(int32(s.queue.Len()))
+	if s.queue.Len() > 0 {
 		return
 	}
-	for i, other := range p.lines {
+	for i, other := range p.waitingShares {
 		if other == s {
-			last := len(p.lines) - 1
-			p.lines[i] = p.lines[last]
-			p.lines[last] = nil
-			p.lines = p.lines[:last]
-			p.standing.Add(-1)
+			last := len(p.waitingShares) - 1
+			p.waitingShares[i] = p.waitingShares[last]
+			p.waitingShares[last] = nil
+			p.waitingShares = p.waitingShares[:last]
+			p.queues.Add(-1)
 			return
 		}
 	}

@@ -52,7 +52,7 @@ type sender struct {
 	timers        timers
 	leaderless    []*partitionQueue // with batches to send and no leader
 	mark          int64             // flushes begun, as far as the sender knows
-	crowds        int64             // queues for memory begun, as far as it knows
+	queuesBegun   int64             // queues for memory begun, as far as it knows
 	resolveBy     time.Time         // when bootstrap.resolve.timeout.ms ends, counted from the first question
 	bootstrapping bool              // the client has the bootstrap servers, not the snapshot's nodes
 	hurry         bool              // this turn, lingers don't count: closing, or a Send waits for memory

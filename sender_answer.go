@@ -228,15 +228,15 @@ func (s *sender) conclude(b *batch, out fate) {
 	if s.txn != nil {
 		s.txn.completed(b, out.err)
 	}
-	onWire, line := b.onWire(), &b.queue.out.line
-	if !b.inLine { // it never left, so it comes after all that did
-		b.inLine = true
-		line.PushBack(b)
+	onWire, waiting := b.onWire(), &b.queue.out.completionQueue
+	if !b.inCompletionQueue { // it never left, so it comes after all that did
+		b.inCompletionQueue = true
+		waiting.PushBack(b)
 	}
 	// An outcome that is known before that of an earlier batch (answers of two leaders, a batch refused
 	// while another is sent again) waits for it, because callbacks run in the order of the sends.
-	for line.Len() > 0 && line.Front().decided {
-		s.complete(line.PopFront())
+	for waiting.Len() > 0 && waiting.Front().decided {
+		s.complete(waiting.PopFront())
 	}
 	if !onWire {
 		b.retire(s.acc)

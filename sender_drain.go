@@ -189,9 +189,9 @@ func (s *sender) take(q *partitionQueue, n *nodeOut, size int, now time.Time) (b
 	q.length.Store(int32(q.batches.Len()))
 	q.out.muted = s.cfg.maxInFlight == 1
 	b.epochAtSend, b.nodeAtSend, b.leftAt = epoch, n.id, now
-	if !b.inLine {
-		b.inLine = true
-		q.out.line.PushBack(b)
+	if !b.inCompletionQueue {
+		b.inCompletionQueue = true
+		q.out.completionQueue.PushBack(b)
 	}
 	return b, true
 }

@@ -101,8 +101,8 @@ func (o *partitionOut) noteSetback(b *batch, v verdict, now time.Time) {
 // whyFull returns the error because of which the partition's batches stay in memory, nil if none is known: they can't
 // leave, or the first one that left is not accepted.
 func (s *sender) whyFull(q *partitionQueue, now time.Time) error {
-	if err := s.whyWaits(q, time.Time{}, now); err != nil || q.out.line.Len() == 0 {
+	if err := s.whyWaits(q, time.Time{}, now); err != nil || q.out.completionQueue.Len() == 0 {
 		return err
 	}
-	return q.out.line.At(0).lastError
+	return q.out.completionQueue.At(0).lastError
 }

@@ -32,14 +32,14 @@ func (p *pace) sent(alone bool, now time.Time) {
 // freeAt returns when the node will be through with the requests in flight, by the estimate.
 func (p *pace) freeAt(inFlight int) time.Time {
 	if inFlight >= pair+p.room {
-		return p.since.Add(max(lineWait, time.Duration(inFlight)*p.service)) // normally an answer comes before that
+		return p.since.Add(max(answerWait, time.Duration(inFlight)*p.service)) // normally an answer comes before that
 	}
 	return p.since.Add(time.Duration(inFlight) * p.service)
 }
 
 const (
-	pair     = 2 // requests that are out at once when nothing is known
-	lineWait = time.Second
+	pair       = 2 // requests that are out at once when nothing is known
+	answerWait = time.Second
 )
 
 // answered notes an answer; most is how many requests may be out at once in any case.

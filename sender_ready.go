@@ -7,11 +7,11 @@ import "time"
 // with many partitions every second check was of such a batch, and each read memory that a caller is about
 // to write.
 func (s *sender) lookAll(now time.Time) {
-	was, mark, crowds := s.hurry, s.acc.mark(), s.acc.pool.crowds.Load()
+	was, mark, begun := s.hurry, s.acc.mark(), s.acc.pool.queuesBegun.Load()
 	s.hurry = s.closing || s.acc.stillWaiting()
-	again := s.hurry && !was || mark != s.mark || crowds != s.crowds
-	s.mark, s.crowds = mark, crowds
-	lingers, instant := !s.hurry && s.txn == nil && s.acc.pool.standing.Load() == 0, s.box.instant(now)
+	again := s.hurry && !was || mark != s.mark || begun != s.queuesBegun
+	s.mark, s.queuesBegun = mark, begun
+	lingers, instant := !s.hurry && s.txn == nil && s.acc.pool.queues.Load() == 0, s.box.instant(now)
 	for _, n := range s.mail.queues {
 		if lingers && n.by > instant && n.mark >= mark {
 			s.linger(n.node, timer{at: s.box.time(n.by), queue: n.queue})

@@ -23,20 +23,20 @@ type timer struct {
 }
 
 // timers hands out timers, the earliest first. Lingers are all of the same length and so come in order: each
-// goes to the end of line, a queue. A timer that is up before the last one in line goes into a binary heap. A
+// goes to the end of fifo. A timer that is up before the last one there goes into a binary heap. A
 // timer whose batch is gone by then costs only one check. The lingers of a node's partitions are in timers of
 // that node, for which the sender's have one timer.
 type timers struct {
-	line  deque.Deque[timer]
+	fifo  deque.Deque[timer]
 	heap  []timer
 	spare []timer
 }
 
-func (h *timers) len() int { return h.line.Len() + len(h.heap) }
+func (h *timers) len() int { return h.fifo.Len() + len(h.heap) }
 
-// inLine reports whether the earliest timer, of which there must be one, is in the line.
-func (h *timers) inLine() bool {
-	return len(h.heap) == 0 || h.line.Len() > 0 && !h.heap[0].at.Before(h.line.Front().at)
+// fifoFirst reports whether the earliest timer, of which there must be one, is the first of fifo.
+func (h *timers) fifoFirst() bool {
+	return len(h.heap) == 0 || h.fifo.Len() > 0 && !h.heap[0].at.Before(h.fifo.Front().at)
 }
 
 // next returns when the earliest timer is up; zero if there is none.
@@ -44,16 +44,16 @@ func (h *timers) next() time.Time {
 	switch {
 	case h.len() == 0:
 		return time.Time{}
-	case h.inLine():
-		return h.line.Front().at
+	case h.fifoFirst():
+		return h.fifo.Front().at
 	default:
 		return h.heap[0].at
 	}
 }
 
 func (h *timers) push(t timer) {
-	if h.line.Len() == 0 || !t.at.Before(h.line.Back().at) {
-		h.line.PushBack(t)
+	if h.fifo.Len() == 0 || !t.at.Before(h.fifo.Back().at) {
+		h.fifo.PushBack(t)
 		return
 	}
 	h.heap = append(h.heap, t)
@@ -72,8 +72,8 @@ func (h *timers) pop(now time.Time) (t timer, ok bool) {
 	if h.len() == 0 || h.next().After(now) {
 		return timer{}, false
 	}
-	if h.inLine() {
-		t = h.line.PopFront()
+	if h.fifoFirst() {
+		t = h.fifo.PopFront()
 	} else {
 		t = h.popHeap()
 	}
@@ -108,8 +108,8 @@ func (h *timers) popHeap() timer {
 func (h *timers) takeAll() []timer {
 	clear(h.spare)
 	h.spare, h.heap = h.heap, h.spare[:0]
-	for h.line.Len() > 0 {
-		h.spare = append(h.spare, h.line.PopFront())
+	for h.fifo.Len() > 0 {
+		h.spare = append(h.spare, h.fifo.PopFront())
 	}
 	return h.spare
 }

@@ -575,7 +575,7 @@ func (c *simCluster) forget(p *simPartition, records bool) {
 			continue
 		}
 		for _, q := range t.all() {
-			if q.index == p.index && q.out.line.Len() > 0 {
+			if q.index == p.index && q.out.completionQueue.Len() > 0 {
 				return
 			}
 		}

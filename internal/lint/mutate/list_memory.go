@@ -148,7 +148,7 @@ var ofMemory = []mutation{
 	},
 	{
 		name: "last-ticket-first", file: "bufferpool.go",
-		old: "w.ticket < next.line.Front().ticket", new: "w.ticket > next.line.Front().ticket",
+		old: "w.ticket < next.queue.Front().ticket", new: "w.ticket > next.queue.Front().ticket",
 		breaks: "a newcomer overtakes who waits for memory",
 		by:     by("TestBufferPoolFollowsItsModel"),
 	},
@@ -184,7 +184,7 @@ var ofMemory = []mutation{
 	},
 	{
 		name: "newcomers-overtake", file: "bufferpool_share.go",
-		old: "	return s.line.Len() == 0 && int64(size)", new: "	return int64(size)",
+		old: "	return s.queue.Len() == 0 && int64(size)", new: "	return int64(size)",
 		breaks: "a large record starves behind small ones",
 		by:     by("TestBufferPoolFollowsItsModel"),
 	},

@@ -112,7 +112,7 @@ var ofMetadata = []mutation{
 	},
 	{
 		name: "forgets-what-is-on-the-wire", file: "accumulator_topic.go",
-		old: "q.shut = q.batches.Len() == 0 && q.out.line.Len() == 0 && len(q.out.seq.inFlight) == 0", new: "q.shut = q.batches.Len() == 0",
+		old: "q.shut = q.batches.Len() == 0 && q.out.completionQueue.Len() == 0 && len(q.out.seq.inFlight) == 0", new: "q.shut = q.batches.Len() == 0",
 		breaks: "a topic with batches in flight is forgotten",
 		by:     by("TestATopicInUseIsNotForgotten"),
 	},

@@ -34,7 +34,7 @@ var ofSender = []mutation{
 	},
 	{
 		name: "dropped-records-out-of-turn", file: "sender_answer.go",
-		old: "		b.inLine = true\n		line.PushBack(b)\n", new: "		s.complete(b)\n",
+		old: "		b.inCompletionQueue = true\n		waiting.PushBack(b)\n", new: "		s.complete(b)\n",
 		breaks: "records that an abort drops are told before those on the wire",
 		by:     byTransactions,
 	},
@@ -310,8 +310,8 @@ var ofSender = []mutation{
 	},
 	{
 		name: "callbacks-out-of-order", file: "sender_answer.go",
-		old:    "	for line.Len() > 0 && line.Front().decided {\n		s.complete(line.PopFront())\n	}\n",
-		new:    "	for i := 0; i < line.Len(); {\n		if !line.At(i).decided {\n			i++\n			continue\n		}\n		s.complete(line.At(i))\n		line.Remove(i)\n	}\n",
+		old:    "	for waiting.Len() > 0 && waiting.Front().decided {\n		s.complete(waiting.PopFront())\n	}\n",
+		new:    "	for i := 0; i < waiting.Len(); {\n		if !waiting.At(i).decided {\n			i++\n			continue\n		}\n		s.complete(waiting.At(i))\n		waiting.Remove(i)\n	}\n",
 		breaks: "a batch is told before an earlier one of its partition",
 		by:     bySimulator,
 	},

@@ -64,7 +64,7 @@ var ofSending = []mutation{
 	},
 	{
 		name: "taken-timers-lost", file: "sender_timers.go",
-		old: "		h.spare = append(h.spare, h.line.PopFront())\n", new: "		h.line.PopFront()\n",
+		old: "		h.spare = append(h.spare, h.fifo.PopFront())\n", new: "		h.fifo.PopFront()\n",
 		breaks: "lingers are forgotten when all are looked at again",
 		by:     by("TestAccumulatorFollowsItsModel"),
 	},
