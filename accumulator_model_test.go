@@ -622,7 +622,7 @@ func (s *accSchedule) drain(node int32) {
 	s.r.ready()
 	var ring []int32
 	for p := range s.m.queues {
-		if q := s.r.topic.queue(int32(p)); q.out.ring != nil && q.out.ring.id == node {
+		if q := s.r.topic.queue(int32(p)); q.out.readyFor != nil && q.out.readyFor.id == node {
 			ring = append(ring, int32(p))
 		}
 	}
@@ -820,10 +820,10 @@ func (s *accSchedule) compareReady() {
 		out := &s.r.topic.queue(int32(p)).out
 		at, ok := s.m.due(int32(p), now)
 		due := ok && !at.After(now)
-		s.holds(!due || out.ring != nil && out.ring.id == s.m.leader[p], "partition %d is due and not ready", p)
-		s.holds(due || out.ring == nil || s.ready[p] || s.hurried || len(s.m.queues[p].batches) == 0, "partition %d is ready before it is due at %v", p, at.Sub(now))
-		s.holds(due || !ok || out.ring != nil || !wake.IsZero() && !wake.After(at), "partition %d is due in %v, and nobody looks", p, at.Sub(now))
-		s.ready[p] = out.ring != nil || out.leaderless
+		s.holds(!due || out.readyFor != nil && out.readyFor.id == s.m.leader[p], "partition %d is due and not ready", p)
+		s.holds(due || out.readyFor == nil || s.ready[p] || s.hurried || len(s.m.queues[p].batches) == 0, "partition %d is ready before it is due at %v", p, at.Sub(now))
+		s.holds(due || !ok || out.readyFor != nil || !wake.IsZero() && !wake.After(at), "partition %d is due in %v, and nobody looks", p, at.Sub(now))
+		s.ready[p] = out.readyFor != nil || out.leaderless
 	}
 	s.hurried = s.m.waiter != nil
 }

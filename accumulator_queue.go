@@ -147,8 +147,8 @@ func (q *partitionQueue) removeLocked(b *batch) bool {
 // partitionOut is the sender's state of a partition beyond its batches.
 type partitionOut struct {
 	node            *nodeOut // the node that it was last ready for
-	ring            *nodeOut // the node whose ring of ready partitions it is in; nil: none
-	forced          bool     // in the ring with a batch that does not wait to be sent together with others
+	readyFor        *nodeOut // the node whose ready list it is in; nil: none
+	forced          bool     // in the ready list with a batch that does not wait to be sent together with others
 	leaderless      bool     // in the sender's list of partitions without a leader
 	muted           bool     // order is kept by one batch in flight, and that is in flight
 	sought          bool     // its leader was asked for, and no batch was accepted since
@@ -156,10 +156,10 @@ type partitionOut struct {
 	timerNumber     int64    // the batch and time of its latest timer
 	timerAt         time.Time
 	seq             sequences
-	joined          int64      // the transaction that it is part of
-	joining         int64      // the transaction that it is, or was, being added to
-	completionQueue batchDeque // batches that were drained and are not completed, in the order of their numbers
-	setback         *setback   // nil if the last batch that came back was accepted
+	joined          int64               // the transaction that it is part of
+	joining         int64               // the transaction that it is, or was, being added to
+	completionQueue deque.Deque[*batch] // batches that were drained and are not completed, in the order of their numbers
+	setback         *setback            // nil if the last batch that came back was accepted
 }
 
 func newPartitionOut() partitionOut { return partitionOut{seq: noSequences()} }

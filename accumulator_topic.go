@@ -192,7 +192,7 @@ func (t *topicState) shut() bool {
 func (q *partitionQueue) shutIfIdle() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.shut = q.batches.Len() == 0 && q.out.completionQueue.Len() == 0 && len(q.out.seq.inFlight) == 0 && q.out.ring == nil
+	q.shut = q.batches.Len() == 0 && q.out.completionQueue.Len() == 0 && len(q.out.seq.inFlight) == 0 && q.out.readyFor == nil
 	return q.shut
 }
 

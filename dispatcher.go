@@ -36,7 +36,7 @@ type dispatcher struct {
 	marks []chan struct{} // behind the queue
 	// +checklocks:mu
 	closed bool
-	bell   chan struct{} // capacity 1
+	woken  chan struct{} // capacity 1
 }
 
 // place is the next record that the dispatcher completes.
@@ -47,7 +47,7 @@ type place struct {
 }
 
 func newDispatcher(a *accumulator, logger *slog.Logger) *dispatcher {
-	return &dispatcher{acc: a, logger: logger, done: make(chan struct{}), bell: make(chan struct{}, 1)}
+	return &dispatcher{acc: a, logger: logger, done: make(chan struct{}), woken: make(chan struct{}, 1)}
 }
 
 // push hands over a batch whose outcome is written to its result.
@@ -67,7 +67,7 @@ func (d *dispatcher) mark(marks []chan struct{}) {
 // kick wakes the goroutine after a series of pushes.
 func (d *dispatcher) kick() {
 	select {
-	case d.bell <- struct{}{}:
+	case d.woken <- struct{}{}:
 	default:
 	}
 }
@@ -112,7 +112,7 @@ func (d *dispatcher) run() {
 			if ended = closed; ended {
 				return
 			}
-			<-d.bell
+			<-d.woken
 		}
 	}
 }

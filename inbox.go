@@ -20,7 +20,7 @@ type inbox struct {
 	start time.Time // instants are nanoseconds since then
 
 	sleepsUntil atomic.Int64  // awake while it is up
-	bell        chan struct{} // capacity 1
+	woken       chan struct{} // capacity 1
 
 	mu sync.Mutex
 	// +checklocks:mu
@@ -54,7 +54,7 @@ const (
 )
 
 func newInbox() *inbox {
-	x := &inbox{start: time.Now(), bell: make(chan struct{}, 1)}
+	x := &inbox{start: time.Now(), woken: make(chan struct{}, 1)}
 	x.sleepsUntil.Store(awake)
 	return x
 }
@@ -73,7 +73,7 @@ func (x *inbox) notify(n notice, push bool) {
 		x.in.queues = append(x.in.queues, n)
 		x.mu.Unlock()
 	}
-	x.ring(n.by)
+	x.wake(n.by)
 }
 
 // post puts in an event of a connection. It never blocks.
@@ -81,7 +81,7 @@ func (x *inbox) post(e network.Event) {
 	x.mu.Lock()
 	x.in.events = append(x.in.events, e)
 	x.mu.Unlock()
-	x.ring(hintNow)
+	x.wake(hintNow)
 }
 
 // giveBack puts in a request that had to wait for a worker.
@@ -89,7 +89,7 @@ func (x *inbox) giveBack(r *produceRequest) {
 	x.mu.Lock()
 	x.in.sealed = append(x.in.sealed, r)
 	x.mu.Unlock()
-	x.ring(hintNow)
+	x.wake(hintNow)
 }
 
 // want asks for the metadata of a topic, unless that request is in the inbox already.
@@ -100,7 +100,7 @@ func (x *inbox) want(t *topicState) {
 	x.mu.Lock()
 	x.in.topics = append(x.in.topics, t)
 	x.mu.Unlock()
-	x.ring(hintNow)
+	x.wake(hintNow)
 }
 
 // order puts in a function for the sender to call.
@@ -108,20 +108,20 @@ func (x *inbox) order(o order) {
 	x.mu.Lock()
 	x.in.orders = append(x.in.orders, o)
 	x.mu.Unlock()
-	x.ring(hintNow)
+	x.wake(hintNow)
 }
 
 // nudge makes the sender take a turn.
 func (x *inbox) nudge() { x.order(nil) }
 
-// ring wakes the sender if it would sleep past `by`.
-func (x *inbox) ring(by int64) {
+// wake wakes the sender if it would sleep past `by`.
+func (x *inbox) wake(by int64) {
 	until := x.sleepsUntil.Load()
 	if by >= until || !x.sleepsUntil.CompareAndSwap(until, awake) {
 		return
 	}
 	select {
-	case x.bell <- struct{}{}:
+	case x.woken <- struct{}{}:
 	default:
 	}
 }
@@ -139,7 +139,7 @@ func (x *inbox) take(to *mail) {
 	x.mu.Unlock()
 }
 
-// sleep blocks until the given time or until ring wakes it. It returns at once if there is mail. Only the
+// sleep blocks until the given time or until wake is called. It returns at once if there is mail. Only the
 // sender calls it.
 func (x *inbox) sleep(until time.Time, timer *time.Timer) {
 	d := max(time.Until(until), 0)
@@ -150,7 +150,7 @@ func (x *inbox) sleep(until time.Time, timer *time.Timer) {
 	if empty && d > 0 {
 		timer.Reset(d)
 		select {
-		case <-x.bell:
+		case <-x.woken:
 		case <-timer.C:
 		}
 		timer.Stop()

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/quill-kafka/quill/internal/backoff"
+	"github.com/quill-kafka/quill/internal/deque"
 	"github.com/quill-kafka/quill/metadata"
 	"github.com/quill-kafka/quill/network"
 	"github.com/quill-kafka/quill/protocol"
@@ -19,13 +20,13 @@ import (
 //	inbox ──▶ take ──▶ events: answers ──▶ decide ──▶ done / retry / split ──▶ dispatcher
 //	                ├▶ orders: flush, close
 //	                └▶ queues to check ────┐
-//	          timers: lingers, back-offs ──┴▶ ready partitions, a ring per node ──▶ drain ──▶ requests
+//	          timers: lingers, back-offs ──┴▶ ready partitions, a list per node ──▶ drain ──▶ requests
 //	          expire · metadata · producer id
 //
 // One turn is step: it never blocks and hands work out. One place waits: inbox.sleep.
 //
-// A partition with a batch to send is in the ring of its leader's node. Draining a node goes once
-// around the ring, takes the oldest batch of each partition until max.request.size is reached, and
+// A partition with a batch to send is in the ready list of its leader's node. Draining a node goes once
+// through the list, takes the oldest batch of each partition until max.request.size is reached, and
 // stops where the next request goes on, so that no partition starves (KAFKA-13834). The work therefore
 // grows with the number of batches, never with the number of known partitions.
 type sender struct {
@@ -48,7 +49,7 @@ type sender struct {
 	txn           *transaction  // nil: the producer is not transactional
 	onWire        int           // batches in requests that have not come back
 	nodes         map[int32]*nodeOut
-	active        []*nodeOut // those with something in their rings
+	active        []*nodeOut // those with something in their ready lists
 	timers        timers
 	leaderless    []*partitionQueue // with batches to send and no leader
 	mark          int64             // flushes begun, as far as the sender knows
@@ -109,9 +110,9 @@ type connections interface {
 // nodeOut is a node with the partitions that are ready to send to it.
 type nodeOut struct {
 	id         int32
-	ring       ringDeque
+	ready      deque.Deque[*partitionQueue]
 	active     bool          // in the sender's list of nodes with something to send
-	forced     int           // partitions of the ring that are forced
+	forced     int           // partitions of ready that are forced
 	lingers    timers        // of open batches that are to go to it
 	lingersAt  time.Time     // when the sender's timer for them is up; zero: there are none
 	readyAt    time.Time     // since when it could not take the batches that are ready; zero: it could
@@ -119,7 +120,7 @@ type nodeOut struct {
 	sought     bool          // metadata was asked for because it can't be reached, and it has not answered since
 	answerTime time.Duration // of its requests, smoothed
 	pace       pace          // how fast it takes them off the connection
-	slow       slowFlag      // for longer than partitioner.availability.timeout.ms
+	slow       atomic.Bool   // for longer than partitioner.availability.timeout.ms
 }
 
 // requestTag is the tag of requests that need no other.

@@ -22,7 +22,7 @@ func (s *sender) drainAll(now time.Time) (next time.Time) {
 		if at := s.drain(n, now); !at.IsZero() && (next.IsZero() || at.Before(next)) {
 			next = at
 		}
-		if n.active = n.ring.Len() > 0; n.active {
+		if n.active = n.ready.Len() > 0; n.active {
 			kept = append(kept, n)
 		}
 	}
@@ -31,9 +31,9 @@ func (s *sender) drainAll(now time.Time) (next time.Time) {
 	return next
 }
 
-// drain sends requests to one node until its ring is empty or it can't take more.
+// drain sends requests to one node until its ready list is empty or it can't take more.
 func (s *sender) drain(n *nodeOut, now time.Time) (again time.Time) {
-	for n.ring.Len() > 0 {
+	for n.ready.Len() > 0 {
 		if !s.client.Ready(n.id, now) {
 			return s.noteBlocked(n, now)
 		}
@@ -117,27 +117,27 @@ func (s *sender) noteFlowing(n *nodeOut) {
 	}
 }
 
-// build goes once around the node's ring and takes the oldest batch of each partition, up to
+// build goes once through the node's ready list and takes the oldest batch of each partition, up to
 // max.request.size. It returns nil if none may leave now.
 func (s *sender) build(n *nodeOut, now time.Time) *produceRequest {
 	r := s.newRequest()
-	for range n.ring.Len() {
-		q := n.ring.Front()
-		if q.out.ring != n {
-			n.ring.PopFront() // it was taken out of the ring meanwhile
+	for range n.ready.Len() {
+		q := n.ready.Front()
+		if q.out.readyFor != n {
+			n.ready.PopFront() // it was taken out of the list meanwhile
 			continue
 		}
 		b, fits := s.take(q, n, r.size, now)
 		if !fits {
 			break
 		}
-		n.ring.PopFront()
-		if q.out.ring == n {
-			s.leave(q)
+		n.ready.PopFront()
+		if q.out.readyFor == n {
+			s.unready(q)
 		}
 		if b != nil {
 			r.add(b)
-			if q.length.Load() > 0 { // its next batch goes to the end of the ring, for the next request
+			if q.length.Load() > 0 { // its next batch goes to the end of the list, for the next request
 				s.look(q, now)
 			}
 		}
@@ -155,8 +155,8 @@ func (s *sender) build(n *nodeOut, now time.Time) *produceRequest {
 func (s *sender) take(q *partitionQueue, n *nodeOut, size int, now time.Time) (b *batch, fits bool) {
 	id, epoch, ok := s.leader(q)
 	if !ok || id != n.id {
-		s.leave(q)
-		s.enter(q, true, now)
+		s.unready(q)
+		s.makeReady(q, true, now)
 		return nil, true
 	}
 	q.mu.Lock()

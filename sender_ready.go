@@ -34,7 +34,7 @@ func (s *sender) lookAll(now time.Time) {
 // lookAgain checks every partition that waits for a timer or a leader, or for a node that does not lead it
 // any more.
 func (s *sender) lookAgain(now time.Time) {
-	s.reseat(now)
+	s.followLeaders(now)
 	s.lookAtAll(&s.timers, now)
 	waited := s.leaderless
 	s.leaderless = nil // those that still have no leader come back in
@@ -57,29 +57,29 @@ func (s *sender) lookAtAll(h *timers, now time.Time) {
 	}
 }
 
-// reseat moves the partitions whose leader changed to the rings of their new leaders: the node whose
-// ring they are in may never be ready again. Every change of the snapshot comes by here, so a ring
+// followLeaders moves the partitions whose leader changed to the ready lists of their new leaders: the node whose
+// list they are in may never be ready again. Every change of the snapshot comes by here, so a list
 // holds a partition at most once.
-func (s *sender) reseat(now time.Time) {
+func (s *sender) followLeaders(now time.Time) {
 	for _, n := range s.active {
-		for range n.ring.Len() {
-			q := n.ring.PopFront()
-			if q.out.ring != n {
-				continue // it was taken out of the ring meanwhile
+		for range n.ready.Len() {
+			q := n.ready.PopFront()
+			if q.out.readyFor != n {
+				continue // it was taken out of the list meanwhile
 			}
 			if id, _, ok := s.leader(q); ok && id == n.id {
-				n.ring.PushBack(q)
+				n.ready.PushBack(q)
 				continue
 			}
 			forced := q.out.forced
-			s.leave(q)
-			s.enter(q, forced, now)
+			s.unready(q)
+			s.makeReady(q, forced, now)
 		}
 	}
 }
 
 // look checks whether the partition's oldest batch can be sent. If so it enters the partition into its node's
-// ring, else it sets a timer.
+// ready list, else it sets a timer.
 func (s *sender) look(q *partitionQueue, now time.Time) { s.lookFor(q, false, now) }
 
 // lookFor does the work of look. along says that the batch may be sent before its linger is up.
@@ -109,7 +109,7 @@ func (s *sender) lookFor(q *partitionQueue, along bool, now time.Time) {
 		s.setTimer(q, b, due)
 		return
 	}
-	s.enter(q, forced, now)
+	s.makeReady(q, forced, now)
 }
 
 // leaderMoved reports whether the partition of a batch that is to be sent again has a newer leader.
@@ -137,8 +137,8 @@ func (s *sender) leader(q *partitionQueue) (node int32, epoch int32, ok bool) {
 	return n.ID, epoch, ok
 }
 
-// enter puts a partition into the ring of its leader's node. Without a leader it asks for metadata.
-func (s *sender) enter(q *partitionQueue, forced bool, now time.Time) {
+// makeReady puts a partition into the ready list of its leader's node. Without a leader it asks for metadata.
+func (s *sender) makeReady(q *partitionQueue, forced bool, now time.Time) {
 	id, _, ok := s.leader(q)
 	if !ok {
 		if !q.out.leaderless {
@@ -154,10 +154,10 @@ func (s *sender) enter(q *partitionQueue, forced bool, now time.Time) {
 		q.out.node = n
 		q.slow.Store(&n.slow)
 	}
-	if q.out.ring != n {
-		s.leave(q)
-		q.out.ring = n
-		n.ring.PushBack(q)
+	if q.out.readyFor != n {
+		s.unready(q)
+		q.out.readyFor = n
+		n.ready.PushBack(q)
 		if !n.active {
 			n.active = true
 			s.active = append(s.active, n)
@@ -169,12 +169,12 @@ func (s *sender) enter(q *partitionQueue, forced bool, now time.Time) {
 	}
 }
 
-// leave takes a partition out of its ring. The ring's entry stays and is skipped later.
-func (s *sender) leave(q *partitionQueue) {
-	if q.out.ring != nil && q.out.forced {
-		q.out.ring.forced--
+// unready takes a partition out of the ready list it is in. The list's entry stays and is skipped later.
+func (s *sender) unready(q *partitionQueue) {
+	if q.out.readyFor != nil && q.out.forced {
+		q.out.readyFor.forced--
 	}
-	q.out.ring, q.out.forced = nil, false
+	q.out.readyFor, q.out.forced = nil, false
 }
 
 // needLeader asks for the partition's leader. The first time since a batch was accepted it ends the back-off of metadata

@@ -1,16 +1,9 @@
 package quill
 
 import (
-	"sync/atomic"
 	"time"
 
 	"github.com/quill-kafka/quill/internal/deque"
-)
-
-type (
-	ringDeque  = deque.Deque[*partitionQueue]
-	batchDeque = deque.Deque[*batch]
-	slowFlag   = atomic.Bool
 )
 
 // timer says when the sender is to check a partition again: its open batch has lingered enough, or the
@@ -161,14 +154,14 @@ func (s *sender) lookAtLingers(n *nodeOut, at, now time.Time) {
 	}
 }
 
-// gather adds lingering batches to the node's ring, the oldest first, if the ring has few batches and the linger of one
-// of them is up. It adds none to a ring of full batches only, or once there are enough: they would gain little, and
+// gather adds lingering batches to the node's ready list, the oldest first, if that has few batches and the linger of one
+// of them is up. It adds none to a list of full batches only, or once there are enough: they would gain little, and
 // take more records until their own linger is up.
 func (s *sender) gather(n *nodeOut, now time.Time) {
-	if n.forced == n.ring.Len() || n.ring.Len() >= fewBatches {
+	if n.forced == n.ready.Len() || n.ready.Len() >= fewBatches {
 		return
 	}
-	for n.ring.Len() < enoughBatches {
+	for n.ready.Len() < enoughBatches {
 		t, ok := n.lingers.pop(now.Add(s.acc.linger))
 		if !ok {
 			return

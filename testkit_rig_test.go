@@ -151,8 +151,8 @@ func (r *rig) ready() []int32 {
 	r.s.lookAll(time.Now())
 	var ids []int32
 	for id, n := range r.s.nodes {
-		for i := range n.ring.Len() {
-			if n.ring.At(i).out.ring == n && !slices.Contains(ids, id) {
+		for i := range n.ready.Len() {
+			if n.ready.At(i).out.readyFor == n && !slices.Contains(ids, id) {
 				ids = append(ids, id)
 			}
 		}

@@ -403,14 +403,14 @@ func (x *simulation) turn() {
 // listen hears the bells, whatever rang them.
 func (x *simulation) listen() {
 	select {
-	case <-x.e.box.bell:
+	case <-x.e.box.woken:
 		if at := x.now.Add(x.micros(x.draw(x.cfg.Turn + 1))); at.Before(x.wakeAt) {
 			x.wakeAt = at
 		}
 	default:
 	}
 	select {
-	case <-x.e.dispatch.bell:
+	case <-x.e.dispatch.woken:
 		if x.dispatchAt.IsZero() {
 			x.dispatchAt = x.now
 		}

@@ -304,7 +304,7 @@ var ofSender = []mutation{
 	},
 	{
 		name: "bell-does-not-ring", file: "inbox.go",
-		old: "	x.in.events = append(x.in.events, e)\n	x.mu.Unlock()\n	x.ring(hintNow)\n", new: "	x.in.events = append(x.in.events, e)\n	x.mu.Unlock()\n",
+		old: "	x.in.events = append(x.in.events, e)\n	x.mu.Unlock()\n	x.wake(hintNow)\n", new: "	x.in.events = append(x.in.events, e)\n	x.mu.Unlock()\n",
 		breaks: "answers do not wake the sender",
 		by:     bySimulator,
 	},

@@ -70,19 +70,19 @@ var ofSending = []mutation{
 	},
 	{
 		name: "lingers-end-alone", file: "sender_timers.go",
-		old: "	for n.ring.Len() < enoughBatches {", new: "	for n.ring.Len() < 1 {",
+		old: "	for n.ready.Len() < enoughBatches {", new: "	for n.ready.Len() < 1 {",
 		breaks: "each linger makes a request of its own",
 		by:     by("TestWhatLingersForANodeGoesAlong"),
 	},
 	{
 		name: "full-batches-take-company", file: "sender_timers.go",
-		old: "n.forced == n.ring.Len() || ", new: "n.ring.Len() == 0 || ",
+		old: "n.forced == n.ready.Len() || ", new: "n.ready.Len() == 0 || ",
 		breaks: "under load half-empty batches leave with every full one",
 		by:     by("TestFullBatchesGoWithoutCompany"),
 	},
 	{
 		name: "dense-requests-take-company", file: "sender_timers.go",
-		old: " || n.ring.Len() >= fewBatches {", new: " {",
+		old: " || n.ready.Len() >= fewBatches {", new: " {",
 		breaks: "under load batches leave with a part of what they would hold",
 		by:     by("TestTheOldestGoAlongUntilThereAreEnough"),
 	},
