@@ -89,6 +89,9 @@ type position struct {
 	index int32
 }
 
+// appended reports whether at is the position of a record; the zero position is none.
+func (at position) appended() bool { return at.res != nil }
+
 // errMoved says that the sticky partitioner moved on after the caller had asked it for the partition.
 var errMoved = &Error{Op: "append", Reason: "the sticky partition changed"}
 

@@ -12,22 +12,22 @@ import (
 // contains the usual case of topic and lockFor, and lane and millis are small enough to be inlined: around
 // a call, all registers have to be saved.
 //
-// ok is false if any of that does not hold. Then short has done nothing, and the caller has to take the
+// If any of that does not hold, short does nothing and returns the zero position, and the caller has to take the
 // slow path. short never waits, except for the queue's lock.
-func (e *engine) short(ctx context.Context, r *bytesRecord, fn Callback, shared bool) (at position, ok bool) {
+func (e *engine) short(ctx context.Context, r *bytesRecord, fn Callback, shared bool) (at position) {
 	if over(ctx) {
-		return at, false
+		return position{}
 	}
 	t := e.acc.recent.Load()
 	if t == nil || t.name != r.Topic {
 		t = e.acc.topic(r.Topic)
 	}
 	if t == nil || e.cfg.partitioner != nil {
-		return at, false
+		return position{}
 	}
 	queues := t.usable.Load()
 	if queues == nil {
-		return at, false
+		return position{}
 	}
 	var p int32
 	var lane *stickyLane
@@ -45,13 +45,13 @@ func (e *engine) short(ctx context.Context, r *bytesRecord, fn Callback, shared 
 		size = protocol.MaxRecordSize(r.Key, r.Value, r.Headers)
 	}
 	if p < 0 || int(p) >= len(*queues) || size > e.largest {
-		return at, false
+		return position{}
 	}
 	var timestamp int64
 	if r.Timestamp.IsZero() {
 		timestamp = e.clock.millis()
 	} else if timestamp = timestampMillis(r.Timestamp); timestamp < 0 {
-		return at, false
+		return position{}
 	}
 	if !t.used.Load() {
 		t.used.Store(true)
@@ -65,7 +65,7 @@ func (e *engine) short(ctx context.Context, r *bytesRecord, fn Callback, shared 
 	o := &q.open // +checklocksforce: the checker does not know TryLock
 	if o.free() < size || e.acc.refused.Load() != nil || lane != nil && lane.present() != p || !e.acc.limits.room(o.raw(), size, &t.ratio) {
 		q.mu.Unlock()
-		return at, false
+		return position{}
 	}
 	o.add(timestamp, r, fn)
 	o.sticky = o.sticky || lane != nil
@@ -75,7 +75,7 @@ func (e *engine) short(ctx context.Context, r *bytesRecord, fn Callback, shared 
 		o.expect()
 	}
 	q.mu.Unlock()
-	return at, true
+	return at
 }
 
 // plainOverhead is an upper bound of the bytes that a record without headers takes besides key and value: the 21

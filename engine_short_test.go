@@ -70,11 +70,11 @@ func TestTheShortWayIsForOrdinaryRecords(t *testing.T) {
 					c.before(r, e)
 				}
 				before := r.open(0)
-				at, ok := e.short(context.Background(), &c.record, nil, true)
-				require.Equal(t, c.ok, ok)
+				at := e.short(context.Background(), &c.record, nil, true)
+				require.Equal(t, c.ok, at.appended())
 				after := r.open(0) // and so the queue is not left locked
 				require.Same(t, before.batch, after.batch)
-				if !ok {
+				if !at.appended() {
 					require.Equal(t, before, after)
 					return
 				}
@@ -108,8 +108,8 @@ func TestBothWaysWriteTheSame(t *testing.T) {
 			for _, rec := range records {
 				rec.Topic, rec.Partition = "test", Partition(0)
 				if way == 0 {
-					_, ok := e.short(context.Background(), &rec, nil, false)
-					require.True(t, ok)
+					at := e.short(context.Background(), &rec, nil, false)
+					require.True(t, at.appended())
 					continue
 				}
 				in := one("", "", rec.Headers...)
@@ -151,8 +151,8 @@ func TestARecordThatFindsTheLockTakenIsCounted(t *testing.T) {
 				q.mu.Lock()
 				go func() {
 					if way == "short" {
-						_, ok := e.short(context.Background(), &rec, nil, false)
-						done <- ok
+						at := e.short(context.Background(), &rec, nil, false)
+						done <- at.appended()
 						return
 					}
 					_, err := r.acc.append(t.Context(), q, in, lane, nil)
@@ -190,8 +190,8 @@ func TestNoRecordGetsIntoAnOpenBatchOnceRefused(t *testing.T) {
 		r.acc.refuse(refusedByClose, errClosedSend)
 		_, err := r.acc.append(t.Context(), r.topic.queue(0), one("", "v"), nil, nil)
 		require.Same(t, errClosedSend, err)
-		_, ok := e.short(t.Context(), &bytesRecord{Topic: "test", Partition: Partition(0), Value: []byte("v")}, nil, false)
-		require.False(t, ok)
+		at := e.short(t.Context(), &bytesRecord{Topic: "test", Partition: Partition(0), Value: []byte("v")}, nil, false)
+		require.False(t, at.appended())
 		require.Equal(t, before, r.open(0))
 		r.acc.refuse(refusedByClose, nil)
 		r.append(0, "", "v")

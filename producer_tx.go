@@ -23,7 +23,7 @@ type Tx[K, V any] struct {
 // Send sends a record in this transaction, as Producer.Send does. A record that is not accepted, for any reason, makes
 // the transaction fail; so does, as always, one that is not delivered. So you need not check its future.
 func (tx *Tx[K, V]) Send(ctx context.Context, r Record[K, V]) Future {
-	if at, ok := tx.short(ctx, &r, nil, true); ok {
+	if at := tx.short(ctx, &r, nil, true); at.appended() {
 		return Future(at)
 	}
 	if tx.fake != nil {
@@ -39,7 +39,7 @@ func (tx *Tx[K, V]) Send(ctx context.Context, r Record[K, V]) Future {
 
 // SendFunc sends a record in this transaction, as Producer.SendFunc does; see Send.
 func (tx *Tx[K, V]) SendFunc(ctx context.Context, r Record[K, V], fn Callback) {
-	if _, ok := tx.short(ctx, &r, fn, false); ok {
+	if at := tx.short(ctx, &r, fn, false); at.appended() {
 		return
 	}
 	if tx.fake != nil {
@@ -72,9 +72,9 @@ func (tx *Tx[K, V]) SendOffsets(ctx context.Context, offsets map[TopicPartition]
 }
 
 // short sends a record as Producer.short does: a record that it takes can't make the transaction fail here.
-func (tx *Tx[K, V]) short(ctx context.Context, r *Record[K, V], fn Callback, shared bool) (at position, ok bool) {
+func (tx *Tx[K, V]) short(ctx context.Context, r *Record[K, V], fn Callback, shared bool) position {
 	if tx.over.Load() {
-		return at, false
+		return position{}
 	}
 	return tx.p.short(ctx, r, fn, shared)
 }

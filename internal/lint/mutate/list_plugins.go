@@ -34,7 +34,7 @@ var ofPlugins = []mutation{
 	},
 	{
 		name: "short-way-before-1970", file: "engine_short.go",
-		old: "timestamp < 0 {\n		return at, false", new: "timestamp < -1<<60 {\n		return at, false",
+		old: "timestamp < 0 {\n		return position{}", new: "timestamp < -1<<60 {\n		return position{}",
 		breaks: "times before 1970 get into batches",
 		by:     by("TestTheShortWayIsForOrdinaryRecords"),
 	},
@@ -52,7 +52,7 @@ var ofPlugins = []mutation{
 	},
 	{
 		name: "short-way-lock-taken", file: "engine_short.go",
-		old: "	} else if !q.mu.TryLock() {\n		q.lockCrowded()\n", new: "	} else if !q.mu.TryLock() {\n		return at, false\n",
+		old: "	} else if !q.mu.TryLock() {\n		q.lockCrowded()\n", new: "	} else if !q.mu.TryLock() {\n		return position{}\n",
 		breaks: "a crowd at one partition is never noticed",
 		by:     by("TestARecordThatFindsTheLockTakenIsCounted"),
 	},
