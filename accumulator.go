@@ -95,8 +95,8 @@ func (at position) appended() bool { return at.res != nil }
 // errMoved says that the sticky partitioner moved on after the caller had asked it for the partition.
 var errMoved = &Error{Op: "append", Reason: "the sticky partition changed"}
 
-var errMemoryInCallback = &Error{Op: "send", Kind: ErrInCallback, Partition: -1, Node: -1,
-	Reason: "buffer memory is used up, and only the end of callbacks brings it back"}
+var errMemoryInCallback = newError(Error{Op: "send", Kind: ErrInCallback,
+	Reason: "buffer memory is used up, and only the end of callbacks brings it back"})
 
 func newAccumulator(s *settings, box *inbox, clock *coarseClock) *accumulator {
 	a := &accumulator{

@@ -24,16 +24,16 @@ type accModel struct {
 	linger, delivery      time.Duration
 	oneInFlight           bool
 
-	queues [4]accQueue
-	live   []*accBatch // those that hold memory
-	wire   [2][][]*accBatch
-	waiter *accRecord // blocked in append
-	ended  bool       // aborted
-	leader [4]int32
-	epoch  int32
-	sticky int32 // where the sticky partitioner is; -1: not known
-	stuck  int   // bytes it counted there
-	fates  []accFate
+	queues   [4]accQueue
+	live     []*accBatch // those that hold memory
+	wire     [2][][]*accBatch
+	waiter   *accRecord // blocked in append
+	ended    bool       // aborted
+	leader   [4]int32
+	epoch    int32
+	sticky   int32 // where the sticky partitioner is; -1: not known
+	stuck    int   // bytes it counted there
+	outcomes []accOutcome
 }
 
 type accQueue struct {
@@ -68,11 +68,11 @@ type accBatch struct {
 	onWire, decided bool
 	inLine, told    bool // told: its callbacks are due
 	heard           bool // they ran
-	fate            accFate
+	outcome         accOutcome
 }
 
-// accFate is what becomes of a record.
-type accFate struct {
+// accOutcome is what becomes of a record.
+type accOutcome struct {
 	number    int
 	partition int32
 	offset    int64
@@ -282,7 +282,7 @@ func (m *accModel) back(b *accBatch, a accAnswer, offset int64, now time.Time) (
 	switch {
 	case b.decided:
 	case a == accAccept:
-		m.decide(b, accFate{offset: offset})
+		m.decide(b, accOutcome{offset: offset})
 	case a == accTooBig && len(b.records) > 1:
 		m.split(b)
 	case mayRetry && (a == accRetry || a == accNothing):
@@ -302,7 +302,7 @@ func (m *accModel) back(b *accBatch, a accAnswer, offset int64, now time.Time) (
 }
 
 func (m *accModel) fail(b *accBatch, kind error) {
-	f := accFate{offset: -1, kind: kind, outcome: NotSent}
+	f := accOutcome{offset: -1, kind: kind, outcome: NotSent}
 	switch {
 	case b.maybe || b.onWire:
 		f.outcome = MaybeWritten
@@ -313,8 +313,8 @@ func (m *accModel) fail(b *accBatch, kind error) {
 }
 
 // decide settles a batch. It is told when those of its partition that left before it are.
-func (m *accModel) decide(b *accBatch, f accFate) {
-	b.decided, b.fate = true, f
+func (m *accModel) decide(b *accBatch, f accOutcome) {
+	b.decided, b.outcome = true, f
 	if !b.inLine {
 		m.tell(b)
 	}
@@ -328,12 +328,12 @@ func (m *accModel) decide(b *accBatch, f accFate) {
 func (m *accModel) tell(b *accBatch) {
 	b.told = true
 	for i, r := range b.records {
-		f := b.fate
+		f := b.outcome
 		f.number, f.partition = r.number, b.partition
 		if f.offset >= 0 {
 			f.offset += int64(i)
 		}
-		m.fates = append(m.fates, f)
+		m.outcomes = append(m.outcomes, f)
 	}
 }
 
@@ -389,7 +389,7 @@ func (m *accModel) dispatched() {
 	for _, b := range m.live {
 		b.heard = b.heard || b.told
 	}
-	m.fates = nil
+	m.outcomes = nil
 	m.sweep()
 }
 
@@ -418,7 +418,7 @@ type accSchedule struct {
 	records int
 	blocked *blockedAppend
 	flushes []accFlush
-	told    []accFate
+	told    []accOutcome
 	heard   map[int]bool // records told in all
 	ready   [4]bool      // in a ring, or would be if there were a leader
 	passed  [4]int       // how many requests left without it although it was ready
@@ -520,9 +520,9 @@ func (s *accSchedule) record(part int32, o op) accRecord {
 	in.urgent = o.c%16 == 1
 	number := s.records
 	in.callback = func(at RecordMetadata, err error) {
-		f := accFate{number: number, partition: at.Partition, offset: at.Offset, kind: err}
+		f := accOutcome{number: number, partition: at.Partition, offset: at.Offset, kind: err}
 		if failed, ok := errors.AsType[*Error](err); ok {
-			f.outcome = failed.Outcome()
+			f.outcome = failed.Outcome
 		}
 		s.told = append(s.told, f)
 	}
@@ -718,12 +718,12 @@ func (s *accSchedule) back(b *accBatch, a accAnswer, offset int64, now time.Time
 
 func (s *accSchedule) dispatch() {
 	s.r.dispatch()
-	s.note("dispatch %d", len(s.m.fates))
-	s.holds(len(s.told) == len(s.m.fates), "%d records were told, the model says %d", len(s.told), len(s.m.fates))
-	byPartition := func(a, b accFate) int { return int(a.partition - b.partition) } // between partitions there is no order
+	s.note("dispatch %d", len(s.m.outcomes))
+	s.holds(len(s.told) == len(s.m.outcomes), "%d records were told, the model says %d", len(s.told), len(s.m.outcomes))
+	byPartition := func(a, b accOutcome) int { return int(a.partition - b.partition) } // between partitions there is no order
 	slices.SortStableFunc(s.told, byPartition)
-	slices.SortStableFunc(s.m.fates, byPartition)
-	for i, want := range s.m.fates {
+	slices.SortStableFunc(s.m.outcomes, byPartition)
+	for i, want := range s.m.outcomes {
 		got := s.told[i]
 		s.holds(got.number == want.number && got.offset == want.offset && got.outcome == want.outcome && errors.Is(got.kind, want.kind),
 			"told: %+v, the model says %+v", got, want)
@@ -828,7 +828,7 @@ func (s *accSchedule) compareReady() {
 	s.hurried = s.m.waiter != nil
 }
 
-// end makes all well. Everything gets its fate, and all memory comes back.
+// end makes all well. Everything gets its outcome, and all memory comes back.
 func (s *accSchedule) end() {
 	s.note("all is well")
 	for p, node := range rigLeaders {

@@ -299,7 +299,7 @@ func TestDrainedBatchesExpireToo(t *testing.T) {
 		require.ErrorIs(t, err, ErrDeliveryTimeout)
 		failed, ok := errors.AsType[*Error](err)
 		require.True(t, ok)
-		require.Equal(t, MaybeWritten, failed.Outcome())
+		require.Equal(t, MaybeWritten, failed.Outcome)
 		require.Equal(t, opened.Add(2*time.Second+r.cfg.linger+r.cfg.deliveryTimeout), r.s.nextExpiry())
 		require.EqualValues(t, rigMemory-2*rigBatch, r.free(), "its memory stays with the wire")
 		require.NotNil(t, b.chunks[0])
@@ -348,7 +348,7 @@ func TestAbortFailsDrainedAndUndrainedAlike(t *testing.T) {
 	})
 }
 
-// A partial abort, as a transaction's, fails what has not left; what is on the wire has its own fate.
+// A partial abort, as a transaction's, fails what has not left; what is on the wire has its own outcome.
 //
 // Java: RecordAccumulatorTest.testAbortUnsentBatches
 func TestGivingUpWhatHasNotLeftSparesWhatHas(t *testing.T) {

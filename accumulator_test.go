@@ -292,7 +292,7 @@ func TestFlushMakesLingeringBatchesReady(t *testing.T) {
 	})
 }
 
-// Of the batches that have their fate and are not told yet, a flush holds on to the last: callbacks run
+// Of the batches that have their outcome and are not told yet, a flush holds on to the last: callbacks run
 // in order.
 func TestFlushWaitsForCallbacks(t *testing.T) {
 	withRig(t, nil, func(t *testing.T, r *rig) {
@@ -307,7 +307,7 @@ func TestFlushWaitsForCallbacks(t *testing.T) {
 		r.drain(1)
 		r.answer(0, accepted(0))
 		r.answer(1, accepted(0))
-		require.Zero(t, r.acc.count(), "all have their fate")
+		require.Zero(t, r.acc.count(), "all have their outcome")
 
 		flushed, toldBefore := false, 0
 		go func() {

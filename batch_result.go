@@ -22,8 +22,8 @@ type result struct {
 	partition int32
 	acc       *accumulator // the accumulator of its batch; nil: none, it is released already
 
-	fate
-	children []childResult // set instead of a fate when the batch was split
+	batchOutcome
+	children []childResult // set instead of an outcome when the batch was split
 
 	mu sync.Mutex
 	// +checklocks:mu
@@ -36,13 +36,13 @@ type result struct {
 }
 
 func newResult(acc *accumulator) *result {
-	r := &result{fate: noFate, acc: acc}
+	r := &result{batchOutcome: noOutcome, acc: acc}
 	r.meta, r.runs = r.meta0[:0], r.runs0[:0]
 	return r
 }
 
-// fate is the outcome of a batch.
-type fate struct {
+// batchOutcome is the outcome of a batch.
+type batchOutcome struct {
 	baseOffset    int64 // -1: unknown
 	logAppendTime int64 // milliseconds; -1: the records keep their own timestamps
 	err           error
@@ -50,11 +50,13 @@ type fate struct {
 	openedAt      int64               // of a failure: when the batch was opened, in milliseconds; 0: unknown
 }
 
-// noFate has no offset, time or error.
-var noFate = fate{baseOffset: -1, logAppendTime: -1}
+// noOutcome has no offset, time or error.
+var noOutcome = batchOutcome{baseOffset: -1, logAppendTime: -1}
 
-// failure returns the fate of a batch that failed with err.
-func failure(err error) fate { return fate{baseOffset: -1, logAppendTime: -1, err: err} }
+// failure returns the outcome of a batch that failed with err.
+func failure(err error) batchOutcome {
+	return batchOutcome{baseOffset: -1, logAppendTime: -1, err: err}
+}
 
 // recordMeta is the part of a RecordMetadata that each record has for itself.
 type recordMeta struct {
@@ -161,7 +163,7 @@ func (r *result) child(i int32) (*result, int32) {
 // reset makes r ready for another batch. It may be called only when no other goroutine can hold r.
 func (r *result) reset() {
 	clear(r.runs)
-	*r = result{meta: r.meta[:0], runs: r.runs[:0], fate: noFate, acc: r.acc}
+	*r = result{meta: r.meta[:0], runs: r.runs[:0], batchOutcome: noOutcome, acc: r.acc}
 }
 
 // callback returns the callback of record i, nil if it has none.

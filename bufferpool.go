@@ -123,7 +123,7 @@ func (p *bufferPool) failLocked() {
 		s := p.waitingShares[0]
 		w := s.queue.PopFront()
 		p.dequeuedLocked(s)
-		w.err = &Error{Op: opWaitForMemory, Kind: ErrClosed, Partition: -1, Reason: "producer closed while a send was waiting for memory"}
+		w.err = newError(Error{Op: opWaitForMemory, Kind: ErrClosed, Reason: "producer closed while a send was waiting for memory"})
 		w.ready <- struct{}{} // capacity 1, sent once
 	}
 }
@@ -239,6 +239,6 @@ func (p *bufferPool) ample() bool {
 }
 
 func (p *bufferPool) tooLarge(size int) error {
-	return &Error{Op: "send", Kind: ErrRecordTooLarge, Partition: -1,
-		Reason: fmt.Sprintf("the record needs %d bytes, buffer.memory is %d", size, p.capacity)}
+	return newError(Error{Op: "send", Kind: ErrRecordTooLarge,
+		Reason: fmt.Sprintf("the record needs %d bytes, buffer.memory is %d", size, p.capacity)})
 }

@@ -145,7 +145,7 @@ func (s *memoryShare) tryAllocate(size int) ([]byte, error) {
 	p.mu.Lock()
 	if p.closed {
 		p.mu.Unlock()
-		return nil, &Error{Op: "send", Kind: ErrClosed, Partition: -1}
+		return nil, newError(Error{Op: "send", Kind: ErrClosed})
 	}
 	if !p.readyLocked(s, size) {
 		p.mu.Unlock()
@@ -175,7 +175,7 @@ func (s *memoryShare) allocate(ctx context.Context, size int, until *blockLimit)
 		}
 		return s.fill(w.chunk, size), nil
 	}
-	failed := &Error{Op: opWaitForMemory, Kind: cause, Partition: -1, Elapsed: time.Since(start)}
+	failed := newError(Error{Op: opWaitForMemory, Kind: cause, Elapsed: time.Since(start)})
 	reason, kind := s.describe(size)
 	if failed.Reason = reason; cause == ErrBufferExhausted {
 		failed.Kind, failed.Elapsed = kind, limit.Sub(start)
@@ -188,7 +188,7 @@ func (s *memoryShare) allocate(ctx context.Context, size int, until *blockLimit)
 func (s *memoryShare) refuse(size int) error {
 	s.pool.onWait()
 	reason, kind := s.describe(size)
-	return &Error{Op: opWaitForMemory, Kind: kind, Partition: -1, Reason: reason}
+	return newError(Error{Op: opWaitForMemory, Kind: kind, Reason: reason})
 }
 
 // await waits until the waiter is served, or returns the reason why it stops waiting.

@@ -20,7 +20,7 @@ func (e *engine) flush(ctx context.Context) error {
 		return notBegun(ctx, "flush")
 	}
 	if e.dispatch.inside() {
-		return &Error{Op: "flush", Kind: ErrInCallback, Partition: -1, Node: -1}
+		return newError(Error{Op: "flush", Kind: ErrInCallback})
 	}
 	if e.closed.Load() {
 		return errClosedFlush
@@ -30,7 +30,7 @@ func (e *engine) flush(ctx context.Context) error {
 	e.box.nudge()
 	for _, r := range results {
 		if err := awaitResult(ctx, r); err != nil {
-			failed := &Error{Op: "flush", Kind: err, Partition: -1, Node: -1, Cause: e.holdUp("", -1)}
+			failed := newError(Error{Op: "flush", Kind: err, Cause: e.holdUp("", -1)})
 			if late {
 				failed.Reason = reasonOver(ctx, "the records go out, but were not waited for")
 			}
@@ -68,7 +68,7 @@ func (e *engine) close(ctx context.Context) error {
 		return err
 	}
 	if !returned {
-		return &Error{Op: "close", Kind: ErrForceClosed, Partition: -1, Node: -1, Cause: endOf(ctx), Reason: "a callback has not returned"}
+		return newError(Error{Op: "close", Kind: ErrForceClosed, Cause: endOf(ctx), Reason: "a callback has not returned"})
 	}
 	if fault != nil {
 		return fmt.Errorf("close partitioner: %w", fault)
@@ -85,7 +85,7 @@ func (e *engine) closeInside() error {
 		<-e.sender.finished
 		_ = e.shutDown(context.Background()) // no caller waits for the error
 	}()
-	return &Error{Op: "close", Kind: ErrInCallback, Partition: -1, Node: -1, Reason: "unfinished records were given up, the rest of Close goes on in the background"}
+	return newError(Error{Op: "close", Kind: ErrInCallback, Reason: "unfinished records were given up, the rest of Close goes on in the background"})
 }
 
 // beginClose refuses further sends and lets the sender end when all records have their outcomes, or with giveUp
@@ -124,7 +124,7 @@ func (e *engine) forcedEnd(own bool) error {
 	if by == nil || lost == 0 && (!own || ended && e.sender.lost.transaction == "") {
 		return nil
 	}
-	err := &Error{Op: "close", Kind: ErrForceClosed, Partition: -1, Node: -1, Cause: by.why}
+	err := newError(Error{Op: "close", Kind: ErrForceClosed, Cause: by.why})
 	var lots []string
 	if by.late {
 		lots, err.fix = append(lots, contextWasOver), "give Close a context of its own: context.WithTimeout(context.Background(), 30*time.Second)"
@@ -192,7 +192,7 @@ func (c *pluginClose) await(ctx context.Context) error {
 		return nil
 	}
 	if !awaitClosed(ctx, c.done, abortGrace) {
-		return &Error{Op: "close plug-ins", Kind: endOf(ctx), Partition: -1, Node: -1, Reason: "Close of an interceptor, serializer or partitioner has not returned"}
+		return newError(Error{Op: "close plug-ins", Kind: endOf(ctx), Reason: "Close of an interceptor, serializer or partitioner has not returned"})
 	}
 	return c.err
 }

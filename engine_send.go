@@ -29,7 +29,7 @@ func (e *engine) refusal(err *Error, topic string, partition int32) *Error {
 		own.broken = "producer has failed and must be closed: could not " + own.Op
 	}
 	own.Op, own.Topic, own.Partition, own.Node = "send", topic, partition, -1
-	own.Attempts, own.Elapsed, own.Fate = 0, 0, NotSent
+	own.Attempts, own.Elapsed, own.Outcome = 0, 0, NotSent
 	return &own
 }
 
@@ -94,7 +94,7 @@ func (e *engine) findTopic(ctx context.Context, r *outgoing) (*topicState, *meta
 			return nil, nil, err
 		}
 		e.box.want(t)
-		return nil, nil, &Error{Op: "send", Kind: ErrWouldBlock, Topic: r.Topic, Partition: -1, Node: -1, Reason: "the topic's metadata have not arrived yet"}
+		return nil, nil, newError(Error{Op: "send", Kind: ErrWouldBlock, Topic: r.Topic, Reason: "the topic's metadata have not arrived yet"})
 	}
 	return e.awaitTopic(ctx, r, t, e.waitLimit(r))
 }
@@ -117,7 +117,7 @@ func (e *engine) awaitTopic(ctx context.Context, r *outgoing, t *topicState, lim
 		return nil, nil, err
 	}
 	if e.dispatch.inside() {
-		return nil, nil, &Error{Op: "send", Kind: ErrInCallback, Topic: t.name, Partition: -1, Node: -1, Reason: "the topic's metadata have not arrived yet"}
+		return nil, nil, newError(Error{Op: "send", Kind: ErrInCallback, Topic: t.name, Reason: "the topic's metadata have not arrived yet"})
 	}
 	timer := time.NewTimer(time.Until(limit.until()))
 	defer timer.Stop()
@@ -136,8 +136,8 @@ func (e *engine) awaitTopic(ctx context.Context, r *outgoing, t *topicState, lim
 			return t, info, nil
 		case errors.Is(now.lastErr, network.ErrController):
 			e.box.want(t) // a later Send succeeds if there is a broker by then
-			return nil, nil, &Error{Op: "send", Kind: ErrUnsupportedVersion, Class: ErrRetriable, Topic: t.name, Partition: -1, Node: -1,
-				Elapsed: limit.waited(), Reason: "no bootstrap server is a broker", Cause: now.lastErr}
+			return nil, nil, newError(Error{Op: "send", Kind: ErrUnsupportedVersion, Class: ErrRetriable, Topic: t.name,
+				Elapsed: limit.waited(), Reason: "no bootstrap server is a broker", Cause: now.lastErr})
 		case info != nil && info.Err == nil && fresh:
 			return nil, nil, t.noPartition(partition.id, info, now.again)
 		}
@@ -156,8 +156,8 @@ func (e *engine) awaitTopic(ctx context.Context, r *outgoing, t *topicState, lim
 			if !limit.over(ctx, timer, e.lastLook) {
 				continue
 			}
-			return nil, nil, e.noMetadata(&Error{Op: "send", Kind: endOf(ctx), Topic: t.name, Partition: -1, Node: -1,
-				Elapsed: limit.waited(), Reason: waitingForMetadata, Cause: t.faultOr(e.board.look().lastErr)}, limit)
+			return nil, nil, e.noMetadata(newError(Error{Op: "send", Kind: endOf(ctx), Topic: t.name,
+				Elapsed: limit.waited(), Reason: waitingForMetadata, Cause: t.faultOr(e.board.look().lastErr)}), limit)
 		case <-timer.C:
 			if !limit.over(ctx, timer, e.lastLook) {
 				continue
@@ -287,7 +287,7 @@ func (e *engine) onNewBatch(r *outgoing, t *topicState, info *metadata.Topic, p 
 	}
 	*previous = p
 	if err := guard(func() error { observer.OnNewBatch(info, p); return nil }); err != nil {
-		return -1, &Error{Op: "choose a partition", Kind: ErrPartitioner, Topic: t.name, Partition: -1, Node: -1, Cause: err}
+		return -1, newError(Error{Op: "choose a partition", Kind: ErrPartitioner, Topic: t.name, Cause: err})
 	}
 	return e.custom(r, t, info)
 }

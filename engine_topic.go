@@ -65,8 +65,8 @@ func (e *engine) faultError(t *topicState, f *topicFault, waited time.Duration) 
 	if !retriableTopicError(f.err) {
 		return topicError(t.name, f.err, waited)
 	}
-	return &Error{Op: "send", Kind: ErrTimeout, Topic: t.name, Partition: -1, Node: -1, Elapsed: waited, Cause: f.err, lasting: true,
-		Reason: fmt.Sprintf("topic not present in metadata, as before, when a send waited %v (max.block.ms) for it; sends work again once it is found", e.cfg.maxBlock)}
+	return newError(Error{Op: "send", Kind: ErrTimeout, Topic: t.name, Elapsed: waited, Cause: f.err, lasting: true,
+		Reason: fmt.Sprintf("topic not present in metadata, as before, when a send waited %v (max.block.ms) for it; sends work again once it is found", e.cfg.maxBlock)})
 }
 
 // topicTimeout returns the error of a Send that has waited as long as it may for the topic or partition.
@@ -74,7 +74,7 @@ func (e *engine) faultError(t *topicState, f *topicFault, waited time.Duration) 
 // If max.block.ms is shorter than the back-off, so that no fresh metadata could be requested, the last ones count.
 func (e *engine) topicTimeout(t *topicState, partition PartitionID, now news) *Error {
 	lastErr := now.lastErr
-	failed := &Error{Op: "send", Kind: ErrTimeout, Topic: t.name, Partition: -1, Node: -1, Elapsed: e.cfg.maxBlock, Cause: lastErr}
+	failed := newError(Error{Op: "send", Kind: ErrTimeout, Topic: t.name, Elapsed: e.cfg.maxBlock, Cause: lastErr})
 	info, f := t.info.Load(), t.fault.Load()
 	switch {
 	case lacks(info, partition) && time.Now().Before(now.again):
@@ -100,7 +100,7 @@ func (e *engine) topicTimeout(t *topicState, partition PartitionID, now news) *E
 
 // topicError returns the error of a Send to a topic whose metadata have err.
 func topicError(topic string, err error, elapsed time.Duration) *Error {
-	e := &Error{Op: "send", Topic: topic, Partition: -1, Elapsed: elapsed, Node: -1}
+	e := newError(Error{Op: "send", Topic: topic, Elapsed: elapsed})
 	if code, ok := errors.AsType[protocol.ErrorCode](err); ok {
 		e.Code = code
 	} else {

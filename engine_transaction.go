@@ -10,7 +10,7 @@ import (
 // closed.
 func (e *engine) instruct(call string, do func(t *transaction) *Error) *Error {
 	if e.cfg.transactionalID == "" {
-		return &Error{Op: call, Kind: ErrInvalidTxnState, Partition: -1, Node: -1, Reason: "the producer has no transactional.id; set Config.TransactionalID"}
+		return newError(Error{Op: call, Kind: ErrInvalidTxnState, Reason: "the producer has no transactional.id; set Config.TransactionalID"})
 	}
 	if e.closed.Load() {
 		return e.closedCall(call)
@@ -28,7 +28,7 @@ func (e *engine) instruct(call string, do func(t *transaction) *Error) *Error {
 
 // closedCall returns the error of a call about transactions if the producer is closed.
 func (e *engine) closedCall(call string) *Error {
-	closed := &Error{Op: call, Kind: ErrClosed, Partition: -1, Node: -1}
+	closed := newError(Error{Op: call, Kind: ErrClosed})
 	if isClosed(e.sender.finished) && e.sender.txn.closed { // the sender, which writes closed, has ended
 		closed.Reason = "Close has aborted the transaction that was open; commit it before Close"
 	}
@@ -40,7 +40,7 @@ func (e *engine) closedCall(call string) *Error {
 // then goes on.
 func (e *engine) transact(ctx context.Context, call string, callbacks bool, begin func(t *transaction) (*operation, *Error)) *Error {
 	if e.dispatch.inside() {
-		return &Error{Op: call, Kind: ErrInCallback, Partition: -1, Node: -1}
+		return newError(Error{Op: call, Kind: ErrInCallback})
 	}
 	late := notBegun(ctx, call)
 	if ctx == nil {
@@ -60,7 +60,7 @@ func (e *engine) transact(ctx context.Context, call string, callbacks bool, begi
 		return err
 	}
 	if !e.acc.waitFor(ctx, o.done) || callbacks && !e.awaitCallbacks(ctx) {
-		open := &Error{Op: call, Kind: endOf(ctx), Partition: -1, Node: -1, Reason: "it goes on in the background; call it again for its outcome", open: true}
+		open := newError(Error{Op: call, Kind: endOf(ctx), Reason: "it goes on in the background; call it again for its outcome", open: true})
 		if context.Cause(ctx) == errMaxBlock {
 			open.Kind, open.Elapsed = ErrTimeout, e.cfg.maxBlock
 		}

@@ -10,11 +10,12 @@ import (
 )
 
 // Every failure of this package is one of the sentinels below, usually inside an *Error that says
-// where and when. errors.Is answers three questions about it:
+// where and when. Four questions can be asked about it, also if it is wrapped:
 //
 //	errors.Is(err, quill.ErrTimeout)                      what happened (a sentinel)
 //	errors.Is(err, quill.ErrRetriable)                    what can be done (a class)
 //	errors.Is(err, protocol.NotLeaderOrFollower)          what the broker said (an error code)
+//	quill.OutcomeOf(err)                                  whether the record may be in the log
 //
 // Some sentinels are special cases of others: ErrBufferExhausted is also an ErrTimeout.
 var (
@@ -88,7 +89,7 @@ func (s *sentinel) Error() string { return s.text }
 func (s *sentinel) Unwrap() error { return s.parent }
 
 // Outcome says whether a failed record may be in the log: that decides whether sending it
-// again can make a duplicate.
+// again can make a duplicate. OutcomeOf asks an error for it.
 type Outcome uint8
 
 const (
@@ -108,6 +109,43 @@ func (o Outcome) String() string {
 		return outcomeNames[o]
 	}
 	return "Outcome(" + strconv.Itoa(int(o)) + ")"
+}
+
+// OutcomeOf returns what err, an *Error or one that wraps some, says about whether the record may be in the log. Of
+// several outcomes it returns MaybeWritten before Rejected, and Rejected before NotSent. An error that wraps no *Error says
+// nothing, and nor does nil: then it returns MaybeWritten, so that the other two always mean that the record is not in the log.
+func OutcomeOf(err error) Outcome {
+	if o, known := outcomeIn(err); known {
+		return o
+	}
+	return MaybeWritten
+}
+
+// outcomeIn returns the outcome that is known from err; known is false if err says nothing.
+func outcomeIn(err error) (o Outcome, known bool) {
+	switch e := err.(type) {
+	case *Error: // its Cause may be about something else, such as the record that made a commit fail
+		return e.Outcome, true
+	case classless:
+		return outcomeIn(e.err)
+	case interface{ Unwrap() error }:
+		return outcomeIn(e.Unwrap())
+	case interface{ Unwrap() []error }:
+		for _, part := range e.Unwrap() {
+			if of, ok := outcomeIn(part); ok {
+				o, known = worse(o, of), true
+			}
+		}
+	}
+	return o, known
+}
+
+// worse returns that outcome of the two which leaves more to do before the record is sent again.
+func worse(a, b Outcome) Outcome {
+	if a == MaybeWritten || b == MaybeWritten {
+		return MaybeWritten
+	}
+	return max(a, b)
 }
 
 // Error is the failure of one operation, usually of sending one record. It never holds the record's
@@ -132,8 +170,8 @@ type Error struct {
 	Kind error
 	// Class is ErrRetriable, ErrAbortable or ErrFatal where the circumstances decide it. If nil, Kind and Code do.
 	Class error
-	// Fate is what Outcome returns.
-	Fate Outcome
+	// Outcome says whether the record may be in the log. It counts for failed sends; OutcomeOf asks an error that wraps this one.
+	Outcome Outcome
 	// Reason adds to Kind in this package's words.
 	Reason string
 	// Detail is text that is not this package's, such as a broker's message; of a very long one the first 4 KiB. Error quotes and cuts it.
@@ -147,9 +185,6 @@ type Error struct {
 	ended   string // the state of the transaction, the first part of the text
 	fix     string // what to do about it, where that does not follow from kind or code
 }
-
-// Outcome says whether the record may have been written. It is meaningful for failed sends.
-func (e *Error) Outcome() Outcome { return e.Fate }
 
 // Retriable reports whether the same operation may succeed later. It is the same as
 // errors.Is(err, ErrRetriable). Kafka: RetriableException.
@@ -286,9 +321,19 @@ func (c classless) Is(target error) bool {
 
 func (c classless) As(target any) bool { return errors.As(c.err, target) }
 
+// newError returns e as an error that concerns no particular partition and no node. The zero value of Error would name
+// partition 0 and node 0.
+func newError(e Error) *Error { return nodeError(-1, e) }
+
+// nodeError returns e as an error that concerns a node and no particular partition.
+func nodeError(node int32, e Error) *Error {
+	e.Partition, e.Node = -1, node
+	return &e
+}
+
 var (
-	errClosedSend  = &Error{Op: "send", Kind: ErrClosed, Partition: -1, Node: -1}
-	errClosedFlush = &Error{Op: "flush", Kind: ErrClosed, Partition: -1, Node: -1}
+	errClosedSend  = newError(Error{Op: "send", Kind: ErrClosed})
+	errClosedFlush = newError(Error{Op: "flush", Kind: ErrClosed})
 )
 
 // orNil returns err as an error, nil for a nil *Error.
@@ -332,13 +377,11 @@ const (
 // abortFailed returns the error of InTransaction if the transaction failed and then its abort failed. Its class says
 // what can be done now: Fatal, nothing with this producer; Abortable, abort again.
 func abortFailed(transaction, abort error) error {
-	e := &Error{Op: "InTransaction", Partition: -1, Node: -1, Class: ErrAbortable, Cause: &both{transaction, abort}, ended: notAborted, fix: "call AbortTransaction until it has worked"}
+	e := newError(Error{Op: "InTransaction", Class: ErrAbortable, Cause: &both{transaction, abort}, ended: notAborted, fix: "call AbortTransaction until it has worked"})
 	if classOf(abort) == ErrFatal {
 		e.Class, e.fix = ErrFatal, "close this producer: the coordinator aborts the transaction when it is older than transaction.timeout.ms"
 	}
-	if inner, ok := errors.AsType[*Error](e.Cause); ok {
-		e.Fate = inner.Fate
-	}
+	e.Outcome, _ = outcomeIn(transaction) // not that of the abort, which sends no records
 	return e
 }
 

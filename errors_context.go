@@ -60,7 +60,7 @@ func notBegun(ctx context.Context, op string) *Error {
 	if !over(ctx) {
 		return nil
 	}
-	return &Error{Op: op, Kind: endOf(ctx), Partition: -1, Node: -1, Reason: reasonOver(ctx, "nothing was done")}
+	return newError(Error{Op: op, Kind: endOf(ctx), Reason: reasonOver(ctx, "nothing was done")})
 }
 
 // reasonOver returns the Reason of an error about a ctx that was over before the call. so says what that led to.

@@ -51,6 +51,38 @@ func TestErrorIsItsKindCodeAndCause(t *testing.T) {
 	require.NotErrorIs(t, &Error{Op: "send"}, protocol.None)
 }
 
+func TestAWrappedErrorSaysWhetherTheRecordMayBeInTheLog(t *testing.T) {
+	failed := func(o Outcome) error { return &Error{Op: "send", Topic: "t", Kind: ErrDeliveryTimeout, Outcome: o} }
+	wrap := func(errs ...error) error { return fmt.Errorf("orders: %w", errors.Join(errs...)) }
+	commit := newError(Error{Op: "CommitTransaction", Class: ErrAbortable, Cause: failed(MaybeWritten)})
+	for _, c := range []struct {
+		err  error
+		want Outcome
+	}{
+		{failed(NotSent), NotSent},
+		{failed(MaybeWritten), MaybeWritten},
+		{failed(Rejected), Rejected},
+		{wrap(failed(NotSent)), NotSent},
+		{wrap(failed(Rejected)), Rejected},
+		{wrap(io.EOF, failed(NotSent)), NotSent},
+		{wrap(failed(NotSent), failed(Rejected)), Rejected},
+		{wrap(failed(MaybeWritten), failed(Rejected)), MaybeWritten},
+		{wrap(failed(Rejected), wrap(failed(MaybeWritten)), failed(NotSent)), MaybeWritten},
+		{commit, NotSent}, // its cause is a record's
+		{commit.Unwrap(), MaybeWritten},
+		{withPlugins(failed(Rejected), failed(NotSent)), Rejected},
+		{abortFailed(failed(Rejected), failed(MaybeWritten)), Rejected},
+		{abortFailed(wrap(failed(MaybeWritten)), failed(NotSent)), MaybeWritten},
+		{abortFailed(io.EOF, failed(MaybeWritten)), NotSent},
+		{pendingError("t", 0, context.Canceled), MaybeWritten},
+		{io.EOF, MaybeWritten}, // nothing is known
+		{wrap(io.EOF), MaybeWritten},
+		{nil, MaybeWritten},
+	} {
+		require.Equal(t, c.want, OutcomeOf(c.err), "%v", c.err)
+	}
+}
+
 func TestCodesAreSentinelsToo(t *testing.T) {
 	for code, kind := range map[protocol.ErrorCode]error{
 		protocol.MessageTooLarge: ErrRecordTooLarge, protocol.InvalidTopicException: ErrInvalidTopic, protocol.InvalidRecord: ErrInvalidRecord,
@@ -111,13 +143,13 @@ func TestErrorText(t *testing.T) {
 		`quill: send to topic "orders" partition 3: delivery timed out: 2m0s passed since Send (node 2, 5 attempts, may have been written); ` +
 			`last cause: connection reset; check the nodes of the partition, or raise delivery.timeout.ms`: {
 			Op: "send", Topic: "orders", Partition: 3, Node: 2, Attempts: 5, Elapsed: 2*time.Minute + 12*time.Microsecond, Kind: ErrDeliveryTimeout,
-			Fate: MaybeWritten, Reason: "2m0s passed since Send", Cause: errors.New("connection reset"),
+			Outcome: MaybeWritten, Reason: "2m0s passed since Send", Cause: errors.New("connection reset"),
 		},
 		`quill: wait for buffer memory: buffer memory is exhausted (after 250µs, not sent); send slower, or raise buffer.memory or max.block.ms`: {
 			Op: "wait for buffer memory", Partition: -1, Kind: ErrBufferExhausted, Elapsed: 250 * time.Microsecond,
 		},
 		`quill: send to topic "t": TOPIC_AUTHORIZATION_FAILED: Topic authorization failed (node 0, 1 attempt, rejected); grant this client WRITE and DESCRIBE on the topic`: {
-			Op: "send", Topic: "t", Partition: -1, Attempts: 1, Code: protocol.TopicAuthorizationFailed, Fate: Rejected,
+			Op: "send", Topic: "t", Partition: -1, Attempts: 1, Code: protocol.TopicAuthorizationFailed, Outcome: Rejected,
 		},
 		`quill: send to topic "t" partition 0: POLICY_VIOLATION: "no \"x\" here\nor there" (not sent)`: {
 			Op: "send", Topic: "t", Code: protocol.PolicyViolation, Detail: "no \"x\" here\nor there",

@@ -121,8 +121,8 @@ func (e *Error) facts() string {
 	if e.Elapsed > 0 && !strings.Contains(e.Reason, roundDuration(e.Elapsed).String()) {
 		facts = append(facts, "after "+roundDuration(e.Elapsed).String())
 	}
-	if e.Attempts > 0 || e.Fate != NotSent || e.aboutRecord() && !e.open && !e.saidByCause() {
-		facts = append(facts, e.Fate.String())
+	if e.Attempts > 0 || e.Outcome != NotSent || e.aboutRecord() && !e.open && !e.saidByCause() {
+		facts = append(facts, e.Outcome.String())
 	}
 	return strings.Join(facts, ", ")
 }

@@ -71,7 +71,7 @@ func ExampleError() {
 			fmt.Println("make a new producer")
 		case errors.Is(err, quill.ErrRecordTooLarge):
 			fmt.Println("too large for topic", e.Topic)
-		case e.Retriable() && e.Outcome() == quill.MaybeWritten:
+		case e.Retriable() && e.Outcome == quill.MaybeWritten:
 			fmt.Println("sending it again may duplicate it")
 		case e.Retriable():
 			fmt.Println("safe to send again")
@@ -80,10 +80,10 @@ func ExampleError() {
 		}
 	}
 	handle(&quill.Error{Op: "send", Kind: quill.ErrBufferExhausted})
-	handle(&quill.Error{Op: "send", Topic: "orders", Kind: quill.ErrDeliveryTimeout, Fate: quill.MaybeWritten})
-	handle(&quill.Error{Op: "send", Topic: "orders", Code: protocol.MessageTooLarge, Fate: quill.Rejected})
-	handle(&quill.Error{Op: "send", Topic: "orders", Code: protocol.ProducerFenced, Fate: quill.Rejected})
-	handle(&quill.Error{Op: "send", Topic: "orders", Code: protocol.InvalidRecord, Fate: quill.Rejected})
+	handle(&quill.Error{Op: "send", Topic: "orders", Kind: quill.ErrDeliveryTimeout, Outcome: quill.MaybeWritten})
+	handle(&quill.Error{Op: "send", Topic: "orders", Code: protocol.MessageTooLarge, Outcome: quill.Rejected})
+	handle(&quill.Error{Op: "send", Topic: "orders", Code: protocol.ProducerFenced, Outcome: quill.Rejected})
+	handle(&quill.Error{Op: "send", Topic: "orders", Code: protocol.InvalidRecord, Outcome: quill.Rejected})
 	// Output:
 	// safe to send again
 	// sending it again may duplicate it

@@ -61,7 +61,7 @@ func (r *result) awaitRelease(ctx context.Context, ch <-chan struct{}) error {
 
 // pendingError is the error of a wait that ended before the record's outcome was known.
 func pendingError(topic string, partition int32, why error) *Error {
-	return &Error{Op: "wait for record", Kind: why, Topic: topic, Partition: partition, Node: -1, Fate: MaybeWritten,
+	return &Error{Op: "wait for record", Kind: why, Topic: topic, Partition: partition, Node: -1, Outcome: MaybeWritten,
 		Reason: "the record is on its way, its outcome is not known yet"}
 }
 
@@ -79,7 +79,7 @@ func (f Future) Done() bool {
 
 // failedFuture is the future of a record that failed in Send.
 func failedFuture(m RecordMetadata, err error) Future {
-	return Future{res: &result{topic: m.Topic, partition: m.Partition, fate: failure(err), released: true,
+	return Future{res: &result{topic: m.Topic, partition: m.Partition, batchOutcome: failure(err), released: true,
 		meta: []recordMeta{{timestamp: timestampMillis(m.Timestamp), keySize: m.KeySize, valueSize: m.ValueSize}}}}
 }
 
@@ -99,7 +99,7 @@ const maxSeconds = math.MaxInt64 / 1000
 // that gives it its outcome. Only the first call of that function counts; it may be called from any
 // goroutine. topic and partition (-1 if none was chosen) are what a wait that ends early tells.
 func NewFuture(topic string, partition int32) (f Future, resolve func(m RecordMetadata, err error)) {
-	res := &result{topic: topic, partition: partition, fate: noFate, meta: make([]recordMeta, 1), shared: true}
+	res := &result{topic: topic, partition: partition, batchOutcome: noOutcome, meta: make([]recordMeta, 1), shared: true}
 	var once sync.Once
 	return Future{res: res}, func(m RecordMetadata, err error) {
 		once.Do(func() {

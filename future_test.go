@@ -66,14 +66,14 @@ func TestAFailedFutureIsDone(t *testing.T) {
 }
 
 func TestOffsetsNearTheEndAreUnknownNotNegative(t *testing.T) {
-	r := &result{fate: fate{baseOffset: math.MaxInt64, logAppendTime: -1}, meta: make([]recordMeta, 2)}
+	r := &result{batchOutcome: batchOutcome{baseOffset: math.MaxInt64, logAppendTime: -1}, meta: make([]recordMeta, 2)}
 	require.Equal(t, int64(math.MaxInt64), r.metadata(0).Offset)
 	require.EqualValues(t, -1, r.metadata(1).Offset)
 }
 
 func TestAFutureFollowsItsRecordThroughSplits(t *testing.T) {
 	leaf := func(offset int64, n int) *result {
-		return &result{fate: fate{baseOffset: offset, logAppendTime: -1}, meta: make([]recordMeta, n), released: true}
+		return &result{batchOutcome: batchOutcome{baseOffset: offset, logAppendTime: -1}, meta: make([]recordMeta, n), released: true}
 	}
 	last := leaf(300, 1)
 	last.mu.Lock()

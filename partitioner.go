@@ -84,7 +84,7 @@ func choosePartition(p Partitioner, in PartitionInput, typed [2]any) (partition 
 	if err == nil && partition >= 0 && int(partition) < n {
 		return partition, nil
 	}
-	fault := &Error{Op: "choose a partition", Topic: in.Topic.Name, Partition: -1, Node: -1, Kind: ErrPartitioner, Cause: err}
+	fault := newError(Error{Op: "choose a partition", Topic: in.Topic.Name, Kind: ErrPartitioner, Cause: err})
 	if err == nil {
 		fault.Kind = ErrInvalidPartition
 		fault.Reason = fmt.Sprintf("the partitioner chose %d of %d partitions", partition, n)

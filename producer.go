@@ -71,7 +71,7 @@ func New[K, V any](cfg Config, key Serializer[K], value Serializer[V], intercept
 // closed, Share returns ErrClosed.
 func Share[K, V, K0, V0 any](p *Producer[K0, V0], key Serializer[K], value Serializer[V], interceptors ...Interceptor[K, V]) (*Producer[K, V], error) {
 	if p.closed.Load() || p.e.closed.Load() {
-		return nil, &Error{Op: "share", Kind: ErrClosed, Partition: -1, Node: -1}
+		return nil, newError(Error{Op: "share", Kind: ErrClosed})
 	}
 	view, err := newView(p.e, key, value, interceptors)
 	if err != nil {
@@ -316,8 +316,8 @@ func (p *Producer[K, V]) closeInside() error {
 		}
 		return p.closePlugins()
 	})
-	return &Error{Op: "close", Kind: ErrInCallback, Partition: -1, Node: -1,
-		Reason: "the view takes no more records; those it took are delivered, then its plug-ins are closed"}
+	return newError(Error{Op: "close", Kind: ErrInCallback,
+		Reason: "the view takes no more records; those it took are delivered, then its plug-ins are closed"})
 }
 
 // shutView makes a view take no more records.

@@ -328,7 +328,7 @@ func (x *chaos) checkFailedLocked(name string, s *sent, at []place) {
 	switch {
 	case !ok:
 		x.faultLocked("%s failed with %T: %v", name, s.err, s.err)
-	case e.Outcome() != quill.MaybeWritten && len(at) > 0:
+	case e.Outcome != quill.MaybeWritten && len(at) > 0:
 		x.faultLocked("%s (%v) is in the log at %v", name, s.err, at)
 	case x.patient && errors.Is(s.err, quill.ErrDeliveryTimeout):
 		x.faultLocked("%s: %v", name, s.err)

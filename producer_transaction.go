@@ -62,7 +62,7 @@ func (p *Producer[K, V]) SendOffsetsToTransaction(ctx context.Context, offsets m
 	}
 	o := &offsetsOrder{operation: operation{call: callSendOffsets, done: make(chan struct{})}, group: group, left: maps.Clone(offsets)}
 	if reason := o.check(); reason != "" {
-		return &Error{Op: callSendOffsets, Partition: -1, Node: -1, Reason: reason}
+		return newError(Error{Op: callSendOffsets, Reason: reason})
 	}
 	if len(offsets) == 0 {
 		return nil
@@ -124,7 +124,7 @@ func (e *engine) waitsFor(records bool) error {
 // shut returns the error of calls about transactions if this view of a producer is closed, else nil.
 func (p *Producer[K, V]) shut(call string) error {
 	if p.closed.Load() {
-		return &Error{Op: call, Kind: ErrClosed, Partition: -1, Node: -1}
+		return newError(Error{Op: call, Kind: ErrClosed})
 	}
 	return nil
 }

@@ -87,7 +87,7 @@ func (tx *Tx[K, V]) send(ctx context.Context, r *Record[K, V], out *outgoing) *E
 	through := false
 	defer func() {
 		if !through { // a plug-in ended the goroutine
-			tx.fail(&Error{Op: "send", Topic: r.Topic, Partition: -1, Node: -1, Reason: "a plug-in ended the goroutine"})
+			tx.fail(newError(Error{Op: "send", Topic: r.Topic, Reason: "a plug-in ended the goroutine"}))
 		}
 	}()
 	err := tx.p.send(ctx, r, out)
@@ -112,7 +112,7 @@ func (tx *Tx[K, V]) overError(topic string) *Error {
 }
 
 func errTxOver(op string) *Error {
-	return &Error{Op: op, Kind: ErrInvalidTxnState, Partition: -1, Node: -1, Reason: "the function that this transaction was for has returned"}
+	return newError(Error{Op: op, Kind: ErrInvalidTxnState, Reason: "the function that this transaction was for has returned"})
 }
 
 // InTransaction runs fn in a transaction: it begins one, calls fn, and commits; if fn returns an error or
@@ -138,7 +138,7 @@ func errTxOver(op string) *Error {
 // ctx a deadline. Only one transaction can be open at a time.
 func (p *Producer[K, V]) InTransaction(ctx context.Context, fn func(tx *Tx[K, V]) error) error {
 	if p.e.dispatch.inside() {
-		return &Error{Op: "InTransaction", Kind: ErrInCallback, Partition: -1, Node: -1}
+		return newError(Error{Op: "InTransaction", Kind: ErrInCallback})
 	}
 	pause := backoff.New(p.e.cfg.retryBackoff, p.e.cfg.retryBackoffMax)
 	return inTransaction(ctx, p, pause, func() *Tx[K, V] { return &Tx[K, V]{p: p} }, fn)
@@ -303,7 +303,7 @@ func (tx *Tx[K, V]) sendFakeFunc(ctx context.Context, r Record[K, V], fn Callbac
 // failFake calls fail with an error of a fake, which may be of any type.
 func (tx *Tx[K, V]) failFake(err error) {
 	if _, ours := errors.AsType[*Error](err); err != nil && !ours {
-		err = &Error{Op: "send", Partition: -1, Node: -1, Cause: err}
+		err = newError(Error{Op: "send", Outcome: OutcomeOf(err), Cause: err})
 	}
 	tx.fail(err)
 }

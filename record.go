@@ -176,7 +176,7 @@ func checkTopicName(name string) *Error {
 	if reason == "" {
 		return nil
 	}
-	return &Error{Op: "send", Kind: ErrInvalidTopic, Topic: name, Partition: -1, Node: -1, Reason: reason}
+	return newError(Error{Op: "send", Kind: ErrInvalidTopic, Topic: name, Reason: reason})
 }
 
 const maxTopicName = 249

@@ -256,7 +256,7 @@ func (row badInput) check(t *testing.T, m quill.RecordMetadata, err error, topic
 	}
 	require.Equal(t, topic, e.Topic)
 	require.Equal(t, row.partition, e.Partition, "%v", err)
-	require.Equal(t, row.outcome, e.Outcome(), "%v", err)
+	require.Equal(t, row.outcome, e.Outcome, "%v", err)
 	require.Equal(t, row.code, e.Code)
 	require.Contains(t, err.Error(), row.text)
 	require.Equal(t, topic, m.Topic)

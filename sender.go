@@ -159,7 +159,7 @@ func (s *sender) closedError() *Error {
 	if s.aborting != nil {
 		return s.aborting
 	}
-	return &Error{Kind: ErrClosed, Partition: -1, Node: -1}
+	return newError(Error{Kind: ErrClosed})
 }
 
 // step does one turn of the loop, without blocking. It returns when the next one is needed at the latest.

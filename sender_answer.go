@@ -176,7 +176,7 @@ func (s *sender) apply(b *batch, f facts, v verdict, answer *message.PartitionPr
 		if b.producerID == s.idem.id {
 			s.idem.renewals = 0
 		}
-		out := noFate
+		out := noOutcome
 		if answer != nil && v.offsets {
 			out.baseOffset, out.logAppendTime = answer.BaseOffset, max(answer.LogAppendTimeMs, -1)
 			if f.batch.wasMaybe && out.logAppendTime == b.maxTime {
@@ -218,12 +218,12 @@ func (s *sender) reenqueue(b *batch, now time.Time) {
 
 // conclude writes the outcome of a batch's records to its result, and hands the batch to the dispatcher when
 // those before it are decided too. If it is not on the wire, the wire's hold ends here too.
-func (s *sender) conclude(b *batch, out fate) {
+func (s *sender) conclude(b *batch, out batchOutcome) {
 	b.decided = true
 	if out.err != nil {
 		out.openedAt = b.createdAt.UnixMilli()
 	}
-	b.res.fate = out
+	b.res.batchOutcome = out
 	s.losses.add(b.queue.topic.name, out.err, int64(b.records))
 	if s.txn != nil {
 		s.txn.completed(b, out.err)

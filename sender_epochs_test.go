@@ -53,7 +53,7 @@ func TestAFatalErrorFailsWhatIsInFlightButKeepsItsMemory(t *testing.T) {
 		time.Sleep(time.Second)
 		x.Produce(quilltest.Fault{Nodes: []int32{1}, Err: protocol.ClusterAuthorizationFailed})
 		require.True(x, x.Failure(x.Send(0, "b")).Fatal())
-		require.Equal(x, quill.MaybeWritten, x.Failure(inFlight).Outcome())
+		require.Equal(x, quill.MaybeWritten, x.Failure(inFlight).Outcome)
 		require.Equal(x, time.Second, time.Since(start))
 		require.Less(x, x.P.BufferAvailable(), int64(32<<20))
 		time.Sleep(1500 * time.Millisecond)

@@ -113,7 +113,7 @@ func (s *sender) describe(b *batch, base *Error, now time.Time) *Error {
 	e := *base
 	e.Op, e.Topic, e.Partition = "send", b.queue.topic.name, b.queue.index
 	e.Node, e.Attempts, e.Elapsed = b.nodeAtSend, b.attempts, now.Sub(b.createdAt)
-	e.Fate = b.evidence.outcome(b.onWire())
+	e.Outcome = b.evidence.outcome(b.onWire())
 	if s.txn != nil && e.class() != ErrFatal {
 		e.Class = ErrAbortable // never retriable, because the record is part of the transaction (KAFKA-19176)
 	}

@@ -60,7 +60,7 @@ func (s *sender) abortAll(now time.Time) {
 			s.lost.why.CompareAndSwap(nil, s.heldUpBy(b, now))
 		}
 		records += int64(b.records)
-		if err.Fate == MaybeWritten {
+		if err.Outcome == MaybeWritten {
 			maybe += int64(b.records)
 		}
 		s.giveUp(b, err, now)

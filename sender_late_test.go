@@ -75,7 +75,7 @@ func TestAnAnswerInTheSocketBeatsTheClock(t *testing.T) {
 		require.EqualValues(t, 42, m.Offset)
 		_, err = outcomeOf(t, kept)
 		require.ErrorIs(t, err, ErrDeliveryTimeout, "the clock counts again")
-		require.Equal(t, NotSent, err.(*Error).Outcome(), "it was not sent in between")
+		require.Equal(t, NotSent, err.(*Error).Outcome, "it was not sent in between")
 	})
 }
 
@@ -90,7 +90,7 @@ func TestWhatHasNoAnswerAfterAStandstillExpires(t *testing.T) {
 		r.dispatch()
 		_, err := outcomeOf(t, sent)
 		require.ErrorIs(t, err, ErrDeliveryTimeout)
-		require.Equal(t, MaybeWritten, err.(*Error).Outcome())
+		require.Equal(t, MaybeWritten, err.(*Error).Outcome)
 		require.Len(t, c.asked, 1)
 	})
 }

@@ -67,8 +67,8 @@ func (s *sender) neverResolved(now time.Time) bool {
 	if err == nil || now.Before(s.resolveBy) {
 		return false
 	}
-	s.fatal(&Error{Op: "send", Kind: ErrTimeout, Class: ErrFatal, Partition: -1, Node: -1, Cause: err,
-		Reason: fmt.Sprintf("no name of bootstrap.servers was resolved within %v (bootstrap.resolve.timeout.ms)", s.cfg.bootstrapResolveTimeout)})
+	s.fatal(newError(Error{Op: "send", Kind: ErrTimeout, Class: ErrFatal, Cause: err,
+		Reason: fmt.Sprintf("no name of bootstrap.servers was resolved within %v (bootstrap.resolve.timeout.ms)", s.cfg.bootstrapResolveTimeout)}))
 	return true
 }
 
@@ -132,15 +132,15 @@ func (s *sender) finishProducerID(r *network.Request, now time.Time) {
 	code, answered := errors.AsType[protocol.ErrorCode](err)
 	switch {
 	case errors.Is(err, network.ErrUnsupportedVersion):
-		s.fatal(&Error{Op: "get a producer id", Kind: ErrUnsupportedVersion, Class: ErrFatal, Partition: -1, Node: r.Node, Cause: err,
-			Reason: "idempotent producers are unknown to it", fix: "set enable.idempotence to false"})
+		s.fatal(nodeError(r.Node, Error{Op: "get a producer id", Kind: ErrUnsupportedVersion, Class: ErrFatal, Cause: err,
+			Reason: "idempotent producers are unknown to it", fix: "set enable.idempotence to false"}))
 	case code == protocol.ClusterAuthorizationFailed: // it may be granted later: waiting batches fail now, later sends ask again
 		s.logNoProducerID(s.idSpell.FailedForGood(now), r, err, now)
 		for b := s.acc.oldest(); b != nil; b = s.acc.oldest() {
 			s.giveUp(b, s.describe(b, &Error{Code: code, Class: ErrRetriable, Reason: "this client may not have a producer id, which idempotence needs; the next send asks again"}, now), now)
 		}
 	case answered && !code.Retriable() && code != protocol.UnknownServerError:
-		s.fatal(&Error{Op: "get a producer id", Code: code, Class: ErrFatal, Partition: -1, Node: r.Node})
+		s.fatal(nodeError(r.Node, Error{Op: "get a producer id", Code: code, Class: ErrFatal}))
 	default: // a cluster that has just started, a coordinator that moves, a connection that broke
 		s.logNoProducerID(s.idSpell.Failed(now, now), r, err, now)
 	}

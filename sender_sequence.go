@@ -68,7 +68,7 @@ type sequences struct {
 	lastAcked int32         // -1: none under this epoch in this log
 	since     int32         // sequence of the first batch that was acknowledged, if any: batches before it may be missing
 	end       int64         // the end of the log after the last acknowledged batch
-	inFlight  []*batch      // batches with a sequence and no settled fate, in the order of their sequences
+	inFlight  []*batch      // batches with a sequence and no settled outcome, in the order of their sequences
 	gap       bool          // a sequence will never be written: a new epoch is due
 	unsure    bool          // a batch was given up that may be in the log
 	late      lateCopy      // it may not be yet, but still arrive
@@ -395,7 +395,7 @@ func (s *sender) unpark(q *partitionQueue, missing bool, now time.Time) {
 			s.reenqueue(b, now)
 		case seq.passed(b):
 			seq.settle(b, verdict{written: true}, -1)
-			s.conclude(b, noFate)
+			s.conclude(b, noOutcome)
 		}
 	}
 	parked := seq.parked()

@@ -24,7 +24,7 @@ import (
 //
 // What holds at every moment: the log has every record at most once, in the order of the sends; what
 // is in it keeps its numbers; a retry is the same bytes; at most five batches of a partition are on
-// the wire. Each record has one fate, told in order, and it is true. In the end, when all is well
+// the wire. Each record has one outcome, told in order, and it is true. In the end, when all is well
 // again, the producer works and all memory is back.
 
 func TestSenderFollowsTheSequenceModel(t *testing.T) { sequenceTest.run(t) }
@@ -39,15 +39,15 @@ var sequenceTest = modelTest{runs: 500, ops: 120, play: func(x *schedule) { newS
 // sequenceModel is a rig with two scripted nodes.
 type sequenceModel struct {
 	*schedule
-	r       *rig
-	parts   []*modelPartition
-	wire    [2][]*modelRequest // by node: not back yet, in order
-	limbo   [2][]modelBatch    // by node: on the way on a connection that is gone
-	same    map[modelIdentity]modelBatch
-	records int // values given
-	fates   map[string]error
-	last    []string // the last value told, by partition
-	newID   int64
+	r        *rig
+	parts    []*modelPartition
+	wire     [2][]*modelRequest // by node: not back yet, in order
+	limbo    [2][]modelBatch    // by node: on the way on a connection that is gone
+	same     map[modelIdentity]modelBatch
+	records  int // values given
+	outcomes map[string]error
+	last     []string // the last value told, by partition
+	newID    int64
 }
 
 // modelRequest is a Produce request on the wire.
@@ -76,7 +76,7 @@ type modelIdentity struct {
 
 func newSequenceModel(x *schedule) *sequenceModel {
 	setup, _ := x.next()
-	m := &sequenceModel{schedule: x, same: map[modelIdentity]modelBatch{}, fates: map[string]error{}, newID: 7}
+	m := &sequenceModel{schedule: x, same: map[modelIdentity]modelBatch{}, outcomes: map[string]error{}, newID: 7}
 	change := func(s *settings) {
 		idempotentRig(s)
 		s.bufferMemory = 1 << 20
@@ -166,19 +166,19 @@ func (m *sequenceModel) append(p *modelPartition, bad bool) {
 	}
 	in := one("", value)
 	in.shared = false
-	in.callback = func(at RecordMetadata, err error) { m.told(func() { m.fate(p, value, at, err) }) }
+	in.callback = func(at RecordMetadata, err error) { m.told(func() { m.outcome(p, value, at, err) }) }
 	_, err := m.r.acc.append(m.Context(), m.r.topic.queue(p.index), in, nil, nil)
 	m.holds(err == nil, "append: %v", err)
 	m.note("append %s to %d", value, p.index)
 }
 
-// fate takes what a callback tells.
-func (m *sequenceModel) fate(p *modelPartition, value string, at RecordMetadata, err error) {
+// outcome takes what a callback tells.
+func (m *sequenceModel) outcome(p *modelPartition, value string, at RecordMetadata, err error) {
 	m.note("  %s: offset %d, %v", value, at.Offset, err)
-	_, twice := m.fates[value]
+	_, twice := m.outcomes[value]
 	m.holds(!twice, "%s is told twice", value)
 	m.holds(m.last[p.index] < value, "%s is told after %s", value, m.last[p.index])
-	m.fates[value], m.last[p.index] = err, value
+	m.outcomes[value], m.last[p.index] = err, value
 	where := slices.Index(p.log, value)
 	if err == nil {
 		m.holds(where >= 0, "%s was accepted and is not in the log", value)
@@ -187,7 +187,7 @@ func (m *sequenceModel) fate(p *modelPartition, value string, at RecordMetadata,
 	}
 	failed, ok := errors.AsType[*Error](err)
 	m.holds(ok, "%s failed with a %T", value, err)
-	m.holds(where < 0 || failed.Outcome() == MaybeWritten, "%s is in the log and said to be %v: %v", value, failed.Outcome(), err)
+	m.holds(where < 0 || failed.Outcome == MaybeWritten, "%s is in the log and said to be %v: %v", value, failed.Outcome, err)
 }
 
 // send puts a request on the wire if the connection has a slot.
@@ -255,7 +255,7 @@ func (m *sequenceModel) onWire(partition int32) (n int) {
 }
 
 // arrive lets the first request that is under way to the node arrive, with what the operation says
-// about the fate of its batches.
+// about the outcome of its batches.
 func (m *sequenceModel) arrive(node int32, o op) {
 	for _, q := range m.wire[node] {
 		if q.arrived {
@@ -409,7 +409,7 @@ func (m *sequenceModel) settle() {
 	m.quiet()
 	for i := range m.parts {
 		value := fmt.Sprintf("%06d", first+i)
-		m.holds(m.fates[value] == nil, "%s failed on healthy nodes: %v", value, m.fates[value])
+		m.holds(m.outcomes[value] == nil, "%s failed on healthy nodes: %v", value, m.outcomes[value])
 	}
 	for node, late := range m.limbo {
 		for _, b := range late {
@@ -427,7 +427,7 @@ func (m *sequenceModel) quiet() {
 }
 
 func (m *sequenceModel) check() {
-	m.holds(len(m.fates) == m.records, "%d of %d records have a fate", len(m.fates), m.records)
+	m.holds(len(m.outcomes) == m.records, "%d of %d records have an outcome", len(m.outcomes), m.records)
 	m.holds(m.r.free() == m.r.cfg.bufferMemory, "%d of %d bytes are back", m.r.free(), m.r.cfg.bufferMemory)
 }
 
@@ -573,9 +573,9 @@ func (p *modelPartition) write(b modelBatch) (offset int64) {
 		if last := len(p.log) - 1; last >= 0 && p.numbers[last].id == h.ProducerID { // a new id fences no copies of the old one, in no client
 			m.holds(p.log[last] < value, "%s is written after %s", value, p.log[last])
 		}
-		if err, told := m.fates[value]; told {
+		if err, told := m.outcomes[value]; told {
 			failed, ok := err.(*Error)
-			m.holds(ok && failed.Outcome() == MaybeWritten, "%s is written; it was told as %v", value, err)
+			m.holds(ok && failed.Outcome == MaybeWritten, "%s is written; it was told as %v", value, err)
 		}
 		p.log = append(p.log, value)
 		p.numbers = append(p.numbers, modelIdentity{p.index, h.ProducerID, h.ProducerEpoch, protocol.IncrementSequence(h.BaseSequence, int32(i))})

@@ -281,7 +281,7 @@ type sequenceRun struct {
 	late     [][]byte            // copies that the network still carries
 	identity map[*batch][3]int64 // under which a batch was last sent
 	firsts   map[*batch]string   // its first value
-	fates    map[string]error
+	outcomes map[string]error
 	told     []string
 	sentN    int
 }
@@ -291,7 +291,7 @@ type sequenceRun struct {
 func TestRandomFaultsLeaveSequencesWhole(t *testing.T) {
 	for seed := range uint64(150) {
 		withRig(t, func(s *settings) { idempotentRig(s); s.batchSize = 130; s.bufferMemory = 1 << 20 }, func(t *testing.T, r *rig) {
-			run := &sequenceRun{rig: r, rnd: rand.New(rand.NewPCG(seed, 7)), identity: map[*batch][3]int64{}, firsts: map[*batch]string{}, fates: map[string]error{}}
+			run := &sequenceRun{rig: r, rnd: rand.New(rand.NewPCG(seed, 7)), identity: map[*batch][3]int64{}, firsts: map[*batch]string{}, outcomes: map[string]error{}}
 			if seed%3 == 0 { // the numbers wrap on the way
 				r.topic.queue(0).out.seq = sequences{id: 7, next: math.MaxInt32 - 5, lastAcked: -1}
 			}
@@ -313,10 +313,10 @@ func (run *sequenceRun) step(t *testing.T) {
 			in := one("", value)
 			in.shared = false
 			in.callback = func(_ RecordMetadata, err error) {
-				if _, twice := run.fates[value]; twice {
+				if _, twice := run.outcomes[value]; twice {
 					t.Fatalf("record %s was told twice", value)
 				}
-				run.fates[value] = err
+				run.outcomes[value] = err
 				run.told = append(run.told, value)
 			}
 			run.appendInput(0, in)
@@ -422,9 +422,9 @@ func (run *sequenceRun) settle(t *testing.T) {
 func (run *sequenceRun) check(t *testing.T, seed uint64) {
 	require.True(t, slices.IsSorted(run.log.values), "seed %d: order", seed)
 	require.Len(t, slices.Compact(slices.Clone(run.log.values)), len(run.log.values), "seed %d: written twice", seed)
-	require.Len(t, run.fates, run.sentN, "seed %d: a fate for each", seed)
+	require.Len(t, run.outcomes, run.sentN, "seed %d: an outcome for each", seed)
 	require.True(t, slices.IsSorted(run.told), "seed %d: told in the order of the sends", seed)
-	for value, err := range run.fates {
+	for value, err := range run.outcomes {
 		_, written := slices.BinarySearch(run.log.values, value)
 		if err == nil {
 			require.True(t, written, "seed %d: %s was accepted and is lost", seed, value)
@@ -432,8 +432,8 @@ func (run *sequenceRun) check(t *testing.T, seed uint64) {
 		}
 		failed, ok := errors.AsType[*Error](err)
 		require.True(t, ok)
-		if failed.Outcome() != MaybeWritten {
-			require.False(t, written, "seed %d: %s is said to be %v: %v", seed, value, failed.Outcome(), err)
+		if failed.Outcome != MaybeWritten {
+			require.False(t, written, "seed %d: %s is said to be %v: %v", seed, value, failed.Outcome, err)
 		}
 	}
 	require.EqualValues(t, 1<<20, run.free(), "seed %d", seed)
@@ -576,7 +576,7 @@ func TestABatchPutAsideIsNotForgotten(t *testing.T) {
 		r.dispatch()
 		for _, f := range futures {
 			_, err := outcomeOf(t, f)
-			require.Equal(t, MaybeWritten, err.(*Error).Outcome())
+			require.Equal(t, MaybeWritten, err.(*Error).Outcome)
 		}
 		require.EqualValues(t, rigMemory, r.free())
 		requireIdentity(t, sendTo(t, r, 0), 6, 0)
@@ -613,7 +613,7 @@ func TestARefusalNowProvesNothingAboutEarlierAttempts(t *testing.T) {
 				r.dispatch()
 				for _, f := range []Future{first, second} {
 					_, err := outcomeOf(t, f)
-					require.Equal(t, MaybeWritten, err.(*Error).Outcome(), "%v", err)
+					require.Equal(t, MaybeWritten, err.(*Error).Outcome, "%v", err)
 				}
 				requireIdentity(t, sendTo(t, r, 0), 6, 0) // at once
 				require.EqualValues(t, 1, r.s.idem.bumps)
@@ -638,7 +638,7 @@ func TestWhatIsBehindARefusedBatchDoesNotWaitForItsCopies(t *testing.T) {
 		r.answer(0, refusedWith(protocol.OutOfOrderSequenceNumber))
 		r.dispatch()
 		_, err := outcomeOf(t, first)
-		require.Equal(t, MaybeWritten, err.(*Error).Outcome())
+		require.Equal(t, MaybeWritten, err.(*Error).Outcome)
 		require.ErrorContains(t, err, "whether that one was written can no longer be found out")
 		requireIdentity(t, sendTo(t, r, 0), 6, 0)
 	})
@@ -747,7 +747,7 @@ func TestWhatANewLogRefusesMayBeInTheOneBefore(t *testing.T) {
 			for _, f := range futures {
 				_, err := outcomeOf(t, f)
 				require.ErrorIs(t, err, protocol.InvalidRecord)
-				require.Equal(t, want, err.(*Error).Outcome())
+				require.Equal(t, want, err.(*Error).Outcome)
 			}
 		})
 	}

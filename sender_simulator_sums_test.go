@@ -48,7 +48,7 @@ func (x *simulation) sayOutcomes() {
 	for _, r := range x.records {
 		outcome := "none"
 		if e, ok := r.err.(*Error); ok {
-			outcome = e.Outcome().String()
+			outcome = e.Outcome.String()
 		}
 		x.say("record %d: appended %v to partition %d, arrived %d times, told %d times, at last after %v: %+v, %v (%v)",
 			r.index, r.in, r.partition, r.arrived, r.completed, r.doneAt.Sub(x.start), r.meta, r.err, outcome)

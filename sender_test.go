@@ -45,7 +45,7 @@ func TestTheSenderSleepsUntilTheNextExpiry(t *testing.T) {
 	})
 }
 
-// The answer lies unread when the time is over: the record's fate is told by then, and stays as told.
+// The answer lies unread when the time is over: the record's outcome is told by then, and stays as told.
 //
 // Java: SenderTest.testInflightBatchesExpireOnDeliveryTimeout
 func TestAnAnswerReadAfterTheDeliveryTimeoutComesTooLate(t *testing.T) {
@@ -63,7 +63,7 @@ func TestAnAnswerReadAfterTheDeliveryTimeoutComesTooLate(t *testing.T) {
 			failed, ok := errors.AsType[*Error](err)
 			require.True(t, ok)
 			require.ErrorIs(t, failed, ErrDeliveryTimeout)
-			require.Equal(t, MaybeWritten, failed.Outcome())
+			require.Equal(t, MaybeWritten, failed.Outcome)
 			require.Zero(t, r.acc.count())
 			require.EqualValues(t, rigMemory, r.free())
 		})

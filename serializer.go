@@ -300,7 +300,7 @@ func (p *partSerializer[T]) serialize(dst []byte, topic string, headers Headers,
 	*changed = slices.Clip(headers)
 	part, err := p.guarded(dst[:0], topic, changed, v)
 	if err != nil {
-		return nil, headers, &Error{Op: p.op, Kind: ErrSerialization, Topic: topic, Partition: -1, Node: -1, Cause: err}
+		return nil, headers, newError(Error{Op: p.op, Kind: ErrSerialization, Topic: topic, Cause: err})
 	}
 	return part, *changed, nil
 }

@@ -185,7 +185,7 @@ func TestSerializerFaultIsATypedError(t *testing.T) {
 		require.Equal(t, "orders", e.Topic)
 		require.EqualValues(t, -1, e.Partition)
 		require.Equal(t, "serialize key", e.Op)
-		require.Equal(t, NotSent, e.Outcome())
+		require.Equal(t, NotSent, e.Outcome)
 	}
 	p, err := newPartSerializer(Serializer[int](SerializerFunc[int](func([]byte, string, *Headers, int) ([]byte, error) {
 		panic("text")

@@ -27,7 +27,7 @@ func TestBatchesBehindAFatalRefusalFailForItsReason(t *testing.T) {
 		for i, f := range futures {
 			_, err := outcomeOf(t, f)
 			e := err.(*Error)
-			require.Equal(t, Rejected, e.Outcome(), "none is in the log without the first: %v", err)
+			require.Equal(t, Rejected, e.Outcome, "none is in the log without the first: %v", err)
 			if i == 3 {
 				require.ErrorIs(t, err, protocol.InvalidTimestamp)
 				continue
@@ -93,7 +93,7 @@ func TestABatchThatWasOnlyRefusedIsNoDuplicate(t *testing.T) {
 			r.dispatch()
 			_, err := outcomeOf(t, f)
 			require.Error(t, err, code)
-			require.Equal(t, MaybeWritten, err.(*Error).Outcome(), code)
+			require.Equal(t, MaybeWritten, err.(*Error).Outcome, code)
 			require.ErrorContains(t, err, "another producer")
 		})
 	}
@@ -136,7 +136,7 @@ func TestADuplicateWithAnotherTimestampIsAnotherProducers(t *testing.T) {
 		r.answer(0, appendedAt(10, 5_001))
 		r.dispatch()
 		_, err := outcomeOf(t, f)
-		require.Equal(t, MaybeWritten, err.(*Error).Outcome())
+		require.Equal(t, MaybeWritten, err.(*Error).Outcome)
 		require.ErrorContains(t, err, "another producer")
 		require.Equal(t, idNone, r.s.idem.state)
 	})

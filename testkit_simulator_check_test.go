@@ -191,13 +191,13 @@ func (x *simulation) checkFailed(r *simRecord, copies []simCopy) {
 		return
 	}
 	copies = slices.DeleteFunc(copies, func(c simCopy) bool {
-		return x.stray(c.partition) || e.Outcome() == Rejected && x.lost(c.partition)
+		return x.stray(c.partition) || e.Outcome == Rejected && x.lost(c.partition)
 	})
-	if e.Outcome() != MaybeWritten && len(copies) > 0 {
-		x.violate("I7", "record %d (%v, %v) is in %s", r.index, e.Outcome(), r.err, placesOf(copies))
+	if e.Outcome != MaybeWritten && len(copies) > 0 {
+		x.violate("I7", "record %d (%v, %v) is in %s", r.index, e.Outcome, r.err, placesOf(copies))
 	}
-	if e.Outcome() == NotSent && r.arrived > 0 {
-		x.violate("I7", "record %d (%v, %v) arrived %d times", r.index, e.Outcome(), r.err, r.arrived)
+	if e.Outcome == NotSent && r.arrived > 0 {
+		x.violate("I7", "record %d (%v, %v) arrived %d times", r.index, e.Outcome, r.err, r.arrived)
 	}
 	if x.cfg.patient() && errors.Is(r.err, ErrDeliveryTimeout) && !x.fatal && !x.doubtful() {
 		x.violate("I13", "record %d: %v", r.index, r.err)
@@ -206,7 +206,7 @@ func (x *simulation) checkFailed(r *simRecord, copies []simCopy) {
 		x.violate("P10", "record %d: %v", r.index, r.err)
 	}
 	ended := !x.fatalAt.IsZero() && !r.doneAt.Before(x.fatalAt) // nothing is sent again
-	if errors.Is(r.err, ErrBatchRejected) && x.cfg.Txn == nil && e.Outcome() == Rejected && x.cfg.Retries == 0 && e.Elapsed < x.ms(x.cfg.Delivery) && !ended {
+	if errors.Is(r.err, ErrBatchRejected) && x.cfg.Txn == nil && e.Outcome == Rejected && x.cfg.Retries == 0 && e.Elapsed < x.ms(x.cfg.Delivery) && !ended {
 		x.violate("P11", "record %d should have been sent again without its company: %v", r.index, r.err)
 	}
 	if e.Code == protocol.DuplicateSequenceNumber {

@@ -325,8 +325,8 @@ func (x *simulation) failed(w *simWait, err *Error) {
 	x.say("send: record %d: %v", w.record.index, err)
 	err = x.dooms(err)
 	x.complete(w.record, w.out.metadata(), err)
-	if err.Outcome() != NotSent {
-		x.violate("I7", "record %d failed in Send, and its error says %v", w.record.index, err.Outcome())
+	if err.Outcome != NotSent {
+		x.violate("I7", "record %d failed in Send, and its error says %v", w.record.index, err.Outcome)
 	}
 }
 

@@ -248,11 +248,11 @@ func (x *simulation) returns(c *simTxnCall, err *Error) {
 	}
 	t := c.txn
 	switch {
-	case closed && err.Outcome() != MaybeWritten && !c.begun, closed && c.o == nil:
+	case closed && err.Outcome != MaybeWritten && !c.begun, closed && c.o == nil:
 		return // what becomes of it is up to the end
 	case err == nil && c.kind == simTxnCommit:
 		t.told = toldCommitted
-	case err != nil && c.kind == simTxnCommit && err.Outcome() == MaybeWritten:
+	case err != nil && c.kind == simTxnCommit && err.Outcome == MaybeWritten:
 		t.told, t.err = toldOpen, err
 	default:
 		t.told, t.err = toldAborted, orNil(err)

@@ -144,12 +144,12 @@ func (o *operation) end(err *Error) {
 		return
 	}
 	if err != nil && err.Op == "" {
-		o.err = &Error{Op: o.call, Kind: err.Kind, Class: err.Class, Partition: -1, Node: -1, Reason: err.Reason}
+		o.err = newError(Error{Op: o.call, Kind: err.Kind, Class: err.Class, Reason: err.Reason})
 	} else if err != nil {
-		o.err = &Error{Op: o.call, Class: err.class(), Partition: -1, Node: -1, Cause: err}
+		o.err = newError(Error{Op: o.call, Class: err.class(), Cause: err})
 	}
 	if err != nil && o.maybe {
-		o.err.Fate = MaybeWritten
+		o.err.Outcome = MaybeWritten
 	}
 	close(o.done)
 }
@@ -170,8 +170,8 @@ func (t *transaction) enter(to txnState, err *Error) {
 	}
 	if !t.state.mayBecome(to) {
 		invariant.Check(false, "transaction: from %v to %v", t.state, to)
-		t.s.fatal(&Error{Op: "change the state of the transaction", Kind: ErrInvalidTxnState, Class: ErrFatal, Partition: -1, Node: -1,
-			Reason: fmt.Sprintf("there is no way from %v to %v", t.state, to), Cause: orNil(err)})
+		t.s.fatal(newError(Error{Op: "change the state of the transaction", Kind: ErrInvalidTxnState, Class: ErrFatal,
+			Reason: fmt.Sprintf("there is no way from %v to %v", t.state, to), Cause: orNil(err)}))
 		return
 	}
 	t.s.logger.Debug("transaction changes its state", "from", t.state.String(), "to", to.String(), "transactional_id", t.id, "err", orNil(err))
@@ -194,8 +194,8 @@ func (t *transaction) needs(call string, state txnState) *Error {
 	if t.state == state {
 		return nil
 	}
-	e := &Error{Op: call, Kind: ErrInvalidTxnState, Partition: -1, Node: -1,
-		Reason: fmt.Sprintf("the producer is %v; %s", t.state, t.state.wayTo(state))}
+	e := newError(Error{Op: call, Kind: ErrInvalidTxnState,
+		Reason: fmt.Sprintf("the producer is %v; %s", t.state, t.state.wayTo(state))})
 	if t.err != nil {
 		e.Cause = t.err
 	}
@@ -242,8 +242,8 @@ func (t *transaction) resume(call string) (*operation, *Error) {
 	case o.call == call:
 		return o, nil
 	}
-	return nil, &Error{Op: call, Kind: ErrInvalidTxnState, Partition: -1, Node: -1,
-		Reason: fmt.Sprintf("the producer is %v; %s gave up waiting, and its outcome is not known yet; call it again first", t.state, o.call)}
+	return nil, newError(Error{Op: call, Kind: ErrInvalidTxnState,
+		Reason: fmt.Sprintf("the producer is %v; %s gave up waiting, and its outcome is not known yet; call it again first", t.state, o.call)})
 }
 
 // initialize begins InitTransactions.
@@ -303,7 +303,7 @@ func (t *transaction) wind(commit bool) {
 	}
 	t.enter(txnAborting, nil)
 	t.toAdd = nil
-	t.failOffsets(&Error{Kind: ErrTransactionAborted, Partition: -1, Node: -1, Reason: t.abortedBy()})
+	t.failOffsets(newError(Error{Kind: ErrTransactionAborted, Reason: t.abortedBy()}))
 }
 
 // abortable notes that the transaction can only be aborted, because of err, and ends the pending call.
@@ -360,7 +360,7 @@ func (t *transaction) note(r *txnRequest, node int32, err error) {
 		t.doubt.Store(nil)
 		return
 	}
-	e := &Error{Op: r.kind.String(), Partition: -1, Node: node, Reason: r.onBehalfOf()}
+	e := nodeError(node, Error{Op: r.kind.String(), Reason: r.onBehalfOf()})
 	if e.Code, _ = errors.AsType[protocol.ErrorCode](err); e.Code == protocol.None {
 		e.Cause = err
 	}
@@ -376,7 +376,7 @@ func (t *transaction) unanswered() error {
 	if t.out == nil {
 		return nil
 	}
-	return &Error{Op: t.out.kind.String(), Partition: -1, Node: -1, Reason: "waiting for an answer"}
+	return newError(Error{Op: t.out.kind.String(), Reason: "waiting for an answer"})
 }
 
 // sends notes that a Produce request is about to leave.
@@ -450,8 +450,8 @@ func (t *transaction) joined(q *partitionQueue) bool {
 func (t *transaction) over(now time.Time) {
 	t.concluded = true
 	if t.straggler && !t.version2 && !t.canBump {
-		t.s.fatal(&Error{Op: "end the transaction", Kind: ErrUnsupportedVersion, Class: ErrFatal, Partition: -1, Node: -1,
-			Reason: "it has ended, but a copy of a request may still arrive, and this cluster is too old to protect the next transaction from it (KIP-360)"})
+		t.s.fatal(newError(Error{Op: "end the transaction", Kind: ErrUnsupportedVersion, Class: ErrFatal,
+			Reason: "it has ended, but a copy of a request may still arrive, and this cluster is too old to protect the next transaction from it (KIP-360)"}))
 		return
 	}
 	if t.s.idem.state != idReady || t.canBump && t.crowded() {
@@ -460,8 +460,8 @@ func (t *transaction) over(now time.Time) {
 	if t.bump && !t.canBump && t.s.idem.state == idReady {
 		t.bump = false
 		if !t.mend() {
-			t.s.fatal(&Error{Op: "end the transaction", Kind: ErrUnsupportedVersion, Class: ErrFatal, Partition: -1, Node: -1,
-				Reason: "it has ended, but records that were given up may still be written, and this cluster is too old to keep them out of the next transaction (KIP-360)"})
+			t.s.fatal(newError(Error{Op: "end the transaction", Kind: ErrUnsupportedVersion, Class: ErrFatal,
+				Reason: "it has ended, but records that were given up may still be written, and this cluster is too old to keep them out of the next transaction (KIP-360)"}))
 			return
 		}
 	}

@@ -47,7 +47,7 @@ func (t *transaction) finish(r *txnRequest, req *network.Request, now time.Time)
 // lost handles a request without an answer.
 func (t *transaction) lost(r *txnRequest, req *network.Request, now time.Time) {
 	if errors.Is(req.Err, network.ErrUnsupportedVersion) {
-		t.s.fatal(&Error{Op: r.kind.String(), Kind: ErrUnsupportedVersion, Class: ErrFatal, Partition: -1, Node: req.Node, Cause: req.Err})
+		t.s.fatal(nodeError(req.Node, Error{Op: r.kind.String(), Kind: ErrUnsupportedVersion, Class: ErrFatal, Cause: req.Err}))
 		return
 	}
 	if req.MaybeSent {
@@ -95,7 +95,7 @@ func (t *transaction) conclude(r *txnRequest, v txnVerdict, code protocol.ErrorC
 	if v == txnAbort && (t.state == txnInitializing && t.concluded || r.kind == askFind && t.inDoubt()) {
 		v = txnRetry // the transaction has ended, or may have, so there may be nothing to abort
 	}
-	err := &Error{Op: r.kind.String(), Code: code, Partition: -1, Node: -1, Reason: r.onBehalfOf()}
+	err := newError(Error{Op: r.kind.String(), Code: code, Reason: r.onBehalfOf()})
 	if v == txnAbort && r.kind == askFind && t.joinInDoubt() {
 		t.fail(r, err) // the request goes on, because the abort needs to know whether something joined
 		v = txnRetry
@@ -292,7 +292,7 @@ func (t *transaction) partitionsAdded(r *txnRequest, resp *message.AddPartitions
 	if worst == txnAbort && r == t.request {
 		t.unsure = t.unsure || r.lost
 		t.request = nil
-		err := &Error{Op: r.kind.String(), Topic: topic, Code: code, Class: ErrAbortable, Partition: -1, Node: -1}
+		err := newError(Error{Op: r.kind.String(), Topic: topic, Code: code, Class: ErrAbortable})
 		t.abortable(err)
 		return
 	}
@@ -374,7 +374,7 @@ func (t *transaction) stolen(r *txnRequest, resp *message.InitProducerIDResponse
 	if !t.unnamed || t.canBump || t.s.idem.succeeds(resp.ProducerID, resp.ProducerEpoch) {
 		return nil
 	}
-	return &Error{Op: r.kind.String(), Kind: ErrProducerFenced, Class: ErrFatal, Partition: -1, Node: -1,
+	return newError(Error{Op: r.kind.String(), Kind: ErrProducerFenced, Class: ErrFatal,
 		Reason: fmt.Sprintf("another producer may have taken over transactional id %s: producer id %d, epoch %d is followed by %d, %d, and this cluster is too old to say who raised the epoch (KIP-360)",
-			quote(t.id), t.s.idem.id, t.s.idem.epoch, resp.ProducerID, resp.ProducerEpoch)}
+			quote(t.id), t.s.idem.id, t.s.idem.epoch, resp.ProducerID, resp.ProducerEpoch)})
 }

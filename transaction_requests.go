@@ -205,8 +205,8 @@ func (t *transaction) missing(r *txnRequest, node int32) *Error {
 	if names == nil {
 		return nil
 	}
-	return &Error{Op: r.kind.String(), Kind: ErrUnsupportedVersion, Class: ErrFatal, Partition: -1, Node: -1,
-		Reason: fmt.Sprintf("node %d does not serve %s, which transactions need; Kafka has that since 0.11", node, strings.Join(names, " and "))}
+	return newError(Error{Op: r.kind.String(), Kind: ErrUnsupportedVersion, Class: ErrFatal,
+		Reason: fmt.Sprintf("node %d does not serve %s, which transactions need; Kafka has that since 0.11", node, strings.Join(names, " and "))})
 }
 
 // leavesOpen reports whether the request may have been or may yet be carried out although its answer is that

@@ -120,7 +120,7 @@ func resultOf(m quill.RecordMetadata, err error) ledger.Result {
 	}
 	r.Outcome = map[quill.Outcome]ledger.Outcome{
 		quill.NotSent: ledger.NotSent, quill.MaybeWritten: ledger.MaybeWritten, quill.Rejected: ledger.Rejected,
-	}[e.Outcome()]
+	}[e.Outcome]
 	r.Class = e.Code.Name()
 	if e.Kind != nil {
 		r.Class = e.Kind.Error()
@@ -246,6 +246,6 @@ func requireFailure(t *testing.T, err, kind error, outcome quill.Outcome) {
 	require.ErrorIs(t, err, kind)
 	e, ok := errors.AsType[*quill.Error](err)
 	require.True(t, ok, "%T is no *quill.Error", err)
-	require.Equal(t, outcome, e.Outcome(), "%v", err)
+	require.Equal(t, outcome, e.Outcome, "%v", err)
 	t.Log(err)
 }

@@ -96,7 +96,7 @@ func TestARefusalProvesNothingAboutEarlierAttempts(t *testing.T) {
 			_, err := f.Wait(ctx)
 			t.Logf("%s: batch %d: %v", x.setting, j+1, err)
 			if err != nil {
-				assert.Equal(t, quill.MaybeWritten, err.(*quill.Error).Outcome())
+				assert.Equal(t, quill.MaybeWritten, err.(*quill.Error).Outcome)
 			}
 		}
 		begin := time.Now()

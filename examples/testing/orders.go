@@ -36,7 +36,7 @@ func (s *Service) Place(ctx context.Context, o Order) error {
 	if err == nil {
 		return nil
 	}
-	if failure, ok := errors.AsType[*quill.Error](err); ok && failure.Outcome() != quill.MaybeWritten {
+	if quill.OutcomeOf(err) != quill.MaybeWritten {
 		return fmt.Errorf("%w: %w", ErrTryAgain, err)
 	}
 	return fmt.Errorf("%w: %w", ErrUnclear, err)

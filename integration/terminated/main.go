@@ -87,7 +87,7 @@ func (t *terminated) done(number int, err error) {
 	}
 	outcome := quill.Outcome(255) // no quill.Error
 	if e, ok := errors.AsType[*quill.Error](err); ok {
-		outcome = e.Outcome()
+		outcome = e.Outcome
 	}
 	t.failed = append(t.failed, fmt.Sprintf("failed %d %d %v", number, outcome, err))
 }

@@ -146,7 +146,7 @@ func describe(err error) string {
 	if !ok {
 		return strings.Join(is, " ")
 	}
-	return fmt.Sprintf("%s; partition %d, %v", strings.Join(is, " "), e.Partition, e.Outcome())
+	return fmt.Sprintf("%s; partition %d, %v", strings.Join(is, " "), e.Partition, e.Outcome)
 }
 
 // appender appends what it gets, and so nothing for an empty part. It adds a header, and fails on demand.

@@ -43,6 +43,8 @@ func TestEngineStartsAndWaitsWhereListed(t *testing.T) { report(t, Engine(reposi
 
 func TestSkippedTestsFailInCI(t *testing.T) { report(t, Skips(repository(t))) }
 
+func TestErrorsAboutNoPartitionAreMadeInOneWay(t *testing.T) { report(t, Literals(repository(t))) }
+
 func TestExportedNamesAreDocumented(t *testing.T) { report(t, Docs(repository(t))) }
 
 func TestFilesNameNoMachineAndLeaveNothingBehind(t *testing.T) {

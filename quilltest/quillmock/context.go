@@ -31,7 +31,7 @@ func (e *contextEnd) Unwrap() []error { return []error{e.err, e.cause} }
 
 // notBegun is the error of a call whose ctx was over before it did anything.
 func notBegun(op string, end error) error {
-	return &quill.Error{Op: op, Kind: end, Partition: -1, Node: -1, Reason: reasonOver(end, "nothing was done")}
+	return newError(quill.Error{Op: op, Kind: end, Reason: reasonOver(end, "nothing was done")})
 }
 
 // reasonOver is the reason for an error about a context that was over before the call, and what came of it.

@@ -101,7 +101,7 @@ func (c *core) finishAll(ctx context.Context, op string, failure error) error {
 	inside := c.inCallbackLocked()
 	c.mu.Unlock()
 	if inside {
-		return &quill.Error{Op: op, Kind: quill.ErrInCallback, Partition: -1, Node: -1}
+		return newError(quill.Error{Op: op, Kind: quill.ErrInCallback})
 	}
 	c.deliver()
 	for _, i := range waiting {

@@ -36,7 +36,7 @@ func Example() {
 	fmt.Println(mock.Pending(), "records wait")
 
 	mock.CompleteNext()
-	mock.ErrorNext(&quill.Error{Op: "send", Topic: "orders", Kind: quill.ErrDeliveryTimeout, Fate: quill.MaybeWritten})
+	mock.ErrorNext(&quill.Error{Op: "send", Topic: "orders", Kind: quill.ErrDeliveryTimeout, Outcome: quill.MaybeWritten})
 
 	for _, sent := range mock.History() {
 		fmt.Println(sent.Record.Key, string(sent.Value), sent.Err == nil)

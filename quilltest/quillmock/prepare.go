@@ -61,7 +61,7 @@ func (c *core) refusalLocked(m *quill.RecordMetadata, viewClosed bool) error {
 	var err *quill.Error
 	switch {
 	case viewClosed || c.closed:
-		err = &quill.Error{Op: "send", Kind: quill.ErrClosed, Partition: -1, Node: -1}
+		err = newError(quill.Error{Op: "send", Kind: quill.ErrClosed})
 	case c.txn.look.Fenced:
 		err = fenced("send")
 	case c.errs.Send != nil:
@@ -103,7 +103,7 @@ func (p *Producer[K, V]) choose(e *entry[K, V], partitions int) (int32, error) {
 			return err
 		})
 		if err != nil {
-			return -1, &quill.Error{Op: "choose a partition", Kind: quill.ErrPartitioner, Topic: r.Topic, Partition: -1, Node: -1, Cause: err}
+			return -1, newError(quill.Error{Op: "choose a partition", Kind: quill.ErrPartitioner, Topic: r.Topic, Cause: err})
 		}
 		id = chosen
 	case e.key != nil:
@@ -164,9 +164,15 @@ var topicName = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,249}$`)
 
 func unknownTopic(op, topic string) error {
 	if !topicName.MatchString(topic) || topic == "." || topic == ".." {
-		return &quill.Error{Op: op, Code: protocol.InvalidTopicException, Topic: topic, Partition: -1, Node: -1}
+		return newError(quill.Error{Op: op, Code: protocol.InvalidTopicException, Topic: topic})
 	}
-	return &quill.Error{Op: op, Kind: quill.ErrTimeout, Code: protocol.UnknownTopicOrPartition, Topic: topic, Partition: -1, Node: -1, Reason: "the mock does not have the topic"}
+	return newError(quill.Error{Op: op, Kind: quill.ErrTimeout, Code: protocol.UnknownTopicOrPartition, Topic: topic, Reason: "the mock does not have the topic"})
+}
+
+// newError returns e as an error that concerns no particular partition and no node.
+func newError(e quill.Error) *quill.Error {
+	e.Partition, e.Node = -1, -1
+	return &e
 }
 
 var mockNode = metadata.Node{ID: 1, Host: "mock", Port: 9092}

@@ -120,7 +120,7 @@ func Share[K, V, K0, V0 any](p *Producer[K0, V0], key quill.Serializer[K], value
 	closed := p.closed || p.own.closed
 	p.mu.Unlock()
 	if closed {
-		return nil, &quill.Error{Op: "share the producer", Kind: quill.ErrClosed, Partition: -1, Node: -1}
+		return nil, newError(quill.Error{Op: "share the producer", Kind: quill.ErrClosed})
 	}
 	v := newView(p.core, key, value, interceptors)
 	v.shared = true
@@ -174,7 +174,7 @@ func (p *Producer[K, V]) SendRecord(ctx context.Context, r quill.Record[K, V], f
 func (p *Producer[K, V]) SendSync(ctx context.Context, r quill.Record[K, V]) (quill.RecordMetadata, error) {
 	f, m, err := p.send(ctx, r, nil)
 	if err == nil && !f.Done() && p.inCallback() {
-		return m, &quill.Error{Op: "send", Kind: quill.ErrInCallback, Topic: m.Topic, Partition: m.Partition, Node: -1, Fate: quill.MaybeWritten}
+		return m, &quill.Error{Op: "send", Kind: quill.ErrInCallback, Topic: m.Topic, Partition: m.Partition, Node: -1, Outcome: quill.MaybeWritten}
 	}
 	return f.Wait(ctx)
 }
@@ -232,7 +232,7 @@ func (p *Producer[K, V]) Flush(ctx context.Context) error {
 	switch {
 	case err != nil:
 	case p.closed || p.own.closed:
-		err = &quill.Error{Op: "flush", Kind: quill.ErrClosed, Partition: -1, Node: -1}
+		err = newError(quill.Error{Op: "flush", Kind: quill.ErrClosed})
 	default:
 		p.flushed = true
 	}
@@ -255,7 +255,7 @@ func (p *Producer[K, V]) PartitionsFor(ctx context.Context, topic string) ([]met
 	case err != nil:
 		return nil, err
 	case closed:
-		return nil, &quill.Error{Op: "describe topic", Kind: quill.ErrClosed, Topic: topic, Partition: -1, Node: -1}
+		return nil, newError(quill.Error{Op: "describe topic", Kind: quill.ErrClosed, Topic: topic})
 	case n == 0:
 		return nil, unknownTopic("describe topic", topic)
 	default:

@@ -132,7 +132,7 @@ func (p *Producer[K, V]) SendOffsetsToTransaction(ctx context.Context, offsets m
 		return err
 	}
 	if group.GroupID == "" {
-		return &quill.Error{Op: call, Partition: -1, Node: -1, Reason: "the group has no id"}
+		return newError(quill.Error{Op: call, Reason: "the group has no id"})
 	}
 	if len(offsets) == 0 {
 		return nil
@@ -190,7 +190,7 @@ func (p *Producer[K, V]) AbortTransaction(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	aborted := &quill.Error{Op: "send", Kind: quill.ErrTransactionAborted, Class: quill.ErrAbortable, Partition: -1, Node: -1}
+	aborted := newError(quill.Error{Op: "send", Kind: quill.ErrTransactionAborted, Class: quill.ErrAbortable})
 	if err := p.finishAll(ctx, call, aborted); err != nil {
 		return err
 	}
@@ -206,7 +206,7 @@ func (p *Producer[K, V]) AbortTransaction(ctx context.Context) error {
 // errors, aborts after the others, and commits.
 func (p *Producer[K, V]) InTransaction(ctx context.Context, fn func(tx *quill.Tx[K, V]) error) error {
 	if p.inCallback() {
-		return &quill.Error{Op: "InTransaction", Kind: quill.ErrInCallback, Partition: -1, Node: -1}
+		return newError(quill.Error{Op: "InTransaction", Kind: quill.ErrInCallback})
 	}
 	return quill.InTransactionOf(ctx, p, fn)
 }
@@ -219,14 +219,14 @@ func (p *Producer[K, V]) InTransaction(ctx context.Context, fn func(tx *quill.Tx
 func (c *core) transactLocked(ctx context.Context, call string, viewClosed bool, injected error) error {
 	switch {
 	case viewClosed || c.closed:
-		return &quill.Error{Op: call, Kind: quill.ErrClosed, Partition: -1, Node: -1}
+		return newError(quill.Error{Op: call, Kind: quill.ErrClosed})
 	case c.opts.TransactionalID == "":
-		return &quill.Error{Op: call, Kind: quill.ErrInvalidTxnState, Partition: -1, Node: -1,
-			Reason: "the mock is not transactional; set Options.TransactionalID"}
+		return newError(quill.Error{Op: call, Kind: quill.ErrInvalidTxnState,
+			Reason: "the mock is not transactional; set Options.TransactionalID"})
 	case c.inCallbackLocked() && call != "BeginTransaction":
-		return &quill.Error{Op: call, Kind: quill.ErrInCallback, Partition: -1, Node: -1}
+		return newError(quill.Error{Op: call, Kind: quill.ErrInCallback})
 	case c.txn.noticed:
-		return &quill.Error{Op: call, Kind: quill.ErrInvalidTxnState, Class: quill.ErrFatal, Partition: -1, Node: -1, Cause: fenced("transaction")}
+		return newError(quill.Error{Op: call, Kind: quill.ErrInvalidTxnState, Class: quill.ErrFatal, Cause: fenced("transaction")})
 	case c.txn.look.Fenced:
 		c.txn.noticed = true
 		return fenced(call)
@@ -237,7 +237,7 @@ func (c *core) transactLocked(ctx context.Context, call string, viewClosed bool,
 }
 
 func fenced(op string) *quill.Error {
-	return &quill.Error{Op: op, Kind: quill.ErrProducerFenced, Code: protocol.ProducerFenced, Class: quill.ErrFatal, Partition: -1, Node: -1}
+	return newError(quill.Error{Op: op, Kind: quill.ErrProducerFenced, Code: protocol.ProducerFenced, Class: quill.ErrFatal})
 }
 
 // needOpenLocked is nil if the open transaction takes records and may be committed.
@@ -254,7 +254,7 @@ func (c *core) needOpenLocked(call string) error {
 //
 // +checklocks:c.mu
 func (c *core) wrongStateLocked(call, need string) *quill.Error {
-	err := &quill.Error{Op: call, Kind: quill.ErrInvalidTxnState, Partition: -1, Node: -1}
+	err := newError(quill.Error{Op: call, Kind: quill.ErrInvalidTxnState})
 	state := "UNINITIALIZED"
 	switch {
 	case c.txn.open != nil && c.txn.open.failed != nil:

@@ -46,7 +46,7 @@ func TestCloseDeliversAFullBuffer(t *testing.T) {
 		p := testkit.Open(t, cfg)
 		testkit.Known(t, p, "t")
 		testkit.PauseAll(t, c)
-		var f testkit.Fates
+		var f testkit.Outcomes
 		n := 0
 		value := strings.Repeat("x", 10000)
 		for p.TrySendFunc(quill.Record[string, string]{Topic: "t", Value: value, Partition: quill.Partition(int32(n % 6))}, f.Callback) {
@@ -72,7 +72,7 @@ func TestCloseGivesUpAtItsDeadline(t *testing.T) {
 		p := testkit.Open(t, cfg)
 		testkit.Known(t, p, "t")
 		testkit.PauseAll(t, c)
-		var f testkit.Fates
+		var f testkit.Outcomes
 		onWire := p.Send(t.Context(), testkit.Rec("t", "k", "leaves"))
 		time.Sleep(time.Second)
 		var waiting []quill.Future
@@ -104,7 +104,7 @@ func checkGivenUp(t *testing.T, f quill.Future, outcome quill.Outcome) {
 	e, ok := errors.AsType[*quill.Error](err)
 	require.True(t, ok, "%v", err)
 	require.ErrorIs(t, err, quill.ErrForceClosed)
-	require.Equal(t, outcome, e.Outcome())
+	require.Equal(t, outcome, e.Outcome)
 	require.Equal(t, "t", e.Topic)
 	require.Equal(t, m.Partition, e.Partition)
 	require.False(t, m.HasOffset())
@@ -195,7 +195,7 @@ func TestCloseWakesASenderThatWaitsForMemory(t *testing.T) {
 			require.True(t, ok)
 			require.Equal(t, "t", e.Topic)
 			require.EqualValues(t, 0, e.Partition)
-			require.Equal(t, quill.NotSent, e.Outcome())
+			require.Equal(t, quill.NotSent, e.Outcome)
 		})
 		require.ErrorIs(t, <-closing, quill.ErrForceClosed)
 		require.EqualValues(t, 4096, testkit.FreeMemory(p))
@@ -382,7 +382,7 @@ func checkClosed(t *testing.T, err error, topic string) {
 	require.ErrorIs(t, err, quill.ErrFatal)
 	require.Equal(t, topic, e.Topic)
 	require.EqualValues(t, -1, e.Partition)
-	require.Equal(t, quill.NotSent, e.Outcome())
+	require.Equal(t, quill.NotSent, e.Outcome)
 }
 
 // C12

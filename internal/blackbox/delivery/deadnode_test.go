@@ -125,7 +125,7 @@ func TestKeylessRecordsGoRoundADeadNode(t *testing.T) {
 		const n = 5_000
 		keyless, err := quill.Share(p, quill.Bytes, quill.Bytes)
 		require.NoError(t, err)
-		var f testkit.Fates
+		var f testkit.Outcomes
 		value := make([]byte, 1000)
 		for i := range n {
 			testkit.Within(t, 0, 100*time.Millisecond, func() {

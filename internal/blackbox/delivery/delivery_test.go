@@ -78,7 +78,7 @@ func TestRetriesHaveAnEnd(t *testing.T) {
 		x.Produce(quilltest.Fault{DisconnectBefore: true, Times: 2})
 		e := x.Failure(x.Send(0, "b"))
 		require.Equal(x, 2, e.Attempts)
-		require.Equal(x, quill.MaybeWritten, e.Outcome())
+		require.Equal(x, quill.MaybeWritten, e.Outcome)
 		require.True(x, e.Retriable())
 		require.ErrorIs(x, e, quill.ErrDisconnected)
 		require.Equal(x, []string{"a@0:0"}, x.Stored(0))
@@ -115,7 +115,7 @@ func TestWithoutIdempotenceOnlyTheRefusedRecordFails(t *testing.T) {
 		x.Produce(quilltest.Fault{Err: protocol.TopicAuthorizationFailed, Skip: 1})
 		e := x.Failure(x.Send(0, "a"))
 		require.ErrorIs(x, e, protocol.TopicAuthorizationFailed)
-		require.Equal(x, quill.Rejected, e.Outcome())
+		require.Equal(x, quill.Rejected, e.Outcome)
 		require.Equal(x, 2, e.Attempts)
 		x.Deliver(0, "b")
 		require.Equal(x, []string{"b@-1:-1"}, x.Stored(0))
@@ -313,7 +313,7 @@ func TestOnlyNamedRecordsFailAndTheOthersAreSentAgain(t *testing.T) {
 				e := x.Failure(f)
 				require.ErrorIs(x, e, quill.ErrInvalidRecord)
 				require.ErrorIs(x, e, protocol.InvalidRecord)
-				require.Equal(x, quill.Rejected, e.Outcome())
+				require.Equal(x, quill.Rejected, e.Outcome)
 			}
 			x.Delivered(behind)
 			require.Equal(x, []string{"0", "1", "2", "3", "4", "5"}, order)
@@ -347,7 +347,7 @@ func TestWithoutRetriesAllRecordsOfARefusedBatchFail(t *testing.T) {
 		}
 		for i, f := range all {
 			e := x.Failure(f)
-			require.Equal(x, quill.Rejected, e.Outcome())
+			require.Equal(x, quill.Rejected, e.Outcome)
 			require.ErrorIs(x, e, protocol.InvalidRecord)
 			switch i {
 			case 0, 2, 3:

@@ -241,7 +241,7 @@ func TestARefusedSuccessorDoesNotRenumberWhatMayBeWritten(t *testing.T) {
 		x.Produce(quilltest.Fault{Skip: 1, Err: protocol.InvalidRecord})
 		b, c := x.Send(0, "b"), x.Send(0, "c")
 		x.Delivered(b)
-		require.Equal(x, quill.Rejected, x.Failure(c).Outcome())
+		require.Equal(x, quill.Rejected, x.Failure(c).Outcome)
 		x.Deliver(0, "d")
 		require.Len(x, x.Stored(0), 3)
 		require.Equal(x, "b@0:1", x.Stored(0)[1])
@@ -320,7 +320,7 @@ func TestASplitSparesTheRecordsThatFit(t *testing.T) {
 			}
 			e := x.Failure(f)
 			require.ErrorIs(x, e, quill.ErrRecordTooLarge)
-			require.Equal(x, quill.Rejected, e.Outcome())
+			require.Equal(x, quill.Rejected, e.Outcome)
 		}
 		require.Len(x, testkit.Logged(x.T, x.C, "small", 0), 18)
 	})

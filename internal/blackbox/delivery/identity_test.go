@@ -70,7 +70,7 @@ func TestABatchInDoubtIsNotTakenToTheNextProducerID(t *testing.T) {
 		x.Produce(quilltest.Fault{Nodes: []int32{1}, DisconnectAfter: true})
 		x.Produce(quilltest.Fault{Nodes: []int32{1}, Skip: 1, Err: protocol.InvalidProducerEpoch})
 		e := x.Failure(x.Send(0, "b"))
-		require.Equal(x, quill.MaybeWritten, e.Outcome())
+		require.Equal(x, quill.MaybeWritten, e.Outcome)
 		require.True(x, e.Retriable())
 		require.ErrorIs(x, e, protocol.InvalidProducerEpoch)
 		require.ErrorContains(x, e, "producer id 1000 is of no use any more")
@@ -88,7 +88,7 @@ func TestProducerIDsOfNoUseAreReplacedWithPauses(t *testing.T) {
 		before := x.Asks()
 		e := x.Failure(x.Send(0, "b"))
 		require.ErrorIs(x, e, protocol.InvalidProducerEpoch)
-		require.Equal(x, quill.Rejected, e.Outcome())
+		require.Equal(x, quill.Rejected, e.Outcome)
 		asks := x.Asks() - before
 		require.GreaterOrEqual(x, asks, int64(5), "ten seconds with pauses of at most one")
 		require.LessOrEqual(x, asks, int64(20))
@@ -116,7 +116,7 @@ func testAnothersBatch(x *testkit.Siege, later time.Duration) {
 	require.NoError(x, err)
 	time.Sleep(later)
 	e := x.Failure(x.Send(0, "second"))
-	require.Equal(x, quill.MaybeWritten, e.Outcome())
+	require.Equal(x, quill.MaybeWritten, e.Outcome)
 	require.True(x, e.Retriable())
 	require.ErrorContains(x, e, "the broker took the batch for one of another producer, which uses producer id 4711 too")
 	require.Contains(x, x.Told.String(), "another producer uses the same producer id")
@@ -156,7 +156,7 @@ func TestATopicWhoseTimestampsBecomeTheBrokersIsUnderstood(t *testing.T) {
 			}
 		}})
 		time.Sleep(time.Second)
-		require.Equal(x, quill.MaybeWritten, x.Failure(x.Send(0, "b")).Outcome())
+		require.Equal(x, quill.MaybeWritten, x.Failure(x.Send(0, "b")).Outcome)
 		for i := range 5 {
 			require.EqualValues(x, 2+i, x.Deliver(0, fmt.Sprint(i)))
 		}

@@ -33,7 +33,7 @@ func TestAfterAFatalErrorEverySendIsRefused(t *testing.T) {
 			require.True(x, ok)
 			require.ErrorIs(x, e, protocol.ClusterAuthorizationFailed)
 			require.True(x, e.Fatal())
-			require.Equal(x, quill.NotSent, e.Outcome())
+			require.Equal(x, quill.NotSent, e.Outcome)
 		}
 		for _, r := range []quill.Record[string, string]{testkit.Rec("t", "k", "v"), testkit.Rec("unknown", "k", "v")} {
 			for _, p := range []*quill.Producer[string, string]{x.P, view} {
@@ -71,7 +71,7 @@ func TestANodeThatIsTooOldForProduceIsFatal(t *testing.T) {
 			e := x.Failure(x.Send(partition, "a"))
 			require.ErrorIs(x, e, quill.ErrUnsupportedVersion)
 			require.True(x, e.Fatal())
-			require.Equal(x, quill.NotSent, e.Outcome())
+			require.Equal(x, quill.NotSent, e.Outcome)
 		}
 		require.Zero(x, x.C.RequestCount(protocol.Produce))
 	})
@@ -86,7 +86,7 @@ func TestZstdToANodeThatDoesNotKnowItFailsAndSaysWhy(t *testing.T) {
 			e := x.Failure(x.Send(0, strings.Repeat("v", 1000)))
 			require.ErrorIs(x, e, protocol.UnsupportedCompressionType)
 			require.False(x, e.Fatal())
-			require.Equal(x, quill.NotSent, e.Outcome())
+			require.Equal(x, quill.NotSent, e.Outcome)
 		}
 		require.Zero(x, x.C.RequestCount(protocol.Produce))
 	})

@@ -80,7 +80,7 @@ func TestAProducerIDThatIsRefusedMayBeGrantedLater(t *testing.T) {
 		i := x.C.Inject(quilltest.Fault{APIs: []protocol.APIKey{protocol.InitProducerID}, Times: -1, Err: protocol.ClusterAuthorizationFailed})
 		e := x.Failure(x.Send(0, "a"))
 		require.ErrorIs(x, e, protocol.ClusterAuthorizationFailed)
-		require.Equal(x, quill.NotSent, e.Outcome())
+		require.Equal(x, quill.NotSent, e.Outcome)
 		require.False(x, e.Fatal(), "the producer goes on")
 		require.True(x, e.Retriable())
 		i.Remove()
@@ -145,7 +145,7 @@ func TestARefusedBatchDoesNotTakeItsSuccessorsAlong(t *testing.T) {
 		x.Deliver(0, "a")
 		x.Produce(quilltest.Fault{Err: protocol.MessageTooLarge, Delay: time.Second})
 		b, c, d := x.Send(0, "b"), x.Send(0, "c"), x.Send(0, "d")
-		require.Equal(x, quill.Rejected, x.Failure(b).Outcome())
+		require.Equal(x, quill.Rejected, x.Failure(b).Outcome)
 		require.EqualValues(x, 1, x.Delivered(c))
 		require.EqualValues(x, 2, x.Delivered(d))
 		require.Equal(x, []string{"a@0:0", "c@1:0", "d@1:1"}, x.Stored(0))
@@ -177,7 +177,7 @@ func TestAPartitionKeepsItsEpochWhileItHasBatchesInFlight(t *testing.T) {
 			if fails {
 				refused.Remove()
 				x.Produce(quilltest.Fault{Topic: "t", Partitions: []int32{1}, Err: protocol.InvalidRecord})
-				require.Equal(x, quill.Rejected, x.Failure(y).Outcome())
+				require.Equal(x, quill.Rejected, x.Failure(y).Outcome)
 			} else {
 				x.Delivered(y)
 			}
@@ -338,7 +338,7 @@ func TestCloseWhileANewProducerIDIsFetched(t *testing.T) {
 			if forced {
 				require.ErrorIs(x, x.CloseNow(), quill.ErrForceClosed)
 				require.ErrorIs(x, x.Failure(b), quill.ErrForceClosed)
-				require.Equal(x, quill.NotSent, x.Failure(c).Outcome())
+				require.Equal(x, quill.NotSent, x.Failure(c).Outcome)
 				return
 			}
 			testkit.CloseProducer(x.T, x.P)
@@ -362,7 +362,7 @@ func TestWhichRefusalsAreFatal(t *testing.T) {
 			e := x.Failure(x.Send(0, "b"))
 			require.ErrorIs(x, e, code)
 			require.Equal(x, fatal, e.Fatal(), code)
-			require.Equal(x, quill.Rejected, e.Outcome())
+			require.Equal(x, quill.Rejected, e.Outcome)
 			if !fatal {
 				x.Deliver(0, "c")
 				return
@@ -370,7 +370,7 @@ func TestWhichRefusalsAreFatal(t *testing.T) {
 			again := x.Failure(x.Send(1, "c"))
 			require.ErrorIs(x, again, code)
 			require.True(x, again.Fatal())
-			require.Equal(x, quill.NotSent, again.Outcome())
+			require.Equal(x, quill.NotSent, again.Outcome)
 		})
 	}
 }

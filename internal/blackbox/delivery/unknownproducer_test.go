@@ -35,7 +35,7 @@ func TestAForgottenProducerSendsNothingTwice(t *testing.T) {
 				require.ErrorIs(t, err, protocol.UnknownProducerID)
 				var e *quill.Error
 				require.ErrorAs(t, err, &e)
-				require.Equal(t, quill.MaybeWritten, e.Outcome())
+				require.Equal(t, quill.MaybeWritten, e.Outcome)
 				_, err = behind.Wait(t.Context())
 				require.NoError(t, err, "what was not sent before goes on under a new epoch")
 				require.EqualValues(t, 3, c.Appended("t"), "each is there once")

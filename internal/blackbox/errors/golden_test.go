@@ -412,7 +412,7 @@ func TestErrorTexts(t *testing.T) {
 					err := c.do(x)
 					require.Error(t, err)
 					if e, ok := err.(*quill.Error); ok && strings.HasPrefix(e.Op, "send") {
-						require.Contains(t, err.Error(), e.Outcome().String())
+						require.Contains(t, err.Error(), e.Outcome.String())
 					}
 					text := varying.ReplaceAllStringFunc(err.Error(), func(s string) string {
 						switch {

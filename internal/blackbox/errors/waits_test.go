@@ -46,7 +46,7 @@ func TestABatchThatNeverLeftSaysWhy(t *testing.T) {
 				e, ok := errors.AsType[*quill.Error](err)
 				require.True(t, ok, c.says)
 				require.ErrorIs(t, err, quill.ErrDeliveryTimeout)
-				require.Equal(t, quill.NotSent, e.Outcome())
+				require.Equal(t, quill.NotSent, e.Outcome)
 				require.ErrorContains(t, err, "1 record expired after 45s (delivery.timeout.ms) before being sent")
 				require.Error(t, e.Cause, c.says)
 				code, _ := errors.AsType[protocol.ErrorCode](err)

@@ -102,8 +102,8 @@ func TestCloseDuringAnEpochBump(t *testing.T) {
 			}
 			require.ErrorIs(x, err, quill.ErrForceClosed)
 			require.Less(x, time.Since(start), 1250*time.Millisecond)
-			require.Equal(x, quill.MaybeWritten, x.Failure(c).Outcome())
-			require.Equal(x, quill.NotSent, x.Failure(d).Outcome())
+			require.Equal(x, quill.MaybeWritten, x.Failure(c).Outcome)
+			require.Equal(x, quill.NotSent, x.Failure(d).Outcome)
 		})
 	}
 }

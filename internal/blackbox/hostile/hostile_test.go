@@ -147,7 +147,7 @@ func TestHostileProduceAnswersForEverEndAtTheDeadline(t *testing.T) {
 			e := x.Failure(b)
 			require.ErrorIs(x, e, quill.ErrDeliveryTimeout)
 			require.ErrorIs(x, e, s.want)
-			require.Equal(x, quill.MaybeWritten, e.Outcome())
+			require.Equal(x, quill.MaybeWritten, e.Outcome)
 			require.Greater(x, time.Since(start), 9*time.Second)
 			testkit.RequireHarmless(x.T, e.Error())
 		} else {
@@ -246,7 +246,7 @@ func TestAnAnswerBeforeAnyRequestIsNoTrouble(t *testing.T) {
 		e := x.Failure(b)
 		require.ErrorIs(x, e, quill.ErrDeliveryTimeout)
 		require.ErrorIs(x, e, network.ErrMalformedResponse)
-		require.Equal(x, quill.NotSent, e.Outcome())
+		require.Equal(x, quill.NotSent, e.Outcome)
 		testkit.RequireBetween(x, x.Dialled(1), 8, 20)
 		sane.Store(true)
 		time.Sleep(2 * time.Second)

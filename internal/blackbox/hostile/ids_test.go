@@ -39,7 +39,7 @@ func TestWithoutAProducerIDRecordsExpireAndTellWhy(t *testing.T) {
 				e := x.Failure(x.Send(0, "a"))
 				require.ErrorIs(x, e, quill.ErrDeliveryTimeout)
 				require.ErrorIs(x, e, row.code)
-				require.Equal(x, quill.NotSent, e.Outcome())
+				require.Equal(x, quill.NotSent, e.Outcome)
 				require.InDelta(x, 10, time.Since(start).Seconds(), 0.1)
 				testkit.RequireBetween(x, int(lie.Hits()), 8, 20)
 				lie.Remove()
@@ -149,7 +149,7 @@ func TestWrongAddressesOfAllNodesAreNoLoop(t *testing.T) {
 				for _, f := range []quill.Future{f, g} {
 					e := x.Failure(f)
 					require.ErrorIs(x, e, quill.ErrDeliveryTimeout)
-					require.Equal(x, quill.NotSent, e.Outcome())
+					require.Equal(x, quill.NotSent, e.Outcome)
 				}
 				testkit.RequireBetween(x, x.Dialled(), 40, 120, "in ten seconds: 20 for each of three nodes and three bootstrap servers")
 				testkit.RequireBetween(x, int(x.C.RequestCount(protocol.Metadata)), 5, 25)

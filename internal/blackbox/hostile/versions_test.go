@@ -95,7 +95,7 @@ func TestLiesAboutVersionsAreFoundOutOrHarmless(t *testing.T) {
 				require.ErrorIs(x, err, l.is)
 				e, ok := errors.AsType[*quill.Error](err)
 				require.True(x, ok)
-				require.Equal(x, quill.NotSent, e.Outcome())
+				require.Equal(x, quill.NotSent, e.Outcome)
 				testkit.RequireHarmless(x.T, err.Error())
 				if e.Fatal() {
 					return // without InitProducerId there is no idempotence
@@ -126,7 +126,7 @@ func TestLiesOfOneNodeConcernItsPartitionsOnly(t *testing.T) {
 					e := x.Failure(b)
 					require.ErrorIs(x, e, quill.ErrDeliveryTimeout)
 					require.ErrorIs(x, e, l.is)
-					require.Equal(x, quill.NotSent, e.Outcome())
+					require.Equal(x, quill.NotSent, e.Outcome)
 				} else {
 					testkit.RequireBetween(x, x.Dialled(1), 1, 2)
 					x.Delivered(b)

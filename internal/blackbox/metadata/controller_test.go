@@ -27,7 +27,7 @@ func TestAControllerPortFailsAtOnce(t *testing.T) {
 			require.ErrorIs(x, e, network.ErrController)
 			require.ErrorContains(x, e, "it is a KRaft controller")
 			require.False(x, e.Fatal())
-			require.Equal(x, quill.NotSent, e.Outcome())
+			require.Equal(x, quill.NotSent, e.Outcome)
 			require.Less(x, time.Since(start), time.Second)
 			time.Sleep(500 * time.Millisecond)
 		}

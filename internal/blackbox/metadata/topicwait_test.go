@@ -21,7 +21,7 @@ func failsWithin(t *testing.T, p *quill.Producer[string, string], least, most ti
 	testkit.Within(t, least, most, func() {
 		_, err := p.SendSync(t.Context(), r)
 		require.ErrorAs(t, err, &e)
-		require.Equal(t, quill.NotSent, e.Outcome())
+		require.Equal(t, quill.NotSent, e.Outcome)
 		require.Equal(t, r.Topic, e.Topic)
 	})
 	return e

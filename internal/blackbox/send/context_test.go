@@ -113,7 +113,7 @@ func TestAWaitThatEndsTellsTheOutcome(t *testing.T) {
 			_, err := wait()
 			e, ok := errors.AsType[*quill.Error](err)
 			require.True(t, ok, "%v", err)
-			require.Equal(t, quill.MaybeWritten, e.Outcome())
+			require.Equal(t, quill.MaybeWritten, e.Outcome)
 			require.Equal(t, "t", e.Topic)
 			require.False(t, e.Retriable())
 		}
@@ -149,7 +149,7 @@ func TestAnEndedContextCommitsNothing(t *testing.T) {
 			require.ErrorIs(t, err, context.Canceled)
 			e, ok := errors.AsType[*quill.Error](err)
 			require.True(t, ok)
-			require.Equal(t, quill.NotSent, e.Outcome())
+			require.Equal(t, quill.NotSent, e.Outcome)
 		}
 		require.NoError(t, p.CommitTransaction(t.Context()), "the transaction is still open")
 		require.ErrorIs(t, p.InTransaction(testkit.Ended(nil), func(*quill.Tx[string, string]) error { panic("not called") }), context.Canceled)

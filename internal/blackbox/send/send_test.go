@@ -153,7 +153,7 @@ func TestTrySendNeverWaits(t *testing.T) {
 		require.NoError(t, seen.Take(t).Err)
 
 		testkit.PauseAll(t, c)
-		var f testkit.Fates
+		var f testkit.Outcomes
 		n := 0
 		for p.TrySendFunc(testkit.Rec("t", "k", strings.Repeat("x", 900)), f.Callback) {
 			n++
@@ -418,7 +418,7 @@ func TestPanickingCallbackIsLoggedAndHarmless(t *testing.T) {
 		cfg := testkit.Config(c)
 		cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
 		p := testkit.Open(t, cfg)
-		var f testkit.Fates
+		var f testkit.Outcomes
 		for i := range 10 {
 			callback := f.Callback
 			if i == 4 {
@@ -498,7 +498,7 @@ func TestSendSyncInACallbackIsRefusedButSent(t *testing.T) {
 		require.ErrorIs(t, err, quill.ErrInCallback)
 		e, ok := errors.AsType[*quill.Error](err)
 		require.True(t, ok)
-		require.Equal(t, quill.MaybeWritten, e.Outcome())
+		require.Equal(t, quill.MaybeWritten, e.Outcome)
 		testkit.CloseProducer(t, p)
 		require.Len(t, testkit.Logged(t, c, "t", 0), 2)
 	})

@@ -39,7 +39,7 @@ func (x *Lab) Expired(f quill.Future, outcome quill.Outcome) {
 	x.Helper()
 	e := x.Failure(f)
 	require.ErrorIs(x, e, quill.ErrDeliveryTimeout)
-	require.Equal(x, outcome, e.Outcome(), e)
+	require.Equal(x, outcome, e.Outcome, e)
 }
 
 // Lab is a cluster with topic "t", whose partitions 0 and 1 are led by nodes 1 and 2, and a producer

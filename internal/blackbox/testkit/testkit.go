@@ -48,15 +48,15 @@ func After(t *testing.T, d time.Duration) context.Context {
 	return ctx
 }
 
-// Fates collects what callbacks tell.
-type Fates struct {
+// Outcomes collects what callbacks tell.
+type Outcomes struct {
 	mu      sync.Mutex
 	offsets []int64
 	errs    []error
 }
 
 // Callback is a callback that collects.
-func (f *Fates) Callback(m quill.RecordMetadata, err error) {
+func (f *Outcomes) Callback(m quill.RecordMetadata, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err != nil {
@@ -67,7 +67,7 @@ func (f *Fates) Callback(m quill.RecordMetadata, err error) {
 }
 
 // Count returns how many records were delivered, and how many failed.
-func (f *Fates) Count() (delivered, failed int) {
+func (f *Outcomes) Count() (delivered, failed int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return len(f.offsets), len(f.errs)
@@ -252,7 +252,7 @@ func CheckNotSent(t *testing.T, err error, topic string, partition int32) {
 	require.True(t, ok, "%v", err)
 	require.Equal(t, topic, e.Topic)
 	require.Equal(t, partition, e.Partition)
-	require.Equal(t, quill.NotSent, e.Outcome())
+	require.Equal(t, quill.NotSent, e.Outcome)
 }
 
 // BlockConfig returns a change of max.block.ms.

@@ -48,7 +48,7 @@ func TestACommitInDoubtIsNeverRunAgain(t *testing.T) {
 					require.NotErrorIs(x, err, quill.ErrAbortable)
 					e, ok := errors.AsType[*quill.Error](err)
 					require.True(x, ok)
-					require.Equal(x, quill.MaybeWritten, e.Outcome())
+					require.Equal(x, quill.MaybeWritten, e.Outcome)
 					x.RequireFatal(code)
 					x.Over()
 					x.RequireCommitted("v")

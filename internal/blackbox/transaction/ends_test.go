@@ -221,7 +221,7 @@ func TestACommitInDoubtIsCalledThat(t *testing.T) {
 			require.ErrorIs(x, err, quill.ErrProducerFenced)
 			e, ok := errors.AsType[*quill.Error](err)
 			require.True(x, ok)
-			require.Equal(x, lost, e.Outcome() == quill.MaybeWritten)
+			require.Equal(x, lost, e.Outcome == quill.MaybeWritten)
 			testkit.CloseProducer(x.T, p)
 			time.Sleep(2 * time.Minute)
 		}

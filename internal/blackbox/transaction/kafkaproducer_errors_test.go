@@ -82,11 +82,11 @@ func TestDeadlyAnswersEndTheCallTheRecordsAndTheProducer(t *testing.T) {
 					if err = x.SendTwoOffsets(); err == nil {
 						err = x.P.CommitTransaction(x.Context())
 					}
-					if _, fate := left.Wait(x.Context()); c.api == protocol.EndTxn {
-						require.NoError(x, fate)
+					if _, outcome := left.Wait(x.Context()); c.api == protocol.EndTxn {
+						require.NoError(x, outcome)
 					} else {
-						require.ErrorIs(x, fate, c.is)
-						require.ErrorIs(x, fate, quill.ErrFatal)
+						require.ErrorIs(x, outcome, c.is)
+						require.ErrorIs(x, outcome, quill.ErrFatal)
 					}
 				}
 				require.ErrorIs(x, err, c.is)
@@ -119,8 +119,8 @@ var abortableAnswers = []struct {
 	{protocol.EndTxn, false, func(x *testkit.TxnLab) error {
 		f := x.Send(0, "v")
 		err := x.P.CommitTransaction(x.Context())
-		_, fate := f.Wait(x.Context())
-		require.NoError(x, fate, "the record itself was delivered")
+		_, outcome := f.Wait(x.Context())
+		require.NoError(x, outcome, "the record itself was delivered")
 		return err
 	}},
 	// Java: TransactionManagerTest.testTransactionAbortableExceptionInAddOffsetsToTxn
@@ -299,5 +299,5 @@ func TestARefusedPartitionIsNotAdded(t *testing.T) {
 // outcome is what an error says about its record.
 func outcome(err error) quill.Outcome {
 	e, _ := errors.AsType[*quill.Error](err)
-	return e.Outcome()
+	return e.Outcome
 }

@@ -42,7 +42,7 @@ func TestRecordsAreTakenInATransactionOnly(t *testing.T) {
 						_, err := x.Send(0, "refused").Wait(x.Context())
 						require.ErrorIs(x, err, c.is)
 						e, _ := errors.AsType[*quill.Error](err)
-						require.Equal(x, quill.NotSent, e.Outcome())
+						require.Equal(x, quill.NotSent, e.Outcome)
 						for _, class := range []error{quill.ErrRetriable, quill.ErrAbortable, quill.ErrFatal} {
 							require.Equal(x, class == c.class, errors.Is(err, class), "%v", err)
 						}

@@ -132,7 +132,7 @@ func (y *randomTransactions) transaction(i int) bool {
 			y.offset, y.maybe = offset, offset
 			return true
 		}
-		if e, ok := errors.AsType[*quill.Error](err); ok && e.Outcome() == quill.MaybeWritten {
+		if e, ok := errors.AsType[*quill.Error](err); ok && e.Outcome == quill.MaybeWritten {
 			require.True(y, e.Fatal())
 			for _, v := range values {
 				y.open[v] = true

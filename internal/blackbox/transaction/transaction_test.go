@@ -102,7 +102,7 @@ func TestSendsNeedATransaction(t *testing.T) {
 			require.ErrorIs(x, err, quill.ErrInvalidTxnState)
 			require.ErrorContains(x, err, "call BeginTransaction first")
 			e, _ := errors.AsType[*quill.Error](err)
-			require.Equal(x, quill.NotSent, e.Outcome())
+			require.Equal(x, quill.NotSent, e.Outcome)
 			require.Equal(x, "t", e.Topic)
 		}
 		refused()

@@ -71,7 +71,7 @@ var ofPlugins = []mutation{
 	{
 		name: "child-off-by-one", file: "batch_result.go",
 		old: "r.children[at+1].first <= i {", new: "r.children[at+1].first < i {",
-		breaks: "a future tells another record's fate",
+		breaks: "a future tells another record's outcome",
 		by:     by("TestAFutureFollowsItsRecordThroughSplits"),
 	},
 	{
@@ -148,7 +148,7 @@ var ofPlugins = []mutation{
 	},
 	{
 		name: "failing-serializer-keeps-headers", file: "serializer.go",
-		old: "		return nil, headers, &Error{", new: "		return nil, *changed, &Error{",
+		old: "		return nil, headers, newError(Error{", new: "		return nil, *changed, newError(Error{",
 		breaks: "a serializer that fails leaves its headers",
 		by:     by("TestSerializerFaultIsATypedError"),
 	},
@@ -233,7 +233,7 @@ var ofPlugins = []mutation{
 	{
 		name: "forced-close-forgets-records", file: "engine_close.go",
 		old: "			s.aborting = &Error{Kind: ErrForceClosed}\n", new: "			s.stopped = true\n",
-		breaks: "a Close whose time is over leaves records without a fate",
+		breaks: "a Close whose time is over leaves records without an outcome",
 		by:     by("TestCloseGivesUpAtItsDeadline|TestCloseWithoutTimeFailsAllAtOnce"),
 	},
 }

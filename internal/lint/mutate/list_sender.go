@@ -46,7 +46,7 @@ var ofSender = []mutation{
 	},
 	{
 		name: "lost-commit-is-an-abort", file: "transaction_answers.go",
-		old: "	if req.MaybeSent {\n", new: "	if r.kind == askEnd && r.commit && req.MaybeSent {\n		t.pending.end(&Error{Op: r.kind.String(), Class: ErrAbortable, Partition: -1, Node: -1})\n	}\n	if req.MaybeSent {\n",
+		old: "	if req.MaybeSent {\n", new: "	if r.kind == askEnd && r.commit && req.MaybeSent {\n		t.pending.end(newError(Error{Op: r.kind.String(), Class: ErrAbortable}))\n	}\n	if req.MaybeSent {\n",
 		breaks: "a commit whose answer got lost is told to have failed",
 		by:     byTransactions,
 	},

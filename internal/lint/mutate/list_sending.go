@@ -221,7 +221,7 @@ var ofSending = []mutation{
 	{
 		name: "drains-while-unsure", file: "sender_sequence.go",
 		old: "return p.known && !p.gap && !p.unsure &&", new: "return p.known && !p.gap &&",
-		breaks: "batches leave behind one whose fate is open",
+		breaks: "batches leave behind one whose outcome is open",
 		by:     by("TestTheLastBatchInFlightDecidesAboutTheEpoch"),
 	},
 	{

@@ -130,7 +130,7 @@ var ofTransactions = []mutation{
 	},
 	{
 		name: "closed-view-transacts", file: "producer_transaction.go",
-		old: "	if p.closed.Load() {\n		return &Error{Op: call,", new: "	if p.closed.Load() && call == callInit {\n		return &Error{Op: call,",
+		old: "	if p.closed.Load() {\n		return newError(Error{Op: call,", new: "	if p.closed.Load() && call == callInit {\n		return newError(Error{Op: call,",
 		breaks: "a view that was closed still commits",
 		by:     by("TestAClosedViewEndsNoTransaction"),
 	},

@@ -365,7 +365,7 @@ var ofTrials = []mutation{
 	},
 	{
 		name: "plugins-close-without-end", file: "engine_close.go",
-		old: "	if !awaitClosed(ctx, c.done, abortGrace) {\n		return &Error{Op: \"close plug-ins\"", new: "	if !awaitClosed(context.Background(), c.done, abortGrace) {\n		return &Error{Op: \"close plug-ins\"",
+		old: "	if !awaitClosed(ctx, c.done, abortGrace) {\n		return newError(Error{Op: \"close plug-ins\"", new: "	if !awaitClosed(context.Background(), c.done, abortGrace) {\n		return newError(Error{Op: \"close plug-ins\"",
 		breaks: "Close hangs with a plug-in's",
 		by:     by("TestCloseOfAPluginIsBoundedByTheContext"),
 	},
