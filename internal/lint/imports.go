@@ -27,6 +27,7 @@ var imports = map[string][]string{
 	"internal/goid":        {},
 	"internal/murmur2":     {},
 	"internal/javaprops":   {},
+	"internal/provider":    {"internal/javaprops"},
 	"internal/prefetch":    {},
 	"internal/invariant":   {},
 	testKit:                {".", "quilltest", "protocol", "internal/message"},
