@@ -14,7 +14,8 @@ import (
 // does not linger and Retries: -1 does not retry, which Kafka's properties write as 0. Exceptions say so
 // at their fields, such as RequestTimeout and BufferMemory. A field that
 // is not zero counts as set by hand even if it equals the default; that matters where Kafka adjusts
-// defaults and refuses contradictions (Idempotence, DeliveryTimeout).
+// defaults and refuses contradictions (Idempotence, DeliveryTimeout). A duration below a microsecond is
+// refused: Linger: 5 is 5 nanoseconds, and was meant as 5*time.Millisecond.
 //
 // New checks the whole Config and reports all faults at once as a *ConfigError. The Config given to
 // New may be changed or used again afterwards; the values that its pointers, slices and functions refer to

@@ -524,6 +524,7 @@ var configTexts = map[string]func() error{
 	"field: an unknown toggle":   wrongConfig(func(c *Config) { c.Idempotence = 7 }),
 	"field: a time too short":    wrongConfig(func(c *Config) { c.MetadataMaxIdle = 4999*time.Millisecond + 999*time.Microsecond }),
 	"field: a time too long":     wrongConfig(func(c *Config) { c.RequestTimeout, c.DeliveryTimeout = 0, math.MaxInt64 }),
+	"field: a time without unit": wrongConfig(func(c *Config) { c.Linger, c.RequestTimeout = 5, 999 }),
 	"field: a time of nothing":   wrongConfig(func(c *Config) { c.TransactionTimeout = -1 }),
 	"field: none in flight":      wrongConfig(func(c *Config) { c.MaxInFlightRequestsPerConnection = -1 }),
 	"field: a size below -1":     wrongConfig(func(c *Config) { c.ReceiveBufferBytes = -2 }),

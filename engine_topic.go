@@ -57,7 +57,7 @@ func lacks(info *metadata.Topic, partition PartitionID) bool {
 }
 
 func partitionError(topic string, id int32, info *metadata.Topic) *Error {
-	return &Error{Op: "send", Kind: ErrInvalidPartition, Topic: topic, Partition: id, Node: -1, Reason: fmt.Sprintf("the topic has %d partitions", len(info.Partitions))}
+	return &Error{Op: "send", Kind: ErrInvalidPartition, Topic: topic, Partition: id, Node: -1, Reason: "the topic has " + countOf(int32(len(info.Partitions)), "partition")}
 }
 
 // faultError returns the error of a Send to a topic with a fault that lasts.
@@ -81,8 +81,8 @@ func (e *engine) topicTimeout(t *topicState, partition PartitionID, now news) *E
 		return t.noPartition(partition.id, info, now.again)
 	case lacks(info, partition):
 		failed.Partition = partition.id
-		failed.Reason = fmt.Sprintf("partition %d does not exist: the topic has %d partitions, as far as is known after %v (max.block.ms)",
-			partition.id, len(info.Partitions), e.cfg.maxBlock)
+		failed.Reason = fmt.Sprintf("partition %d does not exist: the topic has %s, as far as is known after %v (max.block.ms)",
+			partition.id, countOf(int32(len(info.Partitions)), "partition"), e.cfg.maxBlock)
 	case f != nil && !retriableTopicError(f.err):
 		return topicError(t.name, f.err, e.cfg.maxBlock)
 	case f != nil && lastErr == nil:

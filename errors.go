@@ -380,6 +380,9 @@ func abortFailed(transaction, abort error) error {
 	e := newError(Error{Op: "InTransaction", Class: ErrAbortable, Cause: &both{transaction, abort}, ended: notAborted, fix: "call AbortTransaction until it has worked"})
 	if classOf(abort) == ErrFatal {
 		e.Class, e.fix = ErrFatal, "close this producer: the coordinator aborts the transaction when it is older than transaction.timeout.ms"
+		if errors.Is(abort, ErrProducerFenced) {
+			e.fix = "close this producer: the coordinator aborts the transaction of one that is fenced"
+		}
 	}
 	e.Outcome, _ = outcomeIn(transaction) // not that of the abort, which sends no records
 	return e

@@ -55,7 +55,7 @@ func (e *contextEnd) Error() string { return e.err.Error() + ": " + causeText(e.
 
 func (e *contextEnd) Unwrap() []error { return []error{e.err, e.cause} }
 
-// notBegun returns the error of a call whose ctx was over before the call, nil if it was not.
+// notBegun returns the error of a call whose ctx had ended before the call, nil if it was not.
 func notBegun(ctx context.Context, op string) *Error {
 	if !over(ctx) {
 		return nil
@@ -63,7 +63,7 @@ func notBegun(ctx context.Context, op string) *Error {
 	return newError(Error{Op: op, Kind: endOf(ctx), Reason: reasonOver(ctx, "nothing was done")})
 }
 
-// reasonOver returns the Reason of an error about a ctx that was over before the call. so says what that led to.
+// reasonOver returns the Reason of an error about a ctx that had ended before the call. so says what that led to.
 func reasonOver(ctx context.Context, so string) string {
 	if ctx == nil { // which the kind of the error says
 		return so
@@ -75,4 +75,4 @@ func reasonOver(ctx context.Context, so string) string {
 }
 
 // contextWasOver distinguishes a context that had ended before the call from one that ended meanwhile.
-const contextWasOver = "the context was over before the call"
+const contextWasOver = "the context had ended before the call"

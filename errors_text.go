@@ -20,7 +20,10 @@ func (e *Error) Error() string {
 	}
 	text += e.text()
 	if hint := e.hint(); hint != "" {
-		text += "; " + hint
+		if !strings.HasSuffix(text, "?") {
+			text += ";"
+		}
+		text += " " + hint
 	}
 	return text
 }
@@ -200,12 +203,18 @@ func (e *Error) hint() string {
 	if e.fix != "" {
 		return e.fix
 	}
+	if code, ok := e.Cause.(protocol.ErrorCode); ok && e.Kind == ErrDeliveryTimeout && codeHints[code] != "" {
+		return codeHints[code] // the time would have been enough without that
+	}
 	for _, h := range hints {
 		if e.Kind != nil && errors.Is(e.Kind, h.kind) {
 			return h.text
 		}
 	}
 	if text, ok := codeHints[e.Code]; ok {
+		if e.Fatal() && !strings.Contains(e.Reason, "close this producer") {
+			text += "; then close this producer, which cannot go on, and make a new one"
+		}
 		return text
 	}
 	switch cause := e.Cause.(type) {

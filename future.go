@@ -97,7 +97,7 @@ const maxSeconds = math.MaxInt64 / 1000
 
 // NewFuture returns a future that is not a Producer's, for fakes of one in tests, and the function
 // that gives it its outcome. Only the first call of that function counts; it may be called from any
-// goroutine. topic and partition (-1 if none was chosen) are what a wait that ends early tells.
+// goroutine. topic and partition (-1 if none was chosen) are named in the error of a wait that ends early.
 func NewFuture(topic string, partition int32) (f Future, resolve func(m RecordMetadata, err error)) {
 	res := &result{topic: topic, partition: partition, batchOutcome: noOutcome, meta: make([]recordMeta, 1), shared: true}
 	var once sync.Once

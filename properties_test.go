@@ -259,12 +259,13 @@ this page lists: all 120 of Kafka 4.4's producer.
   does not linger. Exceptions: ` + "`RequestTimeout: -1`" + ` allows 1 ms for an answer, and ` + "`BufferMemory`" + ` and ` + "`MaxRequestSize`" + ` must not be negative.
   A property of 0 becomes that negative number. In a property a negative number is refused unless the table allows it.
 - **Set by hand.** A field that is not zero counts as set, also if it equals the default.
-- **Milliseconds.** Fields are ` + "`time.Duration`" + ` and may be finer; ` + "`Config.Properties`" + ` rounds them up. More than 100 years are 100 years.
+- **Milliseconds.** Fields are ` + "`time.Duration`" + ` and may be finer; ` + "`Config.Properties`" + ` rounds them up. Less than a microsecond is refused: ` + "`Linger: 5`" + `
+  is 5 nanoseconds; write ` + "`5*time.Millisecond`" + `. More than 100 years are 100 years.
 - **Faults.** New reports everything that is wrong at once in a ` + "`*ConfigError`" + `.
 - **Unknown names** are accepted and logged as a warning, with the name that was probably meant.
 - **Fields without a property:** ` + "`Logger`, `DialContext`" + `.
 
-Status: *yes*; *no effect* (accepted, logged once); *not yet* (refused unless it is the default, or by New).
+Status: *yes*; *no effect* (accepted, logged once at INFO); *not yet* (refused unless it is the default, or by New).
 
 `
 

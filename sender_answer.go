@@ -1,6 +1,7 @@
 package quill
 
 import (
+	"context"
 	"errors"
 	"time"
 
@@ -207,8 +208,8 @@ func (s *sender) reenqueue(b *batch, now time.Time) {
 	if b.lastError == protocol.ConcurrentTransactions { // passes soon: the markers of the transaction before are being written
 		b.retryAt = now.Add(min(concurrentPause, s.cfg.retryBackoff))
 	}
-	s.logger.Debug("a batch is sent again", "topic", b.queue.topic.name, "partition", b.queue.index, "node", b.nodeAtSend,
-		"attempt", b.attempts, "base_sequence", b.baseSequence, "err", b.lastError)
+	s.logger.Log(context.Background(), s.resentLevel(b, now), "a batch is sent again", "topic", b.queue.topic.name,
+		"partition", b.queue.index, "node", b.nodeAtSend, "attempt", b.attempts, "base_sequence", b.baseSequence, "err", b.lastError)
 	q := b.queue
 	q.mu.Lock()
 	q.insertLocked(b)

@@ -114,7 +114,7 @@ func (s *sender) giveUp(b *batch, err *Error, now time.Time) {
 // record, a Send that waits for metadata or memory (blockLimit.over), a Close before it gives records up. If the
 // deadline was over well before the caller could notice that, the wait ends with a last look (accumulator.waitFor). That
 // holds for a deadline of the caller's own, too: the look takes some milliseconds, and without it a call could be
-// reported as open, or a record as lost, whose answer has arrived. A ctx that is cancelled, or was over before the wait,
+// reported as open, or a record as lost, whose answer has arrived. A ctx that is cancelled, or had ended before the wait,
 // ends the wait at once.
 //
 // Other decisions by the clock do no harm after a standstill: an idle connection is closed by both sides,

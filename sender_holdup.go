@@ -2,8 +2,10 @@ package quill
 
 import (
 	"errors"
+	"log/slog"
 	"time"
 
+	"github.com/quill-kafka/quill/internal/backoff"
 	"github.com/quill-kafka/quill/protocol"
 )
 
@@ -78,8 +80,9 @@ func (s *sender) whyWaits(q *partitionQueue, since, now time.Time) error {
 // setback is the error of the last batch of a partition that came back. The batches behind it, which wait until it is
 // in the log, have no error of their own and may expire after it has.
 type setback struct {
-	err error
-	at  time.Time
+	err   error
+	at    time.Time
+	since time.Time // when the first of them came back
 
 	refusedAt    time.Time // since when the partition's leader answers that it does not lead it; zero: it does not
 	refusedEpoch int32     // the leader epoch of that leader
@@ -92,7 +95,7 @@ func (o *partitionOut) noteSetback(b *batch, v verdict, now time.Time) {
 		o.setback, o.sought = nil, false
 	case b.lastError != nil:
 		if o.setback == nil {
-			o.setback = new(setback)
+			o.setback = &setback{since: now}
 		}
 		o.setback.err, o.setback.at = b.lastError, now
 	}
@@ -105,4 +108,18 @@ func (s *sender) whyFull(q *partitionQueue, now time.Time) error {
 		return err
 	}
 	return q.out.completionQueue.At(0).lastError
+}
+
+// resentLevel returns the level at which it is logged that the broker refused a batch for now, and that it is sent again.
+// Replicas that are missing for a moment and leaders that move pass by themselves. What lasts is worth a warning, one a
+// minute for each topic: otherwise nothing would be heard of it until delivery.timeout.ms is over. A batch that is back
+// without an answer needs none, because the connection has its own.
+func (s *sender) resentLevel(b *batch, now time.Time) slog.Level {
+	t, last := b.queue.topic, b.queue.out.setback
+	_, refused := b.lastError.(protocol.ErrorCode)
+	if !refused || last == nil || now.Sub(last.since) < backoff.Lasting || now.Sub(t.resentWarned) < backoff.WarnEvery {
+		return slog.LevelDebug
+	}
+	t.resentWarned = now
+	return slog.LevelWarn
 }

@@ -102,7 +102,7 @@ func (n *node) unanswered(waited time.Duration) *Error {
 	case n.state != connecting:
 		e.Op, e.Err = "request", fmt.Errorf("no answer to %v for %v", n.inFlight[0].Exchange.APIKey(), waited)
 	case n.conn.connected():
-		e.Op, e.Err = "negotiate", fmt.Errorf("it accepts connections, but has not answered ApiVersions for %v; %s", waited, otherProtocol)
+		e.Op, e.Err = "negotiate", fmt.Errorf("it accepts connections, but has not answered ApiVersions for %v; does it hang, or %s", waited, otherProtocol)
 	default:
 		e.Op, e.Err = "dial", fmt.Errorf("no connection for %v; is the address right, and does no firewall drop what goes there?", waited)
 	}

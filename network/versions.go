@@ -207,7 +207,7 @@ const otherProtocol = "does the listener want TLS or SASL, or is it no broker?"
 func explain(err error, version int16) error {
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return fmt.Errorf("%w: no answer to ApiVersions; %s", ErrSetupTimeout, otherProtocol)
+		return fmt.Errorf("%w: no answer to ApiVersions; does it hang, or %s", ErrSetupTimeout, otherProtocol)
 	case closedByPeer(err):
 		return hungUp{fmt.Errorf("the peer closed the connection on ApiVersions version %d (%w): %s", version, err, otherProtocol)}
 	}

@@ -29,14 +29,14 @@ func (e *contextEnd) Error() string { return e.err.Error() + ": " + e.cause.Erro
 
 func (e *contextEnd) Unwrap() []error { return []error{e.err, e.cause} }
 
-// notBegun is the error of a call whose ctx was over before it did anything.
+// notBegun is the error of a call whose ctx had ended before it did anything.
 func notBegun(op string, end error) error {
 	return newError(quill.Error{Op: op, Kind: end, Reason: reasonOver(end, "nothing was done")})
 }
 
-// reasonOver is the reason for an error about a context that was over before the call, and what came of it.
+// reasonOver is the reason for an error about a context that had ended before the call, and what came of it.
 func reasonOver(end error, so string) string {
-	const over = "the context was over before the call"
+	const over = "the context had ended before the call"
 	switch {
 	case end == errNilContext: // which the kind of the error says
 		return so

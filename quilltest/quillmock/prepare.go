@@ -155,7 +155,11 @@ func size(b []byte) int32 {
 }
 
 func invalidPartition(topic string, id int32, partitions int) error {
-	return &quill.Error{Op: "send", Kind: quill.ErrInvalidPartition, Topic: topic, Partition: id, Node: -1, Reason: fmt.Sprintf("the topic has %d partitions", partitions)}
+	reason := fmt.Sprintf("the topic has %d partitions", partitions)
+	if partitions == 1 {
+		reason = "the topic has 1 partition"
+	}
+	return &quill.Error{Op: "send", Kind: quill.ErrInvalidPartition, Topic: topic, Partition: id, Node: -1, Reason: reason}
 }
 
 // topicName is what Kafka takes as a topic's name, but for the names . and .. (Kafka:

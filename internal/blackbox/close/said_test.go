@@ -49,7 +49,7 @@ func TestATransactionThatAForcedCloseLeavesOpenIsSaidToBe(t *testing.T) {
 	log := inOpenTransaction(t, func(t *testing.T, p *quill.Producer[string, string], f quill.Future) {
 		err := p.Close(testkit.Ended(context.Canceled))
 		require.ErrorIs(t, err, quill.ErrForceClosed)
-		require.ErrorContains(t, err, "the context was over before the call; records given up: 1, of which 0 may have been written; the transaction was left open")
+		require.ErrorContains(t, err, "the context had ended before the call; records given up: 1, of which 0 may have been written; the transaction was left open")
 		require.ErrorContains(t, err, "give Close a context of its own")
 		time.Sleep(2 * time.Minute) // its coordinator aborts it
 	})

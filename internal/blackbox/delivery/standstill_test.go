@@ -192,7 +192,7 @@ func TestAWaitThatWasOverInAStandstillIsNotWaitedForLong(t *testing.T) {
 }
 
 // A deadline in time ends the wait in time: nothing is looked for. So does the end of a context that has no deadline,
-// or was over before.
+// or had ended before.
 func TestAWaitThatIsOverInTimeEndsAtOnce(t *testing.T) {
 	for name, c := range map[string]struct {
 		ctx   func(t *testing.T) context.Context

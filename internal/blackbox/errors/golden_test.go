@@ -119,6 +119,24 @@ var sendErrors = []provoked{
 		x.Produce(quilltest.Fault{DropAnswer: true, Times: -1})
 		return testkit.SendRecord(x)
 	}},
+	{name: "nodes that hang until delivery.timeout.ms", cfg: func(cfg *quill.Config) {
+		hasty(cfg)
+		cfg.DeliveryTimeout, cfg.SocketConnectionSetupTimeout = 8*time.Second, 2*time.Second
+	}, do: func(x *testkit.Lab) error {
+		x.Deliver(0, "first")
+		for _, id := range x.C.NodeIDs() {
+			require.NoError(x, x.C.PauseNode(id))
+		}
+		return testkit.SendRecord(x)
+	}},
+	{name: "after a refusal that ends the producer", do: refused(protocol.Produce, protocol.ClusterAuthorizationFailed, func(x *testkit.Lab) error {
+		require.ErrorIs(x, testkit.SendRecord(x), quill.ErrFatal)
+		return testkit.SendRecord(x)
+	})},
+	{name: "partition beyond the only one", do: func(x *testkit.Lab) error {
+		x.C.MustCreateTopic("narrow", 1, quilltest.TopicConfig{})
+		return x.SendSync(quill.Record[string, string]{Topic: "narrow", Partition: quill.Partition(1)})
+	}},
 	{name: "too few replicas until delivery.timeout.ms", cfg: hasty, do: refused(protocol.Produce, protocol.NotEnoughReplicas, testkit.SendRecord)},
 	{name: "disconnected, no retries", cfg: func(cfg *quill.Config) { cfg.Retries = 1 }, do: func(x *testkit.Lab) error {
 		x.Deliver(0, "first")
@@ -428,7 +446,7 @@ func TestErrorTexts(t *testing.T) {
 						return "" // after so long
 					})
 					fmt.Fprintf(&b, "%s, %s:\n  %s\n", group.name, c.name, text)
-					require.NotRegexp(t, `\.[;:]|: :|[^d]\(\)|%!|  `, text)
+					require.NotRegexp(t, `[.?][;:]|: :|[^d]\(\)|%!|  `, text)
 					_ = x.P.Close(testkit.Ended(context.Canceled))
 				})
 			})

@@ -285,7 +285,7 @@ func TestWaitsForMetadataNameTheNodeThatIsSilent(t *testing.T) {
 		"init": func(ctx context.Context, p *quill.Producer[string, string]) error { return p.InitTransactions(ctx) },
 	}
 	dials := map[string]func(ctx context.Context) (net.Conn, error){
-		"bootstrap server silent:9092: negotiate: it accepts connections, but has not answered ApiVersions for 3s; does the listener want TLS or SASL": func(context.Context) (net.Conn, error) {
+		"bootstrap server silent:9092: negotiate: it accepts connections, but has not answered ApiVersions for 3s; does it hang, or does the listener want TLS or SASL": func(context.Context) (net.Conn, error) {
 			ours, theirs := net.Pipe()
 			go io.Copy(io.Discard, theirs)
 			return ours, nil

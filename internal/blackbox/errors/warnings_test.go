@@ -170,3 +170,31 @@ func TestANodeThatOnlyShakesHandsIsNotBack(t *testing.T) {
 		require.Len(t, log.Lines("back again"), 1)
 	})
 }
+
+// What a broker refuses for now is sent again until delivery.timeout.ms is over. If that lasts, the log says so long
+// before: once a minute for each topic, with the broker's code.
+func TestRefusalsThatLastAreLogged(t *testing.T) {
+	warned(t, quilltest.Options{}, nil, func(t *testing.T, c *quilltest.Cluster, p *quill.Producer[string, string], log *testkit.LogText) {
+		refused := c.Inject(quilltest.Fault{APIs: []protocol.APIKey{protocol.Produce}, Times: -1, Err: protocol.NotEnoughReplicas})
+		for i := range int32(6) {
+			p.SendFunc(t.Context(), testkit.OnPartition(i, testkit.Rec("t", "k", "v")), nil)
+		}
+		time.Sleep(4 * time.Second)
+		require.Empty(t, log.Loud())
+		time.Sleep(3 * time.Second)
+		require.Len(t, log.Loud(), 1)
+		require.Regexp(t, `level=WARN msg="a batch is sent again" \S+ topic=t partition=\d node=\d attempt=\d+ .* err="NOT_ENOUGH_REPLICAS`, log.Loud()[0])
+		time.Sleep(50 * time.Second)
+		require.Len(t, log.Loud(), 1)
+		time.Sleep(10 * time.Second)
+		require.Len(t, log.Loud(), 2, "once a minute")
+		refused.Remove()
+		require.NoError(t, p.Flush(t.Context()))
+
+		// The next time begins anew: what passes by itself is no reason to warn.
+		time.Sleep(time.Hour)
+		c.Inject(quilltest.Fault{APIs: []protocol.APIKey{protocol.Produce}, Times: 5, Err: protocol.NotEnoughReplicas})
+		testkit.SendOK(t, p, "t")
+		require.Len(t, log.Loud(), 2)
+	})
+}

@@ -41,7 +41,7 @@ func TestAnErrorOfInTransactionSaysWhetherItIsAborted(t *testing.T) {
 		"its own error, wrapped":      {fn: wraps, text: "move: no such account"},
 		"a record that is refused":    {fn: sends, faults: []quilltest.Fault{{APIs: []protocol.APIKey{protocol.Produce}, Err: protocol.InvalidTimestamp}}, text: "quill: the transaction was aborted: CommitTransaction: send to topic"},
 		"no answer to the abort":      {fn: sendsAndFails, faults: []quilltest.Fault{{APIs: endTxn, Times: -1, DropAnswer: true}}, open: true, text: "quill: the transaction is not aborted: InTransaction: AbortTransaction: timed out", fix: "call AbortTransaction until it has worked"},
-		"the abort ends the producer": {fn: sendsAndFails, faults: []quilltest.Fault{{APIs: endTxn, Times: -1, Err: protocol.ProducerFenced}}, open: true, fatal: true, text: "quill: the transaction is not aborted: InTransaction: AbortTransaction:", fix: "close this producer: the coordinator aborts the transaction when it is older than transaction.timeout.ms"},
+		"the abort ends the producer": {fn: sendsAndFails, faults: []quilltest.Fault{{APIs: endTxn, Times: -1, Err: protocol.ProducerFenced}}, open: true, fatal: true, text: "quill: the transaction is not aborted: InTransaction: AbortTransaction:", fix: "close this producer: the coordinator aborts the transaction of one that is fenced"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			testkit.Bubble(t, quilltest.Options{}, func(t *testing.T, cluster *quilltest.Cluster) {
