@@ -31,6 +31,9 @@ func handleAPIVersions(q *call) (message.Message, bool) {
 	if res.ErrorCode != protocol.None {
 		return res, true
 	}
+	if q.sasl.state == saslFirst {
+		q.sasl.state = saslHandshake
+	}
 	for _, key := range slices.Sorted(maps.Keys(q.cluster.served)) {
 		res.APIKeys = append(res.APIKeys, q.cluster.advertise(key))
 	}

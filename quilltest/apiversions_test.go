@@ -18,9 +18,9 @@ func TestAPIVersionsNamesWhatIsServed(t *testing.T) {
 			res := dial(t, c, 1).do(apiVersions(), version).(*message.APIVersionsResponse)
 			require.Equal(t, protocol.None, res.ErrorCode)
 			require.Equal(t, []message.APIVersion{
-				{APIKey: 0, MaxVersion: 13}, {APIKey: 1, MinVersion: 4, MaxVersion: 18}, {APIKey: 2, MinVersion: 1, MaxVersion: 11}, {APIKey: 3, MaxVersion: 13}, {APIKey: 10, MaxVersion: 6}, {APIKey: 18, MaxVersion: 5}, {APIKey: 22, MaxVersion: 5},
+				{APIKey: 0, MaxVersion: 13}, {APIKey: 1, MinVersion: 4, MaxVersion: 18}, {APIKey: 2, MinVersion: 1, MaxVersion: 11}, {APIKey: 3, MaxVersion: 13}, {APIKey: 10, MaxVersion: 6}, {APIKey: 17, MaxVersion: 1}, {APIKey: 18, MaxVersion: 5}, {APIKey: 22, MaxVersion: 5},
 				{APIKey: 23, MinVersion: 2, MaxVersion: 4},
-				{APIKey: 24, MaxVersion: 5}, {APIKey: 25, MaxVersion: 4}, {APIKey: 26, MaxVersion: 5}, {APIKey: 28, MaxVersion: 6},
+				{APIKey: 24, MaxVersion: 5}, {APIKey: 25, MaxVersion: 4}, {APIKey: 26, MaxVersion: 5}, {APIKey: 28, MaxVersion: 6}, {APIKey: 36, MaxVersion: 2},
 			}, res.APIKeys)
 			if version >= 3 {
 				require.Equal(t, int64(1), res.FinalizedFeaturesEpoch)

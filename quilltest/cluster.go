@@ -31,6 +31,7 @@ type Cluster struct {
 	producers producerIDs
 	quota     quota
 
+	sasl         saslSettings
 	coordinators coordinators
 	transactions transactions
 	groups       groups
@@ -72,6 +73,11 @@ func NewCluster(opts Options) (*Cluster, error) {
 	c.quota.perSecond = opts.ProduceQuota
 	c.transactions.ids = &c.producers
 	c.transactions.version2 = c.features["transaction.version"] >= 2
+	if opts.SASL != nil {
+		if err := c.sasl.store(opts.SASL); err != nil {
+			return nil, err
+		}
+	}
 	c.transactions.expire = func(id string, number int64) {
 		c.goUnlessClosed(func() { c.expireTransaction(id, number) })
 	}

@@ -195,7 +195,7 @@ func TestBadFramesCloseTheConnection(t *testing.T) {
 		"negative":      func(*rawClient) []byte { return binary.BigEndian.AppendUint32(nil, 1<<31) },
 		"empty":         func(*rawClient) []byte { return make([]byte, 4) },
 		"unknown API":   func(r *rawClient) []byte { b := good(r); b[5] = 99; return b },
-		"not served":    func(r *rawClient) []byte { return r.frame(&message.SaslHandshakeRequest{}, 0) },
+		"not served":    func(r *rawClient) []byte { return r.frame(&message.GetTelemetrySubscriptionsRequest{}, 0) },
 		"cut body":      func(r *rawClient) []byte { b := good(r); b[3]--; return b[:len(b)-1] },
 		"trailing byte": func(r *rawClient) []byte { b := append(good(r), 0); b[3]++; return b },
 		"HTTP":          func(*rawClient) []byte { return []byte("GET / HTTP/1.1\r\n\r\n") },

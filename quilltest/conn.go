@@ -36,6 +36,8 @@ var apis = map[protocol.APIKey]api{
 	protocol.AddOffsetsToTxn:      addOffsetsToTxnAPI,
 	protocol.EndTxn:               endTxnAPI,
 	protocol.TxnOffsetCommit:      txnOffsetCommitAPI,
+	protocol.SaslHandshake:        saslHandshakeAPI,
+	protocol.SaslAuthenticate:     saslAuthenticateAPI,
 }
 
 // A call is a request being handled.
@@ -46,6 +48,8 @@ type call struct {
 	plan    plan
 	body    message.Message
 	done    <-chan struct{} // closed when the connection ends
+	sasl    *saslConn
+	last    bool // the connection ends after the answer
 
 	unauthorized bool // of a Produce request: it has records of a transaction and does not say which
 }
@@ -61,6 +65,7 @@ type conn struct {
 	messages map[protocol.APIKey]message.Message
 	deaf     bool // requests get lost (Fault.DropRequest)
 	mute     bool // answers get lost (Fault.DropAnswer)
+	sasl     saslConn
 
 	done      chan struct{} // closed by close
 	closeOnce sync.Once
@@ -68,12 +73,16 @@ type conn struct {
 
 func newConn(n *node, nc net.Conn) *conn {
 	nc = n.dress(nc)
-	return &conn{
+	c := &conn{
 		node: n, nc: nc, id: n.cluster.nextConn.Add(1),
 		in:       bufio.NewReaderSize(nc, 32<<10),
 		messages: make(map[protocol.APIKey]message.Message),
 		done:     make(chan struct{}),
 	}
+	if n.cluster.opts.SASL != nil {
+		c.sasl.state = saslFirst
+	}
+	return c
 }
 
 // close ends the connection and with it serve. Anybody may call it, more than once.
@@ -113,7 +122,11 @@ func (c *conn) readFrame() error {
 		return err
 	}
 	size := int32(binary.BigEndian.Uint32(prefix[:]))
-	if size < 0 || int(size) > c.node.cluster.opts.MaxRequestBytes {
+	limit := c.node.cluster.opts.MaxRequestBytes
+	if c.sasl.state != saslNone && c.sasl.state != saslComplete {
+		limit = min(limit, mostLoginBytes)
+	}
+	if size < 0 || int(size) > limit {
 		return fmt.Errorf("request of %d bytes", size)
 	}
 	if cap(c.frame) < int(size) {
@@ -157,36 +170,54 @@ func (c *conn) sleep(d time.Duration) bool {
 // handle answers the request in c.frame. It is false if the connection must end.
 func (c *conn) handle() bool {
 	cluster := c.node.cluster
-	r := protocol.NewReader(c.frame)
-	req := Request{Node: c.node.id, Conn: c.id, Size: len(c.frame), Time: time.Now()}
-	req.API, req.Version, req.CorrelationID, req.ClientID = message.DecodeRequestHeader(&r)
-	served, known := cluster.served[req.API]
-	if r.Err() != nil || !known {
+	req := Request{Node: c.node.id, Conn: c.id, Size: len(c.frame), Time: time.Now(), Principal: c.sasl.principal}
+	handler, ok := c.decode(&req)
+	if !ok {
 		return false // a node does not answer what it does not know
-	}
-	handler := apis[req.API]
-	if req.Version < served.min || req.Version > served.max {
-		if req.API != protocol.APIVersions {
-			return false
-		}
-		handler.handle = refuseAPIVersions
-	} else {
-		body := c.message(req.API)
-		req.Body = c.frame[len(c.frame)-r.Remaining():]
-		body.Decode(&r, req.Version)
-		if r.Err() != nil || r.Remaining() > 0 {
-			return false
-		}
-		req.Message = body
-		if handler.partitions != nil {
-			req.partitions = handler.partitions(cluster, body, req.Version)
-		}
 	}
 	cluster.requests.add(req)
 	cluster.changed.fire()
-	q := &call{Request: &req, cluster: cluster, node: c.node, plan: cluster.plan(&req), done: c.done}
+	q := &call{Request: &req, cluster: cluster, node: c.node, done: c.done, sasl: &c.sasl}
+	switch c.sasl.permit(req.API, req.Time) {
+	case saslClose:
+		return false
+	case saslRefuse:
+		q.plan, q.last = plan{{Err: protocol.IllegalSaslState}}, true
+	}
+	q.plan = append(q.plan, cluster.plan(&req)...)
 	q.body, _ = req.Message.(message.Message)
 	return c.carryOut(q, handler)
+}
+
+// decode reads the request in c.frame and finds its handler.
+func (c *conn) decode(req *Request) (handler api, ok bool) {
+	r := protocol.NewReader(c.frame)
+	if c.sasl.state == saslTokens && c.sasl.bare {
+		req.API, req.Version, req.Body = protocol.SaslAuthenticate, bareToken, c.frame
+		req.Message = &message.SaslAuthenticateRequest{AuthBytes: c.frame}
+		return saslAuthenticateAPI, true
+	}
+	req.API, req.Version, req.CorrelationID, req.ClientID = message.DecodeRequestHeader(&r)
+	served, known := c.node.cluster.served[req.API]
+	if r.Err() != nil || !known {
+		return api{}, false
+	}
+	handler = apis[req.API]
+	if req.Version < served.min || req.Version > served.max {
+		handler.handle = refuseAPIVersions
+		return handler, req.API == protocol.APIVersions
+	}
+	body := c.message(req.API)
+	req.Body = c.frame[len(c.frame)-r.Remaining():]
+	body.Decode(&r, req.Version)
+	if r.Err() != nil || r.Remaining() > 0 {
+		return api{}, false
+	}
+	req.Message = body
+	if handler.partitions != nil {
+		req.partitions = handler.partitions(c.node.cluster, body, req.Version)
+	}
+	return handler, true
 }
 
 // message returns a request to decode into; it is used again by the connection's next request.
@@ -243,7 +274,7 @@ func (c *conn) carryOut(q *call, handler api) bool {
 	if q.plan.any(func(f *Fault) bool { return f.DisconnectAfter }) {
 		return false
 	}
-	return c.reply(q, answer) && (answersLate || c.sleep(throttle))
+	return c.reply(q, answer) && !q.last && (answersLate || c.sleep(throttle))
 }
 
 // reply writes an answer. It is false if the connection must end.
@@ -252,13 +283,7 @@ func (c *conn) reply(q *call, answer message.Message) bool {
 	if c.mute {
 		return true
 	}
-	version := q.Version
-	if q.API == protocol.APIVersions && q.Message == nil {
-		version = 0 // the version asked for is not spoken (KIP-511)
-	}
-	b := append(c.answer[:0], 0, 0, 0, 0)
-	b = message.AppendResponseHeader(b, q.API, version, q.CorrelationID)
-	b = answer.Append(b, version)
+	b := appendAnswer(append(c.answer[:0], 0, 0, 0, 0), q, answer)
 	binary.BigEndian.PutUint32(b, uint32(len(b)-4))
 	c.answer = b
 	cut := 0
@@ -272,6 +297,19 @@ func (c *conn) reply(q *call, answer message.Message) bool {
 		b = b[:min(cut, len(b))]
 	}
 	return c.write(b, q.plan.sum(func(f *Fault) time.Duration { return f.Trickle })) && cut == 0
+}
+
+// appendAnswer encodes an answer with its header.
+func appendAnswer(b []byte, q *call, answer message.Message) []byte {
+	version := q.Version
+	switch {
+	case version == bareToken:
+		return append(b, answer.(*message.SaslAuthenticateResponse).AuthBytes...)
+	case q.API == protocol.APIVersions && q.Message == nil:
+		version = 0 // the version asked for is not spoken (KIP-511)
+	}
+	b = message.AppendResponseHeader(b, q.API, version, q.CorrelationID)
+	return answer.Append(b, version)
 }
 
 // write writes bytes, one by one if there is a pause between them. It is false if the connection

@@ -50,12 +50,23 @@
 // answered, unless [Options.MarkerDelay] says otherwise. And a record of a transaction is refused
 // wherever its partition was not added, where nodes before 3.6 did not look.
 //
+// # Security
+//
+// [Options.TLS] makes the nodes speak TLS, and a [CA] makes the certificates for it, for clients with
+// certificates of their own, too. [Options.SASL] makes them want a login: PLAIN, SCRAM-SHA-256,
+// SCRAM-SHA-512, or OAUTHBEARER with a func that decides about tokens. Without one, a connection is
+// closed as Kafka closes it; wrong credentials are answered with Kafka's texts. Sessions end
+// ([SASL.SessionLifetime], or with their token) unless the client authenticates again, as the same
+// principal and with the same mechanism (KIP-368). [Cluster.AlterSASL] changes passwords meanwhile, and
+// [Request.Principal] tells tests who sent a request. Refusals come at once, where Kafka waits 100 ms
+// (connection.failed.authentication.delay.ms).
+//
 // # Faults on demand
 //
 // Nodes stop, start, freeze ([Cluster.PauseNode]), get lost ([Cluster.CutOffNode]), change their address
 // ([Cluster.RelocateNode]), lose leaderships and coordinators ([Cluster.MoveCoordinator]). A [Fault] picks requests by API, node, topic and
 // partition, and delays, loses, refuses or rewrites them or their answers; [Cluster.Inject] counts
-// its hits. [Options.Intercept] decides for each request in code.
+// its hits; [Fault.Challenge] puts wrong words into a login. [Options.Intercept] decides for each request in code.
 //
 // # How a request flows
 //

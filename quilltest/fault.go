@@ -69,6 +69,10 @@ type Fault struct {
 	// of this module's internal/message; outside the module use Rewrite. It is not called if there
 	// is no answer.
 	Edit func(r *Request, response any)
+	// Challenge, if set, returns what a login's answer has for the client's mechanism, in place of the challenge that the node would
+	// send: a wrong signature, a salt that is none. It is called for SaslAuthenticate, and for the tokens after SaslHandshake
+	// version 0, before Edit, unless the node refuses.
+	Challenge func(r *Request, challenge []byte) []byte
 	// AnswerDelay passes between handling and answering.
 	AnswerDelay time.Duration
 	// DisconnectAfter closes the connection after the request was handled: the answer is lost.

@@ -39,7 +39,8 @@ type node struct {
 // With pipes a node's address is a name that exists nowhere (RFC 6761), so that a client without the
 // cluster's DialContext fails at once instead of dialing, and its error says what is missing.
 const (
-	pipeHost   = "node-%d.set-dialcontext-to-that-of-the-quilltest-cluster.invalid"
+	pipeDomain = ".set-dialcontext-to-that-of-the-quilltest-cluster.invalid"
+	pipeHost   = "node-%d" + pipeDomain
 	pipePort   = 9092
 	relocation = 100
 )

@@ -21,8 +21,10 @@ type Options struct {
 	// Pipes replaces TCP by in-process connections, which only DialContext reaches: for
 	// testing/synctest. The nodes' names end in ".invalid", so that nothing else is dialed by mistake.
 	Pipes bool
-	// TLS makes the nodes serve TLS with this configuration. If nil, plaintext.
+	// TLS makes the nodes serve TLS with this configuration; a CA makes one. If nil, plaintext.
 	TLS *tls.Config
+	// SASL makes the nodes want a login. If nil, anybody may do anything.
+	SASL *SASL
 
 	// Advertise, if set, says under which address metadata and produce responses name a node: for
 	// proxies in front of it, and for lies. BootstrapServers and NodeAddr stay what they are.

@@ -24,33 +24,34 @@ type release struct {
 var releaseAPIs = [...]protocol.APIKey{
 	protocol.Produce, protocol.Fetch, protocol.ListOffsets, protocol.OffsetForLeaderEpoch, protocol.Metadata, protocol.APIVersions, protocol.InitProducerID, protocol.FindCoordinator,
 	protocol.AddPartitionsToTxn, protocol.AddOffsetsToTxn, protocol.EndTxn, protocol.TxnOffsetCommit,
+	protocol.SaslHandshake, protocol.SaslAuthenticate,
 }
 
 // releases are in rising order; a release between two rows is the lower one. The numbers are those
-// of the release's own message definitions.
+// of the release's own message definitions; -1 is an API that the release does not have.
 var releases = []release{
-	newRelease("0.11", 3, 5, 2, 0, 4, 1, 0, 1, 0, 0, 0, 0),
-	newRelease("1.0", 5, 6, 2, 0, 5, 1, 0, 1, 0, 0, 0, 0),
-	newRelease("1.1", 5, 7, 2, 0, 5, 1, 0, 1, 0, 0, 0, 0),
-	newRelease("2.0", 6, 8, 3, 1, 6, 2, 1, 2, 1, 1, 1, 1),
-	newRelease("2.1", 7, 10, 4, 2, 7, 2, 1, 2, 1, 1, 1, 2),
-	newRelease("2.2", 7, 10, 5, 2, 7, 2, 1, 2, 1, 1, 1, 2),
-	newRelease("2.3", 7, 11, 5, 3, 8, 2, 1, 2, 1, 1, 1, 2),
-	newRelease("2.4", 8, 11, 5, 3, 9, 3, 2, 3, 1, 1, 1, 2),
-	newRelease("2.5", 8, 11, 5, 3, 9, 3, 3, 3, 1, 1, 1, 3),
-	newRelease("2.7", 8, 12, 5, 3, 9, 3, 4, 3, 2, 2, 2, 3),
-	newRelease("2.8", 9, 12, 6, 4, 11, 3, 4, 3, 3, 3, 3, 3),
-	newRelease("3.0", 9, 12, 7, 4, 11, 3, 4, 4, 3, 3, 3, 3),
-	newRelease("3.1", 9, 13, 7, 4, 11, 3, 4, 4, 3, 3, 3, 3),
-	newRelease("3.3", 9, 13, 7, 4, 12, 3, 4, 4, 3, 3, 3, 3),
-	newRelease("3.5", 9, 15, 8, 4, 12, 3, 4, 4, 3, 3, 3, 3),
-	newRelease("3.7", 10, 16, 8, 4, 12, 3, 4, 4, 4, 3, 3, 3),
-	newRelease("3.8", 11, 16, 8, 4, 12, 3, 5, 5, 5, 4, 4, 4),
-	newRelease("3.9", 11, 17, 9, 4, 12, 4, 5, 6, 5, 4, 4, 4),
-	newRelease("4.0", 12, 17, 10, 4, 13, 4, 5, 6, 5, 4, 5, 5),
-	newRelease("4.1", 13, 18, 10, 4, 13, 4, 5, 6, 5, 4, 5, 5),
-	newRelease("4.2", 13, 18, 11, 4, 13, 4, 5, 6, 5, 4, 5, 5),
-	newRelease(latestRelease, 13, 18, 11, 4, 13, 5, 5, 6, 5, 4, 5, 6),
+	newRelease("0.11", 3, 5, 2, 0, 4, 1, 0, 1, 0, 0, 0, 0, 0, -1),
+	newRelease("1.0", 5, 6, 2, 0, 5, 1, 0, 1, 0, 0, 0, 0, 1, 0),
+	newRelease("1.1", 5, 7, 2, 0, 5, 1, 0, 1, 0, 0, 0, 0, 1, 0),
+	newRelease("2.0", 6, 8, 3, 1, 6, 2, 1, 2, 1, 1, 1, 1, 1, 0),
+	newRelease("2.1", 7, 10, 4, 2, 7, 2, 1, 2, 1, 1, 1, 2, 1, 0),
+	newRelease("2.2", 7, 10, 5, 2, 7, 2, 1, 2, 1, 1, 1, 2, 1, 1),
+	newRelease("2.3", 7, 11, 5, 3, 8, 2, 1, 2, 1, 1, 1, 2, 1, 1),
+	newRelease("2.4", 8, 11, 5, 3, 9, 3, 2, 3, 1, 1, 1, 2, 1, 1),
+	newRelease("2.5", 8, 11, 5, 3, 9, 3, 3, 3, 1, 1, 1, 3, 1, 2),
+	newRelease("2.7", 8, 12, 5, 3, 9, 3, 4, 3, 2, 2, 2, 3, 1, 2),
+	newRelease("2.8", 9, 12, 6, 4, 11, 3, 4, 3, 3, 3, 3, 3, 1, 2),
+	newRelease("3.0", 9, 12, 7, 4, 11, 3, 4, 4, 3, 3, 3, 3, 1, 2),
+	newRelease("3.1", 9, 13, 7, 4, 11, 3, 4, 4, 3, 3, 3, 3, 1, 2),
+	newRelease("3.3", 9, 13, 7, 4, 12, 3, 4, 4, 3, 3, 3, 3, 1, 2),
+	newRelease("3.5", 9, 15, 8, 4, 12, 3, 4, 4, 3, 3, 3, 3, 1, 2),
+	newRelease("3.7", 10, 16, 8, 4, 12, 3, 4, 4, 4, 3, 3, 3, 1, 2),
+	newRelease("3.8", 11, 16, 8, 4, 12, 3, 5, 5, 5, 4, 4, 4, 1, 2),
+	newRelease("3.9", 11, 17, 9, 4, 12, 4, 5, 6, 5, 4, 4, 4, 1, 2),
+	newRelease("4.0", 12, 17, 10, 4, 13, 4, 5, 6, 5, 4, 5, 5, 1, 2),
+	newRelease("4.1", 13, 18, 10, 4, 13, 4, 5, 6, 5, 4, 5, 5, 1, 2),
+	newRelease("4.2", 13, 18, 11, 4, 13, 4, 5, 6, 5, 4, 5, 5, 1, 2),
+	newRelease(latestRelease, 13, 18, 11, 4, 13, 5, 5, 6, 5, 4, 5, 6, 1, 2),
 }
 
 // newRelease takes the highest versions in the order of releaseAPIs.

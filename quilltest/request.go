@@ -26,6 +26,8 @@ type Request struct {
 	Size int
 	// Time is when the frame was complete.
 	Time time.Time
+	// Principal is whom the connection has authenticated as; empty before it has, and without SASL.
+	Principal string
 
 	// Body is the request behind its header. It is valid until the hook returns, and nil in what
 	// Requests returns.
