@@ -541,7 +541,8 @@ func (r *poolRun) settle() {
 			continue
 		}
 		held[i] = s.heldBytes
-		for w := range s.queue.All() {
+		for i := range s.queue.Len() {
+			w := s.queue.At(i)
 			line = append(line, standing{w.ticket, w.size, w.share})
 		}
 	}

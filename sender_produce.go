@@ -5,6 +5,7 @@ import (
 
 	"github.com/quill-kafka/quill/internal/compress"
 	"github.com/quill-kafka/quill/internal/message"
+	"github.com/quill-kafka/quill/internal/seal"
 	"github.com/quill-kafka/quill/network"
 	"github.com/quill-kafka/quill/protocol"
 )
@@ -54,6 +55,9 @@ const maxProduceVersionByName = 12
 const minProduceVersionZstd = 7
 
 var _ network.Exchange = (*produceRequest)(nil)
+
+// Sealed implements network.Exchange.
+func (r *produceRequest) Sealed(seal.Key) {}
 
 // APIKey implements network.Exchange.
 func (r *produceRequest) APIKey() protocol.APIKey { return protocol.Produce }

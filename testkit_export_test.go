@@ -1,6 +1,7 @@
 package quill
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -52,7 +53,7 @@ func (p *Producer[K, V]) TopicsKept() int {
 	kept := make(chan int)
 	p.e.box.order(func(s *sender, _ time.Time) {
 		r := s.refresh
-		kept <- max(len(*s.acc.topics.Load()), len(r.topics), len(r.unknown), len(r.idle), len(r.shelf), s.snapshot.TopicCount())
+		kept <- max(len(*s.acc.topics.Load()), len(r.topics), len(r.unknown), len(r.idle), len(r.shelf), len(slices.Collect(s.snapshot.Topics())))
 	})
 	return <-kept
 }

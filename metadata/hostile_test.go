@@ -20,7 +20,7 @@ func TestAnswerWithoutNodesChangesNothing(t *testing.T) {
 	require.False(t, u.HasNodes())
 	require.Same(t, s, s.Merge(u, nil))
 	require.True(t, full().HasNodes())
-	require.EqualValues(t, 1, NewSnapshot(Update{Topics: []Topic{topic("b", idB, 1)}}).TopicCount())
+	require.Len(t, NewSnapshot(Update{Topics: []Topic{topic("b", idB, 1)}}).topics, 1)
 }
 
 // H30, H31, H32.
@@ -101,7 +101,7 @@ func TestTopicWithoutPartitionsIsAnError(t *testing.T) {
 // H42.
 func TestTopicWithoutNameIsLeftOut(t *testing.T) {
 	u := full(Topic{ID: idA, Partitions: topic("", idA, 1).Partitions}, topic("b", idB, 1))
-	require.Equal(t, 1, NewSnapshot(u).TopicCount())
+	require.Len(t, NewSnapshot(u).topics, 1)
 	require.Len(t, u.Faults(), 1)
 }
 

@@ -85,9 +85,6 @@ func (s *Snapshot) Topic(name string) (t *Topic, ok bool) {
 	return t, ok
 }
 
-// TopicCount returns the number of topics known.
-func (s *Snapshot) TopicCount() int { return len(s.topics) }
-
 // Topics walks the topics in no particular order.
 func (s *Snapshot) Topics() iter.Seq[*Topic] { return maps.Values(s.topics) }
 
@@ -123,32 +120,4 @@ func (s *Snapshot) Partitions(topic string) iter.Seq[Partition] {
 			}
 		}
 	}
-}
-
-// Without returns the snapshot without the named topics and without memory of their epochs. It returns
-// the same snapshot if none of them was known.
-func (s *Snapshot) Without(topics ...string) *Snapshot {
-	next := *s
-	next.version++
-	changed := false
-	for _, name := range topics {
-		changed = drop(&next.topics, s.topics, name) || changed
-		changed = drop(&next.gone, s.gone, name) || changed
-	}
-	if !changed {
-		return s
-	}
-	return &next
-}
-
-// drop removes name from *m, which is cloned first if it still is the shared original.
-func drop(m *map[string]*Topic, shared map[string]*Topic, name string) bool {
-	if _, ok := (*m)[name]; !ok {
-		return false
-	}
-	if len(*m) == len(shared) {
-		*m = maps.Clone(shared)
-	}
-	delete(*m, name)
-	return true
 }

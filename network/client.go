@@ -81,12 +81,6 @@ func (c *Client) Ready(id int32, now time.Time) bool {
 	return false
 }
 
-// Usable reports what Ready would, and starts nothing.
-func (c *Client) Usable(id int32, now time.Time) bool {
-	n := c.nodes[id]
-	return n != nil && n.usable(c.cfg.MaxInFlight, now)
-}
-
 // Connected reports whether the node has a connection that takes requests, slots and throttling
 // aside.
 func (c *Client) Connected(id int32) bool {
@@ -134,9 +128,6 @@ func (c *Client) Unanswered(now time.Time) error {
 	}
 	return silent.unanswered(now.Sub(since).Round(time.Millisecond))
 }
-
-// InFlightTotal returns the number of requests that are not back yet.
-func (c *Client) InFlightTotal() int { return c.inFlight }
 
 // CanRetryAt returns the time from which on it makes sense to ask Ready or LeastLoaded again. The zero
 // time means that only an event can change the answer, or that the node is unknown.

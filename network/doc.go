@@ -38,4 +38,7 @@
 // longest back-off, so that a node which accepts connections and then fails is not tried every 50 ms;
 // a connection that was idle for long is closed without a penalty; Soonest has a connection of its own
 // while all others are busy.
+//
+// The package is public so that its errors can be named; what else it exports is for this module's producer and may
+// change in any version. Other modules can't implement Exchange, so they can't send requests of their own.
 package network

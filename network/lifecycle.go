@@ -183,14 +183,6 @@ func (c *Client) leave(n *node) {
 	n.conn.fail(n.conn.errorf("close", errUnused))
 }
 
-// Disconnect closes the node's connection for a reason of the caller's. It counts as a failure;
-// the requests come back as disconnected.
-func (c *Client) Disconnect(id int32, now time.Time) {
-	if n := c.nodes[id]; n != nil && (n.state == connecting || n.state == ready) {
-		c.fail(n, n.conn.errorf("close", errors.New("closed on request")), now)
-	}
-}
-
 // Tick closes connections whose oldest request has timed out, and those that were idle for long. It
 // returns when to call it again, zero if there is no need. The requests come back through Handle when they
 // are off the wire. A call before that time does nothing.

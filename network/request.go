@@ -6,11 +6,15 @@ import (
 	"time"
 
 	"github.com/quill-kafka/quill/internal/message"
+	"github.com/quill-kafka/quill/internal/seal"
 	"github.com/quill-kafka/quill/protocol"
 )
 
 // Exchange is one request and its answer. The client calls Encode and Decode on the goroutines of a
 // connection, never both at once, and neither after the Request has come back.
+//
+// Only this module implements it. An Exchange is trusted: one that kept a Frame's memory, or read less than the
+// whole answer, would make other requests wrong.
 type Exchange interface {
 	// APIKey returns the key of the API.
 	APIKey() protocol.APIKey
@@ -24,6 +28,8 @@ type Exchange interface {
 	// What aliases the reader's input is valid only until Decode returns. An error closes the
 	// connection.
 	Decode(r *protocol.Reader, version int16) error
+	// Sealed is not called. It keeps other modules from implementing Exchange.
+	Sealed(seal.Key)
 }
 
 // Message is an Exchange of two ready-made messages. Byte slices in Response alias memory that is
@@ -35,6 +41,9 @@ type Message struct {
 }
 
 var _ Exchange = (*Message)(nil)
+
+// Sealed implements Exchange.
+func (m *Message) Sealed(seal.Key) {}
 
 // APIKey implements Exchange.
 func (m *Message) APIKey() protocol.APIKey { return m.Request.APIKey() }

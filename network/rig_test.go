@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/quill-kafka/quill/internal/message"
+	"github.com/quill-kafka/quill/internal/seal"
 	"github.com/quill-kafka/quill/metadata"
 	"github.com/quill-kafka/quill/protocol"
 )
@@ -258,6 +259,7 @@ type echo struct {
 	encode  func() error
 }
 
+func (*echo) Sealed(seal.Key)          {}
 func (*echo) APIKey() protocol.APIKey  { return protocol.Metadata }
 func (*echo) Versions() (int16, int16) { return 1, 8 }
 

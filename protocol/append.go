@@ -48,12 +48,6 @@ func AppendUvarint(dst []byte, v uint32) []byte { return AppendUvarlong(dst, uin
 // AppendUvarlong appends an unsigned varint of up to 64 bits, at most ten bytes.
 func AppendUvarlong(dst []byte, v uint64) []byte { return binary.AppendUvarint(dst, v) }
 
-// AppendVarint appends a signed varint in zigzag form, at most five bytes.
-func AppendVarint(dst []byte, v int32) []byte { return AppendUvarlong(dst, uint64(zigzag32(v))) }
-
-// AppendVarlong appends a signed varint in zigzag form, at most ten bytes.
-func AppendVarlong(dst []byte, v int64) []byte { return AppendUvarlong(dst, zigzag64(v)) }
-
 // zigzag32 maps 0, -1, 1, -2 ... to 0, 1, 2, 3 ..., so that small values of
 // either sign take few bytes.
 func zigzag32(v int32) uint32 { return uint32(v)<<1 ^ uint32(v>>31) }
@@ -63,12 +57,6 @@ func zigzag64(v int64) uint64 { return uint64(v)<<1 ^ uint64(v>>63) }
 
 // UvarintSize returns the number of bytes AppendUvarint and AppendUvarlong write.
 func UvarintSize(v uint64) int { return (bits.Len64(v|1)*9 + 64) >> 6 }
-
-// VarintSize returns the number of bytes AppendVarint writes.
-func VarintSize(v int32) int { return UvarintSize(uint64(zigzag32(v))) }
-
-// VarlongSize returns the number of bytes AppendVarlong writes.
-func VarlongSize(v int64) int { return UvarintSize(zigzag64(v)) }
 
 // AppendString appends a string with a 16-bit length. It panics if s is longer
 // than the format can say (32767 bytes): the frame would be garbage otherwise.

@@ -1,6 +1,7 @@
 package protocol
 
 import (
+	"encoding/binary"
 	"runtime"
 	"testing"
 	"unsafe"
@@ -72,7 +73,7 @@ func FuzzRecords(f *testing.F) {
 	for name := range goldens() {
 		f.Add(goldenBatch(f, name), int32(3))
 	}
-	f.Add(append(AppendVarint(nil, 90), fields(-1, -1, 40)[2:]...), int32(1))
+	f.Add(append(binary.AppendVarint(nil, 90), fields(-1, -1, 40)[2:]...), int32(1))
 	f.Fuzz(func(t *testing.T, input []byte, count int32) {
 		headers, records, ended := 0, 0, false
 		n := allocated(func() {

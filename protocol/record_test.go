@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"bytes"
+	"encoding/binary"
 	"math"
 	"math/rand/v2"
 	"testing"
@@ -13,21 +14,21 @@ import (
 func plainRecord(offsetDelta int32, timestampDelta int64, key, value []byte, headers []Header) []byte {
 	part := func(dst, p []byte) []byte {
 		if p == nil {
-			return AppendVarint(dst, -1)
+			return binary.AppendVarint(dst, -1)
 		}
-		return append(AppendVarint(dst, int32(len(p))), p...)
+		return append(binary.AppendVarint(dst, int64(len(p))), p...)
 	}
 	body := AppendInt8(nil, 0)
-	body = AppendVarlong(body, timestampDelta)
-	body = AppendVarint(body, offsetDelta)
+	body = binary.AppendVarint(body, timestampDelta)
+	body = binary.AppendVarint(body, int64(offsetDelta))
 	body = part(body, key)
 	body = part(body, value)
-	body = AppendVarint(body, int32(len(headers)))
+	body = binary.AppendVarint(body, int64(len(headers)))
 	for _, h := range headers {
 		body = part(body, []byte(h.Key))
 		body = part(body, h.Value)
 	}
-	return append(AppendVarint(nil, int32(len(body))), body...)
+	return append(binary.AppendVarint(nil, int64(len(body))), body...)
 }
 
 func randomPart(rnd *rand.Rand) []byte {
@@ -152,13 +153,13 @@ func TestRecordsHaveTheSizesOfJavas(t *testing.T) {
 // attributes and deltas, as the tests of DefaultRecordTest build them.
 func fields(varints ...int32) []byte {
 	body := AppendInt8(nil, 0)
-	body = AppendVarlong(body, 2)
-	body = AppendVarint(body, 1)
+	body = binary.AppendVarint(body, 2)
+	body = binary.AppendVarint(body, 1)
 	for _, v := range varints {
-		body = AppendVarint(body, v)
+		body = binary.AppendVarint(body, int64(v))
 	}
 	body = append(body, make([]byte, 100-len(body))...)
-	return append(AppendVarint(nil, 100), body...)
+	return append(binary.AppendVarint(nil, 100), body...)
 }
 
 func TestInvalidRecordsAreRefused(t *testing.T) {
@@ -212,7 +213,7 @@ func TestEveryPrefixOfARecordIsTruncated(t *testing.T) {
 	// Cut inside, with a length that pretends the record ends there.
 	body := b[2:]
 	for n := range body {
-		cut := append(AppendVarint(nil, int32(n)), body[:n]...)
+		cut := append(binary.AppendVarint(nil, int64(n)), body[:n]...)
 		r := NewReader(append(cut, "behind"...))
 		_, err := ReadRecord(&r)
 		require.Error(t, err, "%d bytes", n)

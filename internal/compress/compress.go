@@ -48,16 +48,6 @@ const (
 
 var codecNames = [...]string{None: "none", Gzip: "gzip", Snappy: "snappy", LZ4: "lz4", Zstd: "zstd"}
 
-// ParseCodec returns the codec that compression.type calls name.
-func ParseCodec(name string) (Codec, error) {
-	for c, n := range codecNames {
-		if n == name {
-			return Codec(c), nil
-		}
-	}
-	return None, fmt.Errorf("compress: unknown codec %q", name)
-}
-
 // String returns the name that compression.type uses.
 func (c Codec) String() string {
 	if c < 0 || int(c) >= len(codecNames) {

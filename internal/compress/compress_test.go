@@ -111,13 +111,9 @@ func TestLevelsOutsideJavasRangeAreRefused(t *testing.T) {
 }
 
 func TestCodecNames(t *testing.T) {
-	for _, codec := range codecs {
-		got, err := ParseCodec(codec.String())
-		require.NoError(t, err)
-		require.Equal(t, codec, got)
+	for codec, name := range map[Codec]string{None: "none", Gzip: "gzip", Snappy: "snappy", LZ4: "lz4", Zstd: "zstd"} {
+		require.Equal(t, name, codec.String())
 	}
-	_, err := ParseCodec("lzo")
-	require.EqualError(t, err, `compress: unknown codec "lzo"`)
 	require.Equal(t, "codec(7)", Codec(7).String())
 	require.Equal(t, "codec(-1)", Codec(-1).String())
 }

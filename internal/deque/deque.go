@@ -5,8 +5,6 @@
 // up is zeroed, so that the queue keeps nothing alive it no longer holds.
 package deque
 
-import "iter"
-
 // Deque is a double-ended queue. The zero value is empty and ready. It is not safe
 // for concurrent use.
 type Deque[T any] struct {
@@ -46,14 +44,6 @@ func (d *Deque[T]) Len() int { return d.n }
 func (d *Deque[T]) PushBack(v T) {
 	d.makeRoom()
 	d.ring[d.slot(d.n)] = v
-	d.n++
-}
-
-// PushFront adds v before the first element.
-func (d *Deque[T]) PushFront(v T) {
-	d.makeRoom()
-	d.head = d.slot(-1)
-	d.ring[d.head] = v
 	d.n++
 }
 
@@ -120,17 +110,6 @@ func (d *Deque[T]) Remove(i int) T {
 	}
 	d.PopBack()
 	return v
-}
-
-// All walks the elements from front to back. The deque must not change meanwhile.
-func (d *Deque[T]) All() iter.Seq[T] {
-	return func(yield func(T) bool) {
-		for i := range d.n {
-			if !yield(d.ring[d.slot(i)]) {
-				return
-			}
-		}
-	}
 }
 
 // Clear removes all elements and keeps the ring.

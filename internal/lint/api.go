@@ -17,6 +17,16 @@ import (
 // API returns the exported API of packages of the root module, one fact per line and sorted, by the directories given: names,
 // types, values of constants, fields, methods with those of embedded types. The compiler's own export data tell, so it is exact.
 func API(dirs []string) (map[string][]string, error) {
+	packages, err := exported(dirs)
+	api := map[string][]string{}
+	for dir, pkg := range packages {
+		api[dir] = describePackage(pkg)
+	}
+	return api, err
+}
+
+// exported returns the packages of the root module with what they export, by the directories given.
+func exported(dirs []string) (map[string]*types.Package, error) {
 	files, err := exportFiles(dirs)
 	if err != nil {
 		return nil, err
@@ -28,15 +38,13 @@ func API(dirs []string) (map[string][]string, error) {
 		return nil, fmt.Errorf("no export data of %s", path)
 	}
 	from := importer.ForCompiler(token.NewFileSet(), "gc", lookup)
-	api := map[string][]string{}
+	packages := map[string]*types.Package{}
 	for _, dir := range dirs {
-		pkg, err := from.Import(importPath(dir))
-		if err != nil {
+		if packages[dir], err = from.Import(importPath(dir)); err != nil {
 			return nil, err
 		}
-		api[dir] = describePackage(pkg)
 	}
-	return api, nil
+	return packages, nil
 }
 
 func importPath(dir string) string {
@@ -65,6 +73,22 @@ func exportFiles(dirs []string) (map[string]string, error) {
 		files[path] = file
 	}
 	return files, nil
+}
+
+// Sealed reports whether other modules can't write a type that implements the interface: one of its methods is not exported, or has a
+// parameter of an internal package's type.
+func Sealed(i *types.Interface) bool {
+	for m := range i.Methods() {
+		if !m.Exported() {
+			return true
+		}
+		for p := range m.Signature().Params().Variables() {
+			if named, ok := p.Type().(*types.Named); ok && strings.Contains(named.Obj().Pkg().Path(), "/internal/") {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // describer writes one package's API.

@@ -15,8 +15,8 @@ var imports = map[string][]string{
 	"quilltest/quillmock":  {".", "metadata", "protocol", "internal/goid", "internal/murmur2"},
 	"internal/conformance": {".", "metadata"},
 	"quilltest":            {"metadata", "protocol", "internal/message", "internal/compress", "internal/murmur2"}, // not the root: its own tests use quilltest
-	".":                    {"network", "network/sasl", "network/keystore", "metadata", "protocol", "internal/message", "internal/compress", "internal/deque", "internal/backoff", "internal/goid", "internal/murmur2", "internal/prefetch", "internal/invariant", "internal/javaprops"},
-	"network":              {"network/sasl", "metadata", "protocol", "internal/message", "internal/backoff", "internal/invariant"},
+	".":                    {"network", "network/sasl", "network/keystore", "metadata", "protocol", "internal/message", "internal/compress", "internal/deque", "internal/backoff", "internal/goid", "internal/murmur2", "internal/prefetch", "internal/seal", "internal/invariant", "internal/javaprops"},
+	"network":              {"network/sasl", "metadata", "protocol", "internal/message", "internal/backoff", "internal/seal", "internal/invariant"},
 	"network/keystore":     {"network/sasl"},
 	"network/sasl":         {},
 	"internal/message/...": {"protocol"},
@@ -29,6 +29,7 @@ var imports = map[string][]string{
 	"internal/javaprops":   {},
 	"internal/provider":    {"internal/javaprops"},
 	"internal/prefetch":    {},
+	"internal/seal":        {},
 	"internal/invariant":   {},
 	testKit:                {".", "quilltest", "protocol", "internal/message"},
 	"internal/lint":        {},

@@ -2,6 +2,7 @@ package lint
 
 import (
 	"flag"
+	"go/types"
 	"os"
 	"path/filepath"
 	"slices"
@@ -84,6 +85,16 @@ func TestAPIChangesOnPurpose(t *testing.T) {
 			t.Errorf("%s belongs to no package", file)
 		}
 	}
+}
+
+func TestAnOutsidersExchangeDoesNotCompile(t *testing.T) {
+	packages, err := exported([]string{"network", "."})
+	require.NoError(t, err)
+	lookUp := func(dir, name string) *types.Interface {
+		return packages[dir].Scope().Lookup(name).Type().Underlying().(*types.Interface)
+	}
+	require.True(t, Sealed(lookUp("network", "Exchange")))
+	require.False(t, Sealed(lookUp(".", "Partitioner")), "which is for others")
 }
 
 // goldenName is the file of a package: quill.txt, quilltest.quillmock.txt.
