@@ -263,7 +263,7 @@ func BenchmarkWhole(b *testing.B) {
 }
 
 // sendMany sends a thousand records per iteration, and reports what all of it cost by record.
-func sendMany(b *testing.B, p *BytesProducer, goroutines int, record func(i int) Record[[]byte, []byte]) {
+func sendMany(b *testing.B, p *Producer[[]byte, []byte], goroutines int, record func(i int) Record[[]byte, []byte]) {
 	const per = 1000
 	var failed error
 	fn := Callback(func(_ RecordMetadata, err error) {

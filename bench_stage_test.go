@@ -27,7 +27,7 @@ const stageValueSize = 100
 // stage is an engine whose sender does not run: full batches are thrown away by a goroutine.
 type stage struct {
 	e *engine
-	p *BytesProducer
+	p *Producer[[]byte, []byte]
 }
 
 func newStage(b *testing.B, cfg Config) *stage {
@@ -210,11 +210,11 @@ func BenchmarkSend(b *testing.B) {
 	for _, kind := range []struct {
 		name string
 		key  []byte
-		send func(p *BytesProducer, r Record[[]byte, []byte])
+		send func(p *Producer[[]byte, []byte], r Record[[]byte, []byte])
 	}{
-		{"func", nil, func(p *BytesProducer, r Record[[]byte, []byte]) { p.SendFunc(context.Background(), r, fn) }},
-		{"keyed", key, func(p *BytesProducer, r Record[[]byte, []byte]) { p.SendFunc(context.Background(), r, fn) }},
-		{"future", nil, func(p *BytesProducer, r Record[[]byte, []byte]) { p.Send(context.Background(), r) }},
+		{"func", nil, func(p *Producer[[]byte, []byte], r Record[[]byte, []byte]) { p.SendFunc(context.Background(), r, fn) }},
+		{"keyed", key, func(p *Producer[[]byte, []byte], r Record[[]byte, []byte]) { p.SendFunc(context.Background(), r, fn) }},
+		{"future", nil, func(p *Producer[[]byte, []byte], r Record[[]byte, []byte]) { p.Send(context.Background(), r) }},
 	} {
 		for _, goroutines := range []int{1, 8} {
 			b.Run(fmt.Sprint(kind.name, "/", goroutines), func(b *testing.B) {

@@ -32,8 +32,9 @@ type Config struct {
 	// DialContext, which resolves names itself, it has no effect.
 	// Kafka: bootstrap.resolve.timeout.ms. If zero, New itself fails at once.
 	BootstrapResolveTimeout time.Duration
-	// ClientDNSLookup is how host names become addresses. Kafka: client.dns.lookup.
-	ClientDNSLookup ClientDNSLookup
+	// ResolveCanonicalBootstrapServersOnly replaces each bootstrap server by the canonical names of its addresses, as
+	// Kerberos needs it. Otherwise all addresses of a name are tried in turn. Kafka: client.dns.lookup.
+	ResolveCanonicalBootstrapServersOnly bool
 	// ClientID names this client to the brokers: in their logs, metrics and quotas.
 	// Kafka: client.id. If empty, "producer-N", or "producer-" and the TransactionalID.
 	ClientID string
@@ -46,16 +47,16 @@ type Config struct {
 	// MetadataMaxIdle is how long a topic that nothing is sent to is remembered; at least 5s.
 	// Kafka: metadata.max.idle.ms. If zero, 5m.
 	MetadataMaxIdle time.Duration
-	// MetadataRecoveryStrategy is what happens when no known node can be reached.
-	// Kafka: metadata.recovery.strategy.
-	MetadataRecoveryStrategy MetadataRecovery
+	// NoRebootstrap keeps trying the nodes known last when none of them can be reached. Otherwise the client begins
+	// again with BootstrapServers (KIP-899). Kafka: metadata.recovery.strategy=none.
+	NoRebootstrap bool
 	// MetadataRecoveryRebootstrapTrigger is how long to wait without new metadata before the client begins
 	// again with BootstrapServers. Kafka: metadata.recovery.rebootstrap.trigger.ms. If zero, 5m; if negative, it
 	// does so at the first request without an answer.
 	MetadataRecoveryRebootstrapTrigger time.Duration
 	// MetadataClusterCheck lets brokers notice connections meant for another cluster (KIP-1242).
-	// Kafka: metadata.cluster.check.enable. No effect yet.
-	MetadataClusterCheck Toggle
+	// Kafka: metadata.cluster.check.enable. If nil, on. No effect yet.
+	MetadataClusterCheck *bool
 
 	// SecurityProtocol secures connections. Kafka: security.protocol. Only Plaintext works so far; leave it so
 	// if DialContext makes TLS connections.
@@ -90,9 +91,9 @@ type Config struct {
 	// Acks is how many replicas must have a batch before it counts as written. Kafka: acks.
 	Acks Acks
 	// Idempotence writes each record once and in order although batches are retried.
-	// Kafka: enable.idempotence. By default it is on, unless Acks or Retries rule it out; if Enabled,
-	// such an Acks or Retries is an error.
-	Idempotence Toggle
+	// Kafka: enable.idempotence. If nil, it is on unless Acks or Retries rule it out; if true, such an Acks or Retries is
+	// an error. Idempotence: new(false) switches it off.
+	Idempotence *bool
 	// Retries is how often a batch is sent again. DeliveryTimeout is the better limit.
 	// Kafka: retries. If zero, 2147483647; if negative, no retry.
 	Retries int
@@ -136,9 +137,9 @@ type Config struct {
 	// BufferMemory bounds the bytes of all records that wait or are in flight.
 	// Kafka: buffer.memory. If zero, 32 MiB; must not be negative.
 	BufferMemory int64
-	// BufferMemoryAllocationStrategy is checked as in Kafka and changes nothing here.
-	// Kafka: buffer.memory.allocation.strategy.
-	BufferMemoryAllocationStrategy BufferAllocation
+	// IncrementalBufferMemory is checked as in Kafka and changes nothing here (KIP-1332).
+	// Kafka: buffer.memory.allocation.strategy=incremental.
+	IncrementalBufferMemory bool
 	// Compression is the codec for batches. Kafka: compression.type.
 	Compression Compression
 	// CompressionGzipLevel is 1 (fast) to 9 (small), or -1 for 6.
@@ -156,8 +157,8 @@ type Config struct {
 	// Kafka: partitioner.class.
 	Partitioner Partitioner
 	// PartitionerAdaptivePartitioning sends more records without a key to partitions with shorter
-	// queues (KIP-794). Kafka: partitioner.adaptive.partitioning.enable. On by default.
-	PartitionerAdaptivePartitioning Toggle
+	// queues (KIP-794). Kafka: partitioner.adaptive.partitioning.enable. If nil, on.
+	PartitionerAdaptivePartitioning *bool
 	// PartitionerAvailabilityTimeout leaves out partitions whose node took no batch for this long.
 	// Kafka: partitioner.availability.timeout.ms. If zero, no partition is left out.
 	PartitionerAvailabilityTimeout time.Duration
@@ -185,11 +186,12 @@ type Config struct {
 	// MetricsSampleWindow is the length of a window. Kafka: metrics.sample.window.ms. If zero, 30s; if
 	// negative, none. No effect yet.
 	MetricsSampleWindow time.Duration
-	// MetricsRecordingLevel is how detailed metrics are. Kafka: metrics.recording.level. No effect yet.
-	MetricsRecordingLevel RecordingLevel
+	// MetricsRecordingLevel is how detailed metrics are: INFO, DEBUG or TRACE. Kafka: metrics.recording.level. If empty,
+	// INFO. No effect yet.
+	MetricsRecordingLevel string
 	// EnableMetricsPush sends the brokers the metrics they ask for (KIP-714).
-	// Kafka: enable.metrics.push. On by default. No effect yet.
-	EnableMetricsPush Toggle
+	// Kafka: enable.metrics.push. If nil, on. No effect yet.
+	EnableMetricsPush *bool
 
 	// Logger gets what no error reports: lost connections, retries, questionable configuration; and
 	// records that failed, counted by topic and cause (see docs/logging.md). There is no line for each

@@ -54,7 +54,7 @@ type settings struct {
 	twoPhaseCommit                    bool
 	metricsNumSamples                 int
 	metricsSampleWindow               time.Duration
-	metricsLevel                      RecordingLevel
+	metricsLevel                      string
 	metricsPush, metadataClusterCheck bool
 
 	notes []settingNote
@@ -77,8 +77,8 @@ func (c Config) resolve() (settings, error) {
 	s := settings{
 		clientID: trimJava(c.ClientID), clientRack: trimJava(c.ClientRack), partitioner: c.Partitioner, dial: c.DialContext,
 		transactionalID: trimJava(c.TransactionalID), properties: c.props.all, twoPhaseCommit: c.TransactionTwoPhaseCommit,
-		canonicalNames: c.ClientDNSLookup == ResolveCanonicalBootstrapServersOnly,
-		rebootstrap:    c.MetadataRecoveryStrategy == MetadataRecoveryRebootstrap,
+		canonicalNames: c.ResolveCanonicalBootstrapServersOnly,
+		rebootstrap:    !c.NoRebootstrap,
 		ignoreKeys:     c.PartitionerIgnoreKeys, rackAware: c.PartitionerRackAware,
 		metricsLevel: c.MetricsRecordingLevel,
 	}
@@ -253,7 +253,7 @@ func (r *resolver) compression(s *settings) {
 	case CompressionZstd:
 		s.codecLevel = levelOr(c.CompressionZstdLevel, s.codecLevel)
 	}
-	if c.BufferMemoryAllocationStrategy != BufferAllocationIncremental {
+	if !c.IncrementalBufferMemory {
 		return
 	}
 	if c.Compression != CompressionNone {
@@ -274,7 +274,7 @@ func levelOr(level *int, def int) int {
 // limit of requests in flight is checked even if it is turned off that way, as in Kafka.
 func (r *resolver) idempotence(s *settings) {
 	c := r.c
-	s.idempotent = c.Idempotence != Disabled
+	s.idempotent = idempotenceValue.get(c)
 	if s.idempotent {
 		if s.maxInFlight > 5 {
 			r.fault("max.in.flight.requests.per.connection", "must be at most 5 with idempotence", "lower it, or set enable.idempotence to false")
@@ -288,7 +288,7 @@ func (r *resolver) idempotence(s *settings) {
 		} {
 			switch {
 			case need.met:
-			case c.Idempotence == Enabled:
+			case c.Idempotence != nil: // and true
 				r.fault(need.name, need.claim, "leave "+need.name+" out, or set enable.idempotence to false")
 			default:
 				s.idempotent = false

@@ -7,23 +7,6 @@ import (
 	"strconv"
 )
 
-// Toggle is a switch whose zero value leaves the choice to Kafka's default.
-type Toggle uint8
-
-const (
-	// ToggleDefault leaves it to Kafka's default.
-	ToggleDefault Toggle = iota
-	// Enabled switches on, independent of the default.
-	Enabled
-	// Disabled switches off, independent of the default.
-	Disabled
-)
-
-// String returns "default", "enabled" or "disabled".
-func (t Toggle) String() string {
-	return enumName("Toggle", []string{"default", "enabled", "disabled"}, t)
-}
-
 // Acks is how many replicas must have a batch before the broker answers.
 type Acks uint8
 
@@ -70,67 +53,6 @@ const (
 // String returns the property's text, "SASL_SSL".
 func (p SecurityProtocol) String() string {
 	return enumName("SecurityProtocol", []string{"PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"}, p)
-}
-
-// ClientDNSLookup is how host names become addresses.
-type ClientDNSLookup uint8
-
-const (
-	// UseAllDNSIPs tries every address of a name in turn, and looks the name up again after the last.
-	UseAllDNSIPs ClientDNSLookup = iota
-	// ResolveCanonicalBootstrapServersOnly replaces each bootstrap server by the canonical names of
-	// its addresses, as Kerberos needs it.
-	ResolveCanonicalBootstrapServersOnly
-)
-
-// String returns the property's text.
-func (l ClientDNSLookup) String() string {
-	return enumName("ClientDNSLookup", []string{"use_all_dns_ips", "resolve_canonical_bootstrap_servers_only"}, l)
-}
-
-// MetadataRecovery is what happens when no known node can be reached. Kafka: KIP-899.
-type MetadataRecovery uint8
-
-const (
-	// MetadataRecoveryRebootstrap begins again with the bootstrap servers.
-	MetadataRecoveryRebootstrap MetadataRecovery = iota
-	// MetadataRecoveryNone keeps trying the nodes that were known last.
-	MetadataRecoveryNone
-)
-
-// String returns the property's text.
-func (r MetadataRecovery) String() string {
-	return enumName("MetadataRecovery", []string{"rebootstrap", "none"}, r)
-}
-
-// BufferAllocation is how an open batch takes buffer memory. Kafka: KIP-1332.
-type BufferAllocation uint8
-
-const (
-	// BufferAllocationFull reserves batch.size for each open batch.
-	BufferAllocationFull BufferAllocation = iota
-	// BufferAllocationIncremental lets an uncompressed batch grow in small steps.
-	BufferAllocationIncremental
-)
-
-// String returns the property's text.
-func (a BufferAllocation) String() string {
-	return enumName("BufferAllocation", []string{"full", "incremental"}, a)
-}
-
-// RecordingLevel is how detailed metrics are.
-type RecordingLevel uint8
-
-// The recording levels of Kafka.
-const (
-	RecordingInfo RecordingLevel = iota
-	RecordingDebug
-	RecordingTrace
-)
-
-// String returns the property's text, "INFO".
-func (l RecordingLevel) String() string {
-	return enumName("RecordingLevel", []string{"INFO", "DEBUG", "TRACE"}, l)
 }
 
 // enumName returns names[v], or the number for values that have no name.

@@ -87,7 +87,7 @@ func assemble(cfg Config) (*engine, error) {
 	e.acc = newAccumulator(&e.cfg, e.box, e.clock)
 	seal, err := newSealer(s.codec, s.codecLevel)
 	if err != nil {
-		return nil, newError(Error{Op: "new producer", Kind: ErrConfig, Cause: err})
+		return nil, newError(Error{Op: "new producer", Cause: err})
 	}
 	if err := e.checkBootstrap(); err != nil {
 		return nil, err

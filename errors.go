@@ -63,8 +63,6 @@ var (
 	ErrNotAborted error = &sentinel{text: "transaction is not aborted"}
 	// ErrUnsupportedVersion: the cluster does not speak a protocol version that is needed.
 	ErrUnsupportedVersion error = &sentinel{text: "cluster does not support this"}
-	// ErrConfig: the Config is wrong; the error is a *ConfigError.
-	ErrConfig error = &sentinel{text: "invalid configuration"}
 )
 
 // The classes of errors: what can be done about one. An error has at most one class.

@@ -3,6 +3,7 @@ package quill
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -43,8 +44,8 @@ func (f ConfigFault) String() string {
 	return b.String()
 }
 
-// ConfigError lists all faults of a configuration. errors.Is(err, ErrConfig) is true;
-// errors.Is(err, errors.ErrUnsupported) too if some of it is legal but not supported yet.
+// ConfigError lists all faults of a configuration. errors.Is(err, errors.ErrUnsupported) is true if some of it is legal
+// but not supported yet.
 // Kafka: ConfigException, which names only the first fault.
 type ConfigError struct {
 	Faults []ConfigFault // at least one
@@ -58,20 +59,12 @@ func (e *ConfigError) Error() string {
 	}
 	text := strings.Join(lines, " | ")
 	if len(lines) > 1 {
-		return fmt.Sprintf("quill: %v, %d faults: %s", ErrConfig, len(lines), text)
+		return fmt.Sprintf("quill: invalid configuration, %d faults: %s", len(lines), text)
 	}
-	return fmt.Sprintf("quill: %v: %s", ErrConfig, text)
+	return "quill: invalid configuration: " + text
 }
 
-// Is reports whether target is ErrConfig, or errors.ErrUnsupported and one of the faults is Unsupported. It is for
-// errors.Is.
+// Is reports whether target is errors.ErrUnsupported and one of the faults is Unsupported. It is for errors.Is.
 func (e *ConfigError) Is(target error) bool {
-	if target == errors.ErrUnsupported {
-		for _, f := range e.Faults {
-			if f.Unsupported {
-				return true
-			}
-		}
-	}
-	return target == ErrConfig
+	return target == errors.ErrUnsupported && slices.ContainsFunc(e.Faults, func(f ConfigFault) bool { return f.Unsupported })
 }

@@ -223,7 +223,7 @@ func TestConfigErrorText(t *testing.T) {
 	e.Faults = append(e.Faults, ConfigFault{Name: "bootstrap.servers", Reason: "is required", Fix: "name one"})
 	require.Contains(t, e.Error(), "2 faults: ")
 	require.Contains(t, e.Error(), " | bootstrap.servers: is required; name one")
-	require.ErrorIs(t, e, ErrConfig)
+	require.ErrorAs(t, e, new(*ConfigError))
 }
 
 // What somebody else's error says of its own producer says nothing about this one.

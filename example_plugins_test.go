@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"time"
 
 	"github.com/quill-kafka/quill"
 	"github.com/quill-kafka/quill/metadata"
@@ -51,12 +50,6 @@ func ExampleNullable() {
 	value, _ := s.Serialize(nil, "users", nil, &empty)
 	fmt.Println(tombstone == nil, value == nil)
 	// Output: true false
-}
-
-func ExampleBinaryMarshaler() {
-	value, err := quill.BinaryMarshaler[time.Time]().Serialize(nil, "ticks", nil, time.Unix(0, 0).UTC())
-	fmt.Println(len(value), err)
-	// Output: 15 <nil>
 }
 
 // A serializer appends to the memory it is given, and may add headers.

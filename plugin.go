@@ -23,11 +23,13 @@ type ClientInfo struct {
 	// no config of Kafka's: a plug-in's own settings. Do not change them. Nil if the Config was
 	// made otherwise. Kafka: the argument of Configurable.configure.
 	Properties map[string]string
+
+	// IsKey says that a serializer is configured to serialize keys. Kafka: the second argument of Serializer.configure.
+	IsKey bool
 }
 
-// Configurer is the optional part of an Interceptor or a Partitioner that needs to know its
-// producer. Configure is called once by New, before anything else; its error becomes New's.
-// Serializers have a SerializerConfigurer.
+// Configurer is the optional part of an Interceptor, a Serializer or a Partitioner that needs to know its
+// producer. Configure is called once by New, or Share, before anything else; its error becomes New's.
 type Configurer interface {
 	Configure(info ClientInfo) error
 }
@@ -242,9 +244,7 @@ type lookUp func(t reflect.Type) (reflect.Method, bool)
 var (
 	ofCloser = optional{reflect.TypeFor[io.Closer](), []lookUp{func(t reflect.Type) (reflect.Method, bool) { return t.MethodByName("Close") }}}
 
-	findConfigure          lookUp = func(t reflect.Type) (reflect.Method, bool) { return t.MethodByName("Configure") }
-	ofConfigurer                  = optional{reflect.TypeFor[Configurer](), []lookUp{findConfigure}}
-	ofSerializerConfigurer        = optional{reflect.TypeFor[SerializerConfigurer](), []lookUp{findConfigure}}
+	ofConfigurer = optional{reflect.TypeFor[Configurer](), []lookUp{func(t reflect.Type) (reflect.Method, bool) { return t.MethodByName("Configure") }}}
 
 	ofBatchPartitioner = optional{reflect.TypeFor[BatchPartitioner](), []lookUp{func(t reflect.Type) (reflect.Method, bool) { return t.MethodByName("OnNewBatch") }}}
 	ofTypedPartitioner = optional{reflect.TypeFor[TypedPartitioner](), []lookUp{func(t reflect.Type) (reflect.Method, bool) { return t.MethodByName("PartitionTyped") }}}

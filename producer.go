@@ -33,8 +33,8 @@ type Producer[K, V any] struct {
 	plugins pluginClose
 }
 
-// BytesProducer sends keys and values as they are: the fastest kind.
-type BytesProducer = Producer[[]byte, []byte]
+// A producer of bytes is compiled with the package, where internal/lint reads in the compiler's report what is inlined in it.
+var _ Transactor[[]byte, []byte] = (*Producer[[]byte, []byte])(nil)
 
 // New checks the configuration and starts a producer. It connects in the background: if the cluster can't
 // be reached, the first Send fails, not New (see PartitionsFor). Errors: *ConfigError with all faults found
@@ -112,14 +112,11 @@ func (p *Producer[K, V]) SendFunc(ctx context.Context, r Record[K, V], fn Callba
 	}
 }
 
-// RecordCallback is a Callback that gets its record too, as it was given to SendRecord.
-type RecordCallback[K, V any] func(r Record[K, V], m RecordMetadata, err error)
-
 // SendRecord sends a record as SendFunc does, with a callback that gets the record as well, so that one function for all
 // records can log those that were not delivered, or hand them to a goroutine that sends them to another topic (see the
 // example; never send in the callback). The record is kept until then: do not change its key, value and
 // headers before. That costs an allocation for each record.
-func (p *Producer[K, V]) SendRecord(ctx context.Context, r Record[K, V], fn RecordCallback[K, V]) {
+func (p *Producer[K, V]) SendRecord(ctx context.Context, r Record[K, V], fn func(r Record[K, V], m RecordMetadata, err error)) {
 	if fn == nil {
 		p.SendFunc(ctx, r, nil)
 		return
@@ -128,7 +125,7 @@ func (p *Producer[K, V]) SendRecord(ctx context.Context, r Record[K, V], fn Reco
 }
 
 // keeping returns a Callback that passes r on to fn.
-func keeping[K, V any](r Record[K, V], fn RecordCallback[K, V]) Callback {
+func keeping[K, V any](r Record[K, V], fn func(r Record[K, V], m RecordMetadata, err error)) Callback {
 	return func(m RecordMetadata, err error) { fn(r, m, err) }
 }
 

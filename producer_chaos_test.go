@@ -93,7 +93,7 @@ type chaos struct {
 	opts    quilltest.Options
 	cfg     quill.Config
 	cluster *quilltest.Cluster
-	p       *quill.BytesProducer
+	p       *quill.Producer[[]byte, []byte]
 
 	patient    bool // delivery.timeout.ms is far longer than all faults together
 	forgetful  bool // partitions forget producers and records; then no answer is ever lost
@@ -164,7 +164,7 @@ func chaosConfig(r *rand.Rand, patient bool) quill.Config {
 		cfg.DeliveryTimeout = cfg.RequestTimeout + max(cfg.Linger, 5*time.Millisecond) + time.Duration(r.IntN(3000))*time.Millisecond
 	}
 	if r.IntN(4) == 0 {
-		cfg.Idempotence = quill.Disabled
+		cfg.Idempotence = new(false)
 		cfg.Acks = pick(r, quill.AcksAll, quill.AcksLeader, quill.AcksNone)
 	}
 	return cfg
@@ -177,7 +177,7 @@ func (x *chaos) String() string {
 		x.patient, x.forgetful, x.abrupt, x.goroutines, x.records, x.pause, x.faultsFor)
 }
 
-func (x *chaos) idempotent() bool { return x.cfg.Idempotence != quill.Disabled }
+func (x *chaos) idempotent() bool { return x.cfg.Idempotence == nil }
 
 // run sends under faults, heals, and closes.
 func (x *chaos) run() {

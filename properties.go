@@ -246,7 +246,7 @@ var counterparts = map[string]string{
 	"org.apache.kafka.common.serialization.LongSerializer":        "quill.Int64",
 	"org.apache.kafka.common.serialization.ShortSerializer":       "quill.Int16",
 	"org.apache.kafka.common.serialization.StringSerializer":      "quill.String",
-	"org.apache.kafka.common.serialization.UUIDSerializer":        "quill.UUIDSerializer",
+	"org.apache.kafka.common.serialization.UUIDSerializer":        "quill.UUID",
 	"org.apache.kafka.common.serialization.VoidSerializer":        "quill.Void",
 	"org.springframework.kafka.support.serializer.JsonSerializer": "quill.JSON",
 	"io.confluent.kafka.serializers.KafkaJsonSerializer":          "quill.JSON",

@@ -55,7 +55,7 @@ var properties = [...]propertyGroup{
 var (
 	bootstrapResolveTimeoutValue            = millisValue{at: func(c *Config) *time.Duration { return &c.BootstrapResolveTimeout }, typ: "LONG"}
 	connectionsMaxIdleValue                 = millisValue{at: func(c *Config) *time.Duration { return &c.ConnectionsMaxIdle }, typ: "LONG", def: 9 * time.Minute, min: noMin, ever: true}
-	metadataClusterCheckValue               = toggleValue{func(c *Config) *Toggle { return &c.MetadataClusterCheck }}
+	metadataClusterCheckValue               = toggleValue{func(c *Config) **bool { return &c.MetadataClusterCheck }}
 	metadataMaxAgeValue                     = millisValue{at: func(c *Config) *time.Duration { return &c.MetadataMaxAge }, typ: "LONG", def: 5 * time.Minute}
 	metadataMaxIdleValue                    = millisValue{at: func(c *Config) *time.Duration { return &c.MetadataMaxIdle }, typ: "LONG", def: 5 * time.Minute, min: 5000}
 	metadataRecoveryRebootstrapTriggerValue = millisValue{at: func(c *Config) *time.Duration { return &c.MetadataRecoveryRebootstrapTrigger }, typ: "LONG", def: 5 * time.Minute}
@@ -76,12 +76,12 @@ var (
 	retriesValue                            = numberValue[int]{at: func(c *Config) *int { return &c.Retries }, typ: "INT", def: maxInt32, max: maxInt32, valid: "[0,...,2147483647]"}
 	retryBackoffMaxValue                    = millisValue{at: func(c *Config) *time.Duration { return &c.RetryBackoffMax }, typ: "LONG", def: time.Second}
 	retryBackoffValue                       = millisValue{at: func(c *Config) *time.Duration { return &c.RetryBackoff }, typ: "LONG", def: 100 * time.Millisecond}
-	enableMetricsPushValue                  = toggleValue{func(c *Config) *Toggle { return &c.EnableMetricsPush }}
+	enableMetricsPushValue                  = toggleValue{func(c *Config) **bool { return &c.EnableMetricsPush }}
 	metricsNumSamplesValue                  = numberValue[int]{at: func(c *Config) *int { return &c.MetricsNumSamples }, typ: "INT", def: 2, min: 1, max: maxInt32}
 	metricsSampleWindowValue                = millisValue{at: func(c *Config) *time.Duration { return &c.MetricsSampleWindow }, typ: "LONG", def: 30 * time.Second}
-	partitionerAdaptivePartitioningValue    = toggleValue{func(c *Config) *Toggle { return &c.PartitionerAdaptivePartitioning }}
+	partitionerAdaptivePartitioningValue    = toggleValue{func(c *Config) **bool { return &c.PartitionerAdaptivePartitioning }}
 	partitionerAvailabilityTimeoutValue     = millisValue{at: func(c *Config) *time.Duration { return &c.PartitionerAvailabilityTimeout }, typ: "LONG"}
-	idempotenceValue                        = toggleValue{func(c *Config) *Toggle { return &c.Idempotence }}
+	idempotenceValue                        = toggleValue{func(c *Config) **bool { return &c.Idempotence }}
 	transactionTimeoutValue                 = millisValue{at: func(c *Config) *time.Duration { return &c.TransactionTimeout }, typ: "INT", def: time.Minute, min: noMin, must: true}
 )
 
@@ -113,9 +113,9 @@ var connectionProperties = []property{
 	{name: "bootstrap.resolve.timeout.ms", field: "BootstrapResolveTimeout", importance: importanceHigh,
 		value: bootstrapResolveTimeoutValue,
 		help:  "If no bootstrap name can be resolved, it is tried again for this long, from the first attempt on; then every call fails. With 0, New fails at once (KIP-909). No effect with a DialContext."},
-	{name: "client.dns.lookup", field: "ClientDNSLookup", importance: importanceMedium,
-		value: choiceValue[ClientDNSLookup]{at: func(c *Config) *ClientDNSLookup { return &c.ClientDNSLookup }, def: "use_all_dns_ips", words: []choiceWord[ClientDNSLookup]{
-			{"use_all_dns_ips", UseAllDNSIPs}, {"resolve_canonical_bootstrap_servers_only", ResolveCanonicalBootstrapServersOnly}}},
+	{name: "client.dns.lookup", field: "ResolveCanonicalBootstrapServersOnly", importance: importanceMedium,
+		value: choiceValue[bool]{at: func(c *Config) *bool { return &c.ResolveCanonicalBootstrapServersOnly }, def: "use_all_dns_ips", words: []choiceWord[bool]{
+			{"use_all_dns_ips", false}, {"resolve_canonical_bootstrap_servers_only", true}}},
 		help: "Try all addresses of a name in turn, or first turn bootstrap servers into canonical names."},
 	{name: "client.id", field: "ClientID", importance: importanceMedium,
 		value: textValue{at: func(c *Config) *string { return &c.ClientID }, typ: "STRING", def: `""`, given: func(c *Config) *bool { return &c.props.clientID }},
@@ -140,9 +140,9 @@ var connectionProperties = []property{
 	{name: "metadata.recovery.rebootstrap.trigger.ms", field: "MetadataRecoveryRebootstrapTrigger", importance: importanceLow,
 		value: metadataRecoveryRebootstrapTriggerValue,
 		help:  "How long to wait without new metadata before the client begins again with the bootstrap servers (KIP-1102). With 0, it does so at the first request without an answer."},
-	{name: "metadata.recovery.strategy", field: "MetadataRecoveryStrategy", importance: importanceLow,
-		value: choiceValue[MetadataRecovery]{at: func(c *Config) *MetadataRecovery { return &c.MetadataRecoveryStrategy }, def: "rebootstrap", folded: true, words: []choiceWord[MetadataRecovery]{
-			{"REBOOTSTRAP", MetadataRecoveryRebootstrap}, {"NONE", MetadataRecoveryNone}}},
+	{name: "metadata.recovery.strategy", field: "NoRebootstrap", importance: importanceLow,
+		value: choiceValue[bool]{at: func(c *Config) *bool { return &c.NoRebootstrap }, def: "rebootstrap", folded: true, words: []choiceWord[bool]{
+			{"REBOOTSTRAP", false}, {"NONE", true}}},
 		help: "What happens when no known node can be reached (KIP-899)."},
 	{name: "receive.buffer.bytes", field: "ReceiveBufferBytes", importance: importanceMedium,
 		value: receiveBufferBytesValue,
@@ -181,9 +181,9 @@ var sendingProperties = []property{
 	{name: "buffer.memory", field: "BufferMemory", importance: importanceHigh,
 		value: bufferMemoryValue,
 		help:  "Bytes that all waiting and unanswered records may take; a hard bound. When it is full, Send waits."},
-	{name: "buffer.memory.allocation.strategy", field: "BufferMemoryAllocationStrategy", importance: importanceMedium, status: statusNoEffect, note: "how memory is laid out is this library's own matter",
-		value: choiceValue[BufferAllocation]{at: func(c *Config) *BufferAllocation { return &c.BufferMemoryAllocationStrategy }, def: "full", folded: true, words: []choiceWord[BufferAllocation]{
-			{"FULL", BufferAllocationFull}, {"INCREMENTAL", BufferAllocationIncremental}}},
+	{name: "buffer.memory.allocation.strategy", field: "IncrementalBufferMemory", importance: importanceMedium, status: statusNoEffect, note: "how memory is laid out is this library's own matter",
+		value: choiceValue[bool]{at: func(c *Config) *bool { return &c.IncrementalBufferMemory }, def: "full", folded: true, words: []choiceWord[bool]{
+			{"FULL", false}, {"INCREMENTAL", true}}},
 		help: "Reserve batch.size for an open batch, or let it grow (KIP-1332). Checked as in Kafka."},
 	{name: "compression.gzip.level", field: "CompressionGzipLevel", importance: importanceMedium,
 		value: levelValue{at: func(c *Config) **int { return &c.CompressionGzipLevel }, def: -1, min: 1, max: 9, extra: -1, valid: "[1,...,9] or -1"},
@@ -241,8 +241,8 @@ var pluginProperties = []property{
 		value: metricsNumSamplesValue,
 		help:  "Windows that a metric keeps."},
 	{name: "metrics.recording.level", field: "MetricsRecordingLevel", importance: importanceLow, status: statusNoEffect, note: needsMetrics,
-		value: choiceValue[RecordingLevel]{at: func(c *Config) *RecordingLevel { return &c.MetricsRecordingLevel }, def: "INFO", words: []choiceWord[RecordingLevel]{
-			{"INFO", RecordingInfo}, {"DEBUG", RecordingDebug}, {"TRACE", RecordingTrace}}},
+		value: choiceValue[string]{at: func(c *Config) *string { return &c.MetricsRecordingLevel }, def: "INFO", words: []choiceWord[string]{
+			{"INFO", ""}, {"INFO", "INFO"}, {"DEBUG", "DEBUG"}, {"TRACE", "TRACE"}}},
 		help: "How detailed metrics are."},
 	{name: "metrics.sample.window.ms", field: "MetricsSampleWindow", importance: importanceLow, status: statusNoEffect, note: needsMetrics,
 		value: metricsSampleWindowValue,

@@ -124,7 +124,7 @@ func TestPropertyValuesAsJavaReadsThem(t *testing.T) {
 		"connections.max.idle.ms": "-1", "security.protocol": "PlainText", "retries": "2147483647",
 	})
 	require.Equal(t, AcksLeader, c.Acks)
-	require.Equal(t, Disabled, c.Idempotence)
+	require.Equal(t, new(false), c.Idempotence)
 	require.EqualValues(t, 7e6, c.Linger)
 	require.Equal(t, []string{"a:1", "b:2"}, c.BootstrapServers)
 	require.EqualValues(t, -1, c.ConnectionsMaxIdle)
@@ -223,7 +223,7 @@ func FuzzLoadProperties(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c, err := LoadProperties(bytes.NewReader(data))
 		if err != nil {
-			require.ErrorIs(t, err, ErrConfig)
+			require.ErrorAs(t, err, new(*ConfigError))
 			return
 		}
 		c.logUnused(slog.New(slog.DiscardHandler))

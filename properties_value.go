@@ -278,35 +278,29 @@ func (l levelValue) checkLevel(n int) complaint {
 func (l levelValue) kafka() (typ, def, valid string) { return "INT", strconv.Itoa(l.def), l.valid }
 
 // toggleValue is a boolean whose default is true.
-type toggleValue struct{ at func(*Config) *Toggle }
+type toggleValue struct{ at func(*Config) **bool }
 
 func (t toggleValue) parse(c *Config, text string) complaint {
 	on, no := parseBool(text)
 	if no == (complaint{}) {
-		*t.at(c) = Disabled
-		if on {
-			*t.at(c) = Enabled
-		}
+		*t.at(c) = &on
 	}
 	return no
 }
 
 func (t toggleValue) text(c *Config) (string, bool) {
-	v := *t.at(c)
-	return strconv.FormatBool(v != Disabled), v != ToggleDefault
+	return strconv.FormatBool(t.get(c)), *t.at(c) != nil
 }
 
-func (t toggleValue) check(c *Config) complaint {
-	if *t.at(c) > Disabled {
-		return complain("must be ToggleDefault, Enabled or Disabled")
-	}
-	return complaint{}
-}
+func (t toggleValue) check(*Config) complaint { return complaint{} }
 
 func (t toggleValue) kafka() (typ, def, valid string) { return "BOOLEAN", "true", "" }
 
 // get reports whether it is on.
-func (t toggleValue) get(c *Config) bool { return *t.at(c) != Disabled }
+func (t toggleValue) get(c *Config) bool {
+	on := *t.at(c)
+	return on == nil || *on
+}
 
 // flagValue is a boolean whose default is false.
 type flagValue struct{ at func(*Config) *bool }
@@ -328,13 +322,13 @@ func (f flagValue) check(*Config) complaint { return complaint{} }
 func (f flagValue) kafka() (typ, def, valid string) { return "BOOLEAN", "false", "" }
 
 // choiceWord is one of the texts of a choice.
-type choiceWord[T ~uint8] struct {
+type choiceWord[T comparable] struct {
 	text  string
 	value T
 }
 
 // choiceValue is one of a few words, in Kafka's order; the first word of a value is the one written.
-type choiceValue[T ~uint8] struct {
+type choiceValue[T comparable] struct {
 	at     func(*Config) *T
 	def    string
 	folded bool // upper and lower case are the same
@@ -360,10 +354,11 @@ func (v choiceValue[T]) unknown() complaint {
 }
 
 func (v choiceValue[T]) text(c *Config) (string, bool) {
+	var unset T
 	current := *v.at(c)
 	for _, w := range v.words {
 		if w.value == current {
-			return w.text, current != 0
+			return w.text, current != unset
 		}
 	}
 	return fmt.Sprint(current), true
@@ -377,11 +372,11 @@ func (v choiceValue[T]) check(c *Config) complaint {
 }
 
 func (v choiceValue[T]) names() []string {
-	names := make([]string, len(v.words))
-	for i, w := range v.words {
-		names[i] = w.text
+	var names []string
+	for _, w := range v.words {
+		names = append(names, w.text)
 	}
-	return names
+	return slices.Compact(names)
 }
 
 func (v choiceValue[T]) kafka() (typ, def, valid string) {

@@ -59,7 +59,7 @@ var badInputs = []badInput{
 	{name: "out of range", change: withConfig(func(cfg *quill.Config) { cfg.SendBufferBytes = -2 }), faults: []string{"send.buffer.bytes"}},
 	{name: "impossible combination", change: withConfig(func(cfg *quill.Config) {
 		cfg.DeliveryTimeout, cfg.RequestTimeout = time.Second, time.Minute
-		cfg.Idempotence, cfg.Acks = quill.Enabled, quill.AcksLeader
+		cfg.Idempotence, cfg.Acks = new(true), quill.AcksLeader
 	}), faults: []string{"delivery.timeout.ms", "acks"}},
 	{name: "no bootstrap servers", change: withConfig(func(cfg *quill.Config) { cfg.BootstrapServers = nil }), faults: []string{"bootstrap.servers"}},
 	{name: "bootstrap server without port", change: withConfig(func(cfg *quill.Config) { cfg.BootstrapServers = []string{"kafka"} }), faults: []string{"bootstrap.servers"}},
@@ -240,7 +240,7 @@ func (row badInput) open(c *quilltest.Cluster, log io.Writer, seen *testkit.Ackn
 }
 
 func (row badInput) checkFaults(t *testing.T, err error) {
-	require.ErrorIs(t, err, quill.ErrConfig)
+	require.ErrorAs(t, err, new(*quill.ConfigError))
 	e, ok := errors.AsType[*quill.ConfigError](err)
 	require.True(t, ok)
 	for _, name := range row.faults {

@@ -22,7 +22,7 @@ func TestAnIdleProducerSleeps(t *testing.T) {
 	for name, change := range map[string]func(*quill.Config){
 		"defaults":    func(*quill.Config) {},
 		"lz4":         func(cfg *quill.Config) { cfg.Compression = quill.CompressionLZ4 },
-		"acks 1":      func(cfg *quill.Config) { cfg.Acks, cfg.Idempotence = quill.AcksLeader, quill.Disabled },
+		"acks 1":      func(cfg *quill.Config) { cfg.Acks, cfg.Idempotence = quill.AcksLeader, new(false) },
 		"short times": func(cfg *quill.Config) { cfg.MetadataMaxAge, cfg.RequestTimeout = 20*time.Second, time.Second },
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -20,16 +20,10 @@ import (
 // A serializer of keys should return nil for what means that there is no key; see KeySerializer.
 //
 // Serialize is called by many goroutines at the same time. An error or a panic fails the record
-// with ErrSerialization. A serializer may also be a SerializerConfigurer, a KeySerializer and an
+// with ErrSerialization. A serializer may also be a Configurer, a KeySerializer and an
 // io.Closer.
 type Serializer[T any] interface {
 	Serialize(dst []byte, topic string, headers *Headers, v T) ([]byte, error)
-}
-
-// SerializerConfigurer is the optional part of a Serializer that needs to know its producer, and
-// whether it serializes keys or values. Configure is called once by New; its error becomes New's.
-type SerializerConfigurer interface {
-	Configure(info ClientInfo, isKey bool) error
 }
 
 // SerializerFunc is a function as a Serializer.
@@ -53,16 +47,16 @@ func (f SerializerFunc[T]) Serialize(dst []byte, topic string, headers *Headers,
 //	Bytes                           nil                no key             null
 //	Bytes                           []byte{}           empty key          empty
 //	String                          ""                 no key             empty
-//	UUIDSerializer                  the nil UUID       no key             its 36 characters
+//	UUID                            the nil UUID       no key             its 36 characters
 //	Int16, Int32, Int64             0                  a key: zero bytes  zero bytes
 //	Float32, Float64, Bool          0, false           a key: zero bytes  zero bytes
 //	JSON of a pointer or interface  nil                no key             null
 //	JSON of a slice or map          nil                no key             the text null
 //	JSON of a string                ""                 no key             the text ""
 //	JSON of anything else           {}, 0, false       a key: its text    its text
-//	TextMarshaler, BinaryMarshaler  a nil pointer      no key             null
-//	TextMarshaler, BinaryMarshaler  becomes no bytes   no key             empty
-//	TextMarshaler, BinaryMarshaler  becomes some       a key              these bytes
+//	TextMarshaler                   a nil pointer      no key             null
+//	TextMarshaler                   becomes no bytes   no key             empty
+//	TextMarshaler                   becomes some       a key              these bytes
 //	Nullable of any                 nil                no key             null
 //	Nullable of any                 points to one      as it is           as it is
 //	KeepZero of any                 any                as a value is      as a value is
@@ -93,9 +87,9 @@ var (
 	Float64 Serializer[float64] = builtin[float64](func(dst []byte, v float64) []byte {
 		return binary.BigEndian.AppendUint64(dst, math.Float64bits(v))
 	})
-	// UUIDSerializer writes the 36 characters of the canonical form. The nil UUID is no key. Kafka:
+	// UUID writes the 36 characters of the canonical form. The nil UUID is no key. Kafka:
 	// UUIDSerializer.
-	UUIDSerializer Serializer[[16]byte] = uuidSerializer{appendUUID}
+	UUID Serializer[[16]byte] = uuidSerializer{appendUUID}
 	// Void is always null: for producers whose records have no key. Kafka: VoidSerializer.
 	Void Serializer[struct{}] = voidSerializer{}
 )
@@ -181,8 +175,8 @@ func (n nullable[T]) Serialize(dst []byte, topic string, headers *Headers, v *T)
 	return n.s.Serialize(dst, topic, headers, *v)
 }
 
-func (n nullable[T]) Configure(info ClientInfo, isKey bool) error {
-	return configureSerializer(n.s, info, isKey)
+func (n nullable[T]) Configure(info ClientInfo) error {
+	return configurePlugin(n.s, info)
 }
 
 func (n nullable[T]) Close() error { return closePlugin(n.s) }
@@ -205,17 +199,6 @@ func (j jsonSerializer[T]) Serialize(dst []byte, _ string, _ *Headers, v T) ([]b
 }
 
 func (j jsonSerializer[T]) ForKeys() Serializer[T] { return jsonSerializer[T]{j.canBeNil, true} }
-
-// BinaryMarshaler serializes by MarshalBinary, or by AppendBinary where there is one. A nil pointer
-// is null; so is a key that becomes no bytes.
-func BinaryMarshaler[T encoding.BinaryMarshaler]() Serializer[T] {
-	return marshaler[T]{canBeNil: canBeNil[T](), marshal: func(dst []byte, v T) ([]byte, error) {
-		if a, ok := any(v).(encoding.BinaryAppender); ok {
-			return a.AppendBinary(dst)
-		}
-		return v.MarshalBinary()
-	}}
-}
 
 // TextMarshaler serializes by MarshalText, or by AppendText where there is one. A nil pointer is
 // null; so is a key that becomes no bytes, as the zero netip.Addr does.
@@ -275,17 +258,10 @@ func newPartSerializer[T any](s Serializer[T], info ClientInfo, isKey bool) (par
 		p.s, p.op = forKeys(s), "serialize key"
 	}
 	if p.trusted = isTrusted(p.s); !p.trusted {
-		warnOfMisfits(info.Logger, s, ofSerializerConfigurer, ofCloser)
+		warnOfMisfits(info.Logger, s, ofConfigurer, ofCloser)
 	}
-	return p, configureSerializer(p.s, info, isKey)
-}
-
-func configureSerializer(s any, info ClientInfo, isKey bool) error {
-	c, ok := s.(SerializerConfigurer)
-	if !ok {
-		return nil
-	}
-	return guard(func() error { return c.Configure(info, isKey) })
+	info.IsKey = isKey
+	return p, configurePlugin(p.s, info)
 }
 
 // serialize returns the serialized v and the headers, which the serializer may have changed. It may write to

@@ -29,8 +29,8 @@ func (w wrapped[T]) Serialize(dst []byte, topic string, headers *Headers, v T) (
 	return w.s.Serialize(dst, topic, headers, v)
 }
 
-func (w wrapped[T]) Configure(info ClientInfo, isKey bool) error {
-	return configureSerializer(w.s, info, isKey)
+func (w wrapped[T]) Configure(info ClientInfo) error {
+	return configurePlugin(w.s, info)
 }
 
 func (w wrapped[T]) Close() error { return closePlugin(w.s) }

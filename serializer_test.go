@@ -45,7 +45,7 @@ func TestBuiltInSerializersWriteWhatJavaWrites(t *testing.T) {
 		"float32":      {serialized(t, Float32, -1.5), "bfc00000"},
 		"float32 NaN":  {serialized(t, Float32, float32(math.NaN())), "7fc00000"},
 		"float64":      {serialized(t, Float64, math.Pi), "400921fb54442d18"},
-		"uuid":         {serialized(t, UUIDSerializer, uuid), hex.EncodeToString([]byte("0123abcd-4567-89ab-cdef-00112233ffee"))},
+		"uuid":         {serialized(t, UUID, uuid), hex.EncodeToString([]byte("0123abcd-4567-89ab-cdef-00112233ffee"))},
 	} {
 		require.NotNil(t, c.part, name)
 		require.Equal(t, c.want, hex.EncodeToString(c.part), name)
@@ -75,16 +75,13 @@ func TestNullAndEmptyStayDistinct(t *testing.T) {
 	require.Equal(t, "null", string(serialized(t, JSON[map[string]int](), nil)))
 	require.Equal(t, `""`, string(serialized(t, JSON[string](), "")))
 
-	require.Nil(t, serialized(t, BinaryMarshaler[*time.Time](), nil))
-	require.NotNil(t, serialized(t, BinaryMarshaler[quiet](), quiet{}))
 	require.NotNil(t, serialized(t, TextMarshaler[quiet](), quiet{}))
 	require.Nil(t, serialized(t, TextMarshaler[*time.Time](), nil))
 }
 
 type quiet struct{}
 
-func (quiet) MarshalBinary() ([]byte, error) { return nil, nil }
-func (quiet) MarshalText() ([]byte, error)   { return nil, nil }
+func (quiet) MarshalText() ([]byte, error) { return nil, nil }
 
 func TestJSONIsWhatMarshalWrites(t *testing.T) {
 	type order struct {
@@ -105,13 +102,12 @@ func TestJSONIsWhatMarshalWrites(t *testing.T) {
 
 func TestMarshalersAreUsed(t *testing.T) {
 	at := time.Unix(1700000000, 5).UTC()
-	want, err := at.MarshalBinary()
+	want, err := at.MarshalText()
 	require.NoError(t, err)
-	require.Equal(t, want, serialized(t, BinaryMarshaler[time.Time](), at))
-	require.Equal(t, want, serialized(t, BinaryMarshaler[*time.Time](), &at))
+	require.Equal(t, want, serialized(t, TextMarshaler[time.Time](), at))
+	require.Equal(t, want, serialized(t, TextMarshaler[*time.Time](), &at))
 	require.Equal(t, "10.0.0.1", string(serialized(t, TextMarshaler[netip.Addr](), netip.MustParseAddr("10.0.0.1"))))
 	require.Equal(t, "bad", string(serialized(t, TextMarshaler[textOnly](), "bad")))
-	require.Equal(t, "bad", string(serialized(t, BinaryMarshaler[textOnly](), "bad")))
 	_, err = TextMarshaler[textOnly]().Serialize(nil, "t", nil, "fail")
 	require.ErrorIs(t, err, errPlugin)
 }
@@ -120,8 +116,6 @@ func TestMarshalersAreUsed(t *testing.T) {
 type textOnly string
 
 var errPlugin = errors.New("plug-in failed")
-
-func (s textOnly) MarshalBinary() ([]byte, error) { return s.MarshalText() }
 
 func (s textOnly) MarshalText() ([]byte, error) {
 	if s == "fail" {
@@ -135,7 +129,7 @@ func TestSerializersDoNotAllocateWhenThereIsRoom(t *testing.T) {
 		s, _     = newPartSerializer(String, ClientInfo{}, true)
 		i, _     = newPartSerializer(Int64, ClientInfo{}, true)
 		b, _     = newPartSerializer(Bytes, ClientInfo{}, true)
-		u, _     = newPartSerializer(UUIDSerializer, ClientInfo{}, true)
+		u, _     = newPartSerializer(UUID, ClientInfo{}, true)
 		n, _     = newPartSerializer(Nullable(String), ClientInfo{}, true)
 		k, _     = newPartSerializer(KeepZero(String), ClientInfo{}, true)
 		z, _     = newPartSerializer(NullIfZero(Int64), ClientInfo{}, true)
@@ -231,8 +225,8 @@ func (c *configured) Serialize(dst []byte, _ string, _ *Headers, v string) ([]by
 	return append(dst, v...), nil
 }
 
-func (c *configured) Configure(info ClientInfo, isKey bool) error {
-	c.info, c.isKey = info, isKey
+func (c *configured) Configure(info ClientInfo) error {
+	c.info, c.isKey = info, info.IsKey
 	return c.configErr
 }
 
@@ -281,7 +275,9 @@ func TestSerializerIsConfiguredAndClosed(t *testing.T) {
 	} {
 		*s = configured{}
 		require.ErrorIs(t, wrapped(), errPlugin)
-		require.Equal(t, info, s.info)
+		want := info
+		want.IsKey = true
+		require.Equal(t, want, s.info)
 		require.True(t, s.isKey)
 		require.Equal(t, 1, s.closed)
 	}

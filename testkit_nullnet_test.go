@@ -46,7 +46,7 @@ type nullNet struct {
 const nullInFlight = 5
 
 // newNullEngine is a running engine over such nodes. It is closed with the test.
-func newNullEngine(t testing.TB, cfg Config, nodes, leads int, size func(topic string) int) (*BytesProducer, *nullNet) {
+func newNullEngine(t testing.TB, cfg Config, nodes, leads int, size func(topic string) int) (*Producer[[]byte, []byte], *nullNet) {
 	e, n := assembleNull(t, cfg, nodes, leads, size)
 	if e.cfg.codec != compress.None {
 		e.sender.sealer.crew.hire(e.box)
@@ -72,7 +72,7 @@ func assembleNull(t testing.TB, cfg Config, nodes, leads int, size func(topic st
 }
 
 // known sends the topics' first records, so that nothing is looked up any more.
-func nullKnown(t testing.TB, p *BytesProducer, topics ...string) {
+func nullKnown(t testing.TB, p *Producer[[]byte, []byte], topics ...string) {
 	for _, topic := range topics {
 		_, err := p.PartitionsFor(context.Background(), topic)
 		require.NoError(t, err)

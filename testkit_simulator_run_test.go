@@ -25,7 +25,7 @@ import (
 type simulation struct {
 	cfg     simConfig
 	e       *engine
-	p       *BytesProducer
+	p       *Producer[[]byte, []byte]
 	net     *simNet
 	cluster *simCluster
 
@@ -253,14 +253,14 @@ var simCompressors = sync.OnceValue(func() map[compress.Codec]*compress.Compress
 func (x *simulation) build() {
 	c := &x.cfg
 	cfg := Config{
-		BootstrapServers: []string{"node-1:9092"}, ClientID: "sim", Logger: x.logger(), Acks: AcksAll, Idempotence: Enabled,
+		BootstrapServers: []string{"node-1:9092"}, ClientID: "sim", Logger: x.logger(), Acks: AcksAll, Idempotence: new(true),
 		DialContext:  func(context.Context, string, string) (net.Conn, error) { return nil, errRefused },
 		RetryBackoff: x.orNone(c.Backoff), RetryBackoffMax: x.ms(max(c.Backoff, 1000)), DeliveryTimeout: x.ms(c.Delivery), RequestTimeout: x.ms(c.Request),
 		MaxBlock: x.ms(c.MaxBlock), MaxInFlightRequestsPerConnection: c.InFlight, MaxRequestSize: c.MaxRequest,
 		BatchSize: c.Batch, Linger: x.orNone(c.Linger), BufferMemory: c.Buffer, Compression: Compression(c.Codec), Retries: c.Retries,
 	}
 	if !c.Idempotent {
-		cfg.Idempotence = Disabled
+		cfg.Idempotence = new(false)
 		cfg.Acks = map[int16]Acks{-1: AcksAll, 0: AcksNone, 1: AcksLeader}[c.Acks]
 	}
 	if c.Txn != nil {

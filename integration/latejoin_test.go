@@ -59,7 +59,7 @@ type lateJoin struct {
 	id       string
 	topic    string
 	held     *heldRequest
-	producer *quill.BytesProducer
+	producer *quill.Producer[[]byte, []byte]
 }
 
 func newLateJoin(t *testing.T, c *kafkaharness.Cluster, id string) *lateJoin {

@@ -77,7 +77,7 @@ func (b oldBroker) trials() (trials []oldTrial) {
 	}
 	return append(trials,
 		// One request at a time: without idempotence a retry may overtake otherwise.
-		oldTrial{name: "acks=1, not idempotent", cfg: quill.Config{Acks: quill.AcksLeader, Idempotence: quill.Disabled, MaxInFlightRequestsPerConnection: 1}},
+		oldTrial{name: "acks=1, not idempotent", cfg: quill.Config{Acks: quill.AcksLeader, Idempotence: new(false), MaxInFlightRequestsPerConnection: 1}},
 		oldTrial{name: "transaction", cfg: quill.Config{TransactionalID: "old-brokers"}})
 }
 
@@ -116,7 +116,7 @@ func (b oldBroker) try(t *testing.T, k oldTrial) string {
 }
 
 // sendInTransaction sends all records of the plan in one.
-func (b oldBroker) sendInTransaction(ctx context.Context, p *quill.BytesProducer, topic string, l *ledger.Ledger) error {
+func (b oldBroker) sendInTransaction(ctx context.Context, p *quill.Producer[[]byte, []byte], topic string, l *ledger.Ledger) error {
 	if err := p.InitTransactions(ctx); err != nil {
 		return err
 	}
@@ -134,7 +134,7 @@ func (b oldBroker) sendInTransaction(ctx context.Context, p *quill.BytesProducer
 }
 
 // refused sends a record that the broker can't take.
-func (b oldBroker) refused(ctx context.Context, t *testing.T, p *quill.BytesProducer, topic string) string {
+func (b oldBroker) refused(ctx context.Context, t *testing.T, p *quill.Producer[[]byte, []byte], topic string) string {
 	_, err := p.SendSync(ctx, quill.Record[[]byte, []byte]{Topic: topic, Value: []byte(strings.Repeat("a", 1000))})
 	e, ok := errors.AsType[*quill.Error](err)
 	if assert.True(t, ok, "%v", err) {
@@ -148,7 +148,7 @@ func (b oldBroker) refused(ctx context.Context, t *testing.T, p *quill.BytesProd
 func (b oldBroker) judge(ctx context.Context, t *testing.T, k oldTrial, topic string, l *ledger.Ledger) string {
 	kcat, err := kafkaharness.FindKcat(ctx)
 	kafkaharness.RequireFound(t, err)
-	rules := ledger.Rules{Idempotent: k.cfg.Idempotence != quill.Disabled, IgnoreHeaders: true}
+	rules := ledger.Rules{Idempotent: k.cfg.Idempotence == nil, IgnoreHeaders: true}
 	report, err := l.Audit(rules, kcat.IsolatedRows(ctx, k.cfg.BootstrapServers, topic, kafkaharness.ReadCommitted))
 	if err == nil {
 		err = report.Violations.Err()

@@ -64,7 +64,7 @@ var open atomic.Int32
 
 // newProducer starts a producer that logs into the test. At the end of the test it is closed, if it was not
 // before, and none of its goroutines may be left (I6); of several producers in a test the last one closed is checked.
-func newProducer(t *testing.T, cfg quill.Config) *quill.BytesProducer {
+func newProducer(t *testing.T, cfg quill.Config) *quill.Producer[[]byte, []byte] {
 	t.Helper()
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: logLevel()}))
@@ -133,7 +133,7 @@ func resultOf(m quill.RecordMetadata, err error) ledger.Result {
 
 // load sends the records of a plan, each stream from a goroutine of its own.
 type load struct {
-	producer *quill.BytesProducer
+	producer *quill.Producer[[]byte, []byte]
 	topic    string
 	ledger   *ledger.Ledger
 	rate     int             // records a second, all streams together; 0: as fast as possible

@@ -62,7 +62,7 @@ func TestARefusalProvesNothingAboutEarlierAttempts(t *testing.T) {
 		{"cleanup.policy", "compact", second(newTopic(t, c, "compacted", 1), func(r *quill.Record[[]byte, []byte]) { r.Key = nil })},
 	}
 	dialer := &deafDialer{}
-	producers := make([]*quill.BytesProducer, len(cases)) // one each: five requests in flight are all that one has
+	producers := make([]*quill.Producer[[]byte, []byte], len(cases)) // one each: five requests in flight are all that one has
 	await := func(topic string, n int) {
 		t.Helper()
 		require.Eventually(t, func() bool {

@@ -55,7 +55,7 @@ func testTransactions(t *testing.T, c *kafkaharness.Cluster, codec quill.Compres
 type txnWriter struct {
 	name, topic        string
 	partitions         int
-	producer           *quill.BytesProducer
+	producer           *quill.Producer[[]byte, []byte]
 	n                  int // values so far
 	committed, aborted []string
 }
@@ -185,7 +185,7 @@ func testFencing(t *testing.T, c *kafkaharness.Cluster, id string) {
 	record := func(value string, i int) quill.Record[[]byte, []byte] {
 		return quill.Record[[]byte, []byte]{Topic: topic, Partition: quill.Partition(int32(i % 3)), Value: []byte(value)}
 	}
-	var older *quill.BytesProducer
+	var older *quill.Producer[[]byte, []byte]
 	var kept []string
 	told := map[string]int{} // by the call
 	for i := range numberFrom(t, "QUILL_TX_FENCES", 20) {
@@ -236,7 +236,7 @@ func testFencing(t *testing.T, c *kafkaharness.Cluster, id string) {
 }
 
 // requireFenced ends the transaction of a producer whose id was taken over, by the book, and returns the error.
-func requireFenced(ctx context.Context, t *testing.T, p *quill.BytesProducer) *quill.Error {
+func requireFenced(ctx context.Context, t *testing.T, p *quill.Producer[[]byte, []byte]) *quill.Error {
 	t.Helper()
 	err := p.CommitTransaction(ctx)
 	require.Error(t, err)

@@ -16,7 +16,7 @@ const sampleEvery = 64
 
 // load sends records.
 type load struct {
-	p      *quill.BytesProducer
+	p      *quill.Producer[[]byte, []byte]
 	o      options
 	values [][]byte
 	keys   [][]byte
@@ -32,7 +32,7 @@ type stamp struct {
 }
 
 // measure runs the warm-up and the steady state and shows the results.
-func measure(ctx context.Context, p *quill.BytesProducer, o options, d *display) error {
+func measure(ctx context.Context, p *quill.Producer[[]byte, []byte], o options, d *display) error {
 	l := &load{p: p, o: o, values: values(o.size), keys: keys(o.keys)}
 	l.stamps.New = func() any { return l.newStamp() }
 	ctx, fail := context.WithCancelCause(ctx)

@@ -24,7 +24,7 @@ import (
 
 type copier struct {
 	consumer  *kgo.Client
-	producer  *quill.BytesProducer
+	producer  *quill.Producer[[]byte, []byte]
 	group, id string
 	out       string
 	most      int

@@ -33,7 +33,7 @@ func main() {
 	cfg := quill.Config{BootstrapServers: strings.Split(*bootstrap, ","), RequestTimeout: *request, DeliveryTimeout: *delivery, BatchSize: -1, Linger: -1,
 		Logger: slog.New(slog.NewTextHandler(os.Stdout, nil))}
 	if !*idempotent {
-		cfg.Idempotence = quill.Disabled
+		cfg.Idempotence = new(false)
 	}
 	var err error
 	if *call == "" {

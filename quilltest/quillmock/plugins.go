@@ -23,8 +23,10 @@ func configure(plugin any) error {
 }
 
 func configureSerializer(s any, isKey bool) error {
-	if c, ok := s.(quill.SerializerConfigurer); ok {
-		return c.Configure(clientInfo, isKey)
+	if c, ok := s.(quill.Configurer); ok {
+		info := clientInfo
+		info.IsKey = isKey
+		return c.Configure(info)
 	}
 	return nil
 }

@@ -161,7 +161,7 @@ func (p *Producer[K, V]) SendFunc(ctx context.Context, r quill.Record[K, V], fn 
 }
 
 // SendRecord is SendFunc with a callback that gets the record too.
-func (p *Producer[K, V]) SendRecord(ctx context.Context, r quill.Record[K, V], fn quill.RecordCallback[K, V]) {
+func (p *Producer[K, V]) SendRecord(ctx context.Context, r quill.Record[K, V], fn func(r quill.Record[K, V], m quill.RecordMetadata, err error)) {
 	if fn == nil {
 		p.SendFunc(ctx, r, nil)
 		return

@@ -221,7 +221,7 @@ func TestInterceptorsRun(t *testing.T) {
 // failing is a serializer that can't be configured.
 type failing struct{ quill.Serializer[string] }
 
-func (failing) Configure(quill.ClientInfo, bool) error { return errors.New("no") }
+func (failing) Configure(quill.ClientInfo) error { return errors.New("no") }
 
 func TestViewsShareAMock(t *testing.T) {
 	p := newTransactional(quillmock.Options{Manual: true})

@@ -9,7 +9,7 @@ import (
 )
 
 type client struct {
-	p     *quill.BytesProducer
+	p     *quill.Producer[[]byte, []byte]
 	topic string
 	m     *driver.Meter
 	plain quill.Callback // one for all records without a sample
@@ -41,13 +41,13 @@ func (c *client) Close() error { return c.p.Close(context.Background()) }
 func open(c driver.Config, m *driver.Meter) (driver.Client, error) {
 	cfg := quill.Config{
 		BootstrapServers: c.Brokers, MaxInFlightRequestsPerConnection: c.InFlight, BufferMemory: int64(c.BufBytes),
-		BatchSize: c.Batch, Linger: c.Linger, Compression: codecs[c.Compression], Idempotence: quill.Disabled,
+		BatchSize: c.Batch, Linger: c.Linger, Compression: codecs[c.Compression], Idempotence: new(false),
 	}
 	if c.Linger == 0 {
 		cfg.Linger = -1 // 0 is the default
 	}
 	if c.Idempotent {
-		cfg.Idempotence = quill.Enabled
+		cfg.Idempotence = new(true)
 	}
 	if !c.AcksAll {
 		cfg.Acks = quill.AcksLeader

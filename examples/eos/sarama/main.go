@@ -49,7 +49,7 @@ func run(ctx context.Context, a app.Args) (err error) {
 
 type handler struct {
 	args     app.Args
-	producer *quill.BytesProducer
+	producer *quill.Producer[[]byte, []byte]
 	watch    *app.Watch
 	turn     sync.Mutex // a producer has one transaction at a time, and each partition a goroutine
 }

@@ -14,13 +14,13 @@ func TestNewRefusesPipesWithoutTheirDialContext(t *testing.T) {
 	c := quilltest.Start(t, quilltest.Options{Pipes: true})
 	cfg := quill.Config{BootstrapServers: c.BootstrapServers()}
 	_, err := quill.New(cfg, quill.Bytes, quill.Bytes)
-	require.ErrorIs(t, err, quill.ErrConfig)
+	require.ErrorAs(t, err, new(*quill.ConfigError))
 	require.ErrorContains(t, err, "set Config.DialContext")
 	require.ErrorContains(t, err, "node-1.set-dialcontext-to-that-of-the-quilltest-cluster.invalid:9092")
 
 	cfg.BootstrapServers = []string{"a.Invalid.:9092"}
 	_, err = quill.New(cfg, quill.Bytes, quill.Bytes)
-	require.ErrorIs(t, err, quill.ErrConfig)
+	require.ErrorAs(t, err, new(*quill.ConfigError))
 
 	cfg.BootstrapServers = []string{"a.invalid:9092", "127.0.0.1:1"}
 	p, err := quill.New(cfg, quill.Bytes, quill.Bytes)

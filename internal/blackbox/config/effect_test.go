@@ -160,7 +160,7 @@ func (l *effectLab) refused(text string, unsupported bool) {
 	if err == nil {
 		_, err = quill.New(cfg, quill.String, quill.String)
 	}
-	require.ErrorIs(l, err, quill.ErrConfig)
+	require.ErrorAs(l, err, new(*quill.ConfigError))
 	require.ErrorContains(l, err, text)
 	require.Equal(l, unsupported, errors.Is(err, errors.ErrUnsupported), "%v", err)
 }

@@ -17,7 +17,7 @@ import (
 // How records are delivered when the cluster is in trouble, as callers, callbacks, the log and the
 // requests show it.
 
-func noIdempotence(cfg *quill.Config) { cfg.Idempotence = quill.Disabled }
+func noIdempotence(cfg *quill.Config) { cfg.Idempotence = new(false) }
 
 // The sender waits for the network alone: between connecting, asking for versions, metadata and a
 // producer id, and sending, no time passes.
@@ -290,7 +290,7 @@ func TestOnlyNamedRecordsFailAndTheOthersAreSentAgain(t *testing.T) {
 		change := func(cfg *quill.Config) { cfg.BatchSize, cfg.Linger = 0, 10*time.Millisecond }
 		if !idempotent {
 			change = func(cfg *quill.Config) {
-				cfg.BatchSize, cfg.Linger, cfg.Idempotence = 0, 10*time.Millisecond, quill.Disabled
+				cfg.BatchSize, cfg.Linger, cfg.Idempotence = 0, 10*time.Millisecond, new(false)
 			}
 		}
 		testkit.InLab(t, quilltest.Options{}, change, func(x *testkit.Lab) {
@@ -338,7 +338,7 @@ func idempotentOrder(log []string, idempotent bool) []string {
 
 func TestWithoutRetriesAllRecordsOfARefusedBatchFail(t *testing.T) {
 	testkit.InLab(t, quilltest.Options{}, func(cfg *quill.Config) {
-		cfg.BatchSize, cfg.Linger, cfg.Retries, cfg.Idempotence = 0, 10*time.Millisecond, -1, quill.Disabled
+		cfg.BatchSize, cfg.Linger, cfg.Retries, cfg.Idempotence = 0, 10*time.Millisecond, -1, new(false)
 	}, func(x *testkit.Lab) {
 		x.Produce(quilltest.Fault{RecordErrors: map[int32]string{0: "first", 2: "third", 3: ""}})
 		var all []quill.Future

@@ -22,12 +22,12 @@ import (
 // Whatever the producer does to get out of trouble, its errors say what the trouble is.
 
 func TestInAFullOutageEveryErrorSaysWhy(t *testing.T) {
-	for _, strategy := range []quill.MetadataRecovery{quill.MetadataRecoveryRebootstrap, quill.MetadataRecoveryNone} {
+	for _, no := range []bool{false, true} {
 		testkit.Bubble(t, quilltest.Options{}, func(t *testing.T, c *quilltest.Cluster) {
 			c.MustCreateTopic("t", 3, quilltest.TopicConfig{})
 			c.MustCreateTopic("u", 3, quilltest.TopicConfig{})
 			cfg := testkit.Config(c)
-			cfg.MetadataRecoveryStrategy = strategy
+			cfg.NoRebootstrap = no
 			cfg.MaxBlock, cfg.RequestTimeout, cfg.DeliveryTimeout = 5*time.Second, 5*time.Second, 20*time.Second
 			p := testkit.Open(t, cfg)
 			testkit.SendOK(t, p, "t")

@@ -131,8 +131,8 @@ func TestTheProducerIDIsFoundWhenAllNodesMoved(t *testing.T) {
 
 // Every node is somewhere else than the cluster says: nobody is connected to in a loop.
 func TestWrongAddressesOfAllNodesAreNoLoop(t *testing.T) {
-	for _, idempotent := range []quill.Toggle{quill.Enabled, quill.Disabled} {
-		t.Run(idempotent.String(), func(t *testing.T) {
+	for _, idempotent := range []bool{true, false} {
+		t.Run(fmt.Sprintf("idempotent=%v", idempotent), func(t *testing.T) {
 			var wrong atomic.Bool
 			wrong.Store(true)
 			advertise := func(_ int32, host string, port int32) (string, int32) {
@@ -143,7 +143,7 @@ func TestWrongAddressesOfAllNodesAreNoLoop(t *testing.T) {
 			}
 			testkit.Besiege(t, quilltest.Options{Advertise: advertise}, func(cfg *quill.Config) {
 				testkit.Impatient(cfg)
-				cfg.Idempotence = idempotent
+				cfg.Idempotence = &idempotent
 			}, func(x *testkit.Siege) {
 				f, g := x.Send(0, "a"), x.Send(1, "b")
 				for _, f := range []quill.Future{f, g} {

@@ -326,7 +326,7 @@ func TestNoRebootstrapIfSwitchedOff(t *testing.T) {
 		c.MustCreateTopic("t", 3, quilltest.TopicConfig{})
 		var bootstraps atomic.Int32
 		cfg := testkit.Config(c)
-		cfg.MetadataRecoveryStrategy = quill.MetadataRecoveryNone
+		cfg.NoRebootstrap = true
 		cfg.BootstrapServers = []string{"kafka.test:9092"}
 		cfg.RequestTimeout, cfg.DeliveryTimeout = 2*time.Second, 20*time.Second
 		cfg.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {

@@ -157,7 +157,7 @@ func TestANilInterceptorIsAConfigError(t *testing.T) {
 	_, err := quill.New(quill.Config{BootstrapServers: []string{"localhost:1"}}, quill.String, quill.String, nil)
 	var fault *quill.ConfigError
 	require.ErrorAs(t, err, &fault)
-	require.ErrorIs(t, err, quill.ErrConfig)
+	require.ErrorAs(t, err, new(*quill.ConfigError))
 	require.ErrorContains(t, err, "interceptor 0 is nil")
 }
 

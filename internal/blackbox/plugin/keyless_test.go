@@ -49,8 +49,7 @@ type customer struct{ ID int }
 
 type stamp string
 
-func (s stamp) MarshalText() ([]byte, error)   { return []byte(s), nil }
-func (s stamp) MarshalBinary() ([]byte, error) { return []byte(s), nil }
+func (s stamp) MarshalText() ([]byte, error) { return []byte(s), nil }
 
 // The table of serializer.go.
 func TestALeftOutKeyIsNoKey(t *testing.T) {
@@ -69,8 +68,8 @@ func TestALeftOutKeyIsNoKey(t *testing.T) {
 		"Bytes empty":                           {withKey(quill.Bytes, []byte{}), `""`},
 		"String":                                {withKey(quill.String, ""), "null"},
 		"String with a key":                     {withKey(quill.String, "k"), `"k"`},
-		"UUID nil":                              {withKey(quill.UUIDSerializer, zeros), "null"},
-		"UUID":                                  {withKey(quill.UUIDSerializer, one), `"00000000-0000-0000-0000-000000000001"`},
+		"UUID nil":                              {withKey(quill.UUID, zeros), "null"},
+		"UUID":                                  {withKey(quill.UUID, one), `"00000000-0000-0000-0000-000000000001"`},
 		"Int32 0":                               {withKey(quill.Int32, 0), `"\x00\x00\x00\x00"`},
 		"Int64 0":                               {withKey(quill.Int64, 0), `"\x00\x00\x00\x00\x00\x00\x00\x00"`},
 		"Bool false":                            {withKey(quill.Bool, false), `"\x00"`},
@@ -88,11 +87,10 @@ func TestALeftOutKeyIsNoKey(t *testing.T) {
 		"text of nothing":                       {withKey(quill.TextMarshaler[netip.Addr](), netip.Addr{}), "null"},
 		"text":                                  {withKey(quill.TextMarshaler[stamp](), "k"), `"k"`},
 		"text of a nil pointer":                 {withKey(quill.TextMarshaler[*time.Time](), nil), "null"},
-		"binary of nothing":                     {withKey(quill.BinaryMarshaler[stamp](), ""), "null"},
 		"Nullable nil":                          {withKey(quill.Nullable(quill.String), nil), "null"},
 		"Nullable of empty":                     {withKey(quill.Nullable(quill.String), &empty), `""`},
 		"KeepZero":                              {withKey(quill.KeepZero(quill.String), ""), `""`},
-		"KeepZero of a UUID":                    {withKey(quill.KeepZero(quill.UUIDSerializer), zeros), `"00000000-0000-0000-0000-000000000000"`},
+		"KeepZero of a UUID":                    {withKey(quill.KeepZero(quill.UUID), zeros), `"00000000-0000-0000-0000-000000000000"`},
 		"NullIfZero":                            {withKey(quill.NullIfZero(quill.Int64), 0), "null"},
 		"NullIfZero with a key":                 {withKey(quill.NullIfZero(quill.Int32), 7), `"\x00\x00\x00\a"`},
 		"NullIfZero of a struct":                {withKey(quill.NullIfZero(quill.JSON[customer]()), customer{}), "null"},
@@ -123,8 +121,8 @@ func TestAnEmptyValueIsEmptyAndNoTombstone(t *testing.T) {
 	require.Equal(t, `""`, string(asValue(t, quill.JSON[string](), "")))
 	require.Equal(t, "null", string(asValue(t, quill.JSON[[]int](), nil)))
 	require.NotNil(t, asValue(t, quill.TextMarshaler[netip.Addr](), netip.Addr{}))
-	require.NotNil(t, asValue(t, quill.BinaryMarshaler[stamp](), ""))
-	require.Len(t, asValue(t, quill.UUIDSerializer, [16]byte{}), 36)
+	require.NotNil(t, asValue(t, quill.TextMarshaler[stamp](), ""))
+	require.Len(t, asValue(t, quill.UUID, [16]byte{}), 36)
 	require.Nil(t, asValue(t, quill.NullIfZero(quill.String), ""), "a tombstone if asked for")
 
 	testkit.Bubble(t, quilltest.Options{}, func(t *testing.T, c *quilltest.Cluster) {

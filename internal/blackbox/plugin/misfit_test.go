@@ -86,8 +86,8 @@ type badSerializer struct{}
 func (badSerializer) Serialize(dst []byte, _ string, _ *quill.Headers, v string) ([]byte, error) {
 	return append(dst, v...), nil
 }
-func (badSerializer) Configure(quill.ClientInfo) error { return nil }
-func (badSerializer) Close()                           {}
+func (badSerializer) Configure(quill.ClientInfo, bool) error { return nil }
+func (badSerializer) Close()                                 {}
 
 // A method that does not fit the optional interface it is meant for is never called. New says so, once for each.
 func TestMethodsOfPluginsThatAreNotCalledAreWarnedOf(t *testing.T) {
@@ -112,7 +112,7 @@ func TestMethodsOfPluginsThatAreNotCalledAreWarnedOf(t *testing.T) {
 			{"method=Configure", `has=func(quill.ClientInfo)`},
 			{"method=Close", `has="func(context.Context) error"`}}},
 		"serializer": {serializer: badSerializer{}, want: [][]string{
-			{"method=Configure", "type=plugin_test.badSerializer", `wants="func(quill.ClientInfo, bool) error"`},
+			{"method=Configure", "type=plugin_test.badSerializer", `has="func(quill.ClientInfo, bool) error"`, `wants="func(quill.ClientInfo) error"`},
 			{"method=Close", "type=plugin_test.badSerializer"}}},
 		"what fits":         {interceptor: fits{}, partitioner: goodPartitioner{}},
 		"pointers that fit": {interceptor: &onPointer{}},

@@ -28,7 +28,7 @@ func checkIdempotence(t *testing.T, idempotent, refused bool, props map[string]s
 		cfg.BootstrapServers, cfg.DialContext = c.BootstrapServers(), c.DialContext
 		p, err := quill.New(cfg, quill.String, quill.String)
 		if refused {
-			require.ErrorIs(t, err, quill.ErrConfig, "%v", props)
+			require.ErrorAs(t, err, new(*quill.ConfigError), "%v", props)
 			return
 		}
 		require.NoError(t, err, "%v", props)
@@ -79,9 +79,9 @@ func TestSerializersAreGivenAsValues(t *testing.T) {
 func TestMissingSerializerIsAConfigError(t *testing.T) {
 	testkit.WithTopic(t, func(t *testing.T, c *quilltest.Cluster) {
 		_, err := quill.New[string](testkit.Config(c), nil, quill.String)
-		require.ErrorIs(t, err, quill.ErrConfig)
+		require.ErrorAs(t, err, new(*quill.ConfigError))
 		_, err = quill.New[string, string](testkit.Config(c), quill.String, nil)
-		require.ErrorIs(t, err, quill.ErrConfig)
+		require.ErrorAs(t, err, new(*quill.ConfigError))
 		require.ErrorContains(t, err, "serializer")
 	})
 }
@@ -200,23 +200,23 @@ func TestSocketBuffersOfTheOperatingSystem(t *testing.T) {
 // Java: KafkaProducerTest.testInvalidSocketSendBufferSize
 func TestSendBufferBelowMinusOneIsRefused(t *testing.T) {
 	_, err := quill.New(quill.Config{BootstrapServers: []string{"localhost:9092"}, SendBufferBytes: -2}, quill.String, quill.String)
-	require.ErrorIs(t, err, quill.ErrConfig)
+	require.ErrorAs(t, err, new(*quill.ConfigError))
 	require.ErrorContains(t, err, "send.buffer.bytes")
 }
 
 // Java: KafkaProducerTest.testInvalidSocketReceiveBufferSize
 func TestReceiveBufferBelowMinusOneIsRefused(t *testing.T) {
 	_, err := quill.New(quill.Config{BootstrapServers: []string{"localhost:9092"}, ReceiveBufferBytes: -2}, quill.String, quill.String)
-	require.ErrorIs(t, err, quill.ErrConfig)
+	require.ErrorAs(t, err, new(*quill.ConfigError))
 	require.ErrorContains(t, err, "receive.buffer.bytes")
 }
 
 // Java: KafkaProducerTest.testMetadataFetch
 func TestSendAsksForMetadataOnlyOnce(t *testing.T) {
-	for _, idempotence := range []quill.Toggle{quill.Enabled, quill.Disabled} {
+	for _, idempotence := range []bool{true, false} {
 		testkit.WithTopic(t, func(t *testing.T, c *quilltest.Cluster) {
 			cfg := testkit.Config(c)
-			cfg.Idempotence = idempotence
+			cfg.Idempotence = &idempotence
 			p := testkit.Open(t, cfg)
 			testkit.SendOK(t, p, "t")
 			n := c.RequestCount(protocol.Metadata)
@@ -621,7 +621,7 @@ func TestDeliveryTimeoutCoversLingerAndRequest(t *testing.T) {
 		cfg := testkit.Config(c)
 		cfg.Linger, cfg.RequestTimeout, cfg.DeliveryTimeout = time.Second, time.Second, 1999*time.Millisecond
 		_, err := quill.New(cfg, quill.String, quill.String)
-		require.ErrorIs(t, err, quill.ErrConfig)
+		require.ErrorAs(t, err, new(*quill.ConfigError))
 		e, ok := errors.AsType[*quill.ConfigError](err)
 		require.True(t, ok)
 		require.Equal(t, "delivery.timeout.ms", e.Faults[0].Name)

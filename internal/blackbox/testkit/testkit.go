@@ -129,7 +129,7 @@ func (x *Closer) Close() error {
 // ClosingSerializer is a closer as a serializer.
 type ClosingSerializer struct{ Closer }
 
-func (x *ClosingSerializer) Configure(info quill.ClientInfo, _ bool) error {
+func (x *ClosingSerializer) Configure(info quill.ClientInfo) error {
 	return x.Closer.Configure(info)
 }
 
