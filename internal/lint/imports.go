@@ -18,7 +18,7 @@ var imports = map[string][]string{
 	".":                    {"network", "network/sasl", "network/keystore", "metadata", "protocol", "internal/message", "internal/compress", "internal/deque", "internal/backoff", "internal/goid", "internal/murmur2", "internal/prefetch", "internal/seal", "internal/invariant", "internal/javaprops"},
 	"network":              {"network/sasl", "metadata", "protocol", "internal/message", "internal/backoff", "internal/seal", "internal/invariant"},
 	"network/keystore":     {"network/sasl"},
-	"network/sasl":         {},
+	"network/sasl/...":     {},
 	"internal/message/...": {"protocol"},
 	"internal/compress":    {},
 	"internal/deque":       {},

@@ -52,6 +52,26 @@ func (f CredentialsFunc) fetch(ctx context.Context, mechanism string, peer Peer)
 	return c, nil
 }
 
+// prepared returns the credentials with prepare applied to username and password.
+func (c Credentials) prepared(prepare func(string) (string, error)) (Credentials, error) {
+	username, err := prepare(c.Username)
+	if err == nil {
+		err = checkText(username, true)
+	}
+	if err != nil {
+		return c, fmt.Errorf("the username can't be prepared: %w", err)
+	}
+	password, err := prepare(c.Password.Reveal())
+	if err == nil {
+		err = checkText(password, true)
+	}
+	if err != nil {
+		return c, fmt.Errorf("the password can't be prepared: %w", err)
+	}
+	c.Username, c.Password = username, NewSecret(password)
+	return c, nil
+}
+
 // checkText checks a text that is to go into a message of SASL. The error never cites it.
 func checkText(text string, required bool) error {
 	switch {

@@ -11,11 +11,14 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/quill-kafka/quill/network/sasl/saslprep"
 )
 
 // vectors are whole exchanges: those of RFC 7677 §3 and of RFC 5802 §5 (with SHA-1, which Start refuses), and one with SHA-512 that Python's
@@ -267,7 +270,7 @@ func TestH72HostileServerFirst(t *testing.T) {
 		require.Less(t, len(err.Error()), 1200)
 		require.Nil(t, response)
 		require.False(t, done)
-		require.Zero(t, len(s.mechanism.keys.entries), "no work for a hostile node")
+		require.Zero(t, len(s.mechanism.keys.kept()), "no work for a hostile node")
 		_, _, err = s.Next(t.Context(), []byte("r=Nn,"+salt+",i=4096"))
 		require.ErrorContains(t, err, "after the end")
 	}
@@ -294,6 +297,13 @@ func TestScramIterationsAreConfigurable(t *testing.T) {
 	}
 }
 
+// kept returns what is in the cache.
+func (c *keyCache) kept() []*keyEntry {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.entries)
+}
+
 func TestScramMakesTheKeysOfAPasswordOnce(t *testing.T) {
 	m := ScramSHA256("alice", "secret")
 	n := scramNode{newHash: sha256.New, username: "alice", password: "secret", salt: "salt", iterations: 4096}
@@ -307,15 +317,15 @@ func TestScramMakesTheKeysOfAPasswordOnce(t *testing.T) {
 		})
 	}
 	made.Wait()
-	require.Len(t, m.keys.entries, 1)
-	first := m.keys.entries[0]
+	require.Len(t, m.keys.kept(), 1)
+	first := m.keys.kept()[0]
 	require.NoError(t, n.authenticate(t.Context(), m))
-	require.Same(t, first, m.keys.entries[0])
+	require.Same(t, first, m.keys.kept()[0])
 	for i := range 10 {
 		n.salt = fmt.Sprint("salt ", i)
 		require.NoError(t, n.authenticate(t.Context(), m), "another salt, other keys")
 	}
-	require.Len(t, m.keys.entries, mostKeys)
+	require.Len(t, m.keys.kept(), mostKeys)
 	n.password = "another"
 	m.Credentials = fixed(Credentials{Username: "alice", Password: NewSecret("another")})
 	require.NoError(t, n.authenticate(t.Context(), m), "a changed password, other keys")
@@ -333,7 +343,7 @@ func TestS11ScramKeepsItsSecrets(t *testing.T) {
 	salted := n.saltedPassword()
 	for _, secret := range [][]byte{salted, n.hmac(salted, "Client Key"), n.hmac(salted, "Server Key")} {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%x", "%s", "%q", "%d"} {
-			for _, v := range []any{m, s, Mechanism(m), struct{ hidden *Scram }{m}, m.keys.entries} {
+			for _, v := range []any{m, s, Mechanism(m), struct{ hidden *Scram }{m}, m.keys.kept()} {
 				text := fmt.Sprintf(verb, v)
 				require.Empty(t, leaks(text))
 				require.NotContains(t, text, fmt.Sprintf("%x", secret))
@@ -341,6 +351,23 @@ func TestS11ScramKeepsItsSecrets(t *testing.T) {
 				require.NotContains(t, text, base64.StdEncoding.EncodeToString(secret))
 			}
 		}
+	}
+}
+
+// TestScramPreparesNamesAndPasswordsIfAsked: Kafka doesn't, so the default is to send them as they are.
+func TestScramPreparesNamesAndPasswordsIfAsked(t *testing.T) {
+	m := ScramSHA256("\u2168", "I\u00adX")
+	asIs := &scramNode{newHash: sha256.New, username: "\u2168", password: "I\u00adX", salt: "salt", iterations: 4096}
+	prepared := &scramNode{newHash: sha256.New, username: "IX", password: "IX", salt: "salt", iterations: 4096}
+	require.NoError(t, asIs.authenticate(t.Context(), m), "Java: ScramFormatter.normalize")
+	m.Prepare = saslprep.Prepare
+	require.NoError(t, prepared.authenticate(t.Context(), m))
+	require.Error(t, asIs.authenticate(t.Context(), m))
+	for _, c := range []Credentials{{Username: "u", Password: NewSecret(planted + "\a")}, {Username: "u\a", Password: NewSecret(planted)}, {Username: "u", Password: NewSecret("\u00ad")}} {
+		m.Credentials = fixed(c)
+		_, _, err := m.Start(t.Context(), Peer{})
+		require.ErrorContains(t, err, "SCRAM-SHA-256: the ")
+		require.Empty(t, leaks(err.Error()))
 	}
 }
 
