@@ -1,11 +1,13 @@
 package kafkaharness
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,6 +22,15 @@ type Options struct {
 	Heap       string            // of each node, as -Xmx takes it; if empty, 384m
 	Properties map[string]string // further server properties of every node; they win
 	Flags      []string          // further flags of each node's JVM
+	Listeners  []Listener        // further listeners of every node
+}
+
+// Listener is a listener for clients beside that of Node.Addr.
+type Listener struct {
+	Name       string            // in capitals
+	Protocol   string            // SASL_SSL and the like
+	Host       string            // a name of 127.0.0.1, as it is advertised; if empty, localhost
+	Properties map[string]string // what else goes into server.properties, without listener.name.NAME.
 }
 
 // Cluster is a set of running nodes and the helper beside them.
@@ -54,13 +65,14 @@ func Start(ctx context.Context, tools Tools, options Options) (*Cluster, error) 
 }
 
 func (c *Cluster) start(ctx context.Context, tools Tools) error {
-	ports, err := freePorts(2 * c.options.Nodes)
+	each := 2 + len(c.options.Listeners)
+	ports, err := freePorts(each * c.options.Nodes)
 	if err != nil {
 		return err
 	}
 	for i := range c.options.Nodes {
 		c.nodes = append(c.nodes, &Node{
-			ID: int32(i + 1), Addr: address(ports[2*i]), controllerPort: ports[2*i+1],
+			ID: int32(i + 1), Addr: address(ports[each*i]), controllerPort: ports[each*i+1], further: ports[each*i+2 : each*(i+1)],
 			dir: filepath.Join(c.dir, "node-"+strconv.Itoa(i+1)), tools: tools, heap: c.options.Heap, flags: c.options.Flags,
 		})
 	}
@@ -166,4 +178,19 @@ func (c *Cluster) Bootstrap() []string {
 		addresses = append(addresses, n.Addr)
 	}
 	return addresses
+}
+
+// ListenerAddr returns the advertised address of one of a node's further listeners.
+func (c *Cluster) ListenerAddr(n *Node, name string) string {
+	for i, l := range c.options.Listeners {
+		if l.Name == name {
+			return l.addr(n.further[i])
+		}
+	}
+	return ""
+}
+
+// addr returns the advertised address of the listener at a port.
+func (l Listener) addr(port int) string {
+	return net.JoinHostPort(cmp.Or(l.Host, "localhost"), strconv.Itoa(port))
 }

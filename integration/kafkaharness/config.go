@@ -59,6 +59,14 @@ func (c *Cluster) serverProperties(n *Node) map[string]string {
 		"log.cleaner.dedupe.buffer.size":           "2097152",
 		"log.segment.delete.delay.ms":              "1000",
 	}
+	for i, l := range c.options.Listeners {
+		p["listeners"] += "," + l.Name + "://" + address(n.further[i])
+		p["advertised.listeners"] += "," + l.Name + "://" + l.addr(n.further[i])
+		p["listener.security.protocol.map"] += "," + l.Name + ":" + l.Protocol
+		for name, value := range l.Properties {
+			p["listener.name."+strings.ToLower(l.Name)+"."+name] = value
+		}
+	}
 	maps.Copy(p, c.options.Properties)
 	return p
 }

@@ -22,6 +22,7 @@ type Node struct {
 	Addr string // of the client listener
 
 	controllerPort int
+	further        []int // ports of Options.Listeners
 	dir            string
 	tools          Tools
 	heap           string
