@@ -105,6 +105,30 @@ var ofSender = []mutation{
 		by:     by("TestABatchThatWasOnlyRefusedIsNoDuplicate"),
 	},
 	{
+		name: "refusals-are-never-logged", file: "sender_holdup.go",
+		old: "	return slog.LevelWarn\n", new: "	return slog.LevelDebug\n",
+		breaks: "a broker that refuses batches for minutes is not in the log",
+		by:     by("TestRefusalsThatLastAreLogged"),
+	},
+	{
+		name: "refusals-are-logged-each-time", file: "sender_holdup.go",
+		old: "	t.resentWarned = now\n", new: "	_ = now\n",
+		breaks: "a broker that refuses batches for minutes fills the log",
+		by:     by("TestRefusalsThatLastAreLogged"),
+	},
+	{
+		name: "a-short-refusal-warns", file: "sender_holdup.go",
+		old: "now.Sub(last.since) < backoff.Lasting || ", new: "",
+		breaks: "replicas that are missing for a moment are warned of",
+		by:     by("TestRefusalsThatLastAreLogged"),
+	},
+	{
+		name: "nanoseconds-are-a-duration", file: "properties_value.go",
+		old: "	case d > 0 && d < time.Microsecond: ", new: "	case d < 0 && d > 0: ",
+		breaks: "Linger: 5 is taken for 5 nanoseconds",
+		by:     by("TestConfigErrorTexts"),
+	},
+	{
 		name: "no-cause-behind-a-retry", file: "sender_holdup.go",
 		old: "		o.setback.err, o.setback.at = b.lastError, now\n", new: "		_ = now\n",
 		breaks: "records that expire behind a batch that is sent again say nothing of why",
