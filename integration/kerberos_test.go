@@ -13,9 +13,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/quill-kafka/quill"
 	"github.com/quill-kafka/quill/integration/kafkaharness"
 	"github.com/quill-kafka/quill/network/sasl"
 	"github.com/quill-kafka/quill/plugin/kerberos"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -52,16 +54,32 @@ func startKerberized(t *testing.T) *kerberized {
 	return &kerberized{kdc, cluster, cluster.ListenerAddr(cluster.Node(1), "KRB"), kerberos.Options{ConfigFile: kdc.ConfigFile()}}
 }
 
-// authenticate authenticates a connection as package network does, and asks something that only a known client may.
+// authenticate authenticates a connection, and asks something that only a client may that is known.
 func (k *kerberized) authenticate(ctx context.Context, m sasl.Mechanism) (lifetime time.Duration, err error) {
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", k.addr)
+	conn, lifetime, err := k.dial(ctx, m)
 	if err != nil {
 		return 0, err
 	}
 	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
-		return 0, err
+	return lifetime, ask(conn, kmsg.NewPtrMetadataRequest(), kmsg.NewPtrMetadataResponse())
+}
+
+// dial returns a connection that is authenticated.
+func (k *kerberized) dial(ctx context.Context, m sasl.Mechanism) (conn net.Conn, lifetime time.Duration, err error) {
+	if conn, err = new(net.Dialer).DialContext(ctx, "tcp", k.addr); err != nil {
+		return nil, 0, err
 	}
+	if err = conn.SetDeadline(time.Now().Add(30 * time.Second)); err == nil {
+		lifetime, err = k.login(ctx, conn, m)
+	}
+	if err != nil {
+		return nil, 0, errors.Join(err, conn.Close())
+	}
+	return conn, lifetime, conn.SetDeadline(time.Time{})
+}
+
+// login is the part of package network.
+func (k *kerberized) login(ctx context.Context, conn net.Conn, m sasl.Mechanism) (lifetime time.Duration, err error) {
 	hello := kmsg.NewPtrSASLHandshakeRequest()
 	hello.Version, hello.Mechanism = 1, m.Name()
 	answer := kmsg.NewPtrSASLHandshakeResponse()
@@ -87,9 +105,8 @@ func (k *kerberized) authenticate(ctx context.Context, m sasl.Mechanism) (lifeti
 		if reply.ErrorCode != 0 {
 			return 0, fmt.Errorf("code %d: %s", reply.ErrorCode, *reply.ErrorMessage)
 		}
-		if lifetime = time.Duration(reply.SessionLifetimeMillis) * time.Millisecond; done {
-			metadata := kmsg.NewPtrMetadataRequest()
-			return lifetime, ask(conn, metadata, kmsg.NewPtrMetadataResponse())
+		if done {
+			return time.Duration(reply.SessionLifetimeMillis) * time.Millisecond, nil
 		}
 		token, done, err = session.Next(ctx, reply.SASLAuthBytes)
 	}
@@ -151,6 +168,7 @@ func TestKerberos(t *testing.T) {
 			}
 		})
 	}
+	t.Run("records", func(t *testing.T) { k.records(t, keytab) })
 	t.Run("many at once", func(t *testing.T) { k.manyAtOnce(t, keytab) })
 	t.Run("a ticket that ends is replaced", func(t *testing.T) { k.ticketEnds(t) })
 	t.Run("a keytab that is replaced", func(t *testing.T) { k.keytabIsReplaced(t) })
@@ -166,6 +184,26 @@ func (k *kerberized) cache(t *testing.T, principal, keytab string) string {
 	file, err := k.Kinit(t.Context(), principal, keytab)
 	require.NoError(t, err)
 	return file
+}
+
+// records sends with a producer whose connections are authenticated.
+func (k *kerberized) records(t *testing.T, keytab string) {
+	topic := newTopic(t, k.cluster, "kerberos", 3)
+	m := kerberos.Keytab("alice", keytab, k.options)
+	defer m.Close()
+	p, err := quill.New(quill.Config{BootstrapServers: []string{k.addr}, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		conn, _, err := k.dial(ctx, m)
+		return conn, err
+	}}, quill.String, quill.String)
+	require.NoError(t, err)
+	ctx := within(t, time.Minute)
+	for i := range 1000 {
+		p.SendFunc(ctx, quill.Record[string, string]{Topic: topic, Key: strconv.Itoa(i), Value: "v"}, func(_ quill.RecordMetadata, err error) { assert.NoError(t, err) })
+	}
+	require.NoError(t, p.Close(ctx))
+	records, err := k.cluster.Records(ctx, topic)
+	require.NoError(t, err)
+	require.Len(t, records, 1000)
 }
 
 // manyAtOnce: no two authenticators are alike, so that the broker takes none for a copy.

@@ -111,3 +111,12 @@ func TestPartialCacheIsNotUsed(t *testing.T) {
 	require.FileExists(t, dir+"/whole.jar")
 	require.NoError(t, once(dir, func(string) error { return fault }), "a full directory is not filled again")
 }
+
+// What a machine lacks is a MissingError, which RequireFound takes for a failure where CI=true.
+func TestMissingKDCIsNamed(t *testing.T) {
+	t.Setenv("PATH", "")
+	_, err := StartKDC(t.Context())
+	var missing *MissingError
+	require.ErrorAs(t, err, &missing)
+	require.ErrorContains(t, err, "krb5-kdc")
+}
