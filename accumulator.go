@@ -365,7 +365,7 @@ func (a *accumulator) goElsewhere(q *partitionQueue, size int, lane *stickyLane)
 	if info == nil {
 		return false
 	}
-	return q.topic.sticky.leave(lane, info, q.index, func(partition int32) bool {
+	return q.topic.sticky.moveOff(lane, info, q.index, func(partition int32) bool {
 		return a.pool.share(info.Partitions[partition].Leader).ready(size)
 	})
 }

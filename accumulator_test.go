@@ -617,7 +617,7 @@ func TestALateNoticeIsLookedAt(t *testing.T) {
 		"a flush began": func(r *rig) { r.acc.markFlush() },
 		"somebody waits for memory": func(r *rig) {
 			w := r.acc.share(r.topic.queue(0)).join(rigMemory)
-			r.t.Cleanup(func() { w.share.leave(w) })
+			r.t.Cleanup(func() { w.share.cancel(w) })
 		},
 		"it closes": func(r *rig) { r.s.closing = true },
 	} {

@@ -38,7 +38,7 @@ type topicState struct {
 	missing      backoff.Spell // of metadata answers that did not have it
 	refused      backoff.Spell // of batches that were too large for its broker
 	resentWarned time.Time     // when a batch that is refused again and again was warned of
-	shelved      bool          // see refresher.leave
+	shelved      bool          // see refresher.stopAsking
 	resting      bool          // see refresher.rest
 	forgotten    bool          // see forgetIdle
 	ownTimes     bool          // the last answer had no log append time: records keep their timestamps

@@ -169,7 +169,7 @@ func (s *memoryShare) allocate(ctx context.Context, size int, until *blockLimit)
 	w.timer.Reset(limit.Sub(start))
 	defer p.retire(w)
 	cause := w.await(ctx, until)
-	if cause == nil || !s.leave(w) {
+	if cause == nil || !s.cancel(w) {
 		if w.err != nil {
 			return nil, w.err
 		}
@@ -345,8 +345,8 @@ func (p *bufferPool) enqueueLocked(s *memoryShare, w *poolWaiter) {
 	}
 }
 
-// leave removes w from the share's queue. It returns false if w was served or failed in the meantime.
-func (s *memoryShare) leave(w *poolWaiter) bool {
+// cancel removes w from the share's queue. It returns false if w was served or failed in the meantime.
+func (s *memoryShare) cancel(w *poolWaiter) bool {
 	p := s.pool
 	p.mu.Lock()
 	defer p.mu.Unlock()

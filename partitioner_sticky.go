@@ -142,15 +142,15 @@ func (at *seat) miss(lanes int) {
 	}
 }
 
-// leave moves the lane from a partition that can't take records now to one that can, by the function
+// moveOff moves the lane from a partition that can't take records now to one that can, by the function
 // can. It returns false if it found none, or if the lane changed at the same time.
-func (s *stickyPartitioner) leave(l *stickyLane, topic *metadata.Topic, partition int32, can func(partition int32) bool) bool {
+func (s *stickyPartitioner) moveOff(l *stickyLane, topic *metadata.Topic, partition int32, can func(partition int32) bool) bool {
 	available := topic.Available()
 	if len(available) == 0 {
 		return false
 	}
 	first := int(s.rnd() % uint32(len(available)))
-	for i := range min(len(available), maxLeaveTries) {
+	for i := range min(len(available), maxMoveOffTries) {
 		if p := available[(first+i)%len(available)]; p != partition && can(p) {
 			state := stickyState(l.state.Load())
 			return state.partition() != partition || l.state.CompareAndSwap(uint64(state), uint64(stickyAt(p, 0)))
@@ -159,8 +159,8 @@ func (s *stickyPartitioner) leave(l *stickyLane, topic *metadata.Topic, partitio
 	return false
 }
 
-// maxLeaveTries bounds the search for another partition.
-const maxLeaveTries = 64
+// maxMoveOffTries bounds the search for another partition.
+const maxMoveOffTries = 64
 
 // judge decides whether to spread, from a batch that was just closed: by its size in bytes, and by how many
 // of its records found the queue's lock taken.

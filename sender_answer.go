@@ -54,7 +54,7 @@ func (s *sender) finishBatch(r *produceRequest, b *batch, now time.Time) {
 		}
 	}
 	if v.newID {
-		s.leaveIdentity(b, f, now)
+		s.giveUpIdentity(b, f, now)
 	}
 	s.apply(b, f, v, answer, now)
 	s.unpark(q, v.gap && v.newEpoch, now)

@@ -169,9 +169,9 @@ func (s *sender) take(q *partitionQueue, n *nodeOut, size int, now time.Time) (b
 		s.setTimer(q, b, b.retryAt)
 		return nil, true
 	}
-	if info := q.topic.info.Load(); info != nil && !q.out.seq.leaves(b, info.ID, now) {
+	if info := q.topic.info.Load(); info != nil && !q.out.seq.noteLog(b, info.ID, now) {
 		b = q.unparkLocked()
-		q.out.seq.leaves(b, info.ID, now)
+		q.out.seq.noteLog(b, info.ID, now)
 	}
 	if s.txn != nil && !s.txn.mayDrain(q, b) || !s.idem.mayDrain(&q.out.seq, b) {
 		q.out.blocked = true

@@ -185,9 +185,9 @@ func (s *sender) foreign(b *batch, answer *message.PartitionProduceResponse) boo
 	return true
 }
 
-// leaveIdentity gives up the producer id that a batch was sent under, because of the broker's answer. Batches that are
+// giveUpIdentity gives up the producer id that a batch was sent under, because of the broker's answer. Batches that are
 // not in flight get the next id.
-func (s *sender) leaveIdentity(b *batch, f facts, now time.Time) {
+func (s *sender) giveUpIdentity(b *batch, f facts, now time.Time) {
 	i := &s.idem
 	if i.state != idReady || i.id != b.producerID {
 		return

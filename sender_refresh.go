@@ -382,19 +382,19 @@ func (r *refresher) looked(t *topicState, info *metadata.Topic, now time.Time) {
 	}
 	switch known := t.info.Load() != nil && t.info.Load().Err == nil; {
 	case !retriableTopicError(fault.err):
-		r.leave(t) // waiting callers get the error, and asking again would bring the same
+		r.stopAsking(t) // waiting callers get the error, and asking again would bring the same
 	case now.Sub(t.lastUsed) < patience || t.busy():
 		r.unknown[t.name] = t
 	case known:
 		delete(r.unknown, t.name) // an answer that leaves it out is no reason to forget a topic that is known
 	default:
-		r.leave(t) // no caller waits for it any more; the next Send asks again
+		r.stopAsking(t) // no caller waits for it any more; the next Send asks again
 	}
 }
 
-// leave stops asking for a topic that is not there. Its error is kept for a while, so that a caller that
+// stopAsking stops asking for a topic that is not there. Its error is kept for a while, so that a caller that
 // sends to it again and again does not wait each time.
-func (r *refresher) leave(t *topicState) {
+func (r *refresher) stopAsking(t *topicState) {
 	delete(r.unknown, t.name)
 	delete(r.topics, t.name)
 	if f := t.fault.Load(); f == nil || !t.lasts(f) {

@@ -204,11 +204,11 @@ func (p *sequences) passed(b *batch) bool {
 // precedes reports whether sequence a comes before b.
 func precedes(a, b int32) bool { return protocol.DecrementSequence(a, b) >= math.MaxInt32/2 }
 
-// leaves notes to which log b goes now. The log of a recreated topic does not know the producer: it takes
+// noteLog notes to which log b goes now. The log of a recreated topic does not know the producer: it takes
 // any sequence for the first, as for a new id (KAFKA-12257). A log that got nothing from the producer for
-// long may have forgotten it (producer.id.expiration.ms), and then does the same. leaves returns false if b
+// long may have forgotten it (producer.id.expiration.ms), and then does the same. noteLog returns false if b
 // must not leave now: batches that were parked because of the old log's answers have to be sent first.
-func (p *sequences) leaves(b *batch, log protocol.UUID, now time.Time) bool {
+func (p *sequences) noteLog(b *batch, log protocol.UUID, now time.Time) bool {
 	if b.log != log {
 		b.evidence.movedToNewLog()
 	}

@@ -274,7 +274,7 @@ func (x *simulation) serve(w *simWait) {
 		x.waits = append(x.waits, w)
 	case len(w.waiter.ready) > 0:
 		x.served(w)
-	case late && w.waiter.share.leave(w.waiter):
+	case late && w.waiter.share.cancel(w.waiter):
 		pool.retire(w.waiter)
 		x.failed(w, &Error{Op: "send", Kind: ErrBufferExhausted, Topic: w.rec.Topic, Partition: w.out.chosen, Node: -1})
 	default:

@@ -83,7 +83,7 @@ func (c *Client) Soonest(now time.Time) (id int32, ok bool, retryAt time.Time) {
 			return 0, false, now.Add(asideHead)
 		}
 	case asideMisled:
-		c.leave(a) // the next aside leads to another node
+		c.closeIdle(a) // the next aside leads to another node
 	case asideNotNeeded, asideOfNoUse:
 	}
 	return id, ok, retryAt

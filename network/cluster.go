@@ -98,7 +98,7 @@ func (c *Client) drain(n *node) {
 			c.forget(n)
 		}
 	case n.state != closing && len(n.inFlight) == 0:
-		c.leave(n)
+		c.closeIdle(n)
 	}
 }
 

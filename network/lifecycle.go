@@ -174,8 +174,8 @@ func (c *Client) fail(n *node, err *Error, now time.Time) {
 	n.conn.fail(err)
 }
 
-// leave closes a node's connection as planned: nothing is in flight, and it does not count as a failure.
-func (c *Client) leave(n *node) {
+// closeIdle closes a node's connection as planned: nothing is in flight, and it does not count as a failure.
+func (c *Client) closeIdle(n *node) {
 	c.cfg.Logger.Debug("closing connection to node that is not needed", n.name(), "addr", n.conn.addr)
 	n.become(closing)
 	n.planned = true
@@ -218,7 +218,7 @@ func (c *Client) tick(n *node, now time.Time) {
 		if at := n.usedAt.Add(c.cfg.MaxIdle); at.After(now) {
 			c.wakeBy(at)
 		} else {
-			c.leave(n)
+			c.closeIdle(n)
 		}
 	}
 }
