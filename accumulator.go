@@ -293,11 +293,11 @@ func (a *accumulator) stillWaiting() bool {
 		return false
 	}
 	a.waiting.Store(false) // before the check: a Send that begins to wait after it sets it again
-	short := a.pool.short()
-	if short {
+	starved := a.pool.starved()
+	if starved {
 		a.waiting.Store(true)
 	}
-	return short
+	return starved
 }
 
 // hasRoom reports whether the record would fit into the queue's open batch.

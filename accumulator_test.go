@@ -546,20 +546,20 @@ func TestARecordHasRoomAsLongAsItOpensNoBatch(t *testing.T) {
 
 // A batch that is opened while somebody waits for memory, of any node or of its own, does not linger.
 func TestABatchThatIsOpenedWhileMemoryIsShortDoesNotLinger(t *testing.T) {
-	for _, short := range []func(r *rig){
+	for _, opening := range []func(r *rig){
 		func(r *rig) { r.acc.waiting.Store(true) },
 		func(r *rig) { r.acc.share(r.topic.queue(0)).waiters.Store(1) },
 		nil,
 	} {
 		withRig(t, nil, func(t *testing.T, r *rig) {
-			if short != nil {
-				short(r)
+			if opening != nil {
+				opening(r)
 			}
 			r.append(0, "", "value")
 			var mail mail
 			r.acc.inbox.take(&mail)
 			require.Len(t, mail.queues, 1)
-			if short != nil {
+			if opening != nil {
 				require.EqualValues(t, hintNow, mail.queues[0].by)
 			} else {
 				require.Equal(t, r.acc.inbox.instant(time.Now().Add(r.cfg.linger)), mail.queues[0].by)

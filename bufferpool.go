@@ -218,9 +218,9 @@ func (p *bufferPool) waitingLocked() (n int) {
 	return n
 }
 
-// short reports whether an allocation waits for free memory, and not just for its node's share: then
+// starved reports whether an allocation waits for free memory, and not just for its node's share: then
 // every batch that is sent helps.
-func (p *bufferPool) short() bool {
+func (p *bufferPool) starved() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, s := range p.waitingShares {

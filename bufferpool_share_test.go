@@ -290,7 +290,7 @@ func TestWhoWaitsForHisNodesShareIsPassedBy(t *testing.T) {
 			done <- err
 		}()
 		synctest.Wait()
-		require.False(t, p.short(), "there is memory, for others")
+		require.False(t, p.starved(), "there is memory, for others")
 		require.EqualValues(t, 1, one.waiters.Load())
 		_, err := one.tryAllocate(1024)
 		require.ErrorIs(t, err, ErrWouldBlock, "nobody overtakes within a node")
@@ -322,7 +322,7 @@ func TestLinesOfNodesAreServedInOrderOfArrivalAsSharesAllow(t *testing.T) {
 			}()
 			synctest.Wait()
 		}
-		require.True(t, p.short())
+		require.True(t, p.starved())
 		var order []int
 		for _, chunk := range taken {
 			p.release(chunk)

@@ -345,7 +345,7 @@ func TestPoolOverdrawIsPaidBackFirst(t *testing.T) {
 func TestMemoryIsShortAlthoughSomeIsFree(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, one, two := sharedPool(100)
-		require.False(t, p.short())
+		require.False(t, p.starved())
 		held := take(t, p, 50*1024)
 		var wg sync.WaitGroup
 		for _, c := range []struct {
@@ -358,12 +358,12 @@ func TestMemoryIsShortAlthoughSomeIsFree(t *testing.T) {
 				}
 			})
 			synctest.Wait()
-			require.True(t, p.short())
+			require.True(t, p.starved())
 		}
 		requirePool(t, p, 50*1024, 2)
 		p.release(held)
 		wg.Wait()
-		require.False(t, p.short())
+		require.False(t, p.starved())
 	})
 }
 

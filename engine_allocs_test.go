@@ -13,8 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What a Send allocates. The way of most records is short; but each batch is opened by a record that goes the long
-// way, and so does every record that is waited for or that a partitioner of the user's is asked about.
+// What a Send allocates. Most records take the fast path; but each batch is opened by a record that takes the
+// slow one, and so does every record that is waited for or that a partitioner of the user's is asked about.
 
 // still is an engine that knows topic "t". Its sender does not run: full batches are thrown away by drain.
 type still struct {
@@ -70,7 +70,7 @@ func TestSendAllocatesNothing(t *testing.T) {
 		partitioner Partitioner
 		texts       int // what the texts of a record take that the partitioner wants as they are
 	}{
-		{"the short way", inOneBatch, nil, 0},
+		{"the fast path", inOneBatch, nil, 0},
 		{"the long way", alone, nil, 0},
 		{"a partitioner", inOneBatch, toSecond, 0},
 		{"a partitioner, the long way", alone, toSecond, 0},

@@ -93,7 +93,7 @@ func Share[K, V, K0, V0 any](p *Producer[K0, V0], key Serializer[K], value Seria
 // record that is too large, a closed producer). Records of one partition sent
 // by one goroutine keep their order. It may be called concurrently.
 func (p *Producer[K, V]) Send(ctx context.Context, r Record[K, V]) Future {
-	if at := p.short(ctx, &r, nil, true); at.appended() {
+	if at := p.sendFast(ctx, &r, nil, true); at.appended() {
 		return Future(at)
 	}
 	out := outgoing{appendInput: appendInput{shared: true}, mayWait: true}
@@ -107,8 +107,8 @@ func (p *Producer[K, V]) Send(ctx context.Context, r Record[K, V]) Future {
 // SendFunc sends a record as Send does, with a callback instead of a future. fn may be nil; it is called exactly
 // once (see Callback). Passing the same func value for every record is the cheapest way to send.
 func (p *Producer[K, V]) SendFunc(ctx context.Context, r Record[K, V], fn Callback) {
-	if at := p.short(ctx, &r, fn, false); !at.appended() {
-		p.sendLong(ctx, r, fn)
+	if at := p.sendFast(ctx, &r, fn, false); !at.appended() {
+		p.sendSlow(ctx, r, fn)
 	}
 }
 
@@ -129,8 +129,8 @@ func keeping[K, V any](r Record[K, V], fn func(r Record[K, V], m RecordMetadata,
 	return func(m RecordMetadata, err error) { fn(r, m, err) }
 }
 
-// sendLong does the work of SendFunc for a record that short did not take.
-func (p *Producer[K, V]) sendLong(ctx context.Context, r Record[K, V], fn Callback) {
+// sendSlow does the work of SendFunc for a record that sendFast did not take.
+func (p *Producer[K, V]) sendSlow(ctx context.Context, r Record[K, V], fn Callback) {
 	out := outgoing{appendInput: appendInput{callback: fn}, mayWait: true}
 	if err := p.send(ctx, &r, &out); err != nil {
 		p.e.sender.losses.add(r.Topic, err, 1)
@@ -163,7 +163,7 @@ func (p *Producer[K, V]) TrySend(r Record[K, V]) bool { return p.TrySendFunc(r, 
 // TrySendFunc sends a record as TrySend does, with a callback, which may be nil. If it returns false, fn was not called
 // and will not be.
 func (p *Producer[K, V]) TrySendFunc(r Record[K, V], fn Callback) bool {
-	if at := p.short(context.Background(), &r, fn, false); at.appended() {
+	if at := p.sendFast(context.Background(), &r, fn, false); at.appended() {
 		return true
 	}
 	out := outgoing{appendInput: appendInput{callback: fn}}
@@ -323,11 +323,11 @@ func (p *Producer[K, V]) shutView() {
 	p.direct.Store(false)
 }
 
-// short sends a record by the fast path (engine.short). If it returns the zero position, it did nothing. The compiler
+// sendFast sends a record by the fast path (engine.sendFast). If it returns the zero position, it did nothing. The compiler
 // inlines it as it is written (TestTheFastPathIsInlined): a call would be some per cent of Send.
-func (p *Producer[K, V]) short(ctx context.Context, r *Record[K, V], fn Callback, shared bool) (at position) {
+func (p *Producer[K, V]) sendFast(ctx context.Context, r *Record[K, V], fn Callback, shared bool) (at position) {
 	if p.direct.Load() {
-		at = p.e.short(ctx, any(r).(*bytesRecord), fn, shared)
+		at = p.e.sendFast(ctx, any(r).(*bytesRecord), fn, shared)
 	}
 	return
 }
@@ -427,7 +427,7 @@ func (p *Producer[K, V]) sendSerialized(ctx context.Context, r *Record[K, V], ou
 // sendBytes appends the serialized record, by the fast path if that takes it.
 func (p *Producer[K, V]) sendBytes(ctx context.Context, out *outgoing, t *topicState, info *metadata.Topic) *Error {
 	if !out.urgent {
-		if at := p.e.short(context.Background(), &out.bytesRecord, out.callback, out.shared); at.appended() {
+		if at := p.e.sendFast(context.Background(), &out.bytesRecord, out.callback, out.shared); at.appended() {
 			out.at = at
 			return nil
 		}

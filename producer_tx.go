@@ -14,7 +14,7 @@ import (
 // Tx is the transaction that a function given to InTransaction works in. It may be used by many
 // goroutines, until that function returns.
 type Tx[K, V any] struct {
-	p      *Producer[K, V]  // with a fake: one whose short takes no record
+	p      *Producer[K, V]  // with a fake: one whose sendFast takes no record
 	fake   Transactor[K, V] // nil: p
 	over   atomic.Bool
 	failed atomic.Pointer[Error] // the first record or offsets that were not taken
@@ -23,7 +23,7 @@ type Tx[K, V any] struct {
 // Send sends a record in this transaction, as Producer.Send does. A record that is not accepted, for any reason, makes
 // the transaction fail; so does, as always, one that is not delivered. So you need not check its future.
 func (tx *Tx[K, V]) Send(ctx context.Context, r Record[K, V]) Future {
-	if at := tx.short(ctx, &r, nil, true); at.appended() {
+	if at := tx.sendFast(ctx, &r, nil, true); at.appended() {
 		return Future(at)
 	}
 	if tx.fake != nil {
@@ -39,7 +39,7 @@ func (tx *Tx[K, V]) Send(ctx context.Context, r Record[K, V]) Future {
 
 // SendFunc sends a record in this transaction, as Producer.SendFunc does; see Send.
 func (tx *Tx[K, V]) SendFunc(ctx context.Context, r Record[K, V], fn Callback) {
-	if at := tx.short(ctx, &r, fn, false); at.appended() {
+	if at := tx.sendFast(ctx, &r, fn, false); at.appended() {
 		return
 	}
 	if tx.fake != nil {
@@ -71,12 +71,12 @@ func (tx *Tx[K, V]) SendOffsets(ctx context.Context, offsets map[TopicPartition]
 	return err
 }
 
-// short sends a record as Producer.short does: a record that it takes can't make the transaction fail here.
-func (tx *Tx[K, V]) short(ctx context.Context, r *Record[K, V], fn Callback, shared bool) position {
+// sendFast sends a record as Producer.sendFast does: a record that it takes can't make the transaction fail here.
+func (tx *Tx[K, V]) sendFast(ctx context.Context, r *Record[K, V], fn Callback, shared bool) position {
 	if tx.over.Load() {
 		return position{}
 	}
-	return tx.p.short(ctx, r, fn, shared)
+	return tx.p.sendFast(ctx, r, fn, shared)
 }
 
 func (tx *Tx[K, V]) send(ctx context.Context, r *Record[K, V], out *outgoing) *Error {
@@ -258,7 +258,7 @@ const fakePause = time.Millisecond
 // InTransactionOf does what Producer.InTransaction does, for a fake of a Producer in tests: it makes the same calls
 // in the same order, and tries again after the same errors.
 func InTransactionOf[K, V any](ctx context.Context, fake Transactor[K, V], fn func(tx *Tx[K, V]) error) error {
-	nothing := new(Producer[K, V]) // its short takes no record
+	nothing := new(Producer[K, V]) // its sendFast takes no record
 	return inTransaction(ctx, fake, backoff.New(fakePause, fakePause), func() *Tx[K, V] { return &Tx[K, V]{p: nothing, fake: fake} }, fn)
 }
 

@@ -26,11 +26,11 @@ type stage struct {
 var recordWay = []stage{
 	{"the caller's goroutine", `
 Producer.SendFunc
-	Producer.short
-		engine.short
+	Producer.sendFast
+		engine.sendFast
 			openBatch.add
 				WriteRecord
-	Producer.sendLong
+	Producer.sendSlow
 		Producer.send
 			Producer.sendThrough
 				Producer.sendRecord

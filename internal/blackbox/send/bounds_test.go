@@ -94,7 +94,7 @@ func TestARecordMayBeAsLargeAsMaxRequestSize(t *testing.T) {
 	}
 }
 
-// A view on bytes sends the short way, and no longer when it is closed: neither into a batch that another view
+// A view on bytes takes the fast path, and no longer when it is closed: neither into a batch that another view
 // has open.
 func TestAClosedViewOnBytesSendsNothing(t *testing.T) {
 	testkit.Bubble(t, quilltest.Options{}, func(t *testing.T, c *quilltest.Cluster) {

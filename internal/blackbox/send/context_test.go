@@ -69,7 +69,7 @@ func TestAnEndedContextSendsNothing(t *testing.T) {
 }
 
 // Producers of bytes take another way, the short one.
-func TestAnEndedContextSendsNothingTheShortWay(t *testing.T) {
+func TestAnEndedContextSendsNothingOnTheFastPath(t *testing.T) {
 	testkit.Bubble(t, quilltest.Options{}, func(t *testing.T, c *quilltest.Cluster) {
 		c.MustCreateTopic("t", 1, quilltest.TopicConfig{})
 		p, err := quill.New(testkit.Config(c), quill.Bytes, quill.Bytes)

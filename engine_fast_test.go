@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// shortRig is an engine on a rig whose partition 0 has an open batch with one record.
-func shortRig(t *testing.T, change func(*settings), test func(t *testing.T, r *rig, e *engine)) {
+// fastRig is an engine on a rig whose partition 0 has an open batch with one record.
+func fastRig(t *testing.T, change func(*settings), test func(t *testing.T, r *rig, e *engine)) {
 	withRig(t, change, func(t *testing.T, r *rig) {
 		e := &engine{cfg: *r.cfg, acc: r.acc, clock: r.acc.clock, largest: 900}
 		r.append(0, "", "first")
@@ -21,9 +21,9 @@ func shortRig(t *testing.T, change func(*settings), test func(t *testing.T, r *r
 	})
 }
 
-// The short way is for records that need nothing but to be written down; all others are left as they
+// The fast path is for records that need nothing but to be written down; all others are left as they
 // are, for the long way.
-func TestTheShortWayIsForOrdinaryRecords(t *testing.T) {
+func TestTheFastPathIsForOrdinaryRecords(t *testing.T) {
 	at := func(r bytesRecord) bytesRecord { r.Partition = Partition(0); return r }
 	for _, c := range []struct {
 		name   string
@@ -65,12 +65,12 @@ func TestTheShortWayIsForOrdinaryRecords(t *testing.T) {
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			shortRig(t, c.change, func(t *testing.T, r *rig, e *engine) {
+			fastRig(t, c.change, func(t *testing.T, r *rig, e *engine) {
 				if c.before != nil {
 					c.before(r, e)
 				}
 				before := r.open(0)
-				at := e.short(context.Background(), &c.record, nil, true)
+				at := e.sendFast(context.Background(), &c.record, nil, true)
 				require.Equal(t, c.ok, at.appended())
 				after := r.open(0) // and so the queue is not left locked
 				require.Same(t, before.batch, after.batch)
@@ -104,11 +104,11 @@ func TestBothWaysWriteTheSame(t *testing.T) {
 	var wrote [2][]byte
 	var told [2][]recordMeta
 	for way := range 2 {
-		shortRig(t, nil, func(t *testing.T, r *rig, e *engine) {
+		fastRig(t, nil, func(t *testing.T, r *rig, e *engine) {
 			for _, rec := range records {
 				rec.Topic, rec.Partition = "test", Partition(0)
 				if way == 0 {
-					at := e.short(context.Background(), &rec, nil, false)
+					at := e.sendFast(context.Background(), &rec, nil, false)
 					require.True(t, at.appended())
 					continue
 				}
@@ -134,9 +134,9 @@ func TestPlainOverheadCoversEveryRecord(t *testing.T) {
 // A record without a key that finds its partition's lock taken waits for it, on both ways, and is counted: that is how
 // a crowd is noticed. One whose partition the caller chose is not.
 func TestARecordThatFindsTheLockTakenIsCounted(t *testing.T) {
-	for _, way := range []string{"short", "long"} {
+	for _, way := range []string{"fast", "slow"} {
 		for _, sticky := range []bool{true, false} {
-			shortRig(t, nil, func(t *testing.T, r *rig, e *engine) {
+			fastRig(t, nil, func(t *testing.T, r *rig, e *engine) {
 				in := one("", "v")
 				p := r.appendSticky(in)
 				q, before := r.topic.queue(p), len(r.open(p).meta)
@@ -150,8 +150,8 @@ func TestARecordThatFindsTheLockTakenIsCounted(t *testing.T) {
 				done := make(chan bool, 1)
 				q.mu.Lock()
 				go func() {
-					if way == "short" {
-						at := e.short(context.Background(), &rec, nil, false)
+					if way == "fast" {
+						at := e.sendFast(context.Background(), &rec, nil, false)
 						done <- at.appended()
 						return
 					}
@@ -185,12 +185,12 @@ func stacks() string {
 
 // Once records are refused none gets into a batch that is still open, whichever way it goes.
 func TestNoRecordGetsIntoAnOpenBatchOnceRefused(t *testing.T) {
-	shortRig(t, nil, func(t *testing.T, r *rig, e *engine) {
+	fastRig(t, nil, func(t *testing.T, r *rig, e *engine) {
 		before := r.open(0)
 		r.acc.refuse(refusedByClose, errClosedSend)
 		_, err := r.acc.append(t.Context(), r.topic.queue(0), one("", "v"), nil, nil)
 		require.Same(t, errClosedSend, err)
-		at := e.short(t.Context(), &bytesRecord{Topic: "test", Partition: Partition(0), Value: []byte("v")}, nil, false)
+		at := e.sendFast(t.Context(), &bytesRecord{Topic: "test", Partition: Partition(0), Value: []byte("v")}, nil, false)
 		require.False(t, at.appended())
 		require.Equal(t, before, r.open(0))
 		r.acc.refuse(refusedByClose, nil)

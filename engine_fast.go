@@ -6,15 +6,15 @@ import (
 	"github.com/quill-kafka/quill/protocol"
 )
 
-// short is the fast path, which nearly all records take: the topic is known, the partition's open batch
+// sendFast is the fast path, which nearly all records take: the topic is known, the partition's open batch
 // has room to spare, and the sender need not be notified. It repeats topicFor, choose and append in one
 // function, because passing a record between them costs more than their work. For the same reason it
 // contains the usual case of topic and lockFor, and lane and millis are small enough to be inlined: around
 // a call, all registers have to be saved.
 //
-// If any of that does not hold, short does nothing and returns the zero position, and the caller has to take the
-// slow path. short never waits, except for the queue's lock.
-func (e *engine) short(ctx context.Context, r *bytesRecord, fn Callback, shared bool) (at position) {
+// If any of that does not hold, sendFast does nothing and returns the zero position, and the caller has to take the
+// slow path. sendFast never waits, except for the queue's lock.
+func (e *engine) sendFast(ctx context.Context, r *bytesRecord, fn Callback, shared bool) (at position) {
 	if over(ctx) {
 		return position{}
 	}
