@@ -36,8 +36,8 @@ type accumulator struct {
 	recent     atomic.Pointer[topicState]             // one of them that was sent to: most producers have one topic
 	inCallback func() bool                            // whether the caller runs in a callback, where it must not wait for memory
 
-	waiting atomic.Bool           // a Send waits for memory: lingers are cut
-	refused atomic.Pointer[Error] // the error that appends fail with; nil: they are accepted
+	waiting  atomic.Bool           // a Send waits for memory: lingers are cut
+	closedBy atomic.Pointer[Error] // the error that appends fail with; nil: they are accepted
 
 	topicsMu sync.Mutex // serializes writers of topics
 
@@ -65,7 +65,7 @@ type accumulator struct {
 	ended bool // the sender has ended: nothing may be opened
 
 	// +checklocks:mu
-	reasons [refusals]*Error // of these, refused is the gravest
+	reasons [closeReasons]*Error // closedBy is the gravest of these
 
 	holdUp   func(topic string, partition int32) error // see engine.holdUp; read-only
 	lastLook func()                                    // see engine.lastLook; read-only
@@ -142,7 +142,7 @@ func (a *accumulator) append(ctx context.Context, q *partitionQueue, in *appendI
 // +checklocks:q.mu
 func (a *accumulator) addLocked(q *partitionQueue, in *appendInput, timestamp int64, lane *stickyLane) (at position, ok bool) {
 	o := &q.open
-	if o.free() < in.maxSize || a.refused.Load() != nil || in.urgent && !o.batch.urgent || lane != nil && lane.present() != q.index ||
+	if o.free() < in.maxSize || a.closedBy.Load() != nil || in.urgent && !o.batch.urgent || lane != nil && lane.present() != q.index ||
 		!a.limits.room(o.raw(), in.maxSize, &q.topic.ratio) {
 		return at, false
 	}
@@ -206,7 +206,7 @@ type placement struct {
 func (a *accumulator) placeLocked(q *partitionQueue, in *appendInput, timestamp int64, lane *stickyLane, share *memoryShare, chunk []byte) (p placement) {
 	for {
 		p.share = share
-		if err := a.refused.Load(); err != nil {
+		if err := a.closedBy.Load(); err != nil {
 			p.err = err
 			return p
 		}
@@ -226,7 +226,7 @@ func (a *accumulator) placeLocked(q *partitionQueue, in *appendInput, timestamp 
 			p.need = 0
 			opened, ok := a.openLocked(q, share, chunk, in, timestamp)
 			if !ok {
-				p.err = a.refusedOr(errClosedSend)
+				p.err = a.closedByOr(errClosedSend)
 				return p
 			}
 			chunk, p.used, timestamp = nil, true, opened
@@ -308,20 +308,20 @@ func (a *accumulator) hasRoom(q *partitionQueue, in *appendInput) bool {
 	return o.batch != nil && (len(o.meta) == 0 || a.limits.room(o.raw(), in.maxSize, &q.topic.ratio))
 }
 
-// refusal is a reason why no appends are taken, the gravest first.
-type refusal uint8
+// closeReason is a reason why no appends are taken, the gravest first.
+type closeReason uint8
 
 const (
-	refusedByFatal       refusal = iota // the producer can't go on
-	refusedByClose                      // it is closed
-	refusedByTransaction                // no transaction is open, or the one that is has failed
-	refusals
+	closedByFatal       closeReason = iota // the producer can't go on
+	closedByClose                          // it is closed
+	closedByTransaction                    // no transaction is open, or the one that is has failed
+	closeReasons
 )
 
-// refuse sets a reason, or with nil takes it back. append fails with the gravest of those that are set. Once
-// refuse has returned, no batch is opened until all are taken back; batches that are open may still get
+// closeFor sets a reason, or with nil takes it back. append fails with the gravest of those that are set. Once
+// closeFor has returned, no batch is opened until all are taken back; batches that are open may still get
 // records, until they are closed.
-func (a *accumulator) refuse(why refusal, err *Error) {
+func (a *accumulator) closeFor(why closeReason, err *Error) {
 	a.mu.Lock() // as open does: a batch that is opened is listed by now, or open sees the reason
 	defer a.mu.Unlock()
 	a.reasons[why] = err
@@ -331,12 +331,12 @@ func (a *accumulator) refuse(why refusal, err *Error) {
 			break
 		}
 	}
-	a.refused.Store(gravest)
+	a.closedBy.Store(gravest)
 }
 
-// refusedOr returns the error that appends fail with, or err if they are accepted.
-func (a *accumulator) refusedOr(err *Error) *Error {
-	if r := a.refused.Load(); r != nil {
+// closedByOr returns the error that appends fail with, or err if they are accepted.
+func (a *accumulator) closedByOr(err *Error) *Error {
+	if r := a.closedBy.Load(); r != nil {
 		return r
 	}
 	return err
@@ -353,7 +353,7 @@ func (a *accumulator) await(ctx context.Context, q *partitionQueue, share *memor
 	case a.inCallback():
 		return nil, errMemoryInCallback
 	case limit.max <= 0:
-		return nil, share.refuse(size)
+		return nil, share.exhaustedError(size)
 	}
 	return share.allocate(ctx, size, limit)
 }

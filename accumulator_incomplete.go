@@ -15,7 +15,7 @@ import (
 func (a *accumulator) open(q *partitionQueue, share *memoryShare, chunk []byte, timestamp int64, now time.Time) *batch {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.ended || a.refused.Load() != nil {
+	if a.ended || a.closedBy.Load() != nil {
 		return nil
 	}
 	b := a.newBatchLocked()

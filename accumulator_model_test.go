@@ -784,7 +784,7 @@ func (s *accSchedule) lead(p, node int32) {
 func (s *accSchedule) abort() {
 	s.note("abort")
 	s.m.ended = true
-	s.r.acc.refused.Store(errClosedSend)
+	s.r.acc.closedBy.Store(errClosedSend)
 	s.r.acc.pool.close()
 	s.r.s.aborting = &Error{Op: "close", Kind: ErrClosed}
 	s.r.s.abortAll(time.Now())

@@ -33,16 +33,16 @@ type topicState struct {
 	loadAt    atomic.Int64
 
 	// the sender's alone
-	lastUsed     time.Time
-	ask          topicAsk
-	missing      backoff.Spell // of metadata answers that did not have it
-	refused      backoff.Spell // of batches that were too large for its broker
-	resentWarned time.Time     // when a batch that is refused again and again was warned of
-	shelved      bool          // see refresher.stopAsking
-	resting      bool          // see refresher.rest
-	forgotten    bool          // see forgetIdle
-	ownTimes     bool          // the last answer had no log append time: records keep their timestamps
-	doubtedID    int64         // the producer id that an answer had a log append time for all the same; -1: none. See sender.foreign
+	lastUsed      time.Time
+	ask           topicAsk
+	missing       backoff.Spell // of metadata answers that did not have it
+	tooLargeSpell backoff.Spell // of batches that were too large for its broker
+	resentWarned  time.Time     // when a batch that is refused again and again was warned of
+	shelved       bool          // see refresher.stopAsking
+	resting       bool          // see refresher.rest
+	forgotten     bool          // see forgetIdle
+	ownTimes      bool          // the last answer had no log append time: records keep their timestamps
+	doubtedID     int64         // the producer id that an answer had a log append time for all the same; -1: none. See sender.foreign
 }
 
 // topic returns the state of a topic, or nil.

@@ -435,13 +435,13 @@ func TestOffsetsRiseByOne(t *testing.T) {
 // Java: MemoryRecordsBuilderTest.shouldResetBufferToInitialPositionOnAbort
 func TestNoBatchIsEmpty(t *testing.T) {
 	withRig(t, nil, func(t *testing.T, r *rig) {
-		r.acc.refused.Store(errClosedSend)
+		r.acc.closedBy.Store(errClosedSend)
 		_, err := r.acc.append(t.Context(), r.topic.queue(0), one("", "a"), nil, nil)
 		require.ErrorIs(t, err, ErrClosed)
 		require.Empty(t, r.queued(0))
 		require.EqualValues(t, rigMemory, r.free())
 		require.Empty(t, r.ready())
-		r.acc.refused.Store(nil)
+		r.acc.closedBy.Store(nil)
 
 		r.append(0, "", "a")
 		b := r.queued(0)[0]

@@ -183,9 +183,9 @@ func (s *memoryShare) allocate(ctx context.Context, size int, until *blockLimit)
 	return nil, failed
 }
 
-// refuse returns the error of a Send that finds too little memory and may not wait. It still cuts the lingers, so that
+// exhaustedError returns the error of a Send that finds too little memory and may not wait. It still cuts the lingers, so that
 // memory comes back soon.
-func (s *memoryShare) refuse(size int) error {
+func (s *memoryShare) exhaustedError(size int) error {
 	s.pool.onWait()
 	reason, kind := s.describe(size)
 	return newError(Error{Op: opWaitForMemory, Kind: kind, Reason: reason})

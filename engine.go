@@ -166,7 +166,7 @@ const resolveLimit = 30 * time.Second
 
 func (e *engine) setFatal(err *Error) {
 	e.fatal.Store(err)
-	e.acc.refuse(refusedByFatal, err)
+	e.acc.closeFor(closedByFatal, err)
 	e.acc.pool.close()
 	e.board.poke()
 }

@@ -93,7 +93,7 @@ func (e *engine) closeInside() error {
 func (e *engine) beginClose(giveUp bool) (over bool) {
 	e.closeOnce.Do(func() {
 		e.closed.Store(true)
-		e.acc.refuse(refusedByClose, errClosedSend)
+		e.acc.closeFor(closedByClose, errClosedSend)
 		e.acc.pool.close()
 		close(e.gone)
 		if over = giveUp; over {

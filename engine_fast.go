@@ -63,7 +63,7 @@ func (e *engine) sendFast(ctx context.Context, r *bytesRecord, fn Callback, shar
 		q.lockCrowded()
 	}
 	o := &q.open // +checklocksforce: the checker does not know TryLock
-	if o.free() < size || e.acc.refused.Load() != nil || lane != nil && lane.present() != p || !e.acc.limits.room(o.raw(), size, &t.ratio) {
+	if o.free() < size || e.acc.closedBy.Load() != nil || lane != nil && lane.present() != p || !e.acc.limits.room(o.raw(), size, &t.ratio) {
 		q.mu.Unlock()
 		return position{}
 	}

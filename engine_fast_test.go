@@ -54,7 +54,7 @@ func TestTheFastPathIsForOrdinaryRecords(t *testing.T) {
 				s.partitioner = PartitionerFunc(func(PartitionInput) (int32, error) { return 1, nil })
 			}},
 		{name: "a key", record: bytesRecord{Topic: "test", Key: keyOf(0, 4), Value: []byte("v")}, ok: true},
-		{name: "nothing is taken any more", record: at(bytesRecord{Topic: "test"}), before: func(r *rig, _ *engine) { r.acc.refused.Store(errClosedSend) }},
+		{name: "nothing is taken any more", record: at(bytesRecord{Topic: "test"}), before: func(r *rig, _ *engine) { r.acc.closedBy.Store(errClosedSend) }},
 		{name: "the topic was deleted", record: at(bytesRecord{Topic: "test"}), before: func(r *rig, _ *engine) { r.topic.setInfo(nil) }},
 		{name: "the topic may not be written to", record: at(bytesRecord{Topic: "test"}), before: func(r *rig, _ *engine) {
 			r.topic.setInfo(&metadata.Topic{Name: "test", Partitions: r.topic.info.Load().Partitions, Err: protocol.TopicAuthorizationFailed})
@@ -187,13 +187,13 @@ func stacks() string {
 func TestNoRecordGetsIntoAnOpenBatchOnceRefused(t *testing.T) {
 	fastRig(t, nil, func(t *testing.T, r *rig, e *engine) {
 		before := r.open(0)
-		r.acc.refuse(refusedByClose, errClosedSend)
+		r.acc.closeFor(closedByClose, errClosedSend)
 		_, err := r.acc.append(t.Context(), r.topic.queue(0), one("", "v"), nil, nil)
 		require.Same(t, errClosedSend, err)
 		at := e.sendFast(t.Context(), &bytesRecord{Topic: "test", Partition: Partition(0), Value: []byte("v")}, nil, false)
 		require.False(t, at.appended())
 		require.Equal(t, before, r.open(0))
-		r.acc.refuse(refusedByClose, nil)
+		r.acc.closeFor(closedByClose, nil)
 		r.append(0, "", "v")
 		require.Len(t, r.open(0).meta, len(before.meta)+1)
 	})

@@ -12,18 +12,18 @@ import (
 	"github.com/quill-kafka/quill/protocol"
 )
 
-// refuses returns the error that sends fail with at present, nil if they are accepted. A call that only reads
+// closedBy returns the error that sends fail with at present, nil if they are accepted. A call that only reads
 // metadata (lookOnly) is accepted outside of a transaction, too.
-func (e *engine) refuses(lookOnly bool) *Error {
+func (e *engine) closedBy(lookOnly bool) *Error {
 	if lookOnly && !e.closed.Load() && e.fatal.Load() == nil {
 		return nil
 	}
-	return e.acc.refused.Load()
+	return e.acc.closedBy.Load()
 }
 
-// refusal returns a copy of err, the error that sends fail with, for one record of that partition (-1: of the
+// errorFor returns a copy of err, the error that sends fail with, for one record of that partition (-1: of the
 // topic). That record was not sent, even if err is about one that may have been written.
-func (e *engine) refusal(err *Error, topic string, partition int32) *Error {
+func (e *engine) errorFor(err *Error, topic string, partition int32) *Error {
 	own := *err
 	if own.Op != "send" { // another operation made the producer fail
 		own.broken = "producer has failed and must be closed: could not " + own.Op
@@ -64,7 +64,7 @@ const (
 // before it fails.
 func (e *engine) topicFor(ctx context.Context, r *outgoing) (*topicState, *metadata.Topic, *Error) {
 	if t := e.acc.topic(r.Topic); t != nil {
-		if info := t.info.Load(); info != nil && info.Err == nil && (!r.Partition.set || inRange(r.Partition.id, info)) && e.refuses(r.lookOnly) == nil {
+		if info := t.info.Load(); info != nil && info.Err == nil && (!r.Partition.set || inRange(r.Partition.id, info)) && e.closedBy(r.lookOnly) == nil {
 			if !t.used.Load() {
 				t.used.Store(true)
 			}
@@ -76,8 +76,8 @@ func (e *engine) topicFor(ctx context.Context, r *outgoing) (*topicState, *metad
 
 // findTopic does the work of topicFor for a topic or partition that is not known yet.
 func (e *engine) findTopic(ctx context.Context, r *outgoing) (*topicState, *metadata.Topic, *Error) {
-	if err := e.refuses(r.lookOnly); err != nil {
-		return nil, nil, e.refusal(err, r.Topic, r.partitionOr(-1))
+	if err := e.closedBy(r.lookOnly); err != nil {
+		return nil, nil, e.errorFor(err, r.Topic, r.partitionOr(-1))
 	}
 	if err := checkTopicName(r.Topic); err != nil {
 		return nil, nil, err
@@ -86,11 +86,11 @@ func (e *engine) findTopic(ctx context.Context, r *outgoing) (*topicState, *meta
 		return nil, nil, &Error{Op: "send", Kind: ErrInvalidPartition, Topic: r.Topic, Partition: r.Partition.id, Node: -1, Reason: "a partition is never negative"}
 	}
 	t := e.acc.ensureTopic(r.Topic, e.newTopic)
-	if err := t.partitionRefusal(r.Partition); err != nil {
+	if err := t.partitionErrorAtOnce(r.Partition); err != nil {
 		return nil, nil, err
 	}
 	if !r.mayWait {
-		if err := e.topicRefusal(t, true); err != nil {
+		if err := e.topicErrorAtOnce(t, true); err != nil {
 			return nil, nil, err
 		}
 		e.box.want(t)
@@ -113,7 +113,7 @@ func inRange(p int32, info *metadata.Topic) bool { return p >= 0 && int(p) < len
 // awaitTopic waits until the topic of r is known (and a partition asked for, after a fresh look).
 func (e *engine) awaitTopic(ctx context.Context, r *outgoing, t *topicState, limit *blockLimit) (*topicState, *metadata.Topic, *Error) {
 	partition := r.Partition
-	if err := e.topicRefusal(t, e.dispatch.inside()); err != nil {
+	if err := e.topicErrorAtOnce(t, e.dispatch.inside()); err != nil {
 		return nil, nil, err
 	}
 	if e.dispatch.inside() {
@@ -125,8 +125,8 @@ func (e *engine) awaitTopic(ctx context.Context, r *outgoing, t *topicState, lim
 	for {
 		now := e.board.look()
 		fresh := t.looks.Load() > seen
-		if err := e.refuses(r.lookOnly); err != nil {
-			return nil, nil, e.refusal(err, t.name, partition.or(-1))
+		if err := e.closedBy(r.lookOnly); err != nil {
+			return nil, nil, e.errorFor(err, t.name, partition.or(-1))
 		}
 		info, fault := t.info.Load(), t.fault.Load()
 		switch {
@@ -151,7 +151,7 @@ func (e *engine) awaitTopic(ctx context.Context, r *outgoing, t *topicState, lim
 		select {
 		case <-now.changed:
 		case <-e.gone:
-			return nil, nil, e.refusal(e.acc.refusedOr(errClosedSend), t.name, partition.or(-1))
+			return nil, nil, e.errorFor(e.acc.closedByOr(errClosedSend), t.name, partition.or(-1))
 		case <-ctx.Done():
 			if !limit.over(ctx, timer, e.lastLook) {
 				continue
@@ -231,7 +231,7 @@ func (e *engine) sendError(err error, topic string, partition int32) *Error {
 	}
 	if err, ok := errors.AsType[*Error](err); ok {
 		if fatal := e.fatal.Load(); fatal != nil && (err == fatal || err.Kind == ErrClosed) {
-			return e.refusal(fatal, topic, partition)
+			return e.errorFor(fatal, topic, partition)
 		}
 		own := *err
 		own.Topic, own.Partition, own.Node = topic, partition, -1

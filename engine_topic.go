@@ -17,9 +17,9 @@ import (
 // further Sends fail as with an error that does not pass, until an answer has the topic. The sender goes on asking
 // as long as there are Sends, so the first one after the topic was found succeeds.
 
-// topicRefusal returns the error of a Send that need not wait for the topic at all; nil if it has to. A fault counts
+// topicErrorAtOnce returns the error of a Send that need not wait for the topic at all; nil if it has to. A fault counts
 // while it is recent, and with old, for a caller that can't wait, at any age.
-func (e *engine) topicRefusal(t *topicState, old bool) *Error {
+func (e *engine) topicErrorAtOnce(t *topicState, old bool) *Error {
 	f := t.fault.Load()
 	if f == nil || !t.lasts(f) || !old && !time.Now().Before(f.until) {
 		return nil
@@ -41,9 +41,9 @@ func (t *topicState) noPartition(id int32, info *metadata.Topic, again time.Time
 	return partitionError(t.name, id, info)
 }
 
-// partitionRefusal returns the error of a Send that need not wait for its partition; nil if it has to, or if the
+// partitionErrorAtOnce returns the error of a Send that need not wait for its partition; nil if it has to, or if the
 // partition exists. What another Send has found for a missing partition counts until the next request is allowed.
-func (t *topicState) partitionRefusal(partition PartitionID) *Error {
+func (t *topicState) partitionErrorAtOnce(partition PartitionID) *Error {
 	info, f := t.info.Load(), t.absent.Load()
 	if f == nil || !lacks(info, partition) || len(info.Partitions) != f.partitions || !time.Now().Before(f.until) {
 		return nil

@@ -181,7 +181,7 @@ const sendAllWindow = 8192
 func (p *Producer[K, V]) SendAll(ctx context.Context, seq iter.Seq[Record[K, V]]) iter.Seq2[RecordMetadata, error] {
 	return func(yield func(RecordMetadata, error) bool) {
 		if p.e.dispatch.inside() {
-			refuseAll(seq, yield)
+			failAll(seq, yield)
 			return
 		}
 		ahead := make([]Future, 0, 64)
@@ -209,8 +209,8 @@ func (p *Producer[K, V]) SendAll(ctx context.Context, seq iter.Seq[Record[K, V]]
 	}
 }
 
-// refuseAll yields for each record of seq the error that it can't be sent in a callback.
-func refuseAll[K, V any](seq iter.Seq[Record[K, V]], yield func(RecordMetadata, error) bool) {
+// failAll yields for each record of seq the error that it can't be sent in a callback.
+func failAll[K, V any](seq iter.Seq[Record[K, V]], yield func(RecordMetadata, error) bool) {
 	for r := range seq {
 		partition := r.Partition.or(-1)
 		err := &Error{Op: "send", Kind: ErrInCallback, Topic: r.Topic, Partition: partition, Node: -1, Reason: "SendAll waits for outcomes"}
@@ -243,7 +243,7 @@ func (p *Producer[K, V]) PartitionsFor(ctx context.Context, topic string) ([]met
 	out.Topic = topic
 	info, err := (*metadata.Topic)(nil), (*Error)(nil)
 	if p.closed.Load() {
-		err = p.e.refusal(p.e.closedReason(), topic, -1)
+		err = p.e.errorFor(p.e.closedReason(), topic, -1)
 	} else {
 		_, info, err = p.e.topicFor(ctx, &out)
 	}
@@ -373,9 +373,9 @@ func (p *Producer[K, V]) sendThrough(ctx context.Context, r *Record[K, V], out *
 	var err *Error
 	switch {
 	case p.closed.Load():
-		err = p.e.refusal(p.e.closedReason(), out.Topic, out.chosen)
+		err = p.e.errorFor(p.e.closedReason(), out.Topic, out.chosen)
 	case over(ctx):
-		err = p.e.refusal(p.e.acc.refusedOr(&Error{Op: "send", Kind: endOf(ctx), Reason: reasonOver(ctx, "")}), out.Topic, out.chosen)
+		err = p.e.errorFor(p.e.acc.closedByOr(&Error{Op: "send", Kind: endOf(ctx), Reason: reasonOver(ctx, "")}), out.Topic, out.chosen)
 	default:
 		err = p.sendRecord(ctx, r, out)
 	}

@@ -13,7 +13,7 @@ import (
 
 // failBatch gives up a batch that was refused, or that can't be sent again.
 func (s *sender) failBatch(b *batch, f facts, v verdict, answer *message.PartitionProduceResponse, now time.Time) {
-	err := s.refusal(b, f, answer, now)
+	err := s.batchError(b, f, answer, now)
 	if s.aborting != nil && f.worthRetry() {
 		err = s.describe(b, s.aborting, now) // it would be sent again if the producer did not end
 	}
@@ -30,8 +30,8 @@ func (s *sender) failBatch(b *batch, f facts, v verdict, answer *message.Partiti
 	s.conclude(b, out)
 }
 
-// refusal returns the error of a batch that is given up.
-func (s *sender) refusal(b *batch, f facts, answer *message.PartitionProduceResponse, now time.Time) *Error {
+// batchError returns the error of a batch that is given up.
+func (s *sender) batchError(b *batch, f facts, answer *message.PartitionProduceResponse, now time.Time) *Error {
 	cause := &Error{Op: "send", Code: f.answer.code}
 	switch {
 	case f.answer.code == protocol.None: // lost, and out of retries or time

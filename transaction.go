@@ -24,7 +24,7 @@ import (
 //
 // Invariants:
 //
-//   - Outside of a transaction, and in one that failed, no record gets into a batch: accumulator.refused
+//   - Outside of a transaction, and in one that failed, no record gets into a batch: accumulator.closedBy
 //     says so, which append reads anyway. So a transaction costs a record nothing.
 //   - EndTxn leaves only when every batch is completed and off the wire, and offsets are committed.
 //     So nothing of a transaction is sent after its end.
@@ -181,11 +181,11 @@ func (t *transaction) enter(to txnState, err *Error) {
 
 // letIn lets sends in or refuses them, as the state requires.
 func (t *transaction) letIn() {
-	if t.state == txnInTransaction || t.state == txnFatalError { // the latter has its own refusal
-		t.s.acc.refuse(refusedByTransaction, nil)
+	if t.state == txnInTransaction || t.state == txnFatalError { // the latter has its own reason
+		t.s.acc.closeFor(closedByTransaction, nil)
 		return
 	}
-	t.s.acc.refuse(refusedByTransaction, t.needs("send", txnInTransaction))
+	t.s.acc.closeFor(closedByTransaction, t.needs("send", txnInTransaction))
 	t.s.refresh.board.poke()
 }
 

@@ -138,7 +138,7 @@ func TestOnlyTheCallThatTimedOutMayBeRepeated(t *testing.T) {
 func TestSendsAreLetInInATransactionOnly(t *testing.T) {
 	eachState(func(s txnState) {
 		withTransaction(t, s, func(t *testing.T, x *transaction) {
-			refused := x.s.acc.refused.Load()
+			refused := x.s.acc.closedBy.Load()
 			switch s {
 			case txnInTransaction, txnFatalError: // the latter has a refusal of its own
 				require.Nil(t, refused)
@@ -152,23 +152,23 @@ func TestSendsAreLetInInATransactionOnly(t *testing.T) {
 func TestTheGravestRefusalIsTold(t *testing.T) {
 	a := &accumulator{}
 	fatal, closed, txn := &Error{Op: "f"}, &Error{Op: "c"}, &Error{Op: "t"}
-	a.refuse(refusedByTransaction, txn)
-	require.Same(t, txn, a.refused.Load())
-	a.refuse(refusedByClose, closed)
-	require.Same(t, closed, a.refused.Load())
-	a.refuse(refusedByTransaction, nil)
-	require.Same(t, closed, a.refused.Load(), "a new transaction does not open a closed producer")
-	a.refuse(refusedByFatal, fatal)
-	a.refuse(refusedByTransaction, txn)
-	require.Same(t, fatal, a.refused.Load())
+	a.closeFor(closedByTransaction, txn)
+	require.Same(t, txn, a.closedBy.Load())
+	a.closeFor(closedByClose, closed)
+	require.Same(t, closed, a.closedBy.Load())
+	a.closeFor(closedByTransaction, nil)
+	require.Same(t, closed, a.closedBy.Load(), "a new transaction does not open a closed producer")
+	a.closeFor(closedByFatal, fatal)
+	a.closeFor(closedByTransaction, txn)
+	require.Same(t, fatal, a.closedBy.Load())
 	b := &accumulator{}
-	b.refuse(refusedByTransaction, txn)
+	b.closeFor(closedByTransaction, txn)
 	open := func() *batch {
 		return b.open(&partitionQueue{topic: &topicState{}}, nil, make([]byte, 0, protocol.BatchOverhead), 0, time.Now())
 	}
 	require.Nil(t, open(), "no batch is opened while one holds")
-	b.refuse(refusedByTransaction, nil)
-	require.Nil(t, b.refused.Load())
+	b.closeFor(closedByTransaction, nil)
+	require.Nil(t, b.closedBy.Load())
 	require.NotNil(t, open())
 }
 

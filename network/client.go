@@ -253,15 +253,15 @@ func (c *Client) Send(id int32, r *Request, now time.Time) {
 	r.SentAt, r.DoneAt, r.Err, r.MaybeSent, r.timedOut = now, time.Time{}, nil, false, false
 	switch {
 	case c.closed:
-		c.refuse(n, r, ErrClosed)
+		c.giveBackUnsent(n, r, ErrClosed)
 		return
 	case n == nil || !n.usable(c.cfg.MaxInFlight, now):
-		c.refuse(n, r, ErrNotReady)
+		c.giveBackUnsent(n, r, ErrNotReady)
 		return
 	}
 	version, err := n.versions.choose(r.Exchange)
 	if err != nil {
-		c.refuse(n, r, err)
+		c.giveBackUnsent(n, r, err)
 		return
 	}
 	r.Version, r.CorrelationID = version, c.correlationIDs(1)
@@ -272,12 +272,13 @@ func (c *Client) Send(id int32, r *Request, now time.Time) {
 	n.conn.send(r) // from here on the connection owns r, until it posts answered or closed
 }
 
-func (c *Client) refuse(n *node, r *Request, err error) {
+// giveBackUnsent gives r back as one that was not sent, because of err.
+func (c *Client) giveBackUnsent(n *node, r *Request, err error) {
 	e := &Error{Node: r.Node, Op: "send", Err: err}
 	if n != nil {
 		e.Addr = n.addr
 	}
-	c.cfg.Post(Event{kind: refused, request: r, err: e})
+	c.cfg.Post(Event{kind: unsent, request: r, err: e})
 }
 
 // correlationIDs reserves n ids in a row and returns the first.
@@ -315,7 +316,7 @@ func (c *Client) Handle(ev Event, now time.Time, done []*Request) []*Request {
 	case closed:
 		c.caughtUp(ev.conn)
 		done = c.lost(ev, now, done)
-	case refused:
+	case unsent:
 		done = append(done, c.finish(ev.request, ev.err, now))
 	}
 	return done

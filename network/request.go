@@ -115,9 +115,9 @@ type Request struct {
 // Event is what a connection reports to its owner; see Client.Handle.
 type Event struct {
 	kind     eventKind
-	conn     *conn      // whose it is; nil for refused
-	request  *Request   // of answered and refused
-	err      error      // of answered, refused and closed
+	conn     *conn      // whose it is; nil for unsent
+	request  *Request   // of answered and unsent
+	err      error      // of answered, unsent and closed
 	versions *versions  // of opened
 	phase    setupPhase // of closed: how far the connection had come
 }
@@ -134,6 +134,6 @@ const (
 	// closed: both goroutines of the connection have ended; every request it still held is off the
 	// wire. The last event of a connection.
 	closed
-	// refused: Send could not take the request.
-	refused
+	// unsent: Send could not take the request.
+	unsent
 )

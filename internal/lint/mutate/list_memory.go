@@ -28,7 +28,7 @@ var ofMemory = []mutation{
 	},
 	{
 		name: "refused-record-taken", file: "accumulator.go",
-		old: "o.free() < in.maxSize || a.refused.Load() != nil || ", new: "o.free() < in.maxSize || ",
+		old: "o.free() < in.maxSize || a.closedBy.Load() != nil || ", new: "o.free() < in.maxSize || ",
 		breaks: "a record gets into a batch after Close",
 		by:     by("TestNoRecordGetsIntoAnOpenBatchOnceRefused"),
 	},

@@ -22,7 +22,7 @@ var ofPlugins = []mutation{
 	},
 	{
 		name: "fast-path-ignores-refusal", file: "engine_fast.go",
-		old: "o.free() < size || e.acc.refused.Load() != nil || ", new: "o.free() < size || ",
+		old: "o.free() < size || e.acc.closedBy.Load() != nil || ", new: "o.free() < size || ",
 		breaks: "records are taken after Close",
 		by:     by("TestTheFastPathIsForOrdinaryRecords"),
 	},
