@@ -78,7 +78,7 @@ type appendInput struct {
 	bytesRecord
 	timestamp int64 // the record's Timestamp in milliseconds; -1: now
 	callback  Callback
-	shared    bool // a Future will read the result
+	hasFuture bool // a Future will read the result
 	urgent    bool // don't linger
 	maxSize   int  // upper bound of the encoded record
 }
@@ -147,7 +147,7 @@ func (a *accumulator) addLocked(q *partitionQueue, in *appendInput, timestamp in
 		return at, false
 	}
 	o.add(timestamp, &in.bytesRecord, in.callback)
-	o.shared = o.shared || in.shared
+	o.hasFuture = o.hasFuture || in.hasFuture
 	o.sticky = o.sticky || lane != nil
 	return o.latest(), true
 }

@@ -54,7 +54,7 @@ func (a *accumulator) recycle(b *batch) {
 		a.lastCompleted = nil
 	}
 	res := b.res
-	if res.shared || res.flushed || cap(res.meta) > maxKeptMeta {
+	if res.hasFuture || res.flushed || cap(res.meta) > maxKeptMeta {
 		res = newResult(a)
 	} else {
 		res.reset()

@@ -19,18 +19,18 @@ type openBatch struct {
 	chunk  []byte // the last chunk, up to the last byte written
 	before int    // bytes of records in the chunks before it, less the room for the header in the first one
 
-	meta     []recordMeta // one per record
-	last     Callback     // of the last record
-	baseTime int64
-	maxTime  int64
-	sticky   bool // it has records of the sticky partitioner
-	shared   bool // a Future may read the result
+	meta      []recordMeta // one per record
+	last      Callback     // of the last record
+	baseTime  int64
+	maxTime   int64
+	sticky    bool // it has records of the sticky partitioner
+	hasFuture bool // a Future may read the result
 }
 
 // begin makes b, which has no records yet, the open batch.
 func (o *openBatch) begin(b *batch) {
 	*o = openBatch{batch: b, res: b.res, chunk: b.chunks[0][:protocol.BatchOverhead], before: -protocol.BatchOverhead,
-		meta: b.res.meta, baseTime: b.baseTime, maxTime: b.maxTime, shared: b.res.shared}
+		meta: b.res.meta, baseTime: b.baseTime, maxTime: b.maxTime, hasFuture: b.res.hasFuture}
 }
 
 // raw returns the length of the records section.
@@ -59,7 +59,7 @@ func (o *openBatch) tryAdd(in *appendInput, timestamp int64, lim *batchLimits, r
 		return appendNeedChunk
 	}
 	o.add(timestamp, &in.bytesRecord, in.callback)
-	o.shared = o.shared || in.shared
+	o.hasFuture = o.hasFuture || in.hasFuture
 	return appendDone
 }
 
@@ -114,6 +114,6 @@ func (o *openBatch) close() {
 	b.closed = true
 	b.chunks[len(b.chunks)-1] = o.chunk
 	b.raw, b.plain, b.records, b.maxTime = o.raw(), o.raw(), int32(len(o.meta)), o.maxTime
-	b.res.meta, b.res.shared = o.meta, o.shared
+	b.res.meta, b.res.hasFuture = o.meta, o.hasFuture
 	*o = openBatch{}
 }

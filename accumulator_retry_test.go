@@ -562,7 +562,7 @@ func TestFlushWaitsForThePartsOfASplitBatch(t *testing.T) {
 	withRig(t, func(s *settings) { s.codec, s.bufferMemory = compress.Gzip, 64<<10 }, func(t *testing.T, r *rig) {
 		r.topic.ratio.set(0.1)
 		in := one("", string(make([]byte, 600)))
-		in.shared = false // nobody but the flush holds on to the results
+		in.hasFuture = false // nobody but the flush holds on to the results
 		r.appendInput(0, in)
 		r.appendInput(0, in)
 		time.Sleep(r.cfg.linger)
@@ -597,7 +597,7 @@ func TestResultsOfPartsAFlushKnowsAreNotReused(t *testing.T) {
 	withRig(t, func(s *settings) { s.codec, s.bufferMemory = compress.Gzip, 64<<10 }, func(t *testing.T, r *rig) {
 		r.topic.ratio.set(0.1)
 		in := one("", string(make([]byte, 600)))
-		in.shared = false
+		in.hasFuture = false
 		r.appendInput(0, in)
 		r.appendInput(0, in)
 		time.Sleep(r.cfg.linger)

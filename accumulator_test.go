@@ -298,7 +298,7 @@ func TestFlushWaitsForCallbacks(t *testing.T) {
 	withRig(t, nil, func(t *testing.T, r *rig) {
 		told := 0
 		in := one("", "v")
-		in.shared, in.callback = false, func(RecordMetadata, error) { told++ }
+		in.hasFuture, in.callback = false, func(RecordMetadata, error) { told++ }
 		for p := range int32(3) {
 			r.appendInput(p, in)
 		}
@@ -354,7 +354,7 @@ func TestFlushAmongAppends(t *testing.T) {
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		in := one("key", "value")
-		in.shared = false
+		in.hasFuture = false
 		for {
 			select {
 			case <-stop:
@@ -419,7 +419,7 @@ func TestOnlyTheFirstRecordMayBeTooLargeForItsBatch(t *testing.T) {
 func TestAppendDoesNotAllocate(t *testing.T) {
 	r := newRig(t, func(s *settings) { s.batchSize, s.bufferMemory = 1<<20, 32<<20 })
 	in := one("key", string(make([]byte, 100)))
-	in.shared, in.callback = false, func(RecordMetadata, error) {}
+	in.hasFuture, in.callback = false, func(RecordMetadata, error) {}
 	q := r.topic.queue(0)
 	const records = 1000
 	turn := func() {

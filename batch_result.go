@@ -13,10 +13,10 @@ import (
 // outcome once; the dispatcher runs the callbacks and then releases the waiters. Each step happens
 // after the one before it through a lock or channel.
 type result struct {
-	meta    []recordMeta  // one per record
-	runs    []callbackRun // callbacks of the records, in order
-	shared  bool          // a Future may read this at any later time: never used again for another batch
-	flushed bool          // a Flush may read this too; under the accumulator's lock
+	meta      []recordMeta  // one per record
+	runs      []callbackRun // callbacks of the records, in order
+	hasFuture bool          // a Future may read this at any later time: never used again for another batch
+	flushed   bool          // a Flush may read this too; under the accumulator's lock
 
 	topic     string
 	partition int32
@@ -117,9 +117,9 @@ func (r *result) release() {
 	}
 }
 
-// outcome returns the metadata of record i, and its error if it failed. It may be called only by the dispatcher
+// recordResult returns the metadata of record i, and its error if it failed. It may be called only by the dispatcher
 // or after release.
-func (r *result) outcome(i int32) (RecordMetadata, error) {
+func (r *result) recordResult(i int32) (RecordMetadata, error) {
 	m := r.metadata(i)
 	if r.err == nil {
 		return m, nil

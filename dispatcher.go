@@ -151,7 +151,7 @@ func (d *dispatcher) callUntil(q *partitionQueue, res *result, fn Callback, end 
 	for d.at.record < end {
 		at := d.at.record
 		d.at.record++
-		m, err := res.outcome(at)
+		m, err := res.recordResult(at)
 		fn(m, err)
 		d.watch.returned()
 	}

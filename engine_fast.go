@@ -14,7 +14,7 @@ import (
 //
 // If any of that does not hold, sendFast does nothing and returns the zero position, and the caller has to take the
 // slow path. sendFast never waits, except for the queue's lock.
-func (e *engine) sendFast(ctx context.Context, r *bytesRecord, fn Callback, shared bool) (at position) {
+func (e *engine) sendFast(ctx context.Context, r *bytesRecord, fn Callback, future bool) (at position) {
 	if over(ctx) {
 		return position{}
 	}
@@ -69,7 +69,7 @@ func (e *engine) sendFast(ctx context.Context, r *bytesRecord, fn Callback, shar
 	}
 	o.add(timestamp, r, fn)
 	o.sticky = o.sticky || lane != nil
-	o.shared = o.shared || shared
+	o.hasFuture = o.hasFuture || future
 	at = o.latest()
 	if lane == nil { // the next record may go to another partition, and this queue may leave the cache until its next one
 		o.expect()

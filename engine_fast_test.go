@@ -80,7 +80,7 @@ func TestTheFastPathIsForOrdinaryRecords(t *testing.T) {
 				}
 				require.Len(t, after.meta, len(before.meta)+1)
 				require.Equal(t, position{before.res, int32(len(before.meta))}, at)
-				require.True(t, after.shared)
+				require.True(t, after.hasFuture)
 			})
 		})
 	}

@@ -31,7 +31,7 @@ func (f Future) Wait(ctx context.Context) (RecordMetadata, error) {
 			}
 		}
 		if r.children == nil {
-			return r.outcome(i)
+			return r.recordResult(i)
 		}
 		r, i = r.child(i)
 	}
@@ -99,7 +99,7 @@ const maxSeconds = math.MaxInt64 / 1000
 // that gives it its outcome. Only the first call of that function counts; it may be called from any
 // goroutine. topic and partition (-1 if none was chosen) are named in the error of a wait that ends early.
 func NewFuture(topic string, partition int32) (f Future, resolve func(m RecordMetadata, err error)) {
-	res := &result{topic: topic, partition: partition, batchOutcome: noOutcome, meta: make([]recordMeta, 1), shared: true}
+	res := &result{topic: topic, partition: partition, batchOutcome: noOutcome, meta: make([]recordMeta, 1), hasFuture: true}
 	var once sync.Once
 	return Future{res: res}, func(m RecordMetadata, err error) {
 		once.Do(func() {

@@ -96,7 +96,7 @@ func (p *Producer[K, V]) Send(ctx context.Context, r Record[K, V]) Future {
 	if at := p.sendFast(ctx, &r, nil, true); at.appended() {
 		return Future(at)
 	}
-	out := outgoing{appendInput: appendInput{shared: true}, mayWait: true}
+	out := outgoing{appendInput: appendInput{hasFuture: true}, mayWait: true}
 	if err := p.send(ctx, &r, &out); err != nil {
 		p.e.sender.losses.add(r.Topic, err, 1)
 		return failedFuture(out.metadata(), err)
@@ -143,7 +143,7 @@ func (p *Producer[K, V]) sendSlow(ctx context.Context, r Record[K, V], fn Callba
 // while it waits for the outcome, the record may still be delivered: the error Is ctx's, and its Outcome
 // MaybeWritten. An error is always an *Error.
 func (p *Producer[K, V]) SendSync(ctx context.Context, r Record[K, V]) (RecordMetadata, error) {
-	out := outgoing{appendInput: appendInput{shared: true, urgent: true}, mayWait: true}
+	out := outgoing{appendInput: appendInput{hasFuture: true, urgent: true}, mayWait: true}
 	if err := p.send(ctx, &r, &out); err != nil {
 		return out.metadata(), err
 	}
@@ -325,9 +325,9 @@ func (p *Producer[K, V]) shutView() {
 
 // sendFast sends a record by the fast path (engine.sendFast). If it returns the zero position, it did nothing. The compiler
 // inlines it as it is written (TestTheFastPathIsInlined): a call would be some per cent of Send.
-func (p *Producer[K, V]) sendFast(ctx context.Context, r *Record[K, V], fn Callback, shared bool) (at position) {
+func (p *Producer[K, V]) sendFast(ctx context.Context, r *Record[K, V], fn Callback, future bool) (at position) {
 	if p.direct.Load() {
-		at = p.e.sendFast(ctx, any(r).(*bytesRecord), fn, shared)
+		at = p.e.sendFast(ctx, any(r).(*bytesRecord), fn, future)
 	}
 	return
 }
@@ -427,7 +427,7 @@ func (p *Producer[K, V]) sendSerialized(ctx context.Context, r *Record[K, V], ou
 // sendBytes appends the serialized record, by the fast path if that takes it.
 func (p *Producer[K, V]) sendBytes(ctx context.Context, out *outgoing, t *topicState, info *metadata.Topic) *Error {
 	if !out.urgent {
-		if at := p.e.sendFast(context.Background(), &out.bytesRecord, out.callback, out.shared); at.appended() {
+		if at := p.e.sendFast(context.Background(), &out.bytesRecord, out.callback, out.hasFuture); at.appended() {
 			out.at = at
 			return nil
 		}

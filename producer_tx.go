@@ -29,7 +29,7 @@ func (tx *Tx[K, V]) Send(ctx context.Context, r Record[K, V]) Future {
 	if tx.fake != nil {
 		return tx.sendFake(ctx, r)
 	}
-	out := outgoing{appendInput: appendInput{shared: true}, mayWait: true}
+	out := outgoing{appendInput: appendInput{hasFuture: true}, mayWait: true}
 	if err := tx.send(ctx, &r, &out); err != nil {
 		tx.p.e.sender.losses.add(r.Topic, err, 1)
 		return failedFuture(out.metadata(), err)
@@ -72,11 +72,11 @@ func (tx *Tx[K, V]) SendOffsets(ctx context.Context, offsets map[TopicPartition]
 }
 
 // sendFast sends a record as Producer.sendFast does: a record that it takes can't make the transaction fail here.
-func (tx *Tx[K, V]) sendFast(ctx context.Context, r *Record[K, V], fn Callback, shared bool) position {
+func (tx *Tx[K, V]) sendFast(ctx context.Context, r *Record[K, V], fn Callback, future bool) position {
 	if tx.over.Load() {
 		return position{}
 	}
-	return tx.p.sendFast(ctx, r, fn, shared)
+	return tx.p.sendFast(ctx, r, fn, future)
 }
 
 func (tx *Tx[K, V]) send(ctx context.Context, r *Record[K, V], out *outgoing) *Error {

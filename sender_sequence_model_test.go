@@ -165,7 +165,7 @@ func (m *sequenceModel) append(p *modelPartition, bad bool) {
 		value += badRecord
 	}
 	in := one("", value)
-	in.shared = false
+	in.hasFuture = false
 	in.callback = func(at RecordMetadata, err error) { m.told(func() { m.outcome(p, value, at, err) }) }
 	_, err := m.r.acc.append(m.Context(), m.r.topic.queue(p.index), in, nil, nil)
 	m.holds(err == nil, "append: %v", err)

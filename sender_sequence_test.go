@@ -311,7 +311,7 @@ func (run *sequenceRun) step(t *testing.T) {
 			run.sentN++
 			value := fmt.Sprintf("%06d", run.sentN)
 			in := one("", value)
-			in.shared = false
+			in.hasFuture = false
 			in.callback = func(_ RecordMetadata, err error) {
 				if _, twice := run.outcomes[value]; twice {
 					t.Fatalf("record %s was told twice", value)

@@ -76,7 +76,7 @@ func (s *sender) replace(b *batch, parts []*batch) {
 	b.queue.out.replace(b, parts)
 	s.acc.delist(b, parts...)
 	b.decided = true
-	b.res.shared = true // its futures read it to find the parts
+	b.res.hasFuture = true // its futures read it to find the parts
 	b.res.release()
 	b.retire(s.acc)
 	b.drop(s.acc)
@@ -152,7 +152,7 @@ func (a *accumulator) newPart(b *batch, group []protocol.Record, size int, first
 	part.isSplit, part.attempts, part.retryAt = true, b.attempts, time.Time{}
 	part.epochAtSend, part.nodeAtSend, part.lastError = b.epochAtSend, b.nodeAtSend, b.lastError
 	part.evidence = b.evidence
-	part.res.shared = b.res.shared
+	part.res.hasFuture = b.res.hasFuture
 	var o openBatch
 	o.begin(part)
 	for i, r := range group {

@@ -100,7 +100,7 @@ func (r *rig) setLeaders(leaders []int32, epoch int32) {
 
 // one is a record as Send passes it on.
 func one(key, value string, headers ...Header) *appendInput {
-	in := &appendInput{bytesRecord: bytesRecord{Value: []byte(value), Headers: headers}, shared: true}
+	in := &appendInput{bytesRecord: bytesRecord{Value: []byte(value), Headers: headers}, hasFuture: true}
 	if key != "" {
 		in.Key = []byte(key)
 	}

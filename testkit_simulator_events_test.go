@@ -160,9 +160,9 @@ func (x *simulation) send(a [6]int) {
 		rec.Timestamp = x.now.Add(30 * time.Minute)
 	}
 	w := &simWait{record: r, rec: rec, until: x.now.Add(x.ms(x.cfg.MaxBlock))}
-	w.out.shared = a[4]&sendFuture != 0
+	w.out.hasFuture = a[4]&sendFuture != 0
 	w.out.urgent = a[4]&sendUrgent != 0
-	if !w.out.shared && !r.silent {
+	if !w.out.hasFuture && !r.silent {
 		w.out.callback = func(m RecordMetadata, err error) { x.calledBack(r, m, err) }
 	}
 	x.try(w)
@@ -315,7 +315,7 @@ func (x *simulation) sent(w *simWait, at position) {
 	x.appended++
 	x.joins(r)
 	x.say("send: record %d is appended to %s-%d", r.index, w.rec.Topic, r.partition)
-	if r.future = w.out.shared; r.future {
+	if r.future = w.out.hasFuture; r.future {
 		x.open = append(x.open, r)
 	}
 }

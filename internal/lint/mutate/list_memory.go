@@ -82,7 +82,7 @@ var ofMemory = []mutation{
 	},
 	{
 		name: "grown-batch-drops-shared", file: "accumulator_openbatch.go",
-		old: "	o.shared = o.shared || in.shared\n	return appendDone", new: "	o.shared = in.shared\n	return appendDone",
+		old: "	o.hasFuture = o.hasFuture || in.hasFuture\n	return appendDone", new: "	o.hasFuture = in.hasFuture\n	return appendDone",
 		breaks: "the result that a future looks at is used again",
 		by:     bySimulator,
 	},

@@ -28,7 +28,7 @@ var ofPlugins = []mutation{
 	},
 	{
 		name: "fast-path-forgets-future", file: "engine_fast.go",
-		old: "	o.shared = o.shared || shared\n", new: "",
+		old: "	o.hasFuture = o.hasFuture || future\n", new: "",
 		breaks: "the result that a future looks at is used again",
 		by:     by("TestCallbacksOfAPartitionRunInOrderBeforeItsFutures"),
 	},
@@ -100,7 +100,7 @@ var ofPlugins = []mutation{
 	},
 	{
 		name: "rest-of-a-series-untold", file: "dispatcher.go",
-		old: "		d.at.record++\n		m, err := res.outcome(at)", new: "		d.at.record = end\n		m, err := res.outcome(at)",
+		old: "		d.at.record++\n		m, err := res.recordResult(at)", new: "		d.at.record = end\n		m, err := res.recordResult(at)",
 		breaks: "of the records of a failed batch only the first is told",
 		by:     by("TestFullLingeringAndRetriedBatchesExpire"),
 	},

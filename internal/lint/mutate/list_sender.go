@@ -310,7 +310,7 @@ var ofSender = []mutation{
 	},
 	{
 		name: "futures-share-recycled-results", file: "accumulator_incomplete.go",
-		old: "	if res.shared || res.flushed ||", new: "	if res.flushed ||",
+		old: "	if res.hasFuture || res.flushed ||", new: "	if res.flushed ||",
 		breaks: "results that futures look at are used for other batches",
 		by:     bySimulator,
 	},
