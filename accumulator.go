@@ -106,7 +106,7 @@ func newAccumulator(s *settings, box *inbox, clock *coarseClock) *accumulator {
 	a.pool = newBufferPool(s.bufferMemory, a.limits.sizes()...)
 	a.pool.onWait = func() {
 		if !a.waiting.Swap(true) {
-			box.nudge()
+			box.wakeNow()
 		}
 	}
 	a.topics.Store(new(map[string]*topicState{}))

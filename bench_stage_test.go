@@ -53,7 +53,7 @@ func newStage(b *testing.B, cfg Config) *stage {
 	}()
 	b.Cleanup(func() {
 		close(stop)
-		e.box.nudge()
+		e.box.wakeNow()
 		<-stopped
 		e.clock.close()
 	})

@@ -27,7 +27,7 @@ func (e *engine) flush(ctx context.Context) error {
 	}
 	late := over(ctx)
 	results := e.acc.beginFlush()
-	e.box.nudge()
+	e.box.wakeNow()
 	for _, r := range results {
 		if err := awaitResult(ctx, r); err != nil {
 			failed := newError(Error{Op: "flush", Kind: err, Cause: e.holdUp("", -1)})
@@ -99,7 +99,7 @@ func (e *engine) beginClose(giveUp bool) (over bool) {
 		if over = giveUp; over {
 			e.abort() // before closing is set, so that no more batches are drained
 		}
-		e.box.order(func(s *sender, _ time.Time) { s.closing = true })
+		e.box.command(func(s *sender, _ time.Time) { s.closing = true })
 	})
 	return over
 }
@@ -207,7 +207,7 @@ const abortGrace = 100 * time.Millisecond
 
 // abort makes the sender fail all records without an outcome. It does not wait for that.
 func (e *engine) abort() {
-	e.box.order(func(s *sender, _ time.Time) {
+	e.box.command(func(s *sender, _ time.Time) {
 		if s.aborting == nil {
 			s.aborting = &Error{Kind: ErrForceClosed}
 		}
@@ -218,6 +218,6 @@ func (e *engine) abort() {
 // That takes some milliseconds. It waits at most catchUpTime, if the readers can't run or a callback does not return.
 func (e *engine) lastLook() {
 	looked := make(chan struct{})
-	e.box.order(func(s *sender, now time.Time) { s.lastLook(looked, now) })
+	e.box.command(func(s *sender, now time.Time) { s.lastLook(looked, now) })
 	await(looked, e.sender.finished, catchUpTime)
 }

@@ -69,7 +69,7 @@ type aboutNodes struct{}
 func (aboutNodes) ask(s *sender, now time.Time) error { return s.client.Unanswered(now) }
 
 // answers holds the sender's recent answers to calls that give up waiting. Very many calls may give up at the same time,
-// or one after the other. So an answer is shared by all calls that ask the same within answerLife, one order asks for
+// or one after the other. So an answer is shared by all calls that ask the same within answerLife, one command asks for
 // all open questions, and if the sender can't answer, because a log handler blocks, the calls together wait for it once.
 type answers struct {
 	mu sync.Mutex
@@ -78,7 +78,7 @@ type answers struct {
 	// +checklocks:mu
 	known map[question]*answer
 	// +checklocks:mu
-	open []*answer // not given yet: an order for them is in the inbox
+	open []*answer // not given yet: a command for them is in the inbox
 }
 
 // answer is the sender's answer to a question.
@@ -100,7 +100,7 @@ func (a *answers) ask(e *engine, x question, patience time.Duration) error {
 	now := time.Now()
 	w, first := a.join(x, now)
 	if first {
-		e.box.order(a.give)
+		e.box.command(a.give)
 	}
 	if !await(w.given, e.sender.finished, min(patience, w.until.Sub(now))) {
 		return nil
@@ -109,7 +109,7 @@ func (a *answers) ask(e *engine, x question, patience time.Duration) error {
 }
 
 // join returns the answer to the question, which may not be given yet. first reports whether the caller has to send the
-// order to the sender.
+// command to the sender.
 func (a *answers) join(x question, now time.Time) (w *answer, first bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -58,7 +58,7 @@ func TestASheddingProducerNeitherWaitsNorAsks(t *testing.T) {
 		fillPartition(t, p, 0)
 		synctest.Wait()
 		release := p.HoldSender(t)
-		before := p.OrdersWaiting()
+		before := p.CommandsWaiting()
 		testkit.Within(t, 0, 0, func() {
 			for i := range 1000 {
 				failed := fillPartition(t, p, int32(i%4))
@@ -66,7 +66,7 @@ func TestASheddingProducerNeitherWaitsNorAsks(t *testing.T) {
 				require.ErrorContains(t, failed, "bytes are needed")
 			}
 		})
-		require.LessOrEqual(t, p.OrdersWaiting()-before, 1, "that memory is short")
+		require.LessOrEqual(t, p.CommandsWaiting()-before, 1, "that memory is short")
 		release()
 	})
 }
@@ -101,7 +101,7 @@ func TestACrowdThatGivesUpAsksOnce(t *testing.T) {
 		time.Sleep(999 * time.Millisecond)
 		release := p.HoldSender(t)
 		time.Sleep(51 * time.Millisecond)
-		require.LessOrEqual(t, p.OrdersWaiting(), 1)
+		require.LessOrEqual(t, p.CommandsWaiting(), 1)
 		release()
 		crowd.Wait()
 		for _, err := range failed {
@@ -120,7 +120,7 @@ func TestTheReasonIsNotWaitedForLongerThanMemory(t *testing.T) {
 		for range 100 {
 			testkit.Within(t, time.Millisecond, 2*time.Millisecond, func() { fillPartition(t, p, 0) })
 		}
-		require.LessOrEqual(t, p.OrdersWaiting(), 2, "the question, and that memory is short")
+		require.LessOrEqual(t, p.CommandsWaiting(), 2, "the question, and that memory is short")
 		release()
 		require.ErrorIs(t, fillPartition(t, p, 0), syscall.ECONNREFUSED)
 	})
@@ -147,7 +147,7 @@ func TestASenderThatDoesNotAnswerIsWaitedForOnce(t *testing.T) {
 		time.Sleep(time.Second)
 		release := p.HoldSender(t)
 		testkit.Within(t, 100*time.Millisecond, 100*time.Millisecond, func() { look(nil) })
-		require.LessOrEqual(t, p.OrdersWaiting(), 1)
+		require.LessOrEqual(t, p.CommandsWaiting(), 1)
 		release()
 		synctest.Wait()
 		testkit.Within(t, 0, 0, func() { look(syscall.ECONNREFUSED) })

@@ -16,7 +16,7 @@ func (e *engine) instruct(call string, do func(t *transaction) *Error) *Error {
 		return e.closedCall(call)
 	}
 	done, answer := make(chan struct{}), (*Error)(nil)
-	e.box.order(func(s *sender, _ time.Time) {
+	e.box.command(func(s *sender, _ time.Time) {
 		answer = do(s.txn)
 		close(done)
 	})

@@ -29,11 +29,11 @@ type inbox struct {
 
 // mail is the content of the inbox.
 type mail struct {
-	queues []notice          // queues to check
-	events []network.Event   // answers, connections opened and closed
-	topics []*topicState     // senders wait for these topics' metadata
-	orders []order           // close and the like
-	sealed []*produceRequest // that had to wait for a worker when they came back, and are done now
+	queues   []notice          // queues to check
+	events   []network.Event   // answers, connections opened and closed
+	topics   []*topicState     // senders wait for these topics' metadata
+	commands []command         // close and the like
+	sealed   []*produceRequest // that had to wait for a worker when they came back, and are done now
 }
 
 // notice asks the sender to check a queue.
@@ -44,8 +44,8 @@ type notice struct {
 	node  int32 // the leader of the open batch's partition, as far as the caller knew; unknownNode: none
 }
 
-// order is a function that the sender calls for a caller.
-type order func(s *sender, now time.Time)
+// command is a function that the sender calls for a caller.
+type command func(s *sender, now time.Time)
 
 const (
 	awake   = math.MinInt64
@@ -103,16 +103,16 @@ func (x *inbox) want(t *topicState) {
 	x.wake(hintNow)
 }
 
-// order puts in a function for the sender to call.
-func (x *inbox) order(o order) {
+// command puts in a function for the sender to call.
+func (x *inbox) command(o command) {
 	x.mu.Lock()
-	x.in.orders = append(x.in.orders, o)
+	x.in.commands = append(x.in.commands, o)
 	x.mu.Unlock()
 	x.wake(hintNow)
 }
 
-// nudge makes the sender take a turn.
-func (x *inbox) nudge() { x.order(nil) }
+// wakeNow makes the sender take a turn.
+func (x *inbox) wakeNow() { x.command(nil) }
 
 // wake wakes the sender if it would sleep past `by`.
 func (x *inbox) wake(by int64) {
@@ -131,9 +131,9 @@ func (x *inbox) take(to *mail) {
 	clear(to.queues)
 	clear(to.events)
 	clear(to.topics)
-	clear(to.orders)
+	clear(to.commands)
 	clear(to.sealed)
-	to.queues, to.events, to.topics, to.orders, to.sealed = to.queues[:0], to.events[:0], to.topics[:0], to.orders[:0], to.sealed[:0]
+	to.queues, to.events, to.topics, to.commands, to.sealed = to.queues[:0], to.events[:0], to.topics[:0], to.commands[:0], to.sealed[:0]
 	x.mu.Lock()
 	*to, x.in = x.in, *to
 	x.mu.Unlock()
@@ -145,7 +145,7 @@ func (x *inbox) sleep(until time.Time, timer *time.Timer) {
 	d := max(time.Until(until), 0)
 	x.sleepsUntil.Store(int64(until.Sub(x.start)))
 	x.mu.Lock()
-	empty := len(x.in.queues)+len(x.in.events)+len(x.in.topics)+len(x.in.orders)+len(x.in.sealed) == 0
+	empty := len(x.in.queues)+len(x.in.events)+len(x.in.topics)+len(x.in.commands)+len(x.in.sealed) == 0
 	x.mu.Unlock()
 	if empty && d > 0 {
 		timer.Reset(d)

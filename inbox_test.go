@@ -36,9 +36,9 @@ func TestInboxSleepsUntilItsTime(t *testing.T) {
 func TestInboxWakesForWhatCannotWait(t *testing.T) {
 	for name, leave := range map[string]func(x *inbox){
 		"a queue":  func(x *inbox) { x.notify(notice{queue: &partitionQueue{}}, true) },
-		"an order": func(x *inbox) { x.order(func(*sender, time.Time) {}) },
+		"an order": func(x *inbox) { x.command(func(*sender, time.Time) {}) },
 		"a topic":  func(x *inbox) { x.want(&topicState{}) },
-		"a nudge":  func(x *inbox) { x.nudge() },
+		"a nudge":  func(x *inbox) { x.wakeNow() },
 		"by a time": func(x *inbox) {
 			x.notify(notice{queue: &partitionQueue{}, by: x.instant(time.Now().Add(time.Second))}, true)
 		},
@@ -53,7 +53,7 @@ func TestInboxWakesForWhatCannotWait(t *testing.T) {
 				require.Zero(t, asleep(x, time.Minute)(), "there is mail")
 				var m mail
 				x.take(&m)
-				require.Equal(t, 1, len(m.queues)+len(m.topics)+len(m.orders))
+				require.Equal(t, 1, len(m.queues)+len(m.topics)+len(m.commands))
 				require.Equal(t, time.Minute, asleep(x, time.Minute)(), "a bell of before is no reason to wake twice")
 			})
 		})
@@ -80,7 +80,7 @@ func TestInboxLosesNoWakeUp(t *testing.T) {
 		wg.Go(func() {
 			rnd := rand.New(rand.NewPCG(uint64(c), 1))
 			for range each {
-				x.order(func(*sender, time.Time) {})
+				x.command(func(*sender, time.Time) {})
 				if rnd.IntN(50) == 0 {
 					time.Sleep(time.Duration(rnd.IntN(100)) * time.Microsecond)
 				}
@@ -90,7 +90,7 @@ func TestInboxLosesNoWakeUp(t *testing.T) {
 	timer := time.NewTimer(time.Hour)
 	timer.Stop()
 	var m mail
-	for got := 0; got < callers*each; got += len(m.orders) {
+	for got := 0; got < callers*each; got += len(m.commands) {
 		start := time.Now()
 		x.sleep(start.Add(10*time.Second), timer)
 		require.Less(t, time.Since(start), 10*time.Second)

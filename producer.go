@@ -200,7 +200,7 @@ func (p *Producer[K, V]) SendAll(ctx context.Context, seq iter.Seq[Record[K, V]]
 			}
 		}
 		p.e.acc.beginFlush()
-		p.e.box.nudge()
+		p.e.box.wakeNow()
 		for _, f := range ahead[first:] {
 			if !yield(f.Wait(ctx)) {
 				return
@@ -306,7 +306,7 @@ func (p *Producer[K, V]) closeInside() error {
 	}
 	p.shutView()
 	results := p.e.acc.beginFlush()
-	p.e.box.nudge()
+	p.e.box.wakeNow()
 	p.plugins.begin(func() error {
 		for _, r := range results {
 			_ = awaitResult(context.Background(), r) // ends with the record's outcome

@@ -60,7 +60,7 @@ func (p *Producer[K, V]) SendOffsetsToTransaction(ctx context.Context, offsets m
 	if err := p.shut(callSendOffsets); err != nil {
 		return err
 	}
-	o := &offsetsOrder{operation: operation{call: callSendOffsets, done: make(chan struct{})}, group: group, left: maps.Clone(offsets)}
+	o := &offsetsCall{operation: operation{call: callSendOffsets, done: make(chan struct{})}, group: group, left: maps.Clone(offsets)}
 	if reason := o.check(); reason != "" {
 		return newError(Error{Op: callSendOffsets, Reason: reason})
 	}

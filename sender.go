@@ -18,7 +18,7 @@ import (
 // partitions, connections), so none of that has a lock.
 //
 //	inbox ──▶ take ──▶ events: answers ──▶ decide ──▶ done / retry / split ──▶ dispatcher
-//	                ├▶ orders: flush, close
+//	                ├▶ commands: flush, close
 //	                └▶ queues to check ────┐
 //	          timers: lingers, back-offs ──┴▶ ready partitions, a list per node ──▶ drain ──▶ requests
 //	          expire · metadata · producer id
@@ -154,7 +154,7 @@ func (s *sender) run() {
 	s.dispatch.kick()
 }
 
-// closedError returns the error of an order that can't be carried out any more.
+// closedError returns the error of a command that can't be carried out any more.
 func (s *sender) closedError() *Error {
 	if s.aborting != nil {
 		return s.aborting
@@ -171,7 +171,7 @@ func (s *sender) step(now time.Time) (next time.Time) {
 	if !behind {
 		s.takeTimeouts(now)
 	}
-	s.takeOrders(now)
+	s.takeCommands(now)
 	if s.aborting != nil && !behind {
 		behind = s.abort(now)
 	}
@@ -186,9 +186,9 @@ func (s *sender) step(now time.Time) (next time.Time) {
 	return next
 }
 
-// takeOrders carries out the orders of callers, and checks the partitions that they appended to.
-func (s *sender) takeOrders(now time.Time) {
-	for _, o := range s.mail.orders {
+// takeCommands carries out the commands of callers, and checks the partitions that they appended to.
+func (s *sender) takeCommands(now time.Time) {
+	for _, o := range s.mail.commands {
 		if o != nil {
 			o(s, now)
 		}

@@ -112,7 +112,7 @@ func TestASecondStandstillWhileCatchingUpIsNoReasonToGiveUp(t *testing.T) {
 // A Close whose time is over gives up what has no answer when the readers have caught up, or have had their time.
 func TestAForcedEndAfterAStandstillReadsFirst(t *testing.T) {
 	force := func(r *rig) {
-		r.s.box.order(func(s *sender, _ time.Time) { s.aborting = &Error{Kind: ErrForceClosed} })
+		r.s.box.command(func(s *sender, _ time.Time) { s.aborting = &Error{Kind: ErrForceClosed} })
 		r.s.step(time.Now())
 		r.dispatch()
 	}
@@ -148,7 +148,7 @@ func TestAForcedEndLooksOnlyAfterAStandstill(t *testing.T) {
 			f := r.append(0, "", "x")
 			next := r.s.step(time.Now())
 			time.Sleep(time.Until(next) + late)
-			r.s.box.order(func(s *sender, _ time.Time) { s.aborting = &Error{Kind: ErrForceClosed} })
+			r.s.box.command(func(s *sender, _ time.Time) { s.aborting = &Error{Kind: ErrForceClosed} })
 			r.s.step(time.Now())
 			r.dispatch()
 			require.Equal(t, late <= network.TimerSlack, f.Done())

@@ -40,7 +40,7 @@ func (c countedTurns) Tick(now time.Time, done []*network.Request) ([]*network.R
 func (p *Producer[K, V]) CountTurns() (turns func() int64) {
 	var asked atomic.Int64
 	counting := make(chan struct{})
-	p.e.box.order(func(s *sender, _ time.Time) {
+	p.e.box.command(func(s *sender, _ time.Time) {
 		s.client = countedTurns{s.client, &asked}
 		close(counting)
 	})
@@ -51,7 +51,7 @@ func (p *Producer[K, V]) CountTurns() (turns func() int64) {
 // TopicsKept is how many topics the producer knows, asks for, or keeps for later, whichever is most.
 func (p *Producer[K, V]) TopicsKept() int {
 	kept := make(chan int)
-	p.e.box.order(func(s *sender, _ time.Time) {
+	p.e.box.command(func(s *sender, _ time.Time) {
 		r := s.refresh
 		kept <- max(len(*s.acc.topics.Load()), len(r.topics), len(r.unknown), len(r.idle), len(r.shelf), len(slices.Collect(s.snapshot.Topics())))
 	})
@@ -61,7 +61,7 @@ func (p *Producer[K, V]) TopicsKept() int {
 // HoldSender keeps the sender from its turns until release is called or the test ends, as a log handler does that blocks.
 func (p *Producer[K, V]) HoldSender(t *testing.T) (release func()) {
 	held, on := make(chan struct{}), make(chan struct{})
-	p.e.box.order(func(*sender, time.Time) {
+	p.e.box.command(func(*sender, time.Time) {
 		close(held)
 		<-on
 	})
@@ -78,9 +78,9 @@ func (p *Producer[K, V]) TopicsWaiting() int {
 	return len(p.e.box.in.topics)
 }
 
-// OrdersWaiting is how many orders lie in the sender's inbox.
-func (p *Producer[K, V]) OrdersWaiting() int {
+// CommandsWaiting is how many orders lie in the sender's inbox.
+func (p *Producer[K, V]) CommandsWaiting() int {
 	p.e.box.mu.Lock()
 	defer p.e.box.mu.Unlock()
-	return len(p.e.box.in.orders)
+	return len(p.e.box.in.commands)
 }

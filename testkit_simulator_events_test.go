@@ -202,7 +202,7 @@ func (x *simulation) attempt(w *simWait) *Error {
 		return err
 	}
 	if own := x.e.dooms(err); own != nil {
-		x.e.box.order(func(s *sender, _ time.Time) { s.txn.sendFailed(own) })
+		x.e.box.command(func(s *sender, _ time.Time) { s.txn.sendFailed(own) })
 		x.turn()
 		return own
 	}
@@ -377,7 +377,7 @@ func (x *simulation) look() {
 // flush begins a Flush.
 func (x *simulation) flush() *simFlushing {
 	f := &simFlushing{results: x.e.acc.beginFlush(), before: x.appended}
-	x.e.box.nudge()
+	x.e.box.wakeNow()
 	x.flushes = append(x.flushes, f)
 	x.lookAtFlush(f)
 	return f

@@ -390,7 +390,7 @@ func (x *simulation) turn() {
 	}
 	box.sleepsUntil.Store(int64(next.Sub(box.start)))
 	box.mu.Lock()
-	empty := len(box.in.queues)+len(box.in.events)+len(box.in.topics)+len(box.in.orders) == 0
+	empty := len(box.in.queues)+len(box.in.events)+len(box.in.topics)+len(box.in.commands) == 0
 	box.mu.Unlock()
 	if !empty || !next.After(x.now) {
 		box.sleepsUntil.Store(awake)

@@ -151,7 +151,7 @@ func (x *simulation) call(c *simTxnCall) {
 		}
 	case simTxnOffsets:
 		offsets := map[TopicPartition]OffsetAndMetadata{{Topic: simTopicName(0)}: {Offset: c.offset}}
-		o := &offsetsOrder{operation: operation{call: callSendOffsets, done: make(chan struct{})}, group: GroupMetadata{GroupID: simGroup}, left: offsets}
+		o := &offsetsCall{operation: operation{call: callSendOffsets, done: make(chan struct{})}, group: GroupMetadata{GroupID: simGroup}, left: offsets}
 		x.e.wantTopics(offsets)
 		order = func(t *transaction) (*operation, *Error) { return &o.operation, t.sendOffsets(o) }
 	case simTxnCommit:
@@ -159,7 +159,7 @@ func (x *simulation) call(c *simTxnCall) {
 	case simTxnAbort:
 		order = func(t *transaction) (*operation, *Error) { return t.complete(callAbort, false) }
 	}
-	x.e.box.order(func(s *sender, _ time.Time) {
+	x.e.box.command(func(s *sender, _ time.Time) {
 		c.o, c.err = order(s.txn)
 		if c.begun = true; c.kind == simTxnCommit && c.err == nil {
 			c.txn.asked = true
@@ -272,7 +272,7 @@ func (x *simulation) dooms(err *Error) *Error {
 		return err
 	}
 	if !x.e.closed.Load() {
-		x.e.box.order(func(s *sender, _ time.Time) { s.txn.sendFailed(own) })
+		x.e.box.command(func(s *sender, _ time.Time) { s.txn.sendFailed(own) })
 	}
 	return own
 }

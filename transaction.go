@@ -12,7 +12,7 @@ import (
 )
 
 // transaction is the state of a transactional producer's transactions. It belongs to the sender: callers
-// put orders into the inbox and wait for an operation to end, so nothing here has a lock.
+// put commands into the inbox and wait for an operation to end, so nothing here has a lock.
 //
 //	InitTransactions ──▶ FindCoordinator ▶ InitProducerId ─────────────────────────▶ ready
 //	BeginTransaction ──▶ sends are let in
@@ -58,7 +58,7 @@ type transaction struct {
 	unused   bool  // nothing was sent under the present epoch
 	members  []*partitionQueue
 	toAdd    []*partitionQueue
-	offsets  []*offsetsOrder // the first is being committed
+	offsets  []*offsetsCall // the first is being committed
 
 	commit    bool // while completing: so, else abort
 	bump      bool // the epoch has to be raised before the next transaction

@@ -186,7 +186,7 @@ func (r *txnRequest) onBehalfOf() string {
 	return "consumer group " + quote(group)
 }
 
-// fail makes the transaction abortable and ends the offsets order of r, if it has one, with err.
+// fail makes the transaction abortable and ends the call about offsets of r, if it has one, with err.
 func (t *transaction) fail(r *txnRequest, err *Error) {
 	if r.offsets != nil {
 		t.endOffsets(r.offsets, err)

@@ -12,17 +12,17 @@ import (
 	"github.com/quill-kafka/quill/protocol"
 )
 
-// offsetsOrder is one SendOffsetsToTransaction.
-type offsetsOrder struct {
+// offsetsCall is one SendOffsetsToTransaction.
+type offsetsCall struct {
 	operation
 	group GroupMetadata
 	left  map[TopicPartition]OffsetAndMetadata // the offsets not committed yet; a copy, not the caller's map
 	added bool                                 // the group is part of the transaction (version 1)
 }
 
-// check returns a text that says why no coordinator would accept the order, "" if one may. Kafka:
+// check returns a text that says why no coordinator would accept the call, "" if one may. Kafka:
 // ConsumerGroupMetadata, OffsetAndMetadata.
-func (o *offsetsOrder) check() string {
+func (o *offsetsCall) check() string {
 	switch {
 	case o.group.GroupID == "":
 		return "the group id is empty"
@@ -47,7 +47,7 @@ type offsetTopic struct {
 }
 
 // sendOffsets begins a SendOffsetsToTransaction.
-func (t *transaction) sendOffsets(o *offsetsOrder) *Error {
+func (t *transaction) sendOffsets(o *offsetsCall) *Error {
 	pending, err := t.resume(o.call)
 	if pending == nil && err == nil {
 		err = t.needs(o.call, txnInTransaction)
@@ -60,7 +60,7 @@ func (t *transaction) sendOffsets(o *offsetsOrder) *Error {
 	return nil
 }
 
-// failOffsets ends all orders with err. A request for one of them that is out goes on, because the abort
+// failOffsets ends all calls about offsets with err. A request for one of them that is out goes on, because the abort
 // needs to know whether its group joined the transaction (see wants).
 func (t *transaction) failOffsets(err *Error) {
 	for _, o := range t.offsets {
@@ -69,9 +69,9 @@ func (t *transaction) failOffsets(err *Error) {
 	t.offsets = nil
 }
 
-// endOffsets ends one order, with err if it failed.
-func (t *transaction) endOffsets(o *offsetsOrder, err *Error) {
-	t.offsets = slices.DeleteFunc(t.offsets, func(other *offsetsOrder) bool { return other == o })
+// endOffsets ends one call, with err if it failed.
+func (t *transaction) endOffsets(o *offsetsCall, err *Error) {
+	t.offsets = slices.DeleteFunc(t.offsets, func(other *offsetsCall) bool { return other == o })
 	o.end(err)
 }
 

@@ -41,7 +41,7 @@ func (k txnRequestKind) joins() bool { return k == askAddPartitions || k == askA
 type txnRequest struct {
 	kind       txnRequestKind
 	partitions []*partitionQueue // of askAddPartitions
-	offsets    *offsetsOrder     // of askAddOffsets and askCommitOffsets
+	offsets    *offsetsCall      // of askAddOffsets and askCommitOffsets
 	topics     []offsetTopic     // of askCommitOffsets, as the last attempt named them
 	group      string            // of askFind; "": the transactional id's
 	commit     bool              // of askEnd

@@ -74,7 +74,7 @@ var callsByState = []struct {
 	{callInit, func(x *transaction) *Error { _, err := x.initialize(callInit); return err }, []txnState{txnUninitialized}, txnInitializing},
 	{callBegin, func(x *transaction) *Error { return x.open(callBegin) }, []txnState{txnReady}, txnInTransaction},
 	{callSendOffsets, func(x *transaction) *Error {
-		return x.sendOffsets(&offsetsOrder{operation: operation{call: callSendOffsets, done: make(chan struct{})}})
+		return x.sendOffsets(&offsetsCall{operation: operation{call: callSendOffsets, done: make(chan struct{})}})
 	}, []txnState{txnInTransaction}, txnInTransaction},
 	{callCommit, func(x *transaction) *Error { _, err := x.complete(callCommit, true); return err }, []txnState{txnInTransaction}, txnCommitting},
 	{callAbort, func(x *transaction) *Error { _, err := x.complete(callAbort, false); return err }, []txnState{txnInTransaction, txnAbortableError}, txnAborting},
@@ -173,12 +173,12 @@ func TestTheGravestRefusalIsTold(t *testing.T) {
 }
 
 func TestRequestsAreDueInOrder(t *testing.T) {
-	queue, order, added := []*partitionQueue{{}}, &offsetsOrder{}, &offsetsOrder{added: true}
+	queue, order, added := []*partitionQueue{{}}, &offsetsCall{}, &offsetsCall{added: true}
 	for _, c := range []struct {
 		state    txnState
 		version2 bool
 		toAdd    []*partitionQueue
-		offsets  []*offsetsOrder
+		offsets  []*offsetsCall
 		settled  bool
 		want     txnRequestKind
 	}{
@@ -186,19 +186,19 @@ func TestRequestsAreDueInOrder(t *testing.T) {
 		{txnInitializing, false, nil, nil, true, askInit},
 		{txnReady, false, nil, nil, true, askNothing},
 		{txnInTransaction, false, nil, nil, true, askNothing},
-		{txnInTransaction, false, queue, []*offsetsOrder{order}, false, askAddPartitions},
-		{txnInTransaction, false, nil, []*offsetsOrder{order}, false, askAddOffsets},
-		{txnInTransaction, false, nil, []*offsetsOrder{added}, false, askCommitOffsets},
-		{txnInTransaction, true, nil, []*offsetsOrder{order}, false, askCommitOffsets},
-		{txnCommitting, false, queue, []*offsetsOrder{order}, false, askAddPartitions},
-		{txnCommitting, false, nil, []*offsetsOrder{order}, true, askAddOffsets},
-		{txnCommitting, true, nil, []*offsetsOrder{order}, true, askCommitOffsets},
+		{txnInTransaction, false, queue, []*offsetsCall{order}, false, askAddPartitions},
+		{txnInTransaction, false, nil, []*offsetsCall{order}, false, askAddOffsets},
+		{txnInTransaction, false, nil, []*offsetsCall{added}, false, askCommitOffsets},
+		{txnInTransaction, true, nil, []*offsetsCall{order}, false, askCommitOffsets},
+		{txnCommitting, false, queue, []*offsetsCall{order}, false, askAddPartitions},
+		{txnCommitting, false, nil, []*offsetsCall{order}, true, askAddOffsets},
+		{txnCommitting, true, nil, []*offsetsCall{order}, true, askCommitOffsets},
 		{txnCommitting, false, nil, nil, false, askNothing},
 		{txnCommitting, false, nil, nil, true, askEnd},
-		{txnAborting, false, queue, []*offsetsOrder{order}, false, askNothing},
+		{txnAborting, false, queue, []*offsetsCall{order}, false, askNothing},
 		{txnAborting, true, nil, nil, true, askEnd},
-		{txnAbortableError, false, queue, []*offsetsOrder{order}, true, askNothing},
-		{txnFatalError, false, queue, []*offsetsOrder{order}, true, askNothing},
+		{txnAbortableError, false, queue, []*offsetsCall{order}, true, askNothing},
+		{txnFatalError, false, queue, []*offsetsCall{order}, true, askNothing},
 	} {
 		x := &transaction{state: c.state, version2: c.version2, toAdd: c.toAdd, offsets: c.offsets}
 		require.Equal(t, c.want, x.next(c.settled), "%+v", c)

@@ -92,7 +92,7 @@ func (c *Client) Soonest(now time.Time) (id int32, ok bool, retryAt time.Time) {
 // leastFull returns the node with the fewest requests in flight among those that could take one if they had a free
 // slot; nil if there is none.
 func (c *Client) leastFull(now time.Time) (least *node) {
-	for _, n := range c.order {
+	for _, n := range c.nodeList {
 		if n.usable(math.MaxInt, now) && (least == nil || len(n.inFlight) < len(least.inFlight)) {
 			least = n
 		}

@@ -23,7 +23,7 @@ type Client struct {
 
 	bootstrap   []string
 	nodes       map[int32]*node // those of the cluster, and those that still drain
-	order       []*node         // those of the cluster
+	nodeList    []*node         // those of the cluster
 	generation  uint64          // of the set of nodes
 	correlation int32           // the next id
 	inFlight    int             // requests that are not back yet
@@ -118,7 +118,7 @@ func (c *Client) Busy(id int32, now time.Time) error {
 func (c *Client) Unanswered(now time.Time) error {
 	var silent *node
 	var since time.Time
-	for _, n := range c.order {
+	for _, n := range c.nodeList {
 		if at := n.waitsSince(); !at.IsZero() && (silent == nil || at.Before(since)) {
 			silent, since = n, at
 		}
@@ -167,7 +167,7 @@ func (c *Client) LastError(id int32) error {
 // Trouble returns why connections fail: the last error of a node of the cluster, or else that of a node which is no
 // longer in the cluster, until any connection is ready. It returns nil if there is neither.
 func (c *Client) Trouble() error {
-	for _, n := range c.order {
+	for _, n := range c.nodeList {
 		if n.err != nil {
 			return n.err
 		}
@@ -181,7 +181,7 @@ func (c *Client) Unreachable() bool {
 	if c.misses >= freeMisses {
 		return true
 	}
-	for _, n := range c.order {
+	for _, n := range c.nodeList {
 		if !n.missed {
 			return false
 		}
@@ -208,7 +208,7 @@ func (c *Client) noteResolved(cause *Error) {
 // broker.
 func (c *Client) NoBroker() error {
 	var last error
-	for _, n := range c.order {
+	for _, n := range c.nodeList {
 		if last = n.err; !errors.Is(last, ErrController) {
 			return nil
 		}

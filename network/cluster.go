@@ -60,7 +60,7 @@ func (c *Client) setNodes(nodes iter.Seq2[int32, string]) {
 	if len(order) == 0 {
 		return
 	}
-	c.order = order
+	c.nodeList = order
 	for _, n := range c.nodes {
 		if n.seen != c.generation && !(n.isAside() && c.led(n)) {
 			n.gone = true
@@ -107,7 +107,7 @@ func (c *Client) drain(n *node) {
 // servers are the nodes already, it does nothing, so that their back-offs count.
 func (c *Client) Rebootstrap(now time.Time) {
 	bootstrapping := true
-	for _, n := range c.order {
+	for _, n := range c.nodeList {
 		bootstrapping = bootstrapping && n.id < 0
 	}
 	if bootstrapping || c.closed {
@@ -131,12 +131,12 @@ func (c *Client) Rebootstrap(now time.Time) {
 // pause before the next, even at another node: all nodes of a long list may be wrong.
 func (c *Client) LeastLoaded(now time.Time) (id int32, ok bool, retryAt time.Time) {
 	var up, coming, next *node
-	if len(c.order) == 0 || c.closed {
+	if len(c.nodeList) == 0 || c.closed {
 		return 0, false, time.Time{}
 	}
-	offset := min(int(c.random()*float64(len(c.order))), len(c.order)-1)
-	for i := range c.order {
-		n := c.order[(offset+i)%len(c.order)]
+	offset := min(int(c.random()*float64(len(c.nodeList))), len(c.nodeList)-1)
+	for i := range c.nodeList {
+		n := c.nodeList[(offset+i)%len(c.nodeList)]
 		switch {
 		case n.usable(c.cfg.MaxInFlight, now):
 			if up == nil || len(n.inFlight) < len(up.inFlight) {

@@ -179,7 +179,7 @@ func TestSetNodesReplacesBootstrap(t *testing.T) {
 		r.SetNodes(nodes(node2, node2))
 		r.settle()
 		require.Len(t, r.nodes, 1)
-		require.Len(t, r.order, 1)
+		require.Len(t, r.nodeList, 1)
 	})
 }
 

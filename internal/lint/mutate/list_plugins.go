@@ -214,7 +214,7 @@ var ofPlugins = []mutation{
 	},
 	{
 		name: "flush-does-not-nudge", file: "engine_close.go",
-		old: "	results := e.acc.beginFlush()\n	e.box.nudge()\n", new: "	results := e.acc.beginFlush()\n",
+		old: "	results := e.acc.beginFlush()\n	e.box.wakeNow()\n", new: "	results := e.acc.beginFlush()\n",
 		breaks: "a flush waits out linger.ms",
 		by:     by("TestCommitWaitsForWhatIsInFlightAndWhatIsNot"),
 	},
