@@ -38,7 +38,7 @@ type partitionQueue struct {
 	// +checklocks:mu
 	numbers int64 // last batch number given
 	// +checklocks:mu
-	crowded int32 // sticky records that found the lock taken, since the last batch was closed
+	contended int32 // sticky records that found the lock taken, since the last batch was closed
 
 	out partitionOut // the sender's alone
 }
@@ -51,17 +51,17 @@ func (q *partitionQueue) lockFor(lane *stickyLane) {
 	if lane == nil {
 		q.mu.Lock()
 	} else if !q.mu.TryLock() {
-		q.lockCrowded()
+		q.lockContended()
 	}
 }
 
-// lockCrowded waits for the lock for a record of the sticky partitioner that found it taken, and counts that.
+// lockContended waits for the lock for a record of the sticky partitioner that found it taken, and counts that.
 //
 // +checklocksacquire:q.mu
-func (q *partitionQueue) lockCrowded() {
+func (q *partitionQueue) lockContended() {
 	q.topic.sticky.miss()
 	q.mu.Lock()
-	q.crowded++
+	q.contended++
 }
 
 // closeLocked freezes the open batch. This is the border at which the sticky partitioner may move
@@ -74,8 +74,8 @@ func (q *partitionQueue) closeLocked(worth int) {
 	if sticky {
 		info := q.topic.info.Load()
 		q.topic.sticky.update(info, q.index, worth, true)
-		q.topic.sticky.judge(info, worth, b.records, q.crowded)
-		q.crowded = 0
+		q.topic.sticky.decideSpread(info, worth, b.records, q.contended)
+		q.contended = 0
 	}
 }
 

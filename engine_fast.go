@@ -60,7 +60,7 @@ func (e *engine) sendFast(ctx context.Context, r *bytesRecord, fn Callback, futu
 	if lane == nil {
 		q.mu.Lock()
 	} else if !q.mu.TryLock() {
-		q.lockCrowded()
+		q.lockContended()
 	}
 	o := &q.open // +checklocksforce: the checker does not know TryLock
 	if o.free() < size || e.acc.closedBy.Load() != nil || lane != nil && lane.present() != p || !e.acc.limits.room(o.raw(), size, &t.ratio) {

@@ -162,15 +162,15 @@ func TestARecordThatFindsTheLockTakenIsCounted(t *testing.T) {
 					runtime.Gosched()
 				}
 				require.Empty(t, done, "it does not go past the lock")
-				crowded := q.crowded
+				crowded := q.contended
 				q.mu.Unlock()
 				require.True(t, <-done)
 				require.Zero(t, crowded)
 				require.Len(t, r.open(p).meta, before+1)
 				q.mu.Lock()
-				require.Equal(t, sticky, q.crowded == 1)
+				require.Equal(t, sticky, q.contended == 1)
 				q.closeLocked(100)
-				require.Zero(t, q.crowded, "the next batch is judged by its own records")
+				require.Zero(t, q.contended, "the next batch is judged by its own records")
 				q.mu.Unlock()
 			})
 		}

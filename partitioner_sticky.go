@@ -162,19 +162,19 @@ func (s *stickyPartitioner) moveOff(l *stickyLane, topic *metadata.Topic, partit
 // maxMoveOffTries bounds the search for another partition.
 const maxMoveOffTries = 64
 
-// judge decides whether to spread, from a batch that was just closed: by its size in bytes, and by how many
+// decideSpread decides whether to spread, from a batch that was just closed: by its size in bytes, and by how many
 // of its records found the queue's lock taken.
-func (s *stickyPartitioner) judge(topic *metadata.Topic, bytes int, records, crowded int32) {
+func (s *stickyPartitioner) decideSpread(topic *metadata.Topic, bytes int, records, contended int32) {
 	switch spread := s.spread.Load(); {
 	case spread && bytes < int(s.size)/2:
 		s.spread.Store(false)
-	case !spread && len(s.lanes) > 1 && bytes >= int(s.size) && crowded > records/crowdedShare && topic != nil && len(topic.Available()) > 1:
+	case !spread && len(s.lanes) > 1 && bytes >= int(s.size) && contended > records/contendedShare && topic != nil && len(topic.Available()) > 1:
 		s.spread.Store(true)
 	}
 }
 
-// crowdedShare: a batch was filled under contention if more than one record in crowdedShare had to wait for the lock.
-const crowdedShare = 64
+// contendedShare: a batch was filled under contention if more than one record in contendedShare had to wait for the lock.
+const contendedShare = 64
 
 // peek returns the lane's partition, and chooses one if there is none. topic may be nil or without partitions
 // while it is not known; then peek returns the last partition, -1 if there never was one.

@@ -329,15 +329,15 @@ func TestStickySpreadsWhereACrowdFillsBatches(t *testing.T) {
 		"the topic is gone again": {4, nil, 100, 64, 64, false},
 	} {
 		s := newStickyPartitioner(100, false, false, "", counter()).setLanes(c.lanes)
-		s.judge(c.topic, c.bytes, c.records, c.crowded)
+		s.decideSpread(c.topic, c.bytes, c.records, c.crowded)
 		require.Equal(t, c.spread, s.spread.Load(), name)
 	}
 
 	s := newStickyPartitioner(100, false, false, "", counter()).setLanes(4)
-	s.judge(topic, 100, 64, 64)
-	s.judge(topic, 50, 64, 0)
+	s.decideSpread(topic, 100, 64, 64)
+	s.decideSpread(topic, 50, 64, 0)
 	require.True(t, s.spread.Load(), "half full is full enough to stay spread")
-	s.judge(topic, 49, 64, 64)
+	s.decideSpread(topic, 49, 64, 64)
 	require.False(t, s.spread.Load(), "records are too few for many open batches")
 	require.Same(t, &s.lanes[0], s.lane())
 }

@@ -454,7 +454,7 @@ func (t *transaction) over(now time.Time) {
 			Reason: "it has ended, but a copy of a request may still arrive, and this cluster is too old to protect the next transaction from it (KIP-360)"}))
 		return
 	}
-	if t.s.idem.state != idReady || t.canBump && t.crowded() {
+	if t.s.idem.state != idReady || t.canBump && t.tooManyIdle() {
 		t.bump = true
 	}
 	if t.bump && !t.canBump && t.s.idem.state == idReady {
@@ -465,7 +465,7 @@ func (t *transaction) over(now time.Time) {
 			return
 		}
 	}
-	t.unnamed = !t.bump && t.crowded()
+	t.unnamed = !t.bump && t.tooManyIdle()
 	if t.bump || t.unnamed {
 		t.enter(txnInitializing, nil)
 		return

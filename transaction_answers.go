@@ -357,8 +357,8 @@ func (t *transaction) mayForget() bool { return t.unused && t.state == txnReady 
 // the epoch raised at the end of a transaction.
 const maxResting = 100
 
-// crowded reports whether the epoch should be raised so that idle topics may be forgotten.
-func (t *transaction) crowded() bool { return !t.version2 && len(t.s.refresh.idle) > maxResting }
+// tooManyIdle reports whether the epoch should be raised so that idle topics may be forgotten.
+func (t *transaction) tooManyIdle() bool { return !t.version2 && len(t.s.refresh.idle) > maxResting }
 
 // succeeds reports whether an id and epoch are the ones that follow ours if no other producer asked the coordinator:
 // the next epoch, or the first of another id when the epochs are used up.

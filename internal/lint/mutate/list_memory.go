@@ -268,13 +268,13 @@ var ofMemory = []mutation{
 	},
 	{
 		name: "lock-not-counted", file: "accumulator_queue.go",
-		old: "	q.topic.sticky.miss()\n	q.mu.Lock()\n	q.crowded++\n", new: "	q.topic.sticky.miss()\n	q.mu.Lock()\n",
+		old: "	q.topic.sticky.miss()\n	q.mu.Lock()\n	q.contended++\n", new: "	q.topic.sticky.miss()\n	q.mu.Lock()\n",
 		breaks: "a crowd at one partition is never noticed",
 		by:     by("TestARecordThatFindsTheLockTakenIsCounted"),
 	},
 	{
 		name: "crowd-counted-for-ever", file: "accumulator_queue.go",
-		old: "		q.crowded = 0\n", new: "",
+		old: "		q.contended = 0\n", new: "",
 		breaks: "a crowd that was there once is there for ever",
 		by:     by("TestARecordThatFindsTheLockTakenIsCounted"),
 	},

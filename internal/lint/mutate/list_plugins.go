@@ -52,7 +52,7 @@ var ofPlugins = []mutation{
 	},
 	{
 		name: "fast-path-lock-taken", file: "engine_fast.go",
-		old: "	} else if !q.mu.TryLock() {\n		q.lockCrowded()\n", new: "	} else if !q.mu.TryLock() {\n		return position{}\n",
+		old: "	} else if !q.mu.TryLock() {\n		q.lockContended()\n", new: "	} else if !q.mu.TryLock() {\n		return position{}\n",
 		breaks: "a crowd at one partition is never noticed",
 		by:     by("TestARecordThatFindsTheLockTakenIsCounted"),
 	},

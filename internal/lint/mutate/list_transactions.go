@@ -274,7 +274,7 @@ var ofTransactions = []mutation{
 	},
 	{
 		name: "old-clusters-keep-all-topics", file: "transaction.go",
-		old: "	t.unnamed = !t.bump && t.crowded()\n", new: "	t.unnamed = false\n",
+		old: "	t.unnamed = !t.bump && t.tooManyIdle()\n", new: "	t.unnamed = false\n",
 		breaks: "a transactional producer before 2.5 keeps each topic that it ever sent to",
 		by:     by("TestTopicsOfAMomentLeaveNothing|TestTopicsThatAreForgottenOnOldClustersComeBack"),
 	},
