@@ -210,7 +210,7 @@ func (a *accumulator) placeLocked(q *partitionQueue, in *appendInput, timestamp 
 			p.err = err
 			return p
 		}
-		if q.shut {
+		if q.forgotten {
 			p.err = errForgotten
 			return p
 		}
@@ -263,7 +263,7 @@ func (a *accumulator) placeLocked(q *partitionQueue, in *appendInput, timestamp 
 }
 
 // openLocked begins a new batch at the end of the queue and returns the time of its first record. ok is false
-// when open refuses because the producer takes no records; the chunk is then still the caller's.
+// when beginBatch refuses because the producer takes no records; the chunk is then still the caller's.
 //
 // +checklocks:q.mu
 func (a *accumulator) openLocked(q *partitionQueue, share *memoryShare, chunk []byte, in *appendInput, timestamp int64) (_ int64, ok bool) {
@@ -271,7 +271,7 @@ func (a *accumulator) openLocked(q *partitionQueue, share *memoryShare, chunk []
 	if a.clock.advance(now.UnixMilli()); in.timestamp < 0 {
 		timestamp = now.UnixMilli()
 	}
-	b := a.open(q, share, chunk, timestamp, now)
+	b := a.beginBatch(q, share, chunk, timestamp, now)
 	if b == nil {
 		return 0, false
 	}
@@ -322,7 +322,7 @@ const (
 // closeFor has returned, no batch is opened until all are taken back; batches that are open may still get
 // records, until they are closed.
 func (a *accumulator) closeFor(why closeReason, err *Error) {
-	a.mu.Lock() // as open does: a batch that is opened is listed by now, or open sees the reason
+	a.mu.Lock() // as beginBatch does: a batch that is opened is listed by now, or beginBatch sees the reason
 	defer a.mu.Unlock()
 	a.reasons[why] = err
 	var gravest *Error

@@ -10,9 +10,9 @@ import (
 // The batches that have no outcome yet, linked by age, and the free batch objects. Flush lists the
 // incomplete batches; expiry and a forced Close take the oldest again and again.
 
-// open begins a batch and adds it to the list of those that have no outcome. It returns nil once end has
+// beginBatch begins a batch and adds it to the list of those that have no outcome. It returns nil once end has
 // returned true, and while appends are refused.
-func (a *accumulator) open(q *partitionQueue, share *memoryShare, chunk []byte, timestamp int64, now time.Time) *batch {
+func (a *accumulator) beginBatch(q *partitionQueue, share *memoryShare, chunk []byte, timestamp int64, now time.Time) *batch {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.ended || a.closedBy.Load() != nil {

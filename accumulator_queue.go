@@ -28,7 +28,7 @@ type partitionQueue struct {
 	// +checklocks:mu
 	batches deque.Deque[*batch] // oldest first
 	// +checklocks:mu
-	shut bool // the topic was forgotten: nothing may be appended
+	forgotten bool // the topic was forgotten: nothing may be appended
 	// +checklocks:mu
 	notified bool // the sender was notified to check by notifiedBy, and has not checked yet
 	// +checklocks:mu

@@ -680,7 +680,7 @@ func TestATopicInUseIsNotForgotten(t *testing.T) {
 	})
 }
 
-// A Send that is on its way to a forgotten topic's queue finds it shut.
+// A Send that is on its way to a forgotten topic's queue finds it marked.
 func TestAForgottenQueueTakesNoRecord(t *testing.T) {
 	withRig(t, idempotentRig, func(t *testing.T, r *rig) {
 		warm(t, r)

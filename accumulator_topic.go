@@ -162,7 +162,7 @@ const (
 //
 // A Send looks up a topic's state without a lock and keeps using it. So the sender first shuts the
 // queues, each under its lock and only if it is empty, and then removes the state from the map. A Send
-// that finds a shut queue looks the topic up again, which makes a new state. A forgotten state never gets
+// that finds a forgotten queue looks the topic up again, which makes a new state. A forgotten state never gets
 // metadata again.
 //
 // The state also holds the sequences of its partitions, which the brokers still know. If the topic is sent
@@ -172,17 +172,17 @@ const (
 // errForgotten says that the topic was forgotten after the caller had looked it up.
 var errForgotten = &Error{Op: "append", Reason: "the topic was forgotten"}
 
-// shut shuts the topic's queues, unless one of them is in use, and reports whether it did. Only the sender
+// forgetIfIdle marks the topic's queues as forgotten, unless one of them is in use, and reports whether it did. Only the sender
 // calls it.
-func (t *topicState) shut() bool {
+func (t *topicState) forgetIfIdle() bool {
 	queues := t.all()
 	for i, q := range queues {
-		if q.shutIfIdle() {
+		if q.forgetIfIdle() {
 			continue
 		}
 		for _, q := range queues[:i] {
 			q.mu.Lock()
-			q.shut = false
+			q.forgotten = false
 			q.mu.Unlock()
 		}
 		return false
@@ -190,15 +190,15 @@ func (t *topicState) shut() bool {
 	return true
 }
 
-func (q *partitionQueue) shutIfIdle() bool {
+func (q *partitionQueue) forgetIfIdle() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.shut = q.batches.Len() == 0 && q.out.completionQueue.Len() == 0 && len(q.out.seq.inFlight) == 0 && q.out.readyFor == nil
-	return q.shut
+	q.forgotten = q.batches.Len() == 0 && q.out.completionQueue.Len() == 0 && len(q.out.seq.inFlight) == 0 && q.out.readyFor == nil
+	return q.forgotten
 }
 
-// drop removes the topics that are marked as forgotten, which gone lists, from the map.
-func (a *accumulator) drop(gone []*topicState) {
+// deleteTopics removes the topics that are marked as forgotten, which gone lists, from the map.
+func (a *accumulator) deleteTopics(gone []*topicState) {
 	if len(gone) == 0 {
 		return
 	}

@@ -62,7 +62,7 @@ func (e *engine) close(ctx context.Context) error {
 		e.force(&forced{endOf(ctx), late})
 		awaitClosed(ctx, e.sender.finished, abortGrace)
 	}
-	fault := e.shutDown(ctx)
+	fault := e.closeParts(ctx)
 	returned := awaitClosed(ctx, e.dispatch.done, abortGrace)
 	if err := e.forcedEnd(gaveUp); err != nil {
 		return err
@@ -83,7 +83,7 @@ func (e *engine) closeInside() error {
 	e.force(&forced{why: ErrInCallback}) // also if another Close has begun
 	go func() {                          // ends with the sender, which has nothing left to wait for
 		<-e.sender.finished
-		_ = e.shutDown(context.Background()) // no caller waits for the error
+		_ = e.closeParts(context.Background()) // no caller waits for the error
 	}()
 	return newError(Error{Op: "close", Kind: ErrInCallback, Reason: "unfinished records were given up, the rest of Close goes on in the background"})
 }
@@ -145,9 +145,9 @@ func (e *engine) forcedEnd(own bool) error {
 	return err
 }
 
-// shutDown ends the other parts of the engine after the sender has ended, or was asked to. It may be called again.
+// closeParts ends the other parts of the engine after the sender has ended, or was asked to. It may be called again.
 // The error is that of the partitioner's Close, or says that it had not returned when ctx ended.
-func (e *engine) shutDown(ctx context.Context) error {
+func (e *engine) closeParts(ctx context.Context) error {
 	e.clock.close()
 	e.dispatch.close()
 	e.sender.losses.close()

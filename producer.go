@@ -283,7 +283,7 @@ func (p *Producer[K, V]) Close(ctx context.Context) error {
 	}
 	var err error
 	if p.view {
-		p.shutView()
+		p.closeView()
 		if err = p.e.flush(ctx); errors.Is(err, ErrClosed) {
 			err = p.e.forcedEnd(false) // the producer's own Close does, or did, the work
 		}
@@ -304,7 +304,7 @@ func (p *Producer[K, V]) closeInside() error {
 		})
 		return err
 	}
-	p.shutView()
+	p.closeView()
 	results := p.e.acc.beginFlush()
 	p.e.box.wakeNow()
 	p.plugins.begin(func() error {
@@ -317,8 +317,8 @@ func (p *Producer[K, V]) closeInside() error {
 		Reason: "the view takes no more records; those it took are delivered, then its plug-ins are closed"})
 }
 
-// shutView makes a view take no more records.
-func (p *Producer[K, V]) shutView() {
+// closeView makes a view take no more records.
+func (p *Producer[K, V]) closeView() {
 	p.closed.Store(true)
 	p.direct.Store(false)
 }

@@ -31,7 +31,7 @@ const (
 // Errors: ErrTimeout, or ctx's; Retriable if the id may not be
 // used (now); else Fatal. It may be called concurrently.
 func (p *Producer[K, V]) InitTransactions(ctx context.Context) error {
-	if err := p.shut(callInit); err != nil {
+	if err := p.closedView(callInit); err != nil {
 		return err
 	}
 	return orNil(p.e.transact(ctx, callInit, false, func(t *transaction) (*operation, *Error) { return t.initialize(callInit) }))
@@ -41,10 +41,10 @@ func (p *Producer[K, V]) InitTransactions(ctx context.Context) error {
 // belong to it. It does not wait for any node. The error Is ErrInvalidTxnState if another transaction is
 // open or InitTransactions was not called, and Fatal if the producer can't go on.
 func (p *Producer[K, V]) BeginTransaction() error {
-	if err := p.shut(callBegin); err != nil {
+	if err := p.closedView(callBegin); err != nil {
 		return err
 	}
-	return orNil(p.e.instruct(callBegin, func(t *transaction) *Error { return t.open(callBegin) }))
+	return orNil(p.e.instruct(callBegin, func(t *transaction) *Error { return t.begin(callBegin) }))
 }
 
 // SendOffsetsToTransaction makes a consumer group's offsets part of the transaction: they are committed
@@ -57,7 +57,7 @@ func (p *Producer[K, V]) BeginTransaction() error {
 // the group was rebalanced (ILLEGAL_GENERATION, UNKNOWN_MEMBER_ID, FENCED_INSTANCE_ID), or may not be used.
 // Without offsets it does nothing.
 func (p *Producer[K, V]) SendOffsetsToTransaction(ctx context.Context, offsets map[TopicPartition]OffsetAndMetadata, group GroupMetadata) error {
-	if err := p.shut(callSendOffsets); err != nil {
+	if err := p.closedView(callSendOffsets); err != nil {
 		return err
 	}
 	o := &offsetsCall{operation: operation{call: callSendOffsets, done: make(chan struct{})}, group: group, left: maps.Clone(offsets)}
@@ -81,7 +81,7 @@ func (p *Producer[K, V]) SendOffsetsToTransaction(ctx context.Context, offsets m
 // is Fatal ends the producer; nothing was committed then, unless its Outcome is MaybeWritten: the request
 // had left, and its answer did not come before the end. In a callback it can't wait: ErrInCallback.
 func (p *Producer[K, V]) CommitTransaction(ctx context.Context) error {
-	if err := p.shut(callCommit); err != nil {
+	if err := p.closedView(callCommit); err != nil {
 		return err
 	}
 	return orNil(p.e.transact(ctx, callCommit, true, func(t *transaction) (*operation, *Error) { return t.complete(callCommit, true) }))
@@ -95,7 +95,7 @@ func (p *Producer[K, V]) CommitTransaction(ctx context.Context) error {
 // transaction is aborted all the same, but it does not wait for the result. Errors are ErrTimeout, or
 // ctx's, or Fatal. In a callback it can't wait: ErrInCallback.
 func (p *Producer[K, V]) AbortTransaction(ctx context.Context) error {
-	if err := p.shut(callAbort); err != nil {
+	if err := p.closedView(callAbort); err != nil {
 		return err
 	}
 	return orNil(p.e.transact(ctx, callAbort, true, func(t *transaction) (*operation, *Error) { return t.complete(callAbort, false) }))
@@ -121,8 +121,8 @@ func (e *engine) waitsFor(records bool) error {
 	return e.answers.ask(e, aboutNodes{}, abortGrace)
 }
 
-// shut returns the error of calls about transactions if this view of a producer is closed, else nil.
-func (p *Producer[K, V]) shut(call string) error {
+// closedView returns the error of calls about transactions if this view of a producer is closed, else nil.
+func (p *Producer[K, V]) closedView(call string) error {
 	if p.closed.Load() {
 		return newError(Error{Op: call, Kind: ErrClosed})
 	}

@@ -22,7 +22,7 @@ func (s *sender) forgetIdle() {
 	var gone []*topicState
 	for _, t := range s.refresh.idle {
 		t.resting = false
-		if s.refresh.topics[t.name] == t || t.forgotten || !t.shut() {
+		if s.refresh.topics[t.name] == t || t.forgotten || !t.forgetIfIdle() {
 			continue // wanted again, or in use
 		}
 		t.forgotten = true
@@ -35,7 +35,7 @@ func (s *sender) forgetIdle() {
 	}
 	s.refresh.idle = nil
 	s.refresh.topics, s.refresh.unknown = maps.Clone(s.refresh.topics), maps.Clone(s.refresh.unknown) // which makes them smaller
-	s.acc.drop(gone)
+	s.acc.deleteTopics(gone)
 	if len(gone) > 0 {
 		s.refresh.board.poke() // wakes callers that wait for a dropped state, which is not asked for any more
 	}

@@ -142,7 +142,7 @@ func (x *simulation) call(c *simTxnCall) {
 		order = func(t *transaction) (*operation, *Error) { return t.initialize(callInit) }
 	case simTxnBegin:
 		order = func(t *transaction) (*operation, *Error) {
-			err := t.open(callBegin)
+			err := t.begin(callBegin)
 			if err == nil {
 				x.txn = &simTxn{number: len(x.txns)}
 				x.txns = append(x.txns, x.txn)

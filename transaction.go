@@ -260,8 +260,8 @@ func (t *transaction) initialize(call string) (*operation, *Error) {
 	return t.pending, nil
 }
 
-// open carries out BeginTransaction.
-func (t *transaction) open(call string) *Error {
+// begin carries out BeginTransaction.
+func (t *transaction) begin(call string) *Error {
 	o, err := t.resume(call)
 	if o == nil && err == nil {
 		err = t.needs(call, txnReady)

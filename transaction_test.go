@@ -72,7 +72,7 @@ var callsByState = []struct {
 	then  txnState
 }{
 	{callInit, func(x *transaction) *Error { _, err := x.initialize(callInit); return err }, []txnState{txnUninitialized}, txnInitializing},
-	{callBegin, func(x *transaction) *Error { return x.open(callBegin) }, []txnState{txnReady}, txnInTransaction},
+	{callBegin, func(x *transaction) *Error { return x.begin(callBegin) }, []txnState{txnReady}, txnInTransaction},
 	{callSendOffsets, func(x *transaction) *Error {
 		return x.sendOffsets(&offsetsCall{operation: operation{call: callSendOffsets, done: make(chan struct{})}})
 	}, []txnState{txnInTransaction}, txnInTransaction},
@@ -164,7 +164,7 @@ func TestTheGravestRefusalIsTold(t *testing.T) {
 	b := &accumulator{}
 	b.closeFor(closedByTransaction, txn)
 	open := func() *batch {
-		return b.open(&partitionQueue{topic: &topicState{}}, nil, make([]byte, 0, protocol.BatchOverhead), 0, time.Now())
+		return b.beginBatch(&partitionQueue{topic: &topicState{}}, nil, make([]byte, 0, protocol.BatchOverhead), 0, time.Now())
 	}
 	require.Nil(t, open(), "no batch is opened while one holds")
 	b.closeFor(closedByTransaction, nil)
@@ -374,7 +374,7 @@ func withOpenTransaction(t *testing.T, test func(t *testing.T, r *rig, x *transa
 		r.s.client = silence{r.s.client, t}
 		x := newTransaction(r.s, "mover")
 		r.s.txn, x.state = x, txnReady
-		require.Nil(t, x.open(callBegin))
+		require.Nil(t, x.begin(callBegin))
 		test(t, r, x)
 	})
 }
@@ -499,7 +499,7 @@ func TestVersion2AdoptsANewIDWhenTheEpochsAreUsedUp(t *testing.T) {
 		x.ended(request, &message.EndTxnResponse{ProducerID: 8, ProducerEpoch: 0}, time.Now())
 		require.True(t, committed.ended())
 		committed.heard.Store(true)
-		require.Nil(t, x.open(callBegin))
+		require.Nil(t, x.begin(callBegin))
 		r.append(0, "", "b")
 		time.Sleep(r.cfg.linger)
 		b := r.drainOne(0)

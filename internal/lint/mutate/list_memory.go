@@ -34,7 +34,7 @@ var ofMemory = []mutation{
 	},
 	{
 		name: "shut-queue-takes-records", file: "accumulator.go",
-		old: "		if q.shut {\n", new: "		if q.shut && q.index < 0 {\n",
+		old: "		if q.forgotten {\n", new: "		if q.forgotten && q.index < 0 {\n",
 		breaks: "records get into a queue that the sender forgot",
 		by:     by("TestAForgottenQueueTakesNoRecord"),
 	},

@@ -112,13 +112,13 @@ var ofMetadata = []mutation{
 	},
 	{
 		name: "forgets-what-is-on-the-wire", file: "accumulator_topic.go",
-		old: "q.shut = q.batches.Len() == 0 && q.out.completionQueue.Len() == 0 && len(q.out.seq.inFlight) == 0", new: "q.shut = q.batches.Len() == 0",
+		old: "q.forgotten = q.batches.Len() == 0 && q.out.completionQueue.Len() == 0 && len(q.out.seq.inFlight) == 0", new: "q.forgotten = q.batches.Len() == 0",
 		breaks: "a topic with batches in flight is forgotten",
 		by:     by("TestATopicInUseIsNotForgotten"),
 	},
 	{
 		name: "forgets-what-waits", file: "accumulator_topic.go",
-		old: "q.shut = q.batches.Len() == 0 && ", new: "q.shut = ",
+		old: "q.forgotten = q.batches.Len() == 0 && ", new: "q.forgotten = ",
 		breaks: "a topic with records to send is forgotten",
 		by:     by("TestATopicInUseIsNotForgotten"),
 	},
