@@ -164,8 +164,8 @@ type partitionOut struct {
 
 func newPartitionOut() partitionOut { return partitionOut{seq: noSequences()} }
 
-// replace puts the parts of a split batch into the completion queue in its place.
-func (o *partitionOut) replace(b *batch, parts []*batch) {
+// replaceByParts puts the parts of a split batch into the completion queue in its place.
+func (o *partitionOut) replaceByParts(b *batch, parts []*batch) {
 	for i := range o.completionQueue.Len() {
 		if o.completionQueue.At(i) != b {
 			continue

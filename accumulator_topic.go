@@ -160,8 +160,8 @@ const (
 // The sender forgets topics that nothing is sent to, so that a producer that always sends to new topics
 // does not grow.
 //
-// A Send looks up a topic's state without a lock and keeps using it. So the sender first shuts the
-// queues, each under its lock and only if it is empty, and then removes the state from the map. A Send
+// A Send looks up a topic's state without a lock and keeps using it. So the sender first marks the
+// queues as forgotten, each under its lock and only if it is empty, and then removes the state from the map. A Send
 // that finds a forgotten queue looks the topic up again, which makes a new state. A forgotten state never gets
 // metadata again.
 //

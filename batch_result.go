@@ -20,16 +20,16 @@ type result struct {
 
 	topic     string
 	partition int32
-	acc       *accumulator // the accumulator of its batch; nil: none, it is released already
+	acc       *accumulator // the accumulator of its batch; nil: none, it is finished already
 
 	batchOutcome
 	children []childResult // set instead of an outcome when the batch was split
 
 	mu sync.Mutex
 	// +checklocks:mu
-	released bool
+	finished bool
 	// +checklocks:mu
-	waiters chan struct{} // made by the first waiter, closed on release
+	waiters chan struct{} // made by the first waiter, closed by finish
 
 	meta0 [4]recordMeta // the first of meta and runs: small batches need no more memory than this
 	runs0 [2]callbackRun
@@ -97,7 +97,7 @@ func sameFunc(a, b Callback) bool {
 func (r *result) wait() <-chan struct{} {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.released {
+	if r.finished {
 		return nil
 	}
 	if r.waiters == nil {
@@ -106,10 +106,10 @@ func (r *result) wait() <-chan struct{} {
 	return r.waiters
 }
 
-// release wakes the waiters. The outcome must be written, and the callbacks must have run, before it.
-func (r *result) release() {
+// finish wakes the waiters. The outcome must be written, and the callbacks must have run, before it.
+func (r *result) finish() {
 	r.mu.Lock()
-	r.released = true
+	r.finished = true
 	ch := r.waiters
 	r.mu.Unlock()
 	if ch != nil {
@@ -118,7 +118,7 @@ func (r *result) release() {
 }
 
 // recordResult returns the metadata of record i, and its error if it failed. It may be called only by the dispatcher
-// or after release.
+// or after finish.
 func (r *result) recordResult(i int32) (RecordMetadata, error) {
 	m := r.metadata(i)
 	if r.err == nil {

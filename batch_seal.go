@@ -57,13 +57,13 @@ func (s *sealer) compress(b *batch) error {
 	if len(out) >= b.raw {
 		return nil
 	}
-	b.replace(out)
+	b.replaceRecords(out)
 	b.codec = s.codec
 	return nil
 }
 
-// replace puts the compressed records in the place of the plain ones.
-func (b *batch) replace(records []byte) {
+// replaceRecords puts the compressed records in the place of the plain ones.
+func (b *batch) replaceRecords(records []byte) {
 	b.raw = len(records)
 	kept := 0
 	for i, c := range b.chunks {

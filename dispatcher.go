@@ -128,7 +128,7 @@ func (d *dispatcher) deliver(b *batch) {
 			d.callUntil(b.queue, res, run.fn, end)
 		}
 	}
-	res.release()
+	res.finish()
 	b.drop(d.acc)
 	d.at = place{batch: d.at.batch}
 }

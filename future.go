@@ -26,7 +26,7 @@ func (f Future) Wait(ctx context.Context) (RecordMetadata, error) {
 	r, i := f.res, f.index
 	for {
 		if ch := r.wait(); ch != nil {
-			if err := r.awaitRelease(ctx, ch); err != nil {
+			if err := r.awaitFinish(ctx, ch); err != nil {
 				return unknownMetadata(r.topic, r.partition), err
 			}
 		}
@@ -37,8 +37,8 @@ func (f Future) Wait(ctx context.Context) (RecordMetadata, error) {
 	}
 }
 
-// awaitRelease waits for ch, which release closes. The error says why it does not wait any longer.
-func (r *result) awaitRelease(ctx context.Context, ch <-chan struct{}) error {
+// awaitFinish waits for ch, which finish closes. The error says why it does not wait any longer.
+func (r *result) awaitFinish(ctx context.Context, ch <-chan struct{}) error {
 	if ctx == nil {
 		return pendingError(r.topic, r.partition, errNilContext)
 	}
@@ -79,7 +79,7 @@ func (f Future) Done() bool {
 
 // failedFuture is the future of a record that failed in Send.
 func failedFuture(m RecordMetadata, err error) Future {
-	return Future{res: &result{topic: m.Topic, partition: m.Partition, batchOutcome: failure(err), released: true,
+	return Future{res: &result{topic: m.Topic, partition: m.Partition, batchOutcome: failure(err), finished: true,
 		meta: []recordMeta{{timestamp: timestampMillis(m.Timestamp), keySize: m.KeySize, valueSize: m.ValueSize}}}}
 }
 
@@ -105,7 +105,7 @@ func NewFuture(topic string, partition int32) (f Future, resolve func(m RecordMe
 		once.Do(func() {
 			res.baseOffset, res.err = m.Offset, err
 			res.meta[0] = recordMeta{timestamp: timestampMillis(m.Timestamp), keySize: m.KeySize, valueSize: m.ValueSize}
-			res.release()
+			res.finish()
 		})
 	}
 }

@@ -73,14 +73,14 @@ func TestOffsetsNearTheEndAreUnknownNotNegative(t *testing.T) {
 
 func TestAFutureFollowsItsRecordThroughSplits(t *testing.T) {
 	leaf := func(offset int64, n int) *result {
-		return &result{batchOutcome: batchOutcome{baseOffset: offset, logAppendTime: -1}, meta: make([]recordMeta, n), released: true}
+		return &result{batchOutcome: batchOutcome{baseOffset: offset, logAppendTime: -1}, meta: make([]recordMeta, n), finished: true}
 	}
 	last := leaf(300, 1)
 	last.mu.Lock()
-	last.released = false
+	last.finished = false
 	last.mu.Unlock()
-	middle := &result{released: true, children: []childResult{{0, leaf(200, 2)}, {2, last}}}
-	root := &result{released: true, children: []childResult{{0, leaf(100, 1)}, {1, middle}}}
+	middle := &result{finished: true, children: []childResult{{0, leaf(200, 2)}, {2, last}}}
+	root := &result{finished: true, children: []childResult{{0, leaf(100, 1)}, {1, middle}}}
 	for i, want := range []int64{100, 200, 201} {
 		f := Future{root, int32(i)}
 		require.True(t, f.Done())
@@ -90,7 +90,7 @@ func TestAFutureFollowsItsRecordThroughSplits(t *testing.T) {
 	}
 	f := Future{root, 3}
 	require.False(t, f.Done())
-	last.release()
+	last.finish()
 	m, err := f.Wait(t.Context())
 	require.NoError(t, err)
 	require.EqualValues(t, 300, m.Offset)

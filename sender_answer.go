@@ -15,7 +15,7 @@ import (
 // finishProduce handles a Produce request that is back: off the wire, answered or not. If a worker is
 // busy with one of its batches it does nothing, because the request then comes back once more.
 func (s *sender) finishProduce(r *produceRequest, now time.Time) {
-	if !s.sealer.crew.settle(r) {
+	if !s.sealer.crew.endSealing(r) {
 		return
 	}
 	if r.Err == nil && !r.NoAnswer {

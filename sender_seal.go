@@ -166,9 +166,9 @@ func (c *sealCrew) sealed(r *produceRequest, err error) {
 	}
 }
 
-// settle ends the sealing of a request that is off the wire. It returns false if a worker is still busy
+// endSealing ends the sealing of a request that is off the wire. It returns false if a worker is still busy
 // with one of its batches: then the request comes once more, through back.
-func (c *sealCrew) settle(r *produceRequest) bool {
+func (c *sealCrew) endSealing(r *produceRequest) bool {
 	p := &r.sealing
 	if !p.offered {
 		return true

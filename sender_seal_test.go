@@ -62,7 +62,7 @@ func TestWhoeverSealsTheBytesAreTheSame(t *testing.T) {
 					synctest.Wait() // all is done when the writer comes
 				}
 				require.Equal(t, want, wire(t, r), "%d workers", workers)
-				require.True(t, r.sealer.crew.settle(r))
+				require.True(t, r.sealer.crew.endSealing(r))
 				r.sealer.crew.wg.Wait()
 				require.True(t, r.sealer.crew.idle(), "workers end when nothing waits")
 			}
@@ -96,12 +96,12 @@ func TestARequestIsBackWhenNoWorkerIsBusyWithIt(t *testing.T) {
 		open := r.sealer.gate()
 		r.sealer.crew.offer(r, false)
 		synctest.Wait()
-		require.False(t, r.sealer.crew.settle(r), "a worker has its first batch")
+		require.False(t, r.sealer.crew.endSealing(r), "a worker has its first batch")
 		require.Empty(t, *late)
 		open()
 		synctest.Wait()
 		require.Equal(t, []*produceRequest{r}, *late)
-		require.True(t, r.sealer.crew.settle(r))
+		require.True(t, r.sealer.crew.endSealing(r))
 		require.True(t, r.batches[0].sealed)
 		for _, b := range r.batches[1:] {
 			require.False(t, b.sealed, "nobody begins with a request that is back")
@@ -161,7 +161,7 @@ func TestAnErrorOfAWorkerReachesTheWriter(t *testing.T) {
 	broken := errors.New("broken")
 	c.sealed(r, broken)
 	require.ErrorIs(t, r.Encode(&network.Frame{}, 9), broken)
-	require.True(t, c.settle(r))
+	require.True(t, c.endSealing(r))
 }
 
 // Two that seal the same batch at once would write to the same memory.
@@ -182,7 +182,7 @@ func TestTheWriterLeavesABatchToTheWorkerThatHasIt(t *testing.T) {
 		require.True(t, r.batches[len(r.batches)-1].sealed, "those that nobody has are the writer's")
 		c.sealed(r, b.seal(r.sealer))
 		require.NoError(t, <-encoded)
-		require.True(t, c.settle(r))
+		require.True(t, c.endSealing(r))
 	})
 }
 
@@ -263,7 +263,7 @@ func TestBatchesAreSealedOnceByAnybody(t *testing.T) {
 		s.crew.offer(r, i%3 == 0)
 		writers.Go(func() {
 			if i%5 == 0 { // the connection breaks before the writer came to it
-				if s.crew.settle(r) {
+				if s.crew.endSealing(r) {
 					back <- r
 				}
 				return
@@ -276,7 +276,7 @@ func TestBatchesAreSealedOnceByAnybody(t *testing.T) {
 					t.Error("not sealed")
 				}
 			}
-			if s.crew.settle(r) {
+			if s.crew.endSealing(r) {
 				back <- r
 			}
 		})

@@ -70,7 +70,7 @@ type sequences struct {
 	end       int64         // the end of the log after the last acknowledged batch
 	inFlight  []*batch      // batches with a sequence and no settled outcome, in the order of their sequences
 	gap       bool          // a sequence will never be written: a new epoch is due
-	unsure    bool          // a batch was given up that may be in the log
+	unsettled bool          // a batch was given up that may be in the log
 	late      lateCopy      // it may not be yet, but still arrive
 	heardAt   time.Time     // when the last batch that was acknowledged had left
 }
@@ -105,7 +105,7 @@ func (i *idempotence) mayDrain(p *sequences, b *batch) bool {
 	if slices.ContainsFunc(p.inFlight, func(f *batch) bool { return f.decided }) {
 		return false // it expired on the wire, and its answer must show first whether it was written
 	}
-	return p.known && !p.gap && !p.unsure && p.id == i.id && p.epoch == i.epoch &&
+	return p.known && !p.gap && !p.unsettled && p.id == i.id && p.epoch == i.epoch &&
 		len(p.inFlight) < maxInFlightPerPartition && !p.inFlight[len(p.inFlight)-1].renumber && !p.inFlight[0].parked()
 }
 
@@ -121,7 +121,7 @@ func (i *idempotence) number(p *sequences, b *batch) bool {
 	if p.id < 0 && i.forgot && !i.bump() {
 		return false
 	}
-	if len(p.inFlight) == 0 && (p.gap || p.unsure) && p.id == i.id && p.epoch == i.epoch {
+	if len(p.inFlight) == 0 && (p.gap || p.unsettled) && p.id == i.id && p.epoch == i.epoch {
 		if i.transactional { // the broker forgot us, because all that we wrote was deleted, and takes 0 again (KIP-360)
 			p.epoch = -1
 		} else if !i.bump() {
@@ -279,7 +279,7 @@ func (p *sequences) settle(b *batch, v verdict, offset int64) {
 	case v.written:
 		p.acknowledged(b, offset)
 		if at == 0 && len(later) == 0 && p.next == protocol.IncrementSequence(b.lastSequence(), 1) {
-			p.unsure, p.late = false, noLateCopy // it was accepted, so all before it were
+			p.unsettled, p.late = false, noLateCopy // it was accepted, so all before it were
 		}
 	case v.gap && !v.newEpoch && len(later) == 0 && p.next == protocol.IncrementSequence(b.lastSequence(), 1) && !p.gap:
 		p.next = b.baseSequence // nothing came after it: its numbers are free again
@@ -294,7 +294,7 @@ func (p *sequences) settle(b *batch, v verdict, offset int64) {
 		for _, f := range p.inFlight[:at] {
 			f.evidence.laterUnsettled = true
 		}
-		p.unsure = true
+		p.unsettled = true
 		switch {
 		case b.evidence.unanswered && v.refused:
 			p.late = max(p.late, unlikelyLateCopy)
@@ -314,14 +314,14 @@ func (p *sequences) afterGap(later []*batch) []*batch {
 		if l.renumber = l.onWire(); l.renumber {
 			onWire = append(onWire, l)
 		} else {
-			p.release(l)
+			p.forgetSequence(l)
 		}
 	}
 	return onWire
 }
 
-// replace puts the parts of a split batch in its place; they share its sequences.
-func (p *sequences) replace(b *batch, parts []*batch) {
+// replaceByParts puts the parts of a split batch in its place; they share its sequences.
+func (p *sequences) replaceByParts(b *batch, parts []*batch) {
 	for i, f := range p.inFlight {
 		if f != b {
 			continue
@@ -338,17 +338,17 @@ func (p *sequences) replace(b *batch, parts []*batch) {
 	}
 }
 
-// mend lets the numbers go on after the last one that the broker has. It reports whether the sequences have
+// closeGap lets the numbers go on after the last one that the broker has. It reports whether the sequences have
 // no gap then; they may have one if a batch that was given up may be in the log. It is for transactional
 // producers, whose epoch may not change, and only while nothing is in flight.
-func (p *sequences) mend() bool {
-	if p.gap && !p.unsure {
+func (p *sequences) closeGap() bool {
+	if p.gap && !p.unsettled {
 		p.gap, p.next = false, 0
 		if p.lastAcked >= 0 {
 			p.next = protocol.IncrementSequence(p.lastAcked, 1)
 		}
 	}
-	return !p.unsure
+	return !p.unsettled
 }
 
 // unnumber takes b out of the batches in flight and takes its sequence away: b comes after a gap and is
@@ -360,14 +360,14 @@ func (p *sequences) unnumber(b *batch) {
 			break
 		}
 	}
-	p.release(b)
+	p.forgetSequence(b)
 }
 
-// release takes away the sequence of a batch behind a gap. A copy whose answer got lost can still arrive. It
+// forgetSequence takes away the sequence of a batch behind a gap. A copy whose answer got lost can still arrive. It
 // is refused as long as the gap is there, and under a new epoch; but not once the same epoch gives the
-// missing numbers to other batches (mend).
-func (p *sequences) release(b *batch) {
-	p.unsure = p.unsure || b.evidence.unanswered
+// missing numbers to other batches (closeGap).
+func (p *sequences) forgetSequence(b *batch) {
+	p.unsettled = p.unsettled || b.evidence.unanswered
 	b.forgetIdentity()
 }
 

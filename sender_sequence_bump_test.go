@@ -177,7 +177,7 @@ func TestTheLastBatchInFlightDecidesAboutTheEpoch(t *testing.T) {
 			time.Sleep(time.Second)
 			r.s.expire(time.Now())
 			requireIdentity(t, r.drainOne(0), c.epoch, c.sequence)
-			require.False(t, r.sequences(0).unsure, c.name)
+			require.False(t, r.sequences(0).unsettled, c.name)
 		})
 	}
 }
@@ -189,16 +189,16 @@ func TestABatchThatExpiresAfterItWasSentEndsTheEpoch(t *testing.T) {
 		f := r.append(0, "key", "value")
 		requireIdentity(t, r.drainOne(0), 5, 1)
 		r.lose(0)
-		require.False(t, r.sequences(0).unsure, "it will be sent again")
+		require.False(t, r.sequences(0).unsettled, "it will be sent again")
 		time.Sleep(r.cfg.deliveryTimeout)
 		r.s.expire(time.Now())
 		r.dispatch()
 		_, err := outcomeOf(t, f)
 		require.ErrorIs(t, err, ErrDeliveryTimeout)
-		require.True(t, r.sequences(0).unsure)
+		require.True(t, r.sequences(0).unsettled)
 		require.EqualValues(t, 5, r.s.idem.epoch, "nothing is to be sent yet")
 		requireIdentity(t, sendTo(t, r, 0), 6, 0)
-		require.False(t, r.sequences(0).unsure)
+		require.False(t, r.sequences(0).unsettled)
 	})
 }
 

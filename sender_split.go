@@ -35,9 +35,9 @@ func (s *sender) split(b *batch, now time.Time) {
 	s.logger.Log(context.Background(), level, "a batch is too large for the broker and is split", "topic", b.queue.topic.name, "partition", b.queue.index,
 		"bytes", b.size(), "records", b.records, "parts", len(parts))
 	if b.sequenced {
-		b.queue.out.seq.replace(b, parts)
+		b.queue.out.seq.replaceByParts(b, parts)
 	}
-	s.replace(b, parts)
+	s.replaceByParts(b, parts)
 	s.enqueue(parts)
 }
 
@@ -56,7 +56,7 @@ func (s *sender) sieve(b *batch, f facts, answer *message.PartitionProduceRespon
 	s.logger.Info("the broker refuses some records of a batch, the others are sent again", "topic", b.queue.topic.name, "partition", b.queue.index,
 		"records", b.records, "refused", len(guilty), "err", f.answer.code)
 	children := b.res.children
-	s.replace(b, parts)
+	s.replaceByParts(b, parts)
 	var innocent []*batch
 	for i, part := range parts {
 		if guilty[children[i].first] == nil {
@@ -71,13 +71,13 @@ func (s *sender) sieve(b *batch, f facts, answer *message.PartitionProduceRespon
 	}
 }
 
-// replace puts parts in the place of b and ends b.
-func (s *sender) replace(b *batch, parts []*batch) {
-	b.queue.out.replace(b, parts)
+// replaceByParts puts parts in the place of b and ends b.
+func (s *sender) replaceByParts(b *batch, parts []*batch) {
+	b.queue.out.replaceByParts(b, parts)
 	s.acc.delist(b, parts...)
 	b.decided = true
 	b.res.hasFuture = true // its futures read it to find the parts
-	b.res.release()
+	b.res.finish()
 	b.retire(s.acc)
 	b.drop(s.acc)
 }

@@ -459,7 +459,7 @@ func (t *transaction) over(now time.Time) {
 	}
 	if t.bump && !t.canBump && t.s.idem.state == idReady {
 		t.bump = false
-		if !t.mend() {
+		if !t.closeGaps() {
 			t.s.fatal(newError(Error{Op: "end the transaction", Kind: ErrUnsupportedVersion, Class: ErrFatal,
 				Reason: "it has ended, but records that were given up may still be written, and this cluster is too old to keep them out of the next transaction (KIP-360)"}))
 			return
@@ -473,12 +473,12 @@ func (t *transaction) over(now time.Time) {
 	t.rest(false)
 }
 
-// mend closes the gaps in the sequences of the transaction's partitions under the same epoch. It reports
+// closeGaps closes the gaps in the sequences of the transaction's partitions under the same epoch. It reports
 // whether that was possible, which it is if every missing batch is known not to be in the log.
-func (t *transaction) mend() bool {
+func (t *transaction) closeGaps() bool {
 	ok := true
 	for _, q := range t.members {
-		ok = q.out.seq.mend() && ok
+		ok = q.out.seq.closeGap() && ok
 	}
 	return ok
 }

@@ -80,7 +80,7 @@ sender.takeEvents
 dispatcher.run
 	dispatcher.deliver
 		dispatcher.callUntil
-		result.release
+		result.finish
 		batch.drop
 			memoryShare.release`, ""},
 }

@@ -88,7 +88,7 @@ var ofPlugins = []mutation{
 	},
 	{
 		name: "released-before-callbacks", file: "dispatcher.go",
-		old: "	res := b.res\n	for ; d.at.run", new: "	res := b.res\n	res.release()\n	for ; d.at.run",
+		old: "	res := b.res\n	for ; d.at.run", new: "	res := b.res\n	res.finish()\n	for ; d.at.run",
 		breaks: "Wait returns before the callback has run",
 		by:     by("TestCallbacksRunInOrderBeforeFutures"),
 	},

@@ -220,7 +220,7 @@ var ofSender = []mutation{
 	},
 	{
 		name: "split-forgets-a-part", file: "sender_split.go",
-		old: "	s.replace(b, parts)\n	s.enqueue(parts)\n", new: "	s.replace(b, parts)\n	s.enqueue(parts[1:])\n",
+		old: "	s.replaceByParts(b, parts)\n	s.enqueue(parts)\n", new: "	s.replaceByParts(b, parts)\n	s.enqueue(parts[1:])\n",
 		breaks: "the first part of a split batch is not sent",
 		by:     bySimulator,
 	},

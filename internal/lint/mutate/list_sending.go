@@ -220,7 +220,7 @@ var ofSending = []mutation{
 	},
 	{
 		name: "drains-while-unsure", file: "sender_sequence.go",
-		old: "return p.known && !p.gap && !p.unsure &&", new: "return p.known && !p.gap &&",
+		old: "return p.known && !p.gap && !p.unsettled &&", new: "return p.known && !p.gap &&",
 		breaks: "batches leave behind one whose outcome is open",
 		by:     by("TestTheLastBatchInFlightDecidesAboutTheEpoch"),
 	},
@@ -250,13 +250,13 @@ var ofSending = []mutation{
 	},
 	{
 		name: "mend-ignores-doubt", file: "sender_sequence.go",
-		old: "	return !p.unsure\n", new: "	return true\n",
+		old: "	return !p.unsettled\n", new: "	return true\n",
 		breaks: "on old clusters a late copy gets into the next transaction",
 		by:     by("TestOldClusters|TestSimulatorRegressions"),
 	},
 	{
 		name: "release-forgets-lost-copies", file: "sender_sequence.go",
-		old: "	p.unsure = p.unsure || b.evidence.unanswered\n	b.forget", new: "	b.forget",
+		old: "	p.unsettled = p.unsettled || b.evidence.unanswered\n	b.forget", new: "	b.forget",
 		breaks: "a lost copy behind a mended gap fits in",
 		by:     by("TestSimulatorRegressions"),
 	},
