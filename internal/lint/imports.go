@@ -15,7 +15,7 @@ var imports = map[string][]string{
 	"quilltest/quillmock":  {".", "metadata", "protocol", "internal/goid", "internal/murmur2"},
 	"internal/conformance": {".", "metadata"},
 	"quilltest":            {"metadata", "protocol", "internal/message", "internal/compress", "internal/murmur2"}, // not the root: its own tests use quilltest
-	".":                    {"network", "network/sasl", "network/keystore", "metadata", "protocol", "internal/message", "internal/compress", "internal/deque", "internal/backoff", "internal/goid", "internal/murmur2", "internal/prefetch", "internal/seal", "internal/invariant", "internal/javaprops"},
+	".":                    {"network", "network/sasl", "network/keystore", "metadata", "protocol", "internal/message", "internal/compress", "internal/deque", "internal/backoff", "internal/goid", "internal/murmur2", "internal/prefetch", "internal/seal", "internal/invariant", "internal/javaprops", "internal/login"},
 	"network":              {"network/sasl", "metadata", "protocol", "internal/message", "internal/backoff", "internal/seal", "internal/invariant"},
 	"network/keystore":     {"network/sasl"},
 	"network/sasl/...":     {},
@@ -37,6 +37,10 @@ var imports = map[string][]string{
 	"internal/lint/mutate": {},
 	"metadata":             {},
 	"protocol":             {},
+
+	// Apart, for their alignment.
+	"internal/login":           {"internal/jaas", "network/sasl", "network/sasl/oauthbearer"},
+	"network/sasl/oauthbearer": {"network/keystore", "network/sasl"},
 }
 
 // codecs are the modules that internal/compress, and nothing else, may import.

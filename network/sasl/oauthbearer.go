@@ -64,14 +64,25 @@ func (t Token) initial() ([]byte, error) {
 	if !validToken(value) {
 		return nil, errors.New("the token is empty, or has characters that a bearer token can't have (RFC 6750 §2.1)")
 	}
+	if err := t.CheckExtensions(); err != nil {
+		return nil, err
+	}
 	message := append(make([]byte, 0, len(value)+128), "n,,\x01auth=Bearer "+value...)
 	for _, name := range slices.Sorted(maps.Keys(t.Extensions)) {
-		if err := checkExtension(name, t.Extensions[name]); err != nil {
-			return nil, err
-		}
 		message = append(message, "\x01"+name+"="+t.Extensions[name]...)
 	}
 	return append(message, 1, 1), nil
+}
+
+// CheckExtensions returns why the extensions can't be sent, if so. An authentication checks them by itself;
+// this is for those who want to know before.
+func (t Token) CheckExtensions() error {
+	for _, name := range slices.Sorted(maps.Keys(t.Extensions)) {
+		if err := checkExtension(name, t.Extensions[name]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // validToken reports whether value is a b64token of RFC 6750, which is what Kafka's brokers take.
