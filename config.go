@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"net"
 	"time"
+
+	"github.com/quill-kafka/quill/network/sasl"
 )
 
 // Config is the configuration of a producer. Only BootstrapServers is required: the zero value of every
@@ -209,5 +211,8 @@ type givenProperties struct {
 	texts       map[string]string // properties with a field, as they were written
 	noEffect    map[string]string // properties without a field: their values, secrets hidden
 	unknown     []string          // names that are no Kafka property, sorted
-	all         map[string]string // every one, as it was written
+	all         map[string]string // every one, as it was written, secrets hidden
+
+	// kept has properties without a field of which New makes something. All of them are held as secrets: fmt shows what a Config holds.
+	kept map[string]sasl.Secret
 }

@@ -104,7 +104,7 @@ var interplays = []interplay{
 	{"security.protocol=ssl (known, not supported yet)", map[string]string{"security.protocol": "ssl"}, []string{"security.protocol"}, nil, ""},
 	{"security.protocol=foo", map[string]string{"security.protocol": "foo"}, []string{"security.protocol"}, nil, ""},
 	{"SASL_* without jaas config", map[string]string{"security.protocol": "SASL_PLAINTEXT"}, []string{"security.protocol"}, nil, ""},
-	{"SASL_* + sasl.mechanism=\"\"", map[string]string{"security.protocol": "SASL_SSL", "sasl.mechanism": ""}, []string{"sasl.mechanism", "security.protocol"}, nil, ""},
+	{"SASL_* + sasl.mechanism=\"\"", map[string]string{"security.protocol": "SASL_SSL", "sasl.mechanism": ""}, []string{"security.protocol"}, nil, ""},
 	{"unknown.key=1", map[string]string{"unknown.key": "1"}, nil, func(settings) bool { return true }, ""},
 	{"reconnect.backoff.ms without its max", map[string]string{"reconnect.backoff.ms": "5000"}, nil, func(s settings) bool {
 		return s.reconnectBackoff == 5*time.Second && s.reconnectBackoffMax == 5*time.Second
@@ -506,7 +506,7 @@ var configTexts = map[string]func() error{
 	"no server at all":               wrongProperty("bootstrap.servers", ""),
 	"TLS":                            wrongProperty("ssl.keystore.location", "/etc/keys"),
 	"a password":                     wrongProperty("ssl.keystore.password", "s3cret"),
-	"SASL":                           wrongProperty("sasl.mechanism", "PLAIN"),
+	"SASL":                           wrongProperty("sasl.login.refresh.window.factor", "2"),
 	"indirect values":                wrongProperty("config.providers", "file"),
 	"a file that is too long":        func() error { _, err := LoadProperties(strings.NewReader(strings.Repeat("#", 1<<20+1))); return err },
 	"an escape that is none":         func() error { _, err := LoadProperties(strings.NewReader(`client.id=\u12`)); return err },

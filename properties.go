@@ -20,8 +20,9 @@ import (
 // they go together. A 0 becomes the negative number that Config uses for it.
 //
 // Properties that only mean something in a JVM are accepted; names that Kafka does not have are too,
-// as in Java. New logs both. Properties of TLS and SASL are refused, because this library does not have
-// those yet, unless they are given their default. Fields without a property, such as Logger, are for
+// as in Java. New logs both. Properties of TLS are refused, because this library does not have
+// those yet, unless they are given their default. Properties of SASL, which have no fields, are kept in the Config, and New makes a
+// mechanism of them unless Config.SASL is set; as text they are not shown again. Fields without a property, such as Logger, are for
 // the caller to set afterwards.
 func ParseProperties(props map[string]string) (Config, error) {
 	var c Config
@@ -60,14 +61,26 @@ func LoadProperties(r io.Reader) (Config, error) {
 // parse sets the fields of c from the properties, in the order of their names, and returns the faults.
 func (c *Config) parse(props map[string]string) []ConfigFault {
 	var faults []ConfigFault
-	c.props.all = maps.Clone(props)
+	c.props.all = make(map[string]string, len(props))
 	for _, name := range slices.Sorted(maps.Keys(props)) {
 		row, ok := propertyByName[name]
 		if !ok {
+			c.props.all[name] = props[name]
 			c.props.unknown = append(c.props.unknown, name)
 			continue
 		}
+		c.props.all[name] = row.shown(props[name])
 		text := trimJava(props[name])
+		if row.kept {
+			if no := row.checkKept(text); no != (complaint{}) {
+				faults = append(faults, row.fault(text, no))
+				continue
+			}
+			if row.status == statusSupported {
+				c.props.keep(name, text)
+				continue
+			}
+		}
 		if row.value != nil {
 			if no := row.value.parse(c, text); no != (complaint{}) {
 				faults = append(faults, row.fault(text, no))
@@ -111,6 +124,9 @@ func (c Config) Properties() map[string]string {
 			}
 		}
 	}
+	for name, text := range c.props.kept {
+		props[name] = propertyByName[name].shown(text.Reveal())
+	}
 	maps.Copy(props, c.props.noEffect)
 	return props
 }
@@ -151,6 +167,9 @@ func (row *property) fault(text string, no complaint) ConfigFault {
 // written returns the value as the user wrote it: the property's text, if the field still has the value parsed
 // from it, else the field's value in Go.
 func (row *property) written(c *Config) string {
+	if row.kept {
+		return c.props.kept[row.name].Reveal()
+	}
 	current, set := row.value.text(c)
 	if !set {
 		return ""

@@ -25,6 +25,7 @@ type property struct {
 	name  string
 	field string        // the field of Config, empty if there is none
 	value propertyValue // ties both together; nil without a field
+	kept  bool          // there is no field, but the text is checked, and kept for what New makes of it
 	help  string
 	importance
 	status
