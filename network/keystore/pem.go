@@ -96,6 +96,19 @@ func decodePEM(text string, wantKey bool, password sasl.Secret) (Contents, error
 	return c, nil
 }
 
+// ParsePrivateKey reads the one private key of a PEM text: PKCS#8, encrypted or not, PKCS#1 or SEC 1. Its error is an [*Error]
+// without Property. It may be called concurrently.
+func ParsePrivateKey(text string, password sasl.Secret) (crypto.Signer, error) {
+	c, err := decodePEM(text, true, password)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(c.Keys) == 0:
+		return nil, fail("one begins with -----BEGIN PRIVATE KEY-----", "holds no private key")
+	}
+	return c.Keys[0].Private, nil
+}
+
 // add takes a certificate as trusted. One that crypto/x509 refuses is left out: a bundle of a hundred would else be of no
 // use because of one that Java takes (a negative serial number, say).
 func (c *Contents) add(der []byte, n int) {

@@ -117,6 +117,24 @@ func TestTemplatesComeBetweenClaimsAndTime(t *testing.T) {
 	require.EqualError(t, err, `reading the template for assertions "`+template+`": it is not JSON of the form {"header": {…}, "payload": {…}}`)
 }
 
+// testdata/encrypted.pem: openssl genrsa 2048 | openssl pkcs8 -topk8 -v2 aes256 -passout pass:pa55phrase
+func TestAnEncryptedKeyIsOpenedByItsPassphrase(t *testing.T) {
+	a := &SignedAssertion{KeyFile: "testdata/encrypted.pem", Passphrase: sasl.NewSecret("pa55phrase")}
+	assertion, err := a.Assert(t.Context())
+	require.NoError(t, err)
+	key, err := readPrivateKey(mustRead(t, "testdata/encrypted.pem"), a.Passphrase)
+	require.NoError(t, err)
+	_, _, signed := opened(t, assertion, key.Public())
+	require.True(t, signed)
+}
+
+func mustRead(t *testing.T, path string) []byte {
+	t.Helper()
+	content, err := os.ReadFile(path)
+	require.NoError(t, err)
+	return content
+}
+
 func TestAKeyIsReadAgainWhenItsFileChanges(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "key")
 	first, second := newECKey(t, elliptic.P256()), newECKey(t, elliptic.P256())
@@ -143,16 +161,18 @@ func TestKeysThatDoNotFitSaySo(t *testing.T) {
 	}
 	ec := writePEM(t, filepath.Join(dir, "ec"), newECKey(t, elliptic.P256()))
 	p384 := writePEM(t, filepath.Join(dir, "p384"), newECKey(t, elliptic.P384()))
-	for _, c := range []struct{ algorithm, file, err string }{
-		{"RS256", ec, "the algorithm RS256 needs an RSA key"},
-		{"ES256", p384, "the algorithm ES256 needs a key on the curve P-256"},
-		{"HS256", ec, `the algorithm "HS256" is neither RS256 nor ES256`},
-		{"ES256", write("text", "s3cr3t"), "it has no private key in PEM form"},
-		{"ES256", write("broken", "-----BEGIN PRIVATE KEY-----\nczNjcjN0\n-----END PRIVATE KEY-----\n"), "its private key is damaged"},
-		{"ES256", filepath.Join(dir, "none"), "no such file or directory"},
-		{"ES256", write("large", strings.Repeat("x", maxFile+1)), "is longer than 1 MiB"},
+	for _, c := range []struct{ algorithm, file, err, passphrase string }{
+		{"RS256", ec, "the algorithm RS256 needs an RSA key", ""},
+		{"ES256", p384, "the algorithm ES256 needs a key on the curve P-256", ""},
+		{"HS256", ec, `the algorithm "HS256" is neither RS256 nor ES256`, ""},
+		{"ES256", write("text", "s3cr3t"), "holds no PEM block", ""},
+		{"ES256", write("broken", "-----BEGIN PRIVATE KEY-----\nczNjcjN0\n-----END PRIVATE KEY-----\n"), "the private key can't be read", ""},
+		{"RS256", "testdata/encrypted.pem", "the private key is encrypted, and there is no password for it", ""},
+		{"RS256", "testdata/encrypted.pem", "the private key can't be decrypted with the password", "s3cr3t"},
+		{"ES256", filepath.Join(dir, "none"), "no such file or directory", ""},
+		{"ES256", write("large", strings.Repeat("x", maxFile+1)), "is longer than 1 MiB", ""},
 	} {
-		_, err := (&SignedAssertion{Algorithm: c.algorithm, KeyFile: c.file}).Assert(t.Context())
+		_, err := (&SignedAssertion{Algorithm: c.algorithm, KeyFile: c.file, Passphrase: sasl.NewSecret(c.passphrase)}).Assert(t.Context())
 		require.ErrorContains(t, err, c.err)
 		require.ErrorContains(t, err, `reading the private key for assertions "`+c.file+`"`)
 		require.NotContains(t, err.Error(), "s3cr3t")

@@ -83,8 +83,11 @@ func (r *reader) number(property string) float64 {
 	if err != nil {
 		r.fail(property, "", "is not a number")
 	}
-	if v == 0 {
+	switch {
+	case v == 0:
 		return -1
+	case v < 0:
+		r.fail(property, "", "must not be negative")
 	}
 	return v
 }
@@ -183,7 +186,7 @@ func (r *reader) clientCredentials() Retriever {
 
 func (r *reader) endpoint(scope string) Endpoint {
 	e := Endpoint{
-		URL: strings.TrimSpace(r.Property(propEndpoint)), Scope: scope,
+		URL: strings.TrimSpace(r.Property(propEndpoint)), Scope: scope, TLS: r.tls(),
 		ConnectTimeout:  r.duration("sasl.login.connect.timeout.ms", time.Millisecond),
 		ReadTimeout:     r.duration("sasl.login.read.timeout.ms", time.Millisecond),
 		RetryBackoff:    r.duration("sasl.login.retry.backoff.ms", time.Millisecond),

@@ -1,7 +1,13 @@
 package oauthbearer
 
 import (
+	"encoding/pem"
+	"io"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -121,6 +127,8 @@ func TestSettingsThatCannotWorkSaySo(t *testing.T) {
 		{settings(id, propEndpoint, idp, propValidator, "com.example.V"), `sasl.oauthbearer.jwt.validator.class: "com.example.V" is a Java class that this library has no counterpart of; remove it, or make an oauthbearer.Login with a Retriever that checks the token, and set Config.SASL to it`},
 		{settings(id, propEndpoint, idp, propHandler, "io.strimzi.kafka.oauth.client.JaasClientOauthLoginCallbackHandler"), `sasl.login.callback.handler.class: "io.strimzi.kafka.oauth.client.JaasClientOauthLoginCallbackHandler" is a Java class that this library has no counterpart of; make an oauthbearer.Login with a Retriever that does the same, and set Config.SASL to it`},
 		{settings(nil, propEndpoint, idp, propRetriever, kafkaClasses+"JwtBearerJwtRetriever"), "sasl.oauthbearer.assertion.private.key.file: is needed to make assertions; name the PEM file of the key, or a finished assertion by sasl.oauthbearer.assertion.file"},
+		{settings(id, propEndpoint, idp, "sasl.login.retry.backoff.ms", "-1"), "sasl.login.retry.backoff.ms: must not be negative"},
+		{settings(map[string]string{"clientId": "id", "clientSecret": "s3cr3t", "ssl.truststore.password": "s3cr3t"}, propEndpoint, idp), "sasl.jaas.config: option ssl.truststore.password: is given without a trust store; set ssl.truststore.location"},
 		{settings(map[string]string{"extension_auth": "s3cr3t"}, propEndpoint, "file:/t"), `sasl.jaas.config: an option that begins with extension_: the extension name "auth" is reserved for the token`},
 		{settings(map[string]string{"unsecuredLoginNumberClaim_x": "s3cr3t"}), `sasl.jaas.config: option "unsecuredLoginNumberClaim_x" is not a number`},
 		{settings(map[string]string{"unsecuredLoginStringClaim_exp": "1"}), "sasl.jaas.config: the claim exp of an unsecured token is made of the time; remove the option"},
@@ -131,4 +139,36 @@ func TestSettingsThatCannotWorkSaySo(t *testing.T) {
 		require.EqualError(t, err, c.err)
 		require.NotContains(t, err.Error(), "s3cr3t")
 	}
+}
+
+// Java: JaasOptionsUtils. The endpoint's own authority is an option of the login module.
+func TestTheEndpointIsTrustedByOptions(t *testing.T) {
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, tokenAnswer("x.y.z"))
+	}))
+	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, 0)
+	server.StartTLS()
+	defer server.Close()
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	require.NoError(t, os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), 0o600))
+	id := map[string]string{"clientId": "id", "clientSecret": "s3cr3t"}
+	l, err := FromSettings(settings(id, propEndpoint, server.URL))
+	require.NoError(t, err)
+	_, err = l.Retriever.Retrieve(t.Context())
+	require.ErrorContains(t, err, "certificate signed by unknown authority")
+	id["ssl.truststore.type"], id["ssl.truststore.location"] = "PEM", ca
+	l, err = FromSettings(settings(id, propEndpoint, server.URL))
+	require.NoError(t, err)
+	for range 2 {
+		token, err := l.Retriever.Retrieve(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, "x.y.z", token.Reveal())
+	}
+	id["ssl.truststore.location"] = ca + ".none"
+	l, err = FromSettings(settings(id, propEndpoint, server.URL))
+	require.NoError(t, err)
+	l.Retriever.(*ClientCredentials).RetryBackoffMax = -1
+	_, err = l.Retriever.Retrieve(t.Context())
+	require.ErrorContains(t, err, "TLS settings for the token endpoint")
+	require.ErrorContains(t, err, "no such file")
 }
