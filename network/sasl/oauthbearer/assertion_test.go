@@ -209,7 +209,7 @@ func TestFilesOfTokensAndAssertionsAreReadAgain(t *testing.T) {
 	}
 }
 
-// Java: ClientJwtValidator and ClaimValidationUtils.
+// What ClientJwtValidator and ClaimValidationUtils do in Java.
 func TestTokensAreLookedAtAsInJava(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

@@ -90,7 +90,7 @@ func TestZeroesOfTheRefreshMeanNone(t *testing.T) {
 	require.Equal(t, 5*time.Second, l.Refresh.at(now, now, now.Add(10*time.Second), 0.999).Sub(now))
 }
 
-// Java: OAuthBearerUnsecuredLoginCallbackHandler.
+// What OAuthBearerUnsecuredLoginCallbackHandler does in Java.
 func TestUnsecuredTokensAreMadeOfOptions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, err := FromSettings(settings(map[string]string{
@@ -141,7 +141,7 @@ func TestSettingsThatCannotWorkSaySo(t *testing.T) {
 	}
 }
 
-// Java: JaasOptionsUtils. The endpoint's own authority is an option of the login module.
+// As in JaasOptionsUtils of Java, the endpoint's own authority is an option of the login module.
 func TestTheEndpointIsTrustedByOptions(t *testing.T) {
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, tokenAnswer("x.y.z"))
