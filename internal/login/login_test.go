@@ -104,9 +104,12 @@ func (custom) Name() string { return "X-CUSTOM" }
 
 func (custom) Start(context.Context, sasl.Peer) (sasl.Session, []byte, error) { return nil, nil, nil }
 
+func init() {
+	sasl.Register("X-CUSTOM", func(s sasl.Settings) (sasl.Mechanism, error) { return custom{settings: s}, nil })
+}
+
 func TestARegisteredMechanismGetsPropertiesAndOptions(t *testing.T) {
 	t.Parallel()
-	sasl.Register("X-CUSTOM", func(s sasl.Settings) (sasl.Mechanism, error) { return custom{settings: s}, nil })
 	m, err := made("X-CUSTOM", `com.example.Module required user="bob" key="s3cr3t";`, propClientHandler, "com.example.Handler")
 	require.NoError(t, err)
 	got := m.(custom).settings

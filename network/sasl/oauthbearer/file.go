@@ -36,7 +36,7 @@ type cachedFile[T any] struct {
 func (f *cachedFile[T]) get(path string, convert func(content []byte) (T, error)) (value T, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	file, err := os.Open(path) //nolint:gosec // the path is the program's own setting
+	file, err := os.Open(path) // #nosec G304 -- the path is the program's own setting
 	if err != nil {
 		return value, withoutOp(err)
 	}

@@ -49,11 +49,13 @@ type Login struct {
 	// Logger gets a line for each token and each failure, without the token. If nil, nothing is logged.
 	Logger *slog.Logger
 
-	mu sync.Mutex
+	mu sync.Mutex // held while no Retriever and no Logger is called
 	// +checklocks:mu
 	held held
 	// +checklocks:mu
 	flight *flight // the call of Retriever that is under way, nil if none is
+	// +checklocks:mu
+	last *flight // the one that began last, whose end Close waits for
 	// +checklocks:mu
 	failed failure
 	// +checklocks:mu
@@ -72,8 +74,10 @@ func (h held) good(now time.Time) bool { return now.Before(h.token.ExpiresAt) }
 
 // flight is a call of a Retriever that all who need a token wait for.
 type flight struct {
-	done   chan struct{} // closed when the fields below are set
+	done   chan struct{} // closed when token and err are set
+	ended  chan struct{} // closed when its goroutine does nothing any more
 	cancel context.CancelFunc
+	before *flight // one that had not ended when it began
 	token  sasl.Token
 	err    error
 }
@@ -129,36 +133,62 @@ func (l *Login) takeOffLocked(now time.Time) *flight {
 		return l.flight
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	f := &flight{done: make(chan struct{}), cancel: cancel}
+	f := &flight{done: make(chan struct{}), ended: make(chan struct{}), cancel: cancel}
+	if l.last != nil && !isClosed(l.last.ended) {
+		f.before = l.last
+	}
 	l.flight = f
+	l.last = f
 	go l.fly(ctx, f) // ends with the Retriever, whose waits are bounded, and which Close cancels and waits for
 	return f
 }
 
-// fly calls the Retriever and keeps what comes of it.
+// fly calls the Retriever, keeps what comes of it, and then logs it: the application's log handler runs under no lock.
 func (l *Login) fly(ctx context.Context, f *flight) {
-	defer f.cancel()
+	defer f.end()
 	token, start, err := l.retrieve(ctx)
 	now := time.Now()
+	if line := l.land(f, token, start, now, err); line.text != "" {
+		l.log(line.level, line.text, line.attrs...)
+	}
+}
+
+// end is the last of a flight, and of those before it, which may still be at their logging.
+func (f *flight) end() {
+	f.cancel()
+	if f.before != nil {
+		<-f.before.ended
+	}
+	close(f.ended)
+}
+
+// line is what is to be logged.
+type line struct {
+	level slog.Level
+	text  string
+	attrs []slog.Attr
+}
+
+// land keeps what came of a flight, for those who wait too.
+func (l *Login) land(f *flight, token sasl.Token, start, now time.Time, err error) line {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	f.token, f.err = token, err
 	l.flight = nil
 	close(f.done)
 	if err != nil {
-		l.failLocked(now, err)
-		return
+		return l.failLocked(now, err)
 	}
 	l.failed = failure{}
 	l.held = held{token, l.Refresh.at(now, start, token.ExpiresAt, roll())}
 	l.scheduleLocked(now, l.held.refreshAt)
-	l.log(slog.LevelInfo, "got a token", slog.Time("expires_at", token.ExpiresAt), slog.Time("refresh_at", l.held.refreshAt))
+	return line{slog.LevelInfo, "got a token", []slog.Attr{slog.Time("expires_at", token.ExpiresAt), slog.Time("refresh_at", l.held.refreshAt)}}
 }
 
 // failLocked notes that there is no new token.
 //
 // +checklocks:l.mu
-func (l *Login) failLocked(now time.Time, err error) {
+func (l *Login) failLocked(now time.Time, err error) line {
 	wait := orDefault(l.RetryBackoff, 100*time.Millisecond)
 	for range min(l.failed.times, 62) {
 		if wait >= orDefault(l.RetryBackoffMax, 10*time.Second) {
@@ -169,7 +199,7 @@ func (l *Login) failLocked(now time.Time, err error) {
 	wait = min(wait, orDefault(l.RetryBackoffMax, 10*time.Second))
 	l.failed = failure{err, now.Add(wait), l.failed.times + 1}
 	if l.held.token.ExpiresAt.IsZero() {
-		return // whoever asked has the error; nothing is to be replaced
+		return line{} // whoever asked has the error; nothing is to be replaced
 	}
 	next := again(now, l.held.token.ExpiresAt)
 	l.scheduleLocked(now, next)
@@ -177,7 +207,7 @@ func (l *Login) failLocked(now time.Time, err error) {
 	if l.held.good(now) {
 		attrs = append(attrs, slog.Time("old_token_expires_at", l.held.token.ExpiresAt))
 	}
-	l.log(slog.LevelWarn, "could not replace the token", attrs...)
+	return line{slog.LevelWarn, "could not replace the token", attrs}
 }
 
 // scheduleLocked sets the timer, unless the login is closed.
@@ -216,13 +246,13 @@ func (l *Login) Close() error {
 		l.timer.Stop()
 		l.timer = nil
 	}
-	f := l.flight
-	if f != nil {
-		f.cancel()
+	if l.flight != nil {
+		l.flight.cancel()
 	}
+	last := l.last
 	l.mu.Unlock()
-	if f != nil {
-		<-f.done
+	if last != nil {
+		<-last.ended
 	}
 	return nil
 }
@@ -258,6 +288,15 @@ func (l *Login) retrieve(ctx context.Context) (token sasl.Token, start time.Time
 func (l *Login) log(level slog.Level, message string, attrs ...slog.Attr) {
 	if l.Logger != nil {
 		l.Logger.LogAttrs(context.Background(), level, "oauthbearer: "+message, attrs...)
+	}
+}
+
+func isClosed(ch <-chan struct{}) bool {
+	select {
+	case <-ch:
+		return true
+	default:
+		return false
 	}
 }
 

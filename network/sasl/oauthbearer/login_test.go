@@ -75,6 +75,7 @@ func TestAFailedReplacementKeepsTheOldTokenUntilItsEnd(t *testing.T) {
 		token, err = l.Token(t.Context())
 		require.NoError(t, err)
 		require.NotEqual(t, reveal(t, old), reveal(t, token))
+		require.NoError(t, l.Close())
 		require.Contains(t, log.String(), "could not replace the token")
 		require.NotContains(t, log.String(), reveal(t, old))
 	})
@@ -187,8 +188,8 @@ func TestATokenThatHasEndedNamesTheClock(t *testing.T) {
 		})}
 		_, err = early.Token(t.Context())
 		require.NoError(t, err, "the brokers' clock decides")
-		require.Contains(t, log.String(), `the token is not valid yet by the clock of this machine: is it right?" valid_in=1m30s`)
 		require.NoError(t, early.Close())
+		require.Contains(t, log.String(), `the token is not valid yet by the clock of this machine: is it right?" valid_in=1m30s`)
 	})
 }
 

@@ -66,4 +66,4 @@ func orDefault[T float64 | time.Duration](v, def T) T {
 }
 
 // roll returns a random number below 1. Nothing secret hangs on it.
-func roll() float64 { return rand.Float64() } //nolint:gosec // spreads the refreshes of many clients, as Java's Random does
+func roll() float64 { return rand.Float64() } // #nosec G404 -- spreads the refreshes of many clients

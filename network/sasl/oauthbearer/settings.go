@@ -20,7 +20,7 @@ const (
 	propValidator  = "sasl.oauthbearer.jwt.validator.class"
 	propHandler    = "sasl.login.callback.handler.class"
 	propClientID   = "sasl.oauthbearer.client.credentials.client.id"
-	propSecret     = "sasl.oauthbearer.client.credentials.client.secret" //nolint:gosec // a property's name
+	propSecret     = "sasl.oauthbearer.client.credentials.client.secret" // #nosec G101 -- the name of a property
 	propScope      = "sasl.oauthbearer.scope"
 	propAssertion  = "sasl.oauthbearer.assertion."
 	propJAAS       = "sasl.jaas.config"
