@@ -65,13 +65,16 @@ func (e *Error) text() string {
 // preposition returns the word between the operation and the topic.
 func preposition(op string) string {
 	switch {
-	case strings.HasPrefix(op, "send"):
+	case strings.HasPrefix(op, "send"), op == opWaitForRecord:
 		return "to"
 	case op == opPartitions:
 		return "of"
 	}
 	return "for"
 }
+
+// opWaitForRecord is the Op of errors of Future.Wait that are not the record's.
+const opWaitForRecord = "wait for a record"
 
 // opPartitions is the Op of errors of PartitionsFor.
 const opPartitions = "look up the partitions"

@@ -61,7 +61,7 @@ func (r *result) awaitFinish(ctx context.Context, ch <-chan struct{}) error {
 
 // pendingError is the error of a wait that ended before the record's outcome was known.
 func pendingError(topic string, partition int32, why error) *Error {
-	return &Error{Op: "wait for record", Kind: why, Topic: topic, Partition: partition, Node: -1, Outcome: MaybeWritten,
+	return &Error{Op: opWaitForRecord, Kind: why, Topic: topic, Partition: partition, Node: -1, Outcome: MaybeWritten,
 		Reason: "the record is on its way, its outcome is not known yet"}
 }
 
