@@ -72,9 +72,12 @@ func (c *Client) setNodes(nodes iter.Seq2[int32, string]) {
 // setAddr notes the node's address. A connection that leads elsewhere is drained.
 func (c *Client) setAddr(n *node, addr string) {
 	if n.addr != addr {
+		if n.err != nil {
+			c.trouble = n.err // until another connection has failed, or is ready
+		}
 		c.cfg.Logger.Info("node has moved", n.name(), "from", n.addr, "to", addr)
 		n.addr, n.lastTried = addr, ""
-		n.failures, n.failedDials, n.missed, n.answered = 0, 0, false, false
+		n.failures, n.failedDials, n.missed, n.answered, n.err = 0, 0, false, false, nil
 		switch n.state {
 		case down:
 			n.become(idle)

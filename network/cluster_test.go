@@ -256,6 +256,60 @@ func TestMoveWhileClosingNeedsNoBackoff(t *testing.T) {
 	})
 }
 
+// What happened at the old address says nothing about the new one: neither its error nor its back-off stays.
+func TestAMovedNodeLeavesTheTroubleOfItsOldAddress(t *testing.T) {
+	moved := metadata.Node{ID: 1, Host: "uno", Port: 9092}
+	free := func(t *testing.T, r *rig) {
+		require.NoError(t, r.LastError(1))
+		require.Equal(t, idle, r.nodes[1].state)
+		require.Zero(t, r.nodes[1].failures)
+		r.connect(1)
+	}
+	for name, ends := range map[string]func(r *rig){
+		"lost":              func(r *rig) { r.pass(time.Second) },
+		"timed out":         func(r *rig) { r.pass(2 * r.cfg.RequestTimeout) },
+		"closed on request": func(r *rig) { r.Disconnect(1, time.Now()) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				r := newRig(t, nil)
+				r.listen("one:9092", func(p *peer) {
+					p.handshake()
+					p.request()
+					if name == "lost" {
+						return
+					}
+					silent(p)
+				})
+				r.listen("uno:9092", echoes)
+				r.SetNodes(nodes(node1))
+				r.connect(1)
+				req := r.send(1, "x")
+				r.SetNodes(nodes(moved)) // the request is still out
+				ends(r)
+				r.back(req)
+				require.Error(t, req.Err)
+				require.ErrorContains(t, req.Err, "one:9092")
+				r.settle()
+				free(t, r)
+			})
+		})
+	}
+	t.Run("refused", func(t *testing.T) {
+		bubble(t, func(t *testing.T) {
+			r := newRig(t, nil)
+			r.listen("uno:9092", echoes)
+			r.SetNodes(nodes(node1))
+			require.False(t, r.Ready(1, time.Now()))
+			r.settle()
+			require.ErrorIs(t, r.LastError(1), errRefused)
+			r.SetNodes(nodes(moved))
+			require.ErrorIs(t, r.Trouble(), errRefused, "it still is the last trouble")
+			free(t, r)
+		})
+	})
+}
+
 // NetworkClientTest.testRebootstrap, testInflightRequestsDuringRebootstrap (KIP-899, KIP-1102).
 func TestRebootstrap(t *testing.T) {
 	bubble(t, func(t *testing.T) {

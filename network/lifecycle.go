@@ -60,10 +60,10 @@ func (c *Client) lost(ev Event, now time.Time, done []*Request) []*Request {
 		n.hangUps = 0
 		cause = n.onFirstRequest(cause)
 		c.failed(n, cause.disconnected(), false, now)
-	default: // closing; what led to it has been counted
-		if n.planned {
-			next = idle
-		}
+	}
+	// In the state closing, what led to it has been counted.
+	if n.planned {
+		next = idle
 	}
 	n.become(next)
 	n.lastTried = ev.conn.dialled
@@ -83,8 +83,13 @@ func (c *Client) lost(ev Event, now time.Time, done []*Request) []*Request {
 	return done
 }
 
-// failed counts a failure and sets the back-off. dialling says that no connection was made.
+// failed counts a failure and sets the back-off. dialling says that no connection was made. The end of a connection to an
+// address that the node has left says nothing about its new one, and does not count.
 func (c *Client) failed(n *node, err *Error, dialling bool, now time.Time) {
+	if n.planned = n.moved(); n.planned {
+		c.cfg.Logger.Debug("connection to the address that a node had before is lost", n.name(), "addr", n.conn.addr, "err", err)
+		return
+	}
 	if n.state == ready && now.Sub(n.readyAt) >= c.cfg.ReconnectBackoffMax {
 		n.failures = 0
 	}

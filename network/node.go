@@ -37,10 +37,11 @@ func (s state) String() string { return stateNames[s] }
 //	             ├──▶ closing ◀──┤         closed by us: idle if planned, else down
 //	             └──▶ down ◀─────┘         failed, or closed by the node
 //	down ──▶ connecting, after the back-off; down ──▶ idle when the address changes
+//	ready ──▶ idle when it is lost and the address has changed since it was made
 var transitions = [...][]state{
 	idle:       {connecting},
 	connecting: {ready, closing, down},
-	ready:      {closing, down},
+	ready:      {closing, down, idle},
 	closing:    {idle, down},
 	down:       {connecting, idle},
 }
@@ -108,6 +109,9 @@ func (n *node) unanswered(waited time.Duration) *Error {
 	}
 	return e
 }
+
+// moved reports whether the node has another address than the one that its connection leads to.
+func (n *node) moved() bool { return n.conn != nil && n.conn.addr != n.addr }
 
 // name returns the node as an attribute for the log.
 func (n *node) name() slog.Attr {

@@ -278,4 +278,16 @@ var ofNetwork = []mutation{
 		breaks: "records with acks=0 keep a connection open on which nothing is answered",
 		by:     by("TestRequestsWithoutAnswersKeepNoConnectionOpen"),
 	},
+	{
+		name: "old-address-keeps-its-error", file: "network/cluster.go",
+		old: "n.answered, n.err = 0, 0, false, false, nil\n", new: "n.answered = 0, 0, false, false\n",
+		breaks: "a node that has moved is called unreachable before its new address was tried",
+		by:     by("TestAMovedNodeLeavesTheTroubleOfItsOldAddress"),
+	},
+	{
+		name: "old-address-counts-for-the-new-one", file: "network/lifecycle.go",
+		old: "	if n.planned = n.moved(); n.planned {\n", new: "	if n.planned = n.moved() && dialling; n.planned {\n",
+		breaks: "a node that has moved waits out a back-off because its old address went dark",
+		by:     by("TestAMovedNodeLeavesTheTroubleOfItsOldAddress"),
+	},
 }
