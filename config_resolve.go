@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -26,6 +25,7 @@ type settings struct {
 	clientID, clientRack    string
 	properties              map[string]string                                                 // as they were given
 	logger                  *slog.Logger                                                      // never nil; carries the client id
+	logCalls                *logCalls                                                         // of its handler
 	dial                    func(ctx context.Context, network, addr string) (net.Conn, error) // nil: net.Dialer's
 
 	metadataMaxAge, metadataMaxIdle   time.Duration
@@ -103,7 +103,8 @@ func (c Config) resolve() (settings, error) {
 	if logger == nil {
 		logger = slog.New(defaultLog{})
 	}
-	s.logger = slog.New(guardedLog{logger.Handler(), new(sync.Once)}).With(slog.String("client_id", clean(s.clientID)))
+	s.logCalls = new(logCalls)
+	s.logger = slog.New(newGuardedLog(logger.Handler(), s.logCalls)).With(slog.String("client_id", clean(s.clientID)))
 	return s, nil
 }
 

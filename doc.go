@@ -96,8 +96,8 @@
 //     their time, and Elapsed of an error is the record's own. In Java a record that joins a batch just before that expires,
 //     expires with it.
 //   - A Send that waits for memory makes lingering batches go at once. Java waits until linger.ms has passed.
-//   - A call that would wait for itself in a callback (Flush, Close, Send, SendAll, Future.Wait, transaction
-//     calls) returns an error instead. Close returns by its deadline even if a callback
+//   - A call that would wait for itself in a callback or in the handler of the log (Flush, Close, Send, SendAll,
+//     Future.Wait, transaction calls) returns an error instead. Close returns by its deadline even if a callback
 //     blocks, and a callback that blocks for ten seconds is logged.
 //   - buffer.memory is a hard bound, compressed copies and batches in flight included. In a cluster of
 //     several nodes, one node may use at most 4/5 of the buffer, so that a node that does not answer leaves

@@ -100,7 +100,7 @@ func assemble(cfg Config) (*engine, error) {
 	}
 	// From here on nothing fails.
 	e.dispatch = newDispatcher(e.acc, s.logger)
-	e.acc.inCallback, e.acc.holdUp, e.acc.lastLook = e.dispatch.inside, e.holdUp, e.lastLook
+	e.acc.inCallback, e.acc.holdUp, e.acc.lastLook = e.inside, e.holdUp, e.lastLook
 	e.acc.pool.lastLook = e.lastLook
 	e.sender = &sender{
 		cfg: &e.cfg, acc: e.acc, box: e.box, dispatch: e.dispatch, sealer: seal, logger: s.logger,
@@ -115,6 +115,10 @@ func assemble(cfg Config) (*engine, error) {
 	}
 	return e, nil
 }
+
+// inside reports whether the caller runs where a wait for the producer would be one for itself: in a callback, or in the
+// handler of its log, which the sender or the dispatcher may be waiting for.
+func (e *engine) inside() bool { return e.dispatch.inside() || e.cfg.logCalls.inside() }
 
 // noneIfZero returns -1 for zero: network.Config has -1 for "none" and zero for its default.
 func noneIfZero(d time.Duration) time.Duration {

@@ -7,6 +7,8 @@ package quill
 
 import (
 	"context"
+	"io"
+	"log/slog"
 	"testing"
 
 	"github.com/quill-kafka/quill/metadata"
@@ -140,5 +142,15 @@ func TestSendSyncAllocatesTwice(t *testing.T) {
 			const frame = 1 // of a node of nullNet, which makes one for each request; a connection keeps its own
 			require.Equal(t, 2+c.texts+frame, int(testing.AllocsPerRun(500, send)))
 		})
+	}
+}
+
+// Most lines of the log are of a level that is off: with the handlers of the standard library, and without a Config.Logger,
+// they cost neither an allocation nor a goroutine.
+func TestALineOfALevelThatIsOffCostsNothing(t *testing.T) {
+	text, lines := slog.New(slog.NewTextHandler(io.Discard, nil)), slog.New(slog.NewJSONHandler(io.Discard, nil))
+	for name, logger := range map[string]*slog.Logger{"none given": nil, "text": text, "JSON": lines, "with": text.With("a", 1), "discarded": slog.New(slog.DiscardHandler)} {
+		s := newStill(t, Config{BootstrapServers: []string{"127.0.0.1:1"}, Logger: logger})
+		require.Zero(t, testing.AllocsPerRun(100, func() { s.e.cfg.logger.LogAttrs(t.Context(), slog.LevelDebug, "a line") }), name)
 	}
 }

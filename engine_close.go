@@ -19,7 +19,7 @@ func (e *engine) flush(ctx context.Context) error {
 	if ctx == nil {
 		return notBegun(ctx, "flush")
 	}
-	if e.dispatch.inside() {
+	if e.inside() {
 		return newError(Error{Op: "flush", Kind: ErrInCallback})
 	}
 	if e.closed.Load() {

@@ -113,10 +113,10 @@ func inRange(p int32, info *metadata.Topic) bool { return p >= 0 && int(p) < len
 // awaitTopic waits until the topic of r is known (and a partition asked for, after a fresh look).
 func (e *engine) awaitTopic(ctx context.Context, r *outgoing, t *topicState, limit *blockLimit) (*topicState, *metadata.Topic, *Error) {
 	partition := r.Partition
-	if err := e.topicErrorAtOnce(t, e.dispatch.inside()); err != nil {
+	if err := e.topicErrorAtOnce(t, e.inside()); err != nil {
 		return nil, nil, err
 	}
-	if e.dispatch.inside() {
+	if e.inside() {
 		return nil, nil, newError(Error{Op: "send", Kind: ErrInCallback, Topic: t.name, Reason: "the topic's metadata have not arrived yet"})
 	}
 	timer := time.NewTimer(time.Until(limit.until()))

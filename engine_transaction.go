@@ -39,7 +39,7 @@ func (e *engine) closedCall(call string) *Error {
 // callbacks of everything sent before have run. It waits at most max.block.ms and no longer than ctx; the operation
 // then goes on.
 func (e *engine) transact(ctx context.Context, call string, callbacks bool, begin func(t *transaction) (*operation, *Error)) *Error {
-	if e.dispatch.inside() {
+	if e.inside() {
 		return newError(Error{Op: call, Kind: ErrInCallback})
 	}
 	late := notBegun(ctx, call)

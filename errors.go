@@ -36,7 +36,8 @@ var (
 	ErrMemoryShare error = &sentinel{text: "share of the buffer memory is used up", parent: ErrBufferExhausted}
 	// ErrWouldBlock: TrySend would have had to wait for metadata or memory.
 	ErrWouldBlock error = &sentinel{text: "send would block"}
-	// ErrInCallback: a call that has to wait was made in a callback. Callbacks run one after the other, so it would wait for itself.
+	// ErrInCallback: a call that has to wait was made in a callback, or in the handler of the log. Callbacks run one after the
+	// other, and the producer waits for the handler, so it would wait for itself.
 	ErrInCallback error = &sentinel{text: "cannot wait inside a callback"}
 	// ErrRecordTooLarge: the record exceeds max.request.size, buffer.memory or the broker's limit.
 	ErrRecordTooLarge error = &sentinel{text: "record is too large"}

@@ -11,7 +11,10 @@ import (
 	"reflect"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/quill-kafka/quill/internal/goid"
 )
 
 // ClientInfo describes a producer to its plug-ins.
@@ -173,27 +176,104 @@ func (c guardedConn) SetReadDeadline(t time.Time) error {
 // standard error.
 type guardedLog struct {
 	slog.Handler
-	reported *sync.Once
+	inPlace bool // Enabled only compares levels
+	calls   *logCalls
+}
+
+// newGuardedLog returns a handler that runs h under guards.
+func newGuardedLog(h slog.Handler, calls *logCalls) guardedLog {
+	return guardedLog{h, onlyCompares(h), calls}
+}
+
+// onlyCompares reports whether Enabled of the handler does nothing but compare levels, as those of the standard library
+// do: no goroutine is needed for that. Most lines are of levels that are off.
+func onlyCompares(h slog.Handler) bool {
+	switch h.(type) {
+	case *slog.TextHandler, *slog.JSONHandler:
+		return true
+	}
+	return h == slog.DiscardHandler
 }
 
 func (g guardedLog) Enabled(ctx context.Context, level slog.Level) bool {
+	if _, usual := g.Handler.(defaultLog); usual && level < slog.LevelWarn {
+		return false // it passes nothing below on
+	}
+	if g.inPlace {
+		return g.enabledInPlace(ctx, level)
+	}
 	on := false
-	g.report("Enabled", "", guardApart(func() error {
+	g.report("Enabled", "", g.calls.apart(func() error {
 		on = g.Handler.Enabled(ctx, level)
 		return nil
 	}))
 	return on
 }
 
+func (g guardedLog) enabledInPlace(ctx context.Context, level slog.Level) bool {
+	defer func() {
+		if v := recover(); v != nil { // of a slog.Leveler
+			g.report("Enabled", "", &PanicError{Value: v, Stack: debug.Stack()})
+		}
+	}()
+	return g.Handler.Enabled(ctx, level)
+}
+
 // Handle lets the handler run on a goroutine of its own.
 func (g guardedLog) Handle(ctx context.Context, r slog.Record) error {
 	var err error
-	fault := guardApart(func() error {
+	fault := g.calls.apart(func() error {
 		err = g.Handler.Handle(ctx, r)
 		return nil
 	})
 	g.report("Handle", r.Message, fault)
 	return err
+}
+
+// logCalls are the calls of the user's log handler that are under way. The goroutine that logs waits for the handler, and
+// it may be the sender or the dispatcher: if the handler waited for the producer, both would wait for ever.
+type logCalls struct {
+	reported sync.Once    // a fault was reported
+	running  atomic.Int32 // the number of goroutines
+
+	mu sync.Mutex
+	// +checklocks:mu
+	goroutines map[int64]bool // on which the handler runs, by number
+}
+
+// apart runs a method of the handler as guardApart does.
+func (l *logCalls) apart(f func() error) error {
+	return guardApart(func() error {
+		id := goid.Current()
+		l.note(id, true)
+		defer l.note(id, false)
+		return f()
+	})
+}
+
+// note notes that the handler runs on the goroutine, or does not any more.
+func (l *logCalls) note(id int64, runs bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !runs {
+		delete(l.goroutines, id)
+	} else {
+		if l.goroutines == nil {
+			l.goroutines = map[int64]bool{}
+		}
+		l.goroutines[id] = true
+	}
+	l.running.Store(int32(len(l.goroutines)))
+}
+
+// inside reports whether the caller runs in the handler. It costs little while no line is being logged.
+func (l *logCalls) inside() bool {
+	if l.running.Load() == 0 {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.goroutines[goid.Current()]
 }
 
 func (g guardedLog) WithAttrs(attrs []slog.Attr) slog.Handler {
@@ -207,14 +287,14 @@ func (g guardedLog) WithGroup(name string) slog.Handler {
 // derived returns the guarded handler that derive returns, or g itself if it returns none.
 func (g guardedLog) derived(method string, derive func() slog.Handler) slog.Handler {
 	var h slog.Handler
-	g.report(method, "", guardApart(func() error {
+	g.report(method, "", g.calls.apart(func() error {
 		h = derive()
 		return nil
 	}))
 	if h == nil {
 		return g
 	}
-	return guardedLog{h, g.reported}
+	return newGuardedLog(h, g.calls)
 }
 
 // report reports a fault in a method of the handler, with the line that is lost, on standard error. It does nothing if fault
@@ -223,7 +303,7 @@ func (g guardedLog) report(method, line string, fault error) {
 	if fault == nil {
 		return
 	}
-	g.reported.Do(func() {
+	g.calls.reported.Do(func() {
 		fmt.Fprintf(os.Stderr, "quill: the log handler %T did not return from %s: %v (lost: %q; more of this is not reported)\n%s\n", g.Handler, method, fault, line, stackOf(fault))
 	})
 }

@@ -148,7 +148,7 @@ func (p *Producer[K, V]) SendSync(ctx context.Context, r Record[K, V]) (RecordMe
 		return out.metadata(), err
 	}
 	f := Future{out.at.res, out.at.index}
-	if !f.Done() && p.e.dispatch.inside() {
+	if !f.Done() && p.e.inside() {
 		return out.metadata(), pendingError(r.Topic, out.chosen, ErrInCallback)
 	}
 	return f.Wait(ctx)
@@ -180,7 +180,7 @@ const sendAllWindow = 8192
 // ErrInCallback.
 func (p *Producer[K, V]) SendAll(ctx context.Context, seq iter.Seq[Record[K, V]]) iter.Seq2[RecordMetadata, error] {
 	return func(yield func(RecordMetadata, error) bool) {
-		if p.e.dispatch.inside() {
+		if p.e.inside() {
 			failAll(seq, yield)
 			return
 		}
@@ -278,7 +278,7 @@ func (p *Producer[K, V]) Close(ctx context.Context) error {
 	if ctx == nil {
 		return notBegun(ctx, "close")
 	}
-	if p.e.dispatch.inside() {
+	if p.e.inside() {
 		return p.closeInside()
 	}
 	var err error

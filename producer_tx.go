@@ -137,7 +137,7 @@ func errTxOver(op string) *Error {
 // call CommitTransaction to learn it. If ctx has ended, the abort may still take max.block.ms. Give
 // ctx a deadline. Only one transaction can be open at a time.
 func (p *Producer[K, V]) InTransaction(ctx context.Context, fn func(tx *Tx[K, V]) error) error {
-	if p.e.dispatch.inside() {
+	if p.e.inside() {
 		return newError(Error{Op: "InTransaction", Kind: ErrInCallback})
 	}
 	pause := backoff.New(p.e.cfg.retryBackoff, p.e.cfg.retryBackoffMax)

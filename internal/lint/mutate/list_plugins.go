@@ -236,4 +236,16 @@ var ofPlugins = []mutation{
 		breaks: "a Close whose time is over leaves records without an outcome",
 		by:     by("TestCloseGivesUpAtItsDeadline|TestCloseWithoutTimeFailsAllAtOnce"),
 	},
+	{
+		name: "log-handlers-wait-for-the-producer", file: "engine.go",
+		old: "return e.dispatch.inside() || e.cfg.logCalls.inside() }", new: "return e.dispatch.inside() }",
+		breaks: "a log handler that calls Flush stops the producer for ever",
+		by:     byRoot("TestWhatALogHandlerWouldWaitForIsRefused"),
+	},
+	{
+		name: "levels-that-are-off-take-a-goroutine", file: "plugin.go",
+		old: "	if g.inPlace {\n", new: "	if g.inPlace && level > slog.LevelDebug {\n",
+		breaks: "each debug line of a logger without debug costs a goroutine",
+		by:     byRoot("TestALineOfALevelThatIsOffCostsNothing"),
+	},
 }
