@@ -11,6 +11,7 @@ import (
 
 	"github.com/quill-kafka/quill/internal/message"
 	"github.com/quill-kafka/quill/network"
+	"github.com/quill-kafka/quill/protocol"
 	"github.com/stretchr/testify/require"
 )
 
@@ -259,4 +260,88 @@ func TestTakeAllLeavesTheTimersUsable(t *testing.T) {
 	}
 	require.EqualValues(t, 7, popped(&h, base).index)
 	require.Empty(t, h.takeAll())
+}
+
+// Workers may be done with several requests at once: the sender takes all of them back in one turn.
+func TestAllSealedRequestsComeBack(t *testing.T) {
+	withRig(t, nil, func(t *testing.T, r *rig) {
+		var records []Future
+		for _, node := range []int32{0, 1} {
+			records = append(records, r.append(2*node, "key", "value"))
+			time.Sleep(r.cfg.linger)
+			r.drainOne(node)
+		}
+		for _, node := range []int32{0, 1} {
+			req := r.sent[node][0]
+			req.NoAnswer = true
+			r.s.mail.sealed = append(r.s.mail.sealed, req)
+		}
+		r.s.takeEvents(time.Now())
+		r.dispatch()
+		for _, f := range records {
+			_, err := outcomeOf(t, f)
+			require.NoError(t, err)
+		}
+	})
+}
+
+// throttled is a network that notes for how long nodes are to be left alone.
+type throttled struct {
+	connections
+	by []time.Duration
+}
+
+func (x *throttled) Throttle(_ int32, d time.Duration, _ time.Time) { x.by = append(x.by, d) }
+
+// Nodes wait themselves before they answer a throttled request, up to a version (KIP-219); from that on the client waits.
+func TestThrottleTimesCountFromTheirVersionOn(t *testing.T) {
+	for key, since := range map[protocol.APIKey]int16{protocol.Produce: 6, protocol.Metadata: 6, protocol.FindCoordinator: 2, protocol.InitProducerID: 1, protocol.EndTxn: 1} {
+		x := &throttled{}
+		s := &sender{client: x}
+		for version := range since + 2 {
+			s.throttle(&network.Request{Exchange: keyed{key: key}, Version: version}, time.Duration(version)+1, time.Now())
+		}
+		require.Equal(t, []time.Duration{time.Duration(since) + 1, time.Duration(since) + 2}, x.by, "%v", key)
+	}
+}
+
+// keyed is a request of which only the API is known.
+type keyed struct {
+	network.Exchange
+	key protocol.APIKey
+}
+
+func (k keyed) APIKey() protocol.APIKey { return k.key }
+
+// What made the producer fail stays the reason, whatever else goes wrong after it.
+func TestTheFirstFatalErrorStays(t *testing.T) {
+	withRig(t, nil, func(t *testing.T, r *rig) {
+		var fatal []*Error
+		r.s.onFatal = func(err *Error) { fatal = append(fatal, err) }
+		first, second := &Error{Op: "first"}, &Error{Op: "second"}
+		r.s.fatal(first)
+		r.s.fatal(second)
+		require.Equal(t, first, r.s.aborting)
+		require.Equal(t, []*Error{first}, fatal)
+	})
+}
+
+// A leader is doubted after it has refused for doubtAfter itself: the refusals of the leader before it don't count.
+func TestALeaderIsDoubtedForItsOwnRefusals(t *testing.T) {
+	withRig(t, nil, func(t *testing.T, r *rig) {
+		q := r.topic.queue(0)
+		q.out.setback = new(setback)
+		refused := func() int {
+			r.s.doubtLeader(q, time.Now())
+			return len(r.s.refresh.doubts)
+		}
+		require.Zero(t, refused())
+		time.Sleep(doubtAfter)
+		r.setLeaders(rigLeaders, 1)
+		require.Zero(t, refused(), "it is another leader")
+		time.Sleep(doubtAfter - 1)
+		require.Zero(t, refused())
+		time.Sleep(1)
+		require.Equal(t, 1, refused())
+	})
 }

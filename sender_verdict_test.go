@@ -171,6 +171,20 @@ func TestDecideInDoubt(t *testing.T) {
 	})
 }
 
+// A broker that answers UNKNOWN_PRODUCER_ID without the log's start has forgotten the producer if it says so twice. But an
+// attempt before that may be in its log, and then new sequences would write it once more.
+func TestDecideOnABrokerThatForgotTheProducerTwice(t *testing.T) {
+	f := facts{idempotent: true, answer: answerFacts{code: protocol.UnknownProducerID, logStart: -1, again: true},
+		batch: batchFacts{records: 1, mayRetry: true}, near: nearFacts{head: true}}
+	v := decide(f)
+	require.True(t, v.act == actRetry && v.resequence && v.newEpoch)
+	f.batch.wasMaybe = true
+	v = decide(f)
+	require.Equal(t, actRetry, v.act)
+	require.False(t, v.resequence || v.gap)
+	require.True(t, v.maybe)
+}
+
 // In a transaction only the coordinator gives out epochs: where another producer would begin a new one,
 // the batch fails and with it the transaction. One that the broker forgot with all it had begins at 0
 // under the same epoch (brokers before 2.5).

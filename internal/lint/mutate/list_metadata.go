@@ -230,4 +230,34 @@ var ofMetadata = []mutation{
 		breaks: "a leader that is not known yet is never asked about: records expire in a healthy cluster",
 		by:     by("TestALeaderWhoseAddressNobodyTellsIsFoundWithinASecond"),
 	},
+	{
+		name: "answers-take-all-requests-back", file: "sender_refresh.go",
+		old: "		t.ask = topicAsk{out: t.ask.out}\n", new: "		t.ask = topicAsk{}\n",
+		breaks: "a topic that two requests named is never asked for by itself again",
+		by:     by("TestATopicThatTwoRequestsNamedCanBeAskedForAgain"),
+	},
+	{
+		name: "left-out-and-forgotten", file: "sender_refresh.go",
+		old: "		delete(r.unknown, t.name) // an answer", new: "		r.leave(t) // an answer",
+		breaks: "the leaders of a topic that one answer left out are not asked for any more",
+		by:     by("TestAKnownTopicThatAnAnswerLeavesOutStaysInUse"),
+	},
+	{
+		name: "queued-records-ask-for-nothing", file: "sender_refresh.go",
+		old: "now.Sub(t.lastUsed) < patience || t.busy():", new: "now.Sub(t.lastUsed) < patience:",
+		breaks: "records of a topic that is made again expire",
+		by:     by("TestATopicWithRecordsInItsQueueIsAskedFor"),
+	},
+	{
+		name: "pauses-stay-large-after-a-change", file: "sender_refresh.go",
+		old: "		r.failures, r.notBefore = 0, now\n", new: "		r.notBefore = now\n",
+		breaks: "the second leader change is seen a second late",
+		by:     by("TestPausesBetweenFullRequestsBeginSmallAgain"),
+	},
+	{
+		name: "pauses-stay-large-after-a-calm", file: "sender_refresh.go",
+		old: "	if now.Sub(r.notBefore) >= calm {\n", new: "	if now.Sub(r.notBefore) >= 1000*calm {\n",
+		breaks: "a leader change is seen a second late because of one hours before",
+		by:     by("TestPausesBetweenFullRequestsBeginSmallAgain"),
+	},
 }

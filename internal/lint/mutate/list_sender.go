@@ -345,4 +345,34 @@ var ofSender = []mutation{
 		breaks: "requests exceed max.request.size",
 		by:     bySimulator,
 	},
+	{
+		name: "one-sealed-request-a-turn", file: "sender.go",
+		old: "	for _, r := range s.mail.sealed {\n", new: "	for _, r := range s.mail.sealed[:min(1, len(s.mail.sealed))] {\n",
+		breaks: "requests that workers sealed never come back",
+		by:     by("TestAllSealedRequestsComeBack"),
+	},
+	{
+		name: "throttle-times-of-the-first-version", file: "sender.go",
+		old: "	if r.Version >= since {\n", new: "	if r.Version > since {\n",
+		breaks: "quotas of Kafka 2.0 are ignored",
+		by:     by("TestThrottleTimesCountFromTheirVersionOn"),
+	},
+	{
+		name: "last-fatal-error-counts", file: "sender.go",
+		old: "	if s.aborting == nil {\n		s.logger.Error", new: "	if s.aborting == nil || s.aborting.Kind != ErrForceClosed {\n		s.logger.Error",
+		breaks: "the reason for which a producer failed is replaced by what followed from it",
+		by:     by("TestTheFirstFatalErrorStays"),
+	},
+	{
+		name: "refusals-of-the-leader-before", file: "sender_answer.go",
+		old: "	case o.refusedAt.IsZero() || o.refusedEpoch != epoch:\n", new: "	case o.refusedAt.IsZero():\n",
+		breaks: "a new leader gives way to an older one at its first refusal",
+		by:     by("TestALeaderIsDoubtedForItsOwnRefusals"),
+	},
+	{
+		name: "forgotten-twice-proves-loss", file: "sender_verdict.go",
+		old: "f.answer.again && !f.batch.wasMaybe", new: "f.answer.again",
+		breaks: "a batch that may be written is written again under new sequences",
+		by:     by("TestDecideOnABrokerThatForgotTheProducerTwice"),
+	},
 }
