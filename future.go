@@ -23,10 +23,15 @@ type Future struct {
 // callback blocks. In a callback of the same producer, where a record that is not done yet can't be
 // waited for, the error is ErrInCallback.
 func (f Future) Wait(ctx context.Context) (RecordMetadata, error) {
+	return f.wait(ctx, over(ctx))
+}
+
+// wait does the work of Wait for a call before which ctx was over if late is set.
+func (f Future) wait(ctx context.Context, late bool) (RecordMetadata, error) {
 	r, i := f.res, f.index
 	for {
 		if ch := r.wait(); ch != nil {
-			if err := r.awaitFinish(ctx, ch); err != nil {
+			if err := r.awaitFinish(ctx, ch, late); err != nil {
 				return unknownMetadata(r.topic, r.partition), err
 			}
 		}
@@ -37,15 +42,15 @@ func (f Future) Wait(ctx context.Context) (RecordMetadata, error) {
 	}
 }
 
-// awaitFinish waits for ch, which finish closes. The error says why it does not wait any longer.
-func (r *result) awaitFinish(ctx context.Context, ch <-chan struct{}) error {
+// awaitFinish waits for ch, which finish closes. The error says why it does not wait any longer; late says that ctx was
+// over before the call.
+func (r *result) awaitFinish(ctx context.Context, ch <-chan struct{}, late bool) error {
 	if ctx == nil {
 		return pendingError(r.topic, r.partition, errNilContext)
 	}
 	if r.acc != nil && r.acc.inCallback() {
 		return pendingError(r.topic, r.partition, ErrInCallback)
 	}
-	late := over(ctx)
 	if r.acc.waitFor(ctx, ch) {
 		return nil
 	}

@@ -184,12 +184,13 @@ func (p *Producer[K, V]) SendAll(ctx context.Context, seq iter.Seq[Record[K, V]]
 			failAll(seq, yield)
 			return
 		}
+		late := over(ctx)
 		ahead := make([]Future, 0, 64)
 		first := 0 // ahead[first:] are not yielded yet
 		for r := range seq {
 			ahead = append(ahead, p.Send(ctx, r))
 			for len(ahead)-first >= sendAllWindow || first < len(ahead) && ahead[first].Done() {
-				if !yield(ahead[first].Wait(ctx)) {
+				if !yield(ahead[first].wait(ctx, late)) {
 					return
 				}
 				first++
@@ -202,7 +203,7 @@ func (p *Producer[K, V]) SendAll(ctx context.Context, seq iter.Seq[Record[K, V]]
 		p.e.acc.beginFlush()
 		p.e.box.wakeNow()
 		for _, f := range ahead[first:] {
-			if !yield(f.Wait(ctx)) {
+			if !yield(f.wait(ctx, late)) {
 				return
 			}
 		}

@@ -96,12 +96,17 @@ func (c *Client) InFlight(id int32) int {
 	return 0
 }
 
-// Busy returns why a connected node may take no request: it asked for a pause, or has requests that it has not answered
-// yet. It returns nil if neither is so, or the node is not connected. It is meant for error texts, and allocates.
+// Busy returns why a node without a failed connection may take no request: it has not been connected to for a second or
+// longer, it asked for a pause, or has requests that it has not answered yet. It returns nil if none of these is so. It is
+// meant for error texts, and allocates.
 func (c *Client) Busy(id int32, now time.Time) error {
 	n := c.nodes[id]
 	switch {
-	case n == nil || n.state != ready:
+	case n == nil:
+		return nil
+	case n.hanging(now):
+		return n.unanswered(now.Sub(n.attemptAt).Round(time.Millisecond))
+	case n.state != ready:
 		return nil
 	case n.throttledTo.After(now):
 		return fmt.Errorf("node %d asks to be left alone for %v more (a quota)", id, n.throttledTo.Sub(now).Round(time.Millisecond))

@@ -290,4 +290,10 @@ var ofNetwork = []mutation{
 		breaks: "a node that has moved waits out a back-off because its old address went dark",
 		by:     by("TestAMovedNodeLeavesTheTroubleOfItsOldAddress"),
 	},
+	{
+		name: "silent-leaders-are-not-named", file: "network/client.go",
+		old: "	case n.hanging(now):\n		return n.unanswered", new: "	case n.hanging(now) && n.missed:\n		return n.unanswered",
+		breaks: "a wait for records that a silent leader holds up has no cause",
+		by:     byRoot("TestWaitsForRecordsNameALeaderThatIsSilent"),
+	},
 }
