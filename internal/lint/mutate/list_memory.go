@@ -314,4 +314,16 @@ var ofMemory = []mutation{
 		breaks: "the sender goes to sleep beside its mail",
 		by:     by("TestInboxWakesForWhatCannotWait"),
 	},
+	{
+		name: "records-that-waited-keep-their-time", file: "accumulator.go",
+		old: "				timestamp = a.clock.fresh() // it has waited\n", new: "				_ = timestamp // it has waited\n",
+		breaks: "a record's timestamp lies up to max.block.ms before it got into its batch",
+		by:     by("TestARecordThatWaitedForMemoryHasAFreshTimestamp"),
+	},
+	{
+		name: "wait-for-memory-of-no-length", file: "bufferpool_share.go",
+		old: "failed.Elapsed = kind, limit.Sub(start)", new: "failed.Elapsed = kind, time.Since(limit)",
+		breaks: "the error of a Send that waited for memory says that it did not",
+		by:     by("TestTheErrorOfAWaitForMemorySaysForHowLong"),
+	},
 }

@@ -238,7 +238,7 @@ var ofMetadata = []mutation{
 	},
 	{
 		name: "left-out-and-forgotten", file: "sender_refresh.go",
-		old: "		delete(r.unknown, t.name) // an answer", new: "		r.leave(t) // an answer",
+		old: "		delete(r.unknown, t.name) // an answer", new: "		r.stopAsking(t) // an answer",
 		breaks: "the leaders of a topic that one answer left out are not asked for any more",
 		by:     by("TestAKnownTopicThatAnAnswerLeavesOutStaysInUse"),
 	},

@@ -344,4 +344,34 @@ var ofSending = []mutation{
 		breaks: "a request that is kept holds on to topics that were forgotten",
 		by:     by("TestARequestThatIsKeptHoldsOnToNothing"),
 	},
+	{
+		name: "new-id-is-asked-for-by-chance", file: "sender_drain.go",
+		old: "				return now // ask for a new id first\n", new: "				return time.Time{} // ask for a new id first\n",
+		breaks: "records wait for a timer when the epochs of a producer id are used up",
+		by:     by("TestANewProducerIDIsAskedForAtOnce"),
+	},
+	{
+		name: "slow-nodes-are-noticed-late", file: "sender_drain.go",
+		old: "		return earliest(late, again)\n", new: "		return again\n",
+		breaks: "keyless records go on to a node that takes nothing",
+		by:     by("TestANodeIsNoticedToBeSlowInTime"),
+	},
+	{
+		name: "company-is-waited-for-once", file: "sender_drain.go",
+		old: "		n.waitsAt = time.Time{}\n", new: "",
+		breaks: "all requests but the first go without company",
+		by:     by("TestEachRequestWaitsForCompanyAnew"),
+	},
+	{
+		name: "markers-are-waited-for-long", file: "sender_answer.go",
+		old: "min(concurrentPause, s.cfg.retryBackoff)", new: "max(concurrentPause, s.cfg.retryBackoff)",
+		breaks: "the first batches of a transaction wait for retry.backoff.ms",
+		by:     by("TestABatchThatWaitsForTheTransactionBeforeGoesSoon"),
+	},
+	{
+		name: "append-time-of-retried-batches-dropped", file: "sender_answer.go",
+		old: "out.logAppendTime == b.maxTime", new: "out.logAppendTime >= 0",
+		breaks: "the timestamp of a record that was sent twice is not the log's",
+		by:     by("TestTheLogAppendTimeOfARetriedBatchIsReported"),
+	},
 }
