@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/quill-kafka/quill"
 	"github.com/quill-kafka/quill/integration/kafkaharness"
+	"github.com/quill-kafka/quill/internal/login"
 	"github.com/quill-kafka/quill/network/sasl"
 	"github.com/quill-kafka/quill/plugin/kerberos"
 	"github.com/stretchr/testify/assert"
@@ -168,6 +170,7 @@ func TestKerberos(t *testing.T) {
 			}
 		})
 	}
+	t.Run("properties of Java's client", func(t *testing.T) { k.properties(t, keytab) })
 	t.Run("records", func(t *testing.T) { k.records(t, keytab) })
 	t.Run("many at once", func(t *testing.T) { k.manyAtOnce(t, keytab) })
 	t.Run("a ticket that ends is replaced", func(t *testing.T) { k.ticketEnds(t) })
@@ -184,6 +187,21 @@ func (k *kerberized) cache(t *testing.T, principal, keytab string) string {
 	file, err := k.Kinit(t.Context(), principal, keytab)
 	require.NoError(t, err)
 	return file
+}
+
+// properties makes the mechanism of what a file for Java's client has.
+func (k *kerberized) properties(t *testing.T, keytab string) {
+	t.Setenv("KRB5_CONFIG", k.ConfigFile()) // Java has a system property for it
+	values := map[string]string{
+		"sasl.mechanism":             "GSSAPI",
+		"sasl.kerberos.service.name": "kafka",
+		"sasl.jaas.config":           fmt.Sprintf(`com.sun.security.auth.module.Krb5LoginModule required useKeyTab=true storeKey=true keyTab="%s" principal="alice@%s";`, keytab, kafkaharness.Realm),
+	}
+	m, err := login.Mechanism(sasl.Settings{Mechanism: "GSSAPI", Property: func(name string) string { return values[name] }, Logger: slog.New(slog.DiscardHandler)})
+	require.NoError(t, err)
+	_, err = k.authenticate(within(t, time.Minute), m)
+	require.NoError(t, err)
+	require.NoError(t, m.(io.Closer).Close())
 }
 
 // records sends with a producer whose connections are authenticated.
