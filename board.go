@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/quill-kafka/quill/metadata"
+	"github.com/quill-kafka/quill/network"
 )
 
 // board publishes the sender's metadata to waiting callers. Each post closes the channel of the one before.
@@ -18,6 +19,8 @@ type board struct {
 	lastErr error // why the last refresh failed; nil if it worked
 	// +checklocks:mu
 	again time.Time // no full request follows the last answer to one before
+	// +checklocks:mu
+	denial network.Denial // no broker lets this client in
 }
 
 func newBoard() *board {
@@ -28,14 +31,15 @@ func newBoard() *board {
 type news struct {
 	snapshot *metadata.Snapshot
 	lastErr  error
-	again    time.Time       // no full request follows the last answer to one before
+	again    time.Time // no full request follows the last answer to one before
+	denial   network.Denial
 	changed  <-chan struct{} // closed when there is something newer
 }
 
 func (o *board) look() news {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return news{o.snapshot, o.lastErr, o.again, o.changed}
+	return news{o.snapshot, o.lastErr, o.again, o.denial, o.changed}
 }
 
 // post publishes a new state and wakes the waiting callers.
@@ -55,6 +59,14 @@ func (o *board) note(err error) {
 	o.mu.Lock()
 	o.lastErr = err
 	o.mu.Unlock()
+}
+
+// deny notes that no broker lets this client in, and wakes the waiting callers.
+func (o *board) deny(d network.Denial) {
+	o.mu.Lock()
+	o.denial, o.lastErr = d, d.Err
+	o.mu.Unlock()
+	o.poke()
 }
 
 // poke wakes the waiting callers without a new state.

@@ -2,6 +2,7 @@ package quill
 
 import (
 	"context"
+	"crypto/tls"
 	"log/slog"
 	"net"
 	"time"
@@ -60,9 +61,18 @@ type Config struct {
 	// Kafka: metadata.cluster.check.enable. If nil, on. No effect yet.
 	MetadataClusterCheck *bool
 
-	// SecurityProtocol secures connections. Kafka: security.protocol. Only Plaintext works so far; leave it so
-	// if DialContext makes TLS connections.
+	// SecurityProtocol secures connections. It need not be set: by default it follows from TLS and SASL, and if it is set
+	// to something else than they say, New refuses that. SSL and SASLSSL without TLS trust the system's authorities.
+	// Leave it out if DialContext makes TLS connections. Kafka: security.protocol.
 	SecurityProtocol SecurityProtocol
+	// TLS secures connections, if not nil; New clones it. Its zero value trusts the system's authorities. ServerName is best
+	// left empty: then each node's certificate has to name the host that the client connects to, as it is configured
+	// or advertised. Certificates are those of this client, if the brokers want one (mutual TLS).
+	TLS *tls.Config
+	// SASL authenticates connections, if not nil: a mechanism of package sasl, or one of the application's. With PLAIN and
+	// OAUTHBEARER use TLS too, since whoever sees the connection sees the credentials. It is called by several goroutines at
+	// once. When a broker limits a session, the connection authenticates again in time (KIP-368). Kafka: sasl.mechanism.
+	SASL sasl.Mechanism
 	// ConnectionsMaxIdle is when an idle connection is closed.
 	// Kafka: connections.max.idle.ms. If zero, 9m; if negative, never.
 	ConnectionsMaxIdle time.Duration

@@ -55,6 +55,7 @@ type settings struct {
 	metricsNumSamples                 int
 	metricsSampleWindow               time.Duration
 	metricsLevel                      string
+	security                          security
 	metricsPush, metadataClusterCheck bool
 
 	notes []settingNote
@@ -89,6 +90,7 @@ func (c Config) resolve() (settings, error) {
 	r.compression(&s)
 	r.idempotence(&s)
 	r.rest()
+	r.security(&s)
 	if len(r.faults) > 0 {
 		return settings{}, &ConfigError{Faults: r.faults}
 	}
@@ -313,9 +315,6 @@ func (r *resolver) rest() {
 	}
 	if c.props.partitioner != "" && c.Partitioner == nil {
 		r.fault("partitioner.class", "names a Java class", partitionerInstead(c.props.partitioner))
-	}
-	if f, secure := c.securityFault(); secure {
-		r.faults = append(r.faults, f)
 	}
 }
 

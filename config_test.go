@@ -3,6 +3,7 @@ package quill
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -20,6 +21,7 @@ import (
 
 	"github.com/quill-kafka/quill/internal/compress"
 	"github.com/quill-kafka/quill/network"
+	"github.com/quill-kafka/quill/network/sasl"
 	"github.com/stretchr/testify/require"
 )
 
@@ -101,10 +103,10 @@ var interplays = []interplay{
 	{"bootstrap.servers, duplicates", map[string]string{"bootstrap.servers": "a:1 , a:1"}, nil, func(s settings) bool { return reflect.DeepEqual(s.bootstrap, []string{"a:1", "a:1"}) }, ""},
 	{"bootstrap.servers=nohost", map[string]string{"bootstrap.servers": "nohost"}, []string{"bootstrap.servers"}, nil, ""},
 	{"security.protocol=plaintext", map[string]string{"security.protocol": "plaintext"}, nil, nil, ""},
-	{"security.protocol=ssl (known, not supported yet)", map[string]string{"security.protocol": "ssl"}, []string{"security.protocol"}, nil, ""},
+	{"security.protocol=ssl", map[string]string{"security.protocol": "ssl"}, nil, nil, ""},
 	{"security.protocol=foo", map[string]string{"security.protocol": "foo"}, []string{"security.protocol"}, nil, ""},
 	{"SASL_* without jaas config", map[string]string{"security.protocol": "SASL_PLAINTEXT"}, []string{"security.protocol"}, nil, ""},
-	{"SASL_* + sasl.mechanism=\"\"", map[string]string{"security.protocol": "SASL_SSL", "sasl.mechanism": ""}, []string{"security.protocol"}, nil, ""},
+	{"SASL_* + sasl.mechanism=\"\"", map[string]string{"security.protocol": "SASL_SSL", "sasl.mechanism": ""}, []string{"sasl.mechanism"}, nil, ""},
 	{"unknown.key=1", map[string]string{"unknown.key": "1"}, nil, func(settings) bool { return true }, ""},
 	{"reconnect.backoff.ms without its max", map[string]string{"reconnect.backoff.ms": "5000"}, nil, func(s settings) bool {
 		return s.reconnectBackoff == 5*time.Second && s.reconnectBackoffMax == 5*time.Second
@@ -381,16 +383,6 @@ func TestBlanksAroundTextMeanNothing(t *testing.T) {
 	require.Equal(t, []string{"transactional.id"}, faultNames(t, err))
 }
 
-func TestSecurityThatIsMissingIsNotIgnored(t *testing.T) {
-	for _, p := range []SecurityProtocol{SSL, SASLPlaintext, SASLSSL} {
-		_, err := Config{BootstrapServers: []string{"a:1"}, SecurityProtocol: p}.resolve()
-		require.Equal(t, []string{"security.protocol"}, faultNames(t, err))
-		require.ErrorIs(t, err, errors.ErrUnsupported)
-	}
-	_, err := Config{}.resolve()
-	require.NotErrorIs(t, err, errors.ErrUnsupported)
-}
-
 func TestLoggerCarriesTheClientID(t *testing.T) {
 	var log bytes.Buffer
 	c := Config{BootstrapServers: []string{"a:1"}, ClientID: "mine", Acks: AcksLeader, Logger: slog.New(slog.NewTextHandler(&log, nil))}
@@ -466,12 +458,78 @@ func TestZerosReachTheNetworkAsNone(t *testing.T) {
 
 	for f, v := range reflect.ValueOf(networkOf(t, nil)).Fields() { // and the defaults are given, not left to it
 		switch f.Name {
-		case "DialContext", "Lookup", "LookupAddr", "CanonicalNames", "MaxResponse", "dialIP":
+		case "DialContext", "Lookup", "LookupAddr", "CanonicalNames", "MaxResponse", "TLS", "SASL", "dialIP":
 			require.True(t, v.IsZero(), f.Name)
 		default:
 			require.False(t, v.IsZero(), f.Name)
 		}
 	}
+}
+
+// Never a downgrade: a protocol that is not set follows from TLS and SASL; one that is set counts as it is (S1, S8).
+func TestSecurityProtocolIsNeverLessThanWhatIsSet(t *testing.T) {
+	plain := sasl.Plain("u", "p")
+	for _, c := range []struct {
+		protocol  SecurityProtocol
+		tls, sasl bool
+		secured   bool // what comes of it
+		fault     bool
+	}{
+		{Plaintext, false, false, false, false}, {Plaintext, true, false, true, false}, {Plaintext, false, true, false, false}, {Plaintext, true, true, true, false},
+		{SSL, false, false, true, false}, {SSL, true, false, true, false}, {SSL, false, true, false, true}, {SSL, true, true, false, true},
+		{SASLPlaintext, false, false, false, true}, {SASLPlaintext, true, false, false, true}, {SASLPlaintext, false, true, false, false}, {SASLPlaintext, true, true, false, true},
+		{SASLSSL, false, false, false, true}, {SASLSSL, true, false, false, true}, {SASLSSL, false, true, true, false}, {SASLSSL, true, true, true, false},
+	} {
+		cfg := Config{BootstrapServers: []string{"a:1"}, SecurityProtocol: c.protocol}
+		if c.tls {
+			cfg.TLS = new(tls.Config)
+		}
+		if c.sasl {
+			cfg.SASL = plain
+		}
+		s, err := cfg.resolve()
+		require.Equal(t, c.fault, err != nil, "%+v: %v", c, err)
+		if err == nil {
+			got := s.network(nil)
+			require.Equal(t, c.secured, got.TLS != nil, "%+v", c)
+			require.Equal(t, c.sasl, got.SASL != nil, "%+v", c)
+		}
+	}
+	_, err := mustParse(t, map[string]string{"bootstrap.servers": "a:1", "security.protocol": "PLAINTEXT"}).resolve()
+	require.NoError(t, err)
+}
+
+func TestTheConfigOfTLSIsCloned(t *testing.T) {
+	own := &tls.Config{ServerName: "first"}
+	s, err := Config{BootstrapServers: []string{"a:1"}, TLS: own}.resolve()
+	require.NoError(t, err)
+	own.ServerName = "second"
+	conf, err := s.network(nil).TLS(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, "first", conf.ServerName)
+	require.False(t, conf.InsecureSkipVerify)
+}
+
+// S1, S8: what is allowed but not safe is said once.
+func TestUnsafeSettingsAreWarnedOf(t *testing.T) {
+	for text, cfg := range map[string]Config{
+		"any server is taken for a broker": {TLS: &tls.Config{InsecureSkipVerify: true}},
+		"sends credentials in the clear":   {SASL: sasl.Plain("u", "p")},
+		"":                                 {SASL: sasl.Plain("u", "p"), TLS: new(tls.Config)},
+	} {
+		cfg.BootstrapServers = []string{"a:1"}
+		s, err := cfg.resolve()
+		require.NoError(t, err)
+		if text == "" {
+			require.Empty(t, s.notes)
+			continue
+		}
+		require.Len(t, s.notes, 1)
+		require.Contains(t, s.notes[0].text, text)
+	}
+	s, err := Config{BootstrapServers: []string{"a:1"}, SASL: &sasl.Scram{}}.resolve()
+	require.NoError(t, err)
+	require.Empty(t, s.notes)
 }
 
 // configTexts provokes what can be wrong with a configuration, each fault once.
@@ -540,14 +598,20 @@ var configTexts = map[string]func() error{
 	"two phases":                       wrongSettings("transactional.id=t transaction.two.phase.commit.enable=true"),
 	"incremental memory":               wrongSettings("buffer.memory.allocation.strategy=incremental compression.type=lz4"),
 	"a rack that is not given":         wrongSettings("partitioner.rack.aware=true"),
-	"a secure protocol":                wrongSettings("security.protocol=ssl"),
-	"a secure protocol with SASL":      wrongSettings("security.protocol=sasl_ssl"),
-	"a partitioner of one's own":       wrongSettings("partitioner.class=com.example.Mine"),
-	"Java's round robin":               wrongSettings("partitioner.class=org.apache.kafka.clients.producer.RoundRobinPartitioner"),
-	"Java's sticky":                    wrongSettings("partitioner.class=org.apache.kafka.clients.producer.UniformStickyPartitioner"),
-	"Java's default":                   wrongSettings("partitioner.class=" + builtinPartitioner),
-	"no name that resolves":            wrongSettings("bootstrap.servers=a..b:9092"),
-	"a serializer that is nil":         func() error { _, err := newView[string, string](&engine{}, nil, String, nil); return err },
+	"SASL without a mechanism":         wrongSettings("security.protocol=sasl_plaintext"),
+	"a protocol without TLS beside it": func() error {
+		_, err := Config{BootstrapServers: []string{"a:1"}, SecurityProtocol: SASLPlaintext, SASL: sasl.Plain("u", "s3cret"), TLS: new(tls.Config)}.resolve()
+		return err
+	},
+	"PLAINTEXT, and TLS":          wrongSettings("security.protocol=PLAINTEXT", func(c *Config) { c.TLS = new(tls.Config) }),
+	"SSL, and SASL":               wrongSettings("security.protocol=SSL", func(c *Config) { c.SASL = sasl.Plain("u", "s3cret") }),
+	"a secure protocol with SASL": wrongSettings("security.protocol=sasl_ssl"),
+	"a partitioner of one's own":  wrongSettings("partitioner.class=com.example.Mine"),
+	"Java's round robin":          wrongSettings("partitioner.class=org.apache.kafka.clients.producer.RoundRobinPartitioner"),
+	"Java's sticky":               wrongSettings("partitioner.class=org.apache.kafka.clients.producer.UniformStickyPartitioner"),
+	"Java's default":              wrongSettings("partitioner.class=" + builtinPartitioner),
+	"no name that resolves":       wrongSettings("bootstrap.servers=a..b:9092"),
+	"a serializer that is nil":    func() error { _, err := newView[string, string](&engine{}, nil, String, nil); return err },
 }
 
 func wrongProperty(name, value string) func() error {
@@ -565,7 +629,7 @@ func wrongConfig(change func(*Config)) func() error {
 	}
 }
 
-func wrongSettings(pairs string) func() error {
+func wrongSettings(pairs string, changes ...func(*Config)) func() error {
 	return func() error {
 		props := map[string]string{"bootstrap.servers": "localhost:9092"}
 		for pair := range strings.FieldsSeq(pairs) {
@@ -575,6 +639,9 @@ func wrongSettings(pairs string) func() error {
 		c, err := ParseProperties(props)
 		if err != nil {
 			return err
+		}
+		for _, change := range changes {
+			change(&c)
 		}
 		return c.fails()
 	}

@@ -42,7 +42,7 @@ func (c Compression) String() string {
 // SecurityProtocol is how connections are secured.
 type SecurityProtocol uint8
 
-// The security protocols of Kafka. Only Plaintext works so far; New refuses the others.
+// The security protocols of Kafka. Plaintext, the zero value, is what Config.TLS and Config.SASL make of it.
 const (
 	Plaintext SecurityProtocol = iota
 	SSL

@@ -65,7 +65,7 @@ func (s *settings) network(post func(network.Event)) network.Config {
 		SetupTimeout: s.setupTimeout, SetupTimeoutMax: s.setupTimeoutMax,
 		ReconnectBackoff: noneIfZero(s.reconnectBackoff), ReconnectBackoffMax: noneIfZero(s.reconnectBackoffMax),
 		MaxIdle: s.connectionsMaxIdle, SendBuffer: s.sendBuffer, ReceiveBuffer: s.receiveBuffer,
-		CanonicalNames: s.canonicalNames, Logger: s.logger,
+		CanonicalNames: s.canonicalNames, TLS: s.security.tls, SASL: guardedMechanism(s.security.sasl), Logger: s.logger,
 	}
 }
 

@@ -122,6 +122,7 @@ func (e *engine) awaitTopic(ctx context.Context, r *outgoing, t *topicState, lim
 	timer := time.NewTimer(time.Until(limit.until()))
 	defer timer.Stop()
 	seen := t.asks.Load() // the answer to a later request is fresh
+	denials := e.board.look().denial.Number
 	for {
 		now := e.board.look()
 		fresh := t.looks.Load() > seen
@@ -134,6 +135,9 @@ func (e *engine) awaitTopic(ctx context.Context, r *outgoing, t *topicState, lim
 			return nil, nil, e.faultError(t, fault, limit.waited())
 		case info != nil && info.Err == nil && (!partition.set || inRange(partition.id, info)):
 			return t, info, nil
+		case now.denial.Number > denials || now.denial.Number > 0 && time.Now().Before(now.denial.Until):
+			e.box.want(t) // a later Send succeeds if one lets it in by then
+			return nil, nil, newError(Error{Op: "send", Kind: denialKind(now.denial.Err), Topic: t.name, Elapsed: limit.waited(), Cause: now.denial.Err, lasting: true})
 		case errors.Is(now.lastErr, network.ErrController):
 			e.box.want(t) // a later Send succeeds if there is a broker by then
 			return nil, nil, newError(Error{Op: "send", Kind: ErrUnsupportedVersion, Class: ErrRetriable, Topic: t.name,
@@ -165,6 +169,14 @@ func (e *engine) awaitTopic(ctx context.Context, r *outgoing, t *topicState, lim
 			return nil, nil, e.noMetadata(e.topicTimeout(t, partition, e.board.look()), limit)
 		}
 	}
+}
+
+// denialKind returns the sentinel of an error of authentication or TLS.
+func denialKind(err error) error {
+	if errors.Is(err, ErrTLS) {
+		return ErrTLS
+	}
+	return ErrAuthentication
 }
 
 // outgoing is the state of one record's Send, and where the record was appended.

@@ -48,12 +48,18 @@ func (e *engine) transact(ctx context.Context, call string, callbacks bool, begi
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, e.cfg.maxBlock, errMaxBlock)
 	defer cancel()
+	ctx, deny := context.WithCancelCause(ctx)
+	defer deny(nil)
 	var o *operation
 	err := e.instruct(call, func(t *transaction) (err *Error) {
 		if late != nil && t.pending == nil && call != callAbort { // a pending operation may have its result by now; an abort is always allowed
 			return late
 		}
-		o, err = begin(t)
+		before := t.pending
+		if o, err = begin(t); t.pending != before {
+			t.callers = nil
+		}
+		t.callers = append(t.callers, deny)
 		return err
 	})
 	if err != nil {
@@ -61,8 +67,12 @@ func (e *engine) transact(ctx context.Context, call string, callbacks bool, begi
 	}
 	if !e.acc.waitFor(ctx, o.done) || callbacks && !e.awaitCallbacks(ctx) {
 		open := newError(Error{Op: call, Kind: endOf(ctx), Reason: "it goes on in the background; call it again for its outcome", open: true})
-		if context.Cause(ctx) == errMaxBlock {
+		switch cause := context.Cause(ctx); {
+		case cause == errMaxBlock:
 			open.Kind, open.Elapsed = ErrTimeout, e.cfg.maxBlock
+		case errors.Is(cause, ErrAuthentication):
+			open.Kind, open.Cause, open.lasting = denialKind(cause), cause, true
+			return open
 		}
 		open.Cause = e.waitsFor(callbacks)
 		return open

@@ -8,6 +8,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/quill-kafka/quill/network"
 	"github.com/quill-kafka/quill/protocol"
 )
 
@@ -186,6 +187,9 @@ func causeText(err error) string {
 	}
 	if code, ok := err.(protocol.ErrorCode); ok {
 		return strings.TrimSuffix(code.Error(), ".") // Kafka's text, known to be harmless
+	}
+	if _, ok := errors.AsType[*network.Error](err); ok && errors.Is(err, ErrAuthentication) {
+		return strings.TrimSuffix(err.Error(), ".") // its parts are quoted and cut
 	}
 	return strings.TrimSuffix(clean(err.Error()), ".")
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/quill-kafka/quill/internal/goid"
+	"github.com/quill-kafka/quill/network/sasl"
 )
 
 // ClientInfo describes a producer to its plug-ins.
@@ -143,6 +144,31 @@ func guardedDial(dial dialer, logger *slog.Logger) dialer {
 		}
 		return guardedConn{nc}, nil
 	}
+}
+
+// guardedMechanism returns m with its panics as errors. As with guardedConn, its goroutine may be ended.
+func guardedMechanism(m sasl.Mechanism) sasl.Mechanism {
+	if m == nil {
+		return nil
+	}
+	return mechanismGuard{m}
+}
+
+type mechanismGuard struct{ sasl.Mechanism }
+
+func (g mechanismGuard) Start(ctx context.Context, peer sasl.Peer) (s sasl.Session, initial []byte, err error) {
+	defer recovered(&err)
+	if s, initial, err = g.Mechanism.Start(ctx, peer); s != nil {
+		s = sessionGuard{s}
+	}
+	return s, initial, err
+}
+
+type sessionGuard struct{ sasl.Session }
+
+func (g sessionGuard) Next(ctx context.Context, challenge []byte) (response []byte, done bool, err error) {
+	defer recovered(&err)
+	return g.Session.Next(ctx, challenge)
 }
 
 var errNoConn = errors.New("DialContext returned neither a connection nor an error")

@@ -103,9 +103,6 @@ func (c *Config) parse(props map[string]string) []ConfigFault {
 		}
 		c.props.noEffect[name] = row.shown(text)
 	}
-	if f, secure := c.securityFault(); secure && len(faults) > 0 {
-		faults = append(faults, f) // otherwise New would report it a second time
-	}
 	return faults
 }
 
@@ -203,9 +200,9 @@ func (row *property) unsupported(text string) ConfigFault {
 	f.Fix, f.Unsupported = "remove it", true
 	switch row.note {
 	case needsTLS:
-		f.Fix = "remove it, and " + tlsByDialer
+		f.Fix = "remove it, and set Config.TLS"
 	case needsSASL:
-		f.Fix = "there is no way around it: use a listener without SASL"
+		f.Fix = "remove it, and set Config.SASL"
 	}
 	return f
 }

@@ -12,23 +12,6 @@ const (
 	needsSASL = "SASL"
 )
 
-// tlsByDialer is the advice for secure connections until TLS is supported.
-const tlsByDialer = "set Config.DialContext to that of a tls.Dialer (see README, Brokers)"
-
-// securityFault returns the fault of an unsupported SecurityProtocol; ok is false if it is supported.
-func (c *Config) securityFault() (f ConfigFault, ok bool) {
-	row := propertyByName["security.protocol"]
-	needs, fix := needsTLS, "leave it at PLAINTEXT, and "+tlsByDialer
-	switch c.SecurityProtocol {
-	case SSL:
-	case SASLPlaintext, SASLSSL:
-		needs, fix = needsSASL, "there is no way around it: use a listener without SASL"
-	default:
-		return f, false
-	}
-	return ConfigFault{Name: row.name, Field: row.field, Value: row.shown(row.written(c)), Reason: needs + " is not supported yet", Fix: fix, Unsupported: true}, true
-}
-
 // The properties of TLS. If they were ignored, a connection that the user wants to secure would not be, so all of
 // them are refused until they work.
 

@@ -157,7 +157,7 @@ var connectionProperties = []property{
 	{name: "security.protocol", field: "SecurityProtocol", importance: importanceMedium,
 		value: choiceValue[SecurityProtocol]{at: func(c *Config) *SecurityProtocol { return &c.SecurityProtocol }, def: "PLAINTEXT", folded: true, words: []choiceWord[SecurityProtocol]{
 			{"SASL_SSL", SASLSSL}, {"PLAINTEXT", Plaintext}, {"SSL", SSL}, {"SASL_PLAINTEXT", SASLPlaintext}}},
-		help: "How connections are secured. So far New accepts only PLAINTEXT; leave it so if DialContext makes TLS connections."},
+		help: "How connections are secured. If it is left out in Go, it follows from Config.TLS and Config.SASL; leave it at PLAINTEXT if DialContext makes TLS connections."},
 	{name: "security.providers", importance: importanceLow, status: statusNoEffect, note: "registers providers in the JVM",
 		typ: "STRING", def: "null", help: "Java security providers."},
 	{name: "send.buffer.bytes", field: "SendBufferBytes", importance: importanceMedium,

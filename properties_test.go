@@ -34,7 +34,7 @@ func TestTableIsKafkas(t *testing.T) {
 }
 
 func TestEveryFieldHasARowAndEveryRowAStatus(t *testing.T) {
-	withoutProperty := []string{"DialContext", "Logger"}
+	withoutProperty := []string{"DialContext", "Logger", "SASL", "TLS"}
 	fields := map[string]bool{}
 	for f := range reflect.TypeFor[Config]().Fields() {
 		if f.IsExported() {
@@ -89,7 +89,7 @@ func TestPropertiesRoundTrip(t *testing.T) {
 	require.Equal(t, c, again)
 	require.Empty(t, Config{}.Properties())
 	for f, v := range reflect.ValueOf(c).Fields() { // every field was reached
-		if f.IsExported() && f.Name != "Logger" && f.Name != "DialContext" && f.Name != "Partitioner" {
+		if f.IsExported() && f.Name != "Logger" && f.Name != "DialContext" && f.Name != "Partitioner" && f.Name != "TLS" && f.Name != "SASL" {
 			require.False(t, v.IsZero(), f.Name)
 		}
 	}
@@ -264,7 +264,7 @@ this page lists: all 120 of Kafka 4.4's producer.
   is 5 nanoseconds; write ` + "`5*time.Millisecond`" + `. More than 100 years are 100 years.
 - **Faults.** New reports everything that is wrong at once in a ` + "`*ConfigError`" + `.
 - **Unknown names** are accepted and logged as a warning, with the name that was probably meant.
-- **Fields without a property:** ` + "`Logger`, `DialContext`" + `.
+- **Fields without a property:** ` + "`Logger`, `DialContext`, `TLS`, `SASL`" + `.
 
 Status: *yes*; *no effect* (accepted, logged once at INFO); *not yet* (refused unless it is the default, or by New).
 
@@ -415,12 +415,11 @@ func TestAMisspelledRequiredPropertyIsNamed(t *testing.T) {
 
 func TestAllFaultsOfASecureConnectionComeAtOnce(t *testing.T) {
 	_, err := ParseProperties(map[string]string{"security.protocol": "SSL", "ssl.truststore.location": "/etc/keys"})
-	require.Equal(t, []string{"ssl.truststore.location", "security.protocol"}, faultNames(t, err))
-	require.ErrorContains(t, err, "remove it, and set Config.DialContext to that of a tls.Dialer")
-	require.ErrorContains(t, err, "leave it at PLAINTEXT, and set Config.DialContext to that of a tls.Dialer")
+	require.Equal(t, []string{"ssl.truststore.location"}, faultNames(t, err))
+	require.ErrorContains(t, err, "remove it, and set Config.TLS")
 	_, err = ParseProperties(map[string]string{"security.protocol": "SASL_SSL", "sasl.mechanism": "PLAIN"})
 	require.NoError(t, err)
 	_, err = ParseProperties(map[string]string{"security.protocol": "SASL_SSL", "sasl.mechanism": "PLAIN", "sasl.login.refresh.window.factor": "2"})
-	require.Equal(t, []string{"sasl.login.refresh.window.factor", "security.protocol"}, faultNames(t, err))
+	require.Equal(t, []string{"sasl.login.refresh.window.factor"}, faultNames(t, err))
 	require.NotContains(t, err.Error(), "DialContext")
 }

@@ -51,6 +51,7 @@ type sender struct {
 	nodes         map[int32]*nodeOut
 	active        []*nodeOut // those with something in their ready lists
 	timers        timers
+	denials       int               // of the client that were passed on
 	leaderless    []*partitionQueue // with batches to send and no leader
 	mark          int64             // flushes begun, as far as the sender knows
 	queuesBegun   int64             // queues for memory begun, as far as it knows
@@ -95,6 +96,7 @@ type connections interface {
 	Unreachable() bool
 	Unresolved() error
 	NoBroker() error
+	Denied() network.Denial
 	Throttle(id int32, d time.Duration, now time.Time)
 	Send(id int32, r *network.Request, now time.Time)
 	Handle(ev network.Event, now time.Time, done []*network.Request) []*network.Request
@@ -249,6 +251,21 @@ func (s *sender) takeEvents(now time.Time) {
 		s.done = append(s.done, &r.Request)
 	}
 	s.finishAll(now)
+	s.noteDenial()
+}
+
+// noteDenial passes on that no broker lets this client in, to whoever waits for one. Records in the accumulator wait on, for
+// delivery.timeout.ms, as in Java.
+func (s *sender) noteDenial() {
+	d := s.client.Denied()
+	if d.Number == s.denials {
+		return
+	}
+	s.denials = d.Number
+	s.refresh.board.deny(d)
+	if s.txn != nil {
+		s.txn.endWaits(d.Err)
+	}
 }
 
 // takeTimeouts gives up on nodes that are too slow.

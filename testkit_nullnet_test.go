@@ -196,6 +196,9 @@ func (n *nullNet) InFlight(id int32) int { n.count("InFlight"); return n.slots[i
 // CanRetryAt implements connections.
 func (n *nullNet) CanRetryAt(int32, time.Time) (at time.Time) { n.count("CanRetryAt"); return at }
 
+// Denied implements connections.
+func (n *nullNet) Denied() network.Denial { return network.Denial{} }
+
 // NoBroker implements connections.
 func (n *nullNet) NoBroker() error { return nil }
 

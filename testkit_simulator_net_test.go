@@ -229,6 +229,9 @@ func (t *simTarget) canRetryAt(now time.Time) time.Time {
 	return time.Time{}
 }
 
+// Denied implements connections.
+func (n *simNet) Denied() network.Denial { return network.Denial{} }
+
 // NoBroker implements connections.
 func (n *simNet) NoBroker() error { return nil }
 

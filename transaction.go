@@ -1,6 +1,7 @@
 package quill
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -47,8 +48,9 @@ type transaction struct {
 	id string
 
 	state   txnState
-	err     *Error     // why state is an error
-	pending *operation // the latest init, commit or abort; the next call may begin when its end was heard
+	err     *Error                    // why state is an error
+	callers []context.CancelCauseFunc // end the waits for pending
+	pending *operation                // the latest init, commit or abort; the next call may begin when its end was heard
 
 	number   int64 // of the present transaction: partitions note to which they were added
 	version2 bool  // the protocol of the present transaction
@@ -133,6 +135,14 @@ type operation struct {
 	err   *Error        // set before
 	maybe bool          // the commit or abort may have been carried out although the call failed
 	heard atomic.Bool   // a caller knows
+}
+
+// endWaits ends the waits of callers, with err: no broker, or not the coordinator, lets this client in. What they wait for goes on.
+func (t *transaction) endWaits(err error) {
+	for _, end := range t.callers {
+		end(err)
+	}
+	t.callers = nil
 }
 
 func newOperation(call string) *operation { return &operation{call: call, done: make(chan struct{})} }

@@ -168,6 +168,9 @@ func (t *transaction) send(r *txnRequest, now time.Time) time.Time {
 			return at
 		}
 		t.note(r, node, client.LastError(node))
+		if network.Lasting(client.LastError(node)) {
+			t.endWaits(client.LastError(node))
+		}
 		t.s.refresh.wantAll() // its address may be old
 		t.forget(r)
 		return t.find(r, now)

@@ -32,6 +32,7 @@ type Client struct {
 	misses      int             // attempts to connect that have failed, over all nodes, since a node of the cluster was connected to
 	trouble     error           // error of the last failed connection; nil once a connection is ready
 	restTo      time.Time       // after many misses: LeastLoaded starts no attempt before this time
+	denial      Denial          // the last one
 	nextAt      time.Time       // no deadline is earlier; zero if there is none
 	behind      int             // connections that have not caught up yet
 	closed      bool
@@ -219,6 +220,37 @@ func (c *Client) NoBroker() error {
 		}
 	}
 	return last
+}
+
+// Denial says that no node lets the client in.
+type Denial struct {
+	Number int       // how often that was found; 0: never
+	Err    error     // of the last attempt; it is Lasting
+	Until  time.Time // no further attempt is made before
+}
+
+// Denied returns the last time that all nodes were found to be out of reach, of which at least one refuses the client, or is
+// refused by it (Lasting). A later connection does not change it.
+func (c *Client) Denied() Denial { return c.denial }
+
+// noteDenial notes a denial if err is the last of the reasons why no node is or gets ready.
+func (c *Client) noteDenial(err *Error) {
+	var reason error
+	var until time.Time
+	for _, n := range c.nodeList {
+		if n.err != err && (n.err == nil || n.state == connecting || n.state == ready) { // the one that has just failed is still called so
+			return // it may let the client in
+		}
+		if until.IsZero() || n.retryAt.Before(until) {
+			until = n.retryAt
+		}
+		if Lasting(n.err) && (reason == nil || n.err == err) {
+			reason = n.err
+		}
+	}
+	if reason != nil {
+		c.denial = Denial{c.denial.Number + 1, reason, backoff.Later(until, c.restTo)}
+	}
 }
 
 // Throttle keeps requests from the node for d, as its answer asked (KIP-219). The time does not

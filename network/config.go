@@ -3,12 +3,14 @@ package network
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"log/slog"
 	"net"
 	"strings"
 	"time"
 
 	"github.com/quill-kafka/quill/internal/message"
+	"github.com/quill-kafka/quill/network/sasl"
 )
 
 // Config says how a Client connects. It must not be changed after New.
@@ -35,6 +37,14 @@ type Config struct {
 	// CanonicalNames: bootstrap servers are known by the canonical names of their addresses.
 	// Kafka: client.dns.lookup=resolve_canonical_bootstrap_servers_only.
 	CanonicalNames bool
+
+	// TLS returns how a connection is secured, if not nil; without it, connections are plaintext. It is called for
+	// each connection that is made, also concurrently, so that keys and certificates may change, and must return when
+	// ctx ends. What it returns is cloned. A ServerName in it stands for the host, as it is configured or advertised, that
+	// else is sent to the node (SNI) and looked for in its certificate.
+	TLS func(ctx context.Context) (*tls.Config, error)
+	// SASL authenticates each connection, if not nil, and again before the node's session ends (KIP-368).
+	SASL sasl.Mechanism
 
 	// MaxInFlight is how many requests of one connection may wait for answers.
 	// Kafka: max.in.flight.requests.per.connection. If not positive, 5.

@@ -27,14 +27,16 @@ type conn struct {
 	setup       time.Duration      // limit for dialling, and once more for the handshake
 	skip        string             // the address dialled last time
 	correlation int32              // the first of handshakeIDs ids for the handshake
-	ask         int16              // the version of ApiVersions to begin with
+	firstAsk    int16              // the version of ApiVersions to begin with
 	spare       *atomic.Bool       // set once bytes behind an answer were logged; the node's
 	cancel      context.CancelFunc // ends dialling
 	stop        chan struct{}      // closed by the first fail
+	unread      chan struct{}      // closed when the reader can't go on
+	helpers     sync.WaitGroup     // the reader, and a mechanism that begins
 	bell        chan struct{}      // to the writer: queue is not empty; capacity 1
 
 	dialled string          // the address dialled last. The writer's until it posts opened or closed
-	phase   setupPhase      // how far the set-up came. The writer's until it posts closed
+	session session         // the writer's: how long the node takes this client for who it is
 	out     outbox          // the writer's
 	in      inbox           // the writer's during the handshake, then the reader's
 	body    protocol.Reader // the reader's; here because it would escape to the heap with each answer
@@ -42,6 +44,7 @@ type conn struct {
 	behind    bool        // the owner's: asked to catch up, and caughtUp has not come
 	asked     atomic.Bool // the reader is to catch up
 	lastWrite int64       // the reader's: of the request that was answered last
+	readErr   error       // why the reader can't go on; set before unread is closed
 
 	mu sync.Mutex // held only for memory work
 	// +checklocks:mu
@@ -62,6 +65,10 @@ type conn struct {
 	// +checklocks:mu
 	nc net.Conn // nil until dialled
 	// +checklocks:mu
+	phase setupPhase // how far the set-up has come
+	// +checklocks:mu
+	judging chan struct{} // closed when the writer has authenticated again, or could not; nil: it does not
+	// +checklocks:mu
 	cause error // why the connection ends; nil while it lives
 }
 
@@ -69,7 +76,8 @@ type conn struct {
 type expected struct {
 	request   *Request
 	write     int64
-	writtenAt time.Time // zero: it is being written
+	writtenAt time.Time    // zero: it is being written
+	reply     chan<- error // of the writer's own requests: where it waits for the answer; capacity 1
 }
 
 // waitsSince returns since when the node has kept r waiting: since r was written or, before that, since the last write
@@ -90,18 +98,20 @@ func (c *conn) waitsSince(r *Request) time.Time {
 type setupPhase uint8
 
 const (
-	dialling    setupPhase = iota // no connection yet
-	negotiating                   // connected, versions not known
-	established                   // ready for requests
+	dialling       setupPhase = iota // no connection yet
+	securing                         // connected; the TLS handshake goes on
+	negotiating                      // versions not known
+	authenticating                   // SASL goes on
+	established                      // ready for requests
 )
 
 // newConn returns a connection that is not running yet. cancel ends the context that run gets.
 func newConn(c *Client, n *node, setup time.Duration, cancel context.CancelFunc) *conn {
 	return &conn{
 		cfg: &c.cfg, node: n, id: n.id, addr: n.addr, bootstrap: n.id < 0, setup: setup, skip: n.lastTried,
-		correlation: c.correlationIDs(handshakeIDs), ask: n.askVersion(), spare: &n.spare,
+		correlation: c.correlationIDs(handshakeIDs), firstAsk: n.askVersion(), spare: &n.spare,
 		cancel: cancel,
-		stop:   make(chan struct{}), bell: make(chan struct{}, 1),
+		stop:   make(chan struct{}), unread: make(chan struct{}), bell: make(chan struct{}, 1),
 	}
 }
 
@@ -109,52 +119,73 @@ func newConn(c *Client, n *node, setup time.Duration, cancel context.CancelFunc)
 // reader and posts closed. It ends soon after fail.
 func (c *conn) run(ctx context.Context) {
 	defer c.cancel()
-	var reader sync.WaitGroup
 	defer func() { // also if a dialer's connection ended this goroutine
 		c.fail(c.errorf("use", errGoroutineEnded)) // unless it has failed, as it usually has
-		reader.Wait()
-		c.cfg.Post(Event{kind: closed, conn: c, err: c.reason(), phase: c.phase})
+		c.helpers.Wait()
+		c.cfg.Post(Event{kind: closed, conn: c, err: c.reason(), phase: c.reached()})
 	}()
 	nc, v, err := c.open(ctx)
 	if err != nil {
 		c.fail(err)
 		return
 	}
-	c.phase = established
+	c.reach(established)
 	c.cfg.Post(Event{kind: opened, conn: c, versions: v})
-	reader.Go(func() {
+	c.helpers.Go(func() {
 		defer c.fail(c.errorf("use", errGoroutineEnded))
-		c.fail(c.read(attentive{c, nc}))
+		err := c.read(attentive{c, nc})
+		c.letJudge(err)
+		c.fail(err)
 	})
-	c.fail(c.write(nc)) // stops the reader too
+	c.fail(c.write(ctx, nc)) // stops the reader too
 }
 
 // errGoroutineEnded is why a connection ends whose Read or Write does not return.
-var errGoroutineEnded = errors.New("the connection that DialContext returned ended the goroutine (runtime.Goexit)")
+var errGoroutineEnded = errors.New("code of the application ended the goroutine (runtime.Goexit), in DialContext, its connection, or a SASL mechanism")
 
-// open makes the connection and negotiates.
+// open makes the connection: it dials, secures it, asks for the node's versions, and authenticates.
 func (c *conn) open(ctx context.Context) (net.Conn, *versions, error) {
-	nc, err := c.dial(ctx)
+	raw, err := c.dial(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	c.phase = negotiating
-	if !c.adopt(nc) {
-		_ = nc.Close() // told to end while dialling, so fail did not close it
+	if !c.adopt(raw) {
+		_ = raw.Close() // told to end while dialling, so fail did not close it
 		return nil, nil, c.reason()
 	}
 	until := time.Now().Add(min(c.setup, c.cfg.RequestTimeout))
-	if err := nc.SetDeadline(until); err != nil {
+	if err := raw.SetDeadline(until); err != nil {
 		return nil, nil, c.errorf("negotiate", err)
 	}
-	v, err := c.negotiate(&unhurried{Conn: nc, until: until})
+	nc, v, err := c.setUp(ctx, &unhurried{Conn: raw, until: until})
 	if err == nil {
-		err = nc.SetDeadline(time.Time{})
+		err = raw.SetDeadline(time.Time{})
 	}
 	if err != nil {
 		return nil, nil, c.asError("negotiate", err)
 	}
 	return nc, v, nil
+}
+
+// setUp makes a connection that was dialled one for requests, and returns what to read from and to write to.
+func (c *conn) setUp(ctx context.Context, patient *unhurried) (net.Conn, *versions, error) {
+	nc, line := patient.Conn, net.Conn(patient)
+	var secured *tlsLine
+	if c.cfg.TLS != nil {
+		var err error
+		if secured, err = c.secure(ctx, patient); err != nil {
+			return nil, nil, err
+		}
+		nc, line = secured, secured
+	}
+	c.reach(negotiating)
+	v, err := c.negotiate(line)
+	if err == nil && c.cfg.SASL != nil {
+		c.reach(authenticating)
+		err = c.authenticate(ctx, patient.until, line, v)
+	}
+	patient.again = true // only a handshake has a second look
+	return nc, v, c.alerted(secured, err)
 }
 
 // adopt makes nc the connection that fail closes. It returns false, and does not, if fail was called before.
@@ -164,15 +195,35 @@ func (c *conn) adopt(nc net.Conn) bool {
 	if c.cause != nil {
 		return false
 	}
-	c.nc = nc
+	c.nc, c.phase = nc, securing
 	return true
 }
 
-// connected reports whether dialling has succeeded.
-func (c *conn) connected() bool {
+// reach notes how far the set-up has come.
+func (c *conn) reach(phase setupPhase) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.nc != nil
+	c.phase = phase
+}
+
+// reached returns how far the set-up has come.
+func (c *conn) reached() setupPhase {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.phase
+}
+
+// unanswered returns an error that says which step of the set-up the node has kept waiting for that long.
+func (c *conn) unanswered(waited time.Duration) *Error {
+	switch phase := c.reached(); {
+	case phase == dialling:
+		return c.errorf("dial", fmt.Errorf("no connection for %v; is the address right, and does no firewall drop what goes there?", waited))
+	case phase == securing && c.cfg.TLS != nil:
+		return c.errorf("TLS handshake", fmt.Errorf("it accepts connections, but the TLS handshake has not ended for %v; %s", waited, plaintextHint))
+	case phase == authenticating:
+		return c.errorf(opAuthenticate, fmt.Errorf("authentication with %s has not ended for %v", quoted(c.cfg.SASL.Name()), waited))
+	}
+	return c.errorf("negotiate", fmt.Errorf("it accepts connections, but has not answered ApiVersions for %v; does it hang, or %s", waited, otherProtocol))
 }
 
 // fail ends the connection; the first cause counts. Any goroutine may call it, any number of times.
@@ -207,6 +258,11 @@ func (c *conn) send(r *Request) {
 	c.mu.Lock()
 	c.queue = append(c.queue, r)
 	c.mu.Unlock()
+	c.ring()
+}
+
+// ring wakes the writer.
+func (c *conn) ring() {
 	select {
 	case c.bell <- struct{}{}:
 	default: // the writer has not taken the last signal yet

@@ -8,7 +8,7 @@
 //	owner:   Ready ─▶ Send ───────────┐              ┌──▶ Handle ─▶ requests come back
 //	         Tick ─▶ next deadline    │ queue, bell  │ Config.Post(Event)
 //	                                  ▼              │
-//	writer:  dial ─▶ ApiVersions ─▶ encode ─▶ writev ─▶ mark as written
+//	writer:  dial ─▶ TLS ─▶ ApiVersions ─▶ SASL ─▶ encode ─▶ writev ─▶ mark as written
 //	                                  │              ▲
 //	reader:                         read ─▶ match ─▶ decode ─▶ post, if written
 //
@@ -16,6 +16,8 @@
 // batches, so it is work for many cores and not for the owner) and joins them into one writev. The
 // reader needs one system call for any number of small answers. Neither reads the clock per request:
 // a time-out is the owner's decision in Tick, and closes the connection.
+//
+// TLS and SASL are optional. Before a session of SASL ends, the writer authenticates again between two requests.
 //
 // What holds:
 //
@@ -30,7 +32,9 @@
 //     request, a size out of bounds: the connection is closed, since the stream can't be trusted any
 //     more. Bytes behind an answer are within its frame and ignored.
 //   - Memory follows the bytes that arrived, not the size a node claims.
-//   - Every wait ends: dialling and the handshake by the set-up time-out, requests by theirs.
+//   - Every wait ends: dialling and the handshakes by the set-up time-out, requests by theirs.
+//   - Nothing but ApiVersions and SASL is sent to a node before both sides are who they should be: TLS has verified the node's
+//     certificate, and the mechanism has what it needs (SCRAM: the node's signature).
 //
 // Differences from Java's NetworkClient, on purpose: one attempt tries all addresses of a name within
 // the set-up time-out; while an attempt hangs for more than a second, LeastLoaded offers other nodes;

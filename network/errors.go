@@ -47,20 +47,25 @@ var errUnused = errors.New("no longer needed")
 type Error struct {
 	Node int32  // the node's id; negative for a bootstrap server
 	Addr string // host:port as it was configured, or as the cluster reported it
-	Op   string // what was going on: resolve, dial, negotiate, encode, write, read, decode, request, send
+	Op   string // what was going on: resolve, dial, TLS settings, TLS handshake, negotiate, authenticate, encode, write, read, decode, request, send
 	Err  error
 }
 
 // Error implements error.
 func (e *Error) Error() string {
-	text := e.Err.Error()
-	if !strings.Contains(text, e.Op+" ") { // "dial tcp 192.0.2.1:9092: …" says it already
+	text := brief(e.Err)
+	if !strings.Contains(text, e.Op+" ") && !strings.Contains(text, e.Op+":") { // "dial tcp 192.0.2.1:9092: …" says it already
 		text = e.Op + ": " + text
 	}
-	if e.Node < 0 {
-		return fmt.Sprintf("bootstrap server %s: %s", e.Addr, text)
+	return place(e.Node, e.Addr) + ": " + text
+}
+
+// place returns a node as error texts name it.
+func place(node int32, addr string) string {
+	if node < 0 {
+		return "bootstrap server " + addr
 	}
-	return fmt.Sprintf("node %d (%s): %s", e.Node, e.Addr, text)
+	return fmt.Sprintf("node %d (%s)", node, addr)
 }
 
 // Unwrap returns the cause.
@@ -77,5 +82,5 @@ func (e *Error) disconnected() *Error {
 	if errors.Is(e.Err, ErrClosed) {
 		return e
 	}
-	return &Error{Node: e.Node, Addr: e.Addr, Op: e.Op, Err: fmt.Errorf("%w: %w", ErrDisconnected, e.Err)}
+	return &Error{Node: e.Node, Addr: e.Addr, Op: e.Op, Err: disconnectedError{e.Err}}
 }

@@ -64,7 +64,7 @@ func TestABorderOfAFailedWriteIsInDoubtWithoutWritev(t *testing.T) {
 			for _, r := range requests {
 				start := int64(x.out.frame.size())
 				require.NoError(t, x.out.frame.add(r, "c"))
-				x.out.joined = append(x.out.joined, placed{r, start, false})
+				x.out.joined = append(x.out.joined, placed{request: r, start: start})
 			}
 			taken := c.taken(int(x.out.joined[1].start))
 			require.Error(t, x.flush(&stingyConn{left: taken}))

@@ -55,11 +55,11 @@ func (c *Client) lost(ev Event, now time.Time, done []*Request) []*Request {
 		if _, ok := errors.AsType[hungUp](cause); ok {
 			n.hangUps++
 		}
-		c.failed(n, cause, ev.phase == dialling, now)
+		c.failed(n, cause, ev.phase, now)
 	case ready:
 		n.hangUps = 0
 		cause = n.onFirstRequest(cause)
-		c.failed(n, cause.disconnected(), false, now)
+		c.failed(n, cause.disconnected(), established, now)
 	}
 	// In the state closing, what led to it has been counted.
 	if n.planned {
@@ -83,9 +83,9 @@ func (c *Client) lost(ev Event, now time.Time, done []*Request) []*Request {
 	return done
 }
 
-// failed counts a failure and sets the back-off. dialling says that no connection was made. The end of a connection to an
+// failed counts a failure and sets the back-off. phase is how far the connection had come. The end of a connection to an
 // address that the node has left says nothing about its new one, and does not count.
-func (c *Client) failed(n *node, err *Error, dialling bool, now time.Time) {
+func (c *Client) failed(n *node, err *Error, phase setupPhase, now time.Time) {
 	if n.planned = n.moved(); n.planned {
 		c.cfg.Logger.Debug("connection to the address that a node had before is lost", n.name(), "addr", n.conn.addr, "err", err)
 		return
@@ -99,13 +99,14 @@ func (c *Client) failed(n *node, err *Error, dialling bool, now time.Time) {
 	n.failures++
 	if !n.isAside() {
 		c.missed(n, err, now)
+		c.noteDenial(err)
 	}
-	if dialling {
+	if phase == dialling {
 		n.failedDials++
 	} else {
 		n.failedDials = 0
 	}
-	c.cfg.Logger.LogAttrs(context.Background(), level, n.failure(dialling), n.name(), slog.String("addr", n.addr),
+	c.cfg.Logger.LogAttrs(context.Background(), level, n.failure(phase), n.name(), slog.String("addr", n.addr),
 		slog.Int("failures", max(1, n.spell.Failures())), slog.Int("in_flight", len(n.inFlight)), slog.Duration("retry_in", n.retryAt.Sub(now).Round(time.Millisecond)), slog.Any("err", err))
 }
 
@@ -117,14 +118,14 @@ func (n *node) loudness(err *Error, now time.Time) slog.Level {
 	}
 	began := n.attemptAt
 	if n.state == ready {
-		if len(n.inFlight) == 0 && errors.Is(err, io.EOF) {
+		if len(n.inFlight) == 0 && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)) && !errors.Is(err, ErrAuthentication) {
 			return slog.LevelDebug // the node has closed an idle connection
 		}
 		if began = now; now.Sub(n.readyAt) >= steadyAfter {
 			n.spell.Ended()
 		}
 	}
-	if errors.Is(err, ErrRequestTimeout) || errors.Is(err, ErrWrongProtocol) || errors.Is(err, ErrUnsupportedVersion) {
+	if errors.Is(err, ErrRequestTimeout) || errors.Is(err, ErrWrongProtocol) || errors.Is(err, ErrUnsupportedVersion) || Lasting(err) {
 		return n.spell.FailedForGood(now) // it has lasted already, or does not pass by itself
 	}
 	return n.spell.Failed(began, now)
@@ -151,12 +152,17 @@ func (c *Client) missed(n *node, err *Error, now time.Time) {
 }
 
 // failure returns the log's message for the end of a connection.
-func (n *node) failure(dialling bool) string {
-	switch {
-	case n.state == ready:
+func (n *node) failure(phase setupPhase) string {
+	if n.state == ready {
 		return "connection to node lost"
+	}
+	switch phase {
 	case dialling:
 		return "could not connect to node"
+	case securing:
+		return "connected to node, but could not secure the connection"
+	case authenticating:
+		return "connected to node, but could not authenticate"
 	}
 	return "connected to node, but could not agree on versions"
 }
@@ -173,7 +179,7 @@ func (n *node) onFirstRequest(err *Error) *Error {
 
 // fail closes a node's connection because of err, and counts that as a failure.
 func (c *Client) fail(n *node, err *Error, now time.Time) {
-	c.failed(n, err.disconnected(), false, now)
+	c.failed(n, err.disconnected(), established, now)
 	n.become(closing)
 	n.versions = nil
 	n.conn.fail(err)

@@ -98,16 +98,10 @@ func (n *node) waitsSince() time.Time {
 
 // unanswered returns an error that says what the node has not done for that long.
 func (n *node) unanswered(waited time.Duration) *Error {
-	e := &Error{Node: n.id, Addr: n.addr}
-	switch {
-	case n.state != connecting:
-		e.Op, e.Err = "request", fmt.Errorf("no answer to %v for %v", n.inFlight[0].Exchange.APIKey(), waited)
-	case n.conn.connected():
-		e.Op, e.Err = "negotiate", fmt.Errorf("it accepts connections, but has not answered ApiVersions for %v; does it hang, or %s", waited, otherProtocol)
-	default:
-		e.Op, e.Err = "dial", fmt.Errorf("no connection for %v; is the address right, and does no firewall drop what goes there?", waited)
+	if n.state == connecting {
+		return n.conn.unanswered(waited)
 	}
-	return e
+	return n.conn.errorf("request", fmt.Errorf("no answer to %v for %v", n.inFlight[0].Exchange.APIKey(), waited))
 }
 
 // moved reports whether the node has another address than the one that its connection leads to.

@@ -57,6 +57,10 @@ func (c *conn) answer(frame []byte) error {
 	if err != nil {
 		err = c.errorf("decode", malformed("%v version %d: %w", key, r.Version, err))
 	}
+	if x.reply != nil {
+		x.reply <- err // to the writer, which waits for it
+		return err
+	}
 	c.deliver(x.write, Event{kind: answered, conn: c, request: r, err: err})
 	return err
 }
@@ -212,6 +216,9 @@ func readSome(nc io.Reader, b []byte) (int, error) {
 	return 0, io.ErrNoProgress
 }
 
+// errTLSAnswer says that the node answers plaintext with a record of TLS.
+var errTLSAnswer = fmt.Errorf("%w: the listener speaks TLS; set Config.TLS (security.protocol SSL or SASL_SSL), or name a plaintext one", ErrWrongProtocol)
+
 // frameSize reads the size in front of a frame. If it can't be one, the error says what the bytes
 // look like.
 func frameSize(b []byte, limit int) (int, error) {
@@ -222,7 +229,7 @@ func frameSize(b []byte, limit int) (int, error) {
 	case string(b[:4]) == "HTTP":
 		return 0, fmt.Errorf("%w: it answers with HTTP; is the port that of a Kafka listener?", ErrWrongProtocol)
 	case b[0] >= 0x14 && b[0] <= 0x17 && b[1] == 3 && b[2] <= 4:
-		return 0, fmt.Errorf("%w: the listener speaks TLS; use a plaintext one, or make DialContext a tls.Dialer's", ErrWrongProtocol)
+		return 0, errTLSAnswer
 	case isText(b[:4]):
 		return 0, fmt.Errorf("%w: it answers with text (%q)", ErrWrongProtocol, b[:4])
 	case size > limit:

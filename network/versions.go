@@ -3,7 +3,6 @@ package network
 import (
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"time"
@@ -131,7 +130,7 @@ func since(key protocol.APIKey, version int16) string {
 // the node does not know the version of the question, it is asked again with the one it names if that
 // is lower, else with version 0 (KIP-511). Each question has a lower version, so it ends.
 func (c *conn) negotiate(nc net.Conn) (*versions, error) {
-	version := c.ask
+	version := c.firstAsk
 	for i := int32(0); ; i++ {
 		resp, err := c.askVersions(nc, version, c.correlation+i)
 		switch {
@@ -167,16 +166,7 @@ func (c *conn) askVersions(nc net.Conn, version int16, id int32) (*message.APIVe
 	req, resp := new(message.APIVersionsRequest), new(message.APIVersionsResponse)
 	req.Reset()
 	req.ClientSoftwareName, req.ClientSoftwareVersion = c.cfg.SoftwareName, c.cfg.SoftwareVersion
-	r := &Request{Exchange: &Message{Request: req, Response: resp}, Version: version, CorrelationID: id}
-	if err := c.out.frame.add(r, c.cfg.ClientID); err != nil {
-		return nil, err
-	}
-	_, err := c.out.write(nc, c.out.frame.Vectors())
-	c.out.frame.reset()
-	if err != nil {
-		return nil, err
-	}
-	frame, err := c.in.next(nc, min(maxHandshake, c.cfg.MaxResponse))
+	frame, err := c.ask(nc, req, version, id)
 	if err != nil {
 		return nil, err
 	}
@@ -200,6 +190,20 @@ func (c *conn) askVersions(nc net.Conn, version int16, id int32) (*message.APIVe
 	return resp, nil
 }
 
+// ask makes one round trip of the set-up and returns the frame of the answer, which is valid until the next one.
+func (c *conn) ask(nc net.Conn, req message.Message, version int16, id int32) ([]byte, error) {
+	r := &Request{Exchange: &Message{Request: req}, Version: version, CorrelationID: id}
+	if err := c.out.frame.add(r, c.cfg.ClientID); err != nil {
+		return nil, err
+	}
+	_, err := c.out.write(nc, c.out.frame.Vectors())
+	c.out.frame.erase()
+	if err != nil {
+		return nil, err
+	}
+	return c.in.next(nc, min(maxHandshake, c.cfg.MaxResponse))
+}
+
 // otherProtocol is the hint in errors about a peer that does not answer as a broker does.
 const otherProtocol = "does the listener want TLS or SASL, or is it no broker?"
 
@@ -212,13 +216,4 @@ func explain(err error, version int16) error {
 		return hungUp{fmt.Errorf("the peer closed the connection on ApiVersions version %d (%w): %s", version, err, otherProtocol)}
 	}
 	return err
-}
-
-// closedByPeer reports whether err of a read or write says that the other end has closed the connection.
-func closedByPeer(err error) bool {
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrClosedPipe) {
-		return true
-	}
-	op, ok := errors.AsType[*net.OpError](err)
-	return ok && !op.Timeout()
 }

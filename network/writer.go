@@ -1,6 +1,7 @@
 package network
 
 import (
+	"context"
 	"net"
 	"time"
 )
@@ -31,11 +32,12 @@ type placed struct {
 	request  *Request
 	start    int64 // of its bytes
 	noAnswer bool  // copy of request.NoAnswer, which must not be read once the reader may have the request
+	reply    chan<- error
 }
 
 // write writes what is queued until the connection ends. It returns why the connection can't go on, or
 // nil if fail was called between writes.
-func (c *conn) write(nc net.Conn) error {
+func (c *conn) write(ctx context.Context, nc net.Conn) error {
 	switch nc.(type) {
 	case *net.TCPConn, *net.UnixConn:
 		c.out.vector = true
@@ -46,7 +48,13 @@ func (c *conn) write(nc net.Conn) error {
 		case <-c.stop:
 			return nil
 		}
-		for c.take() {
+		for more := true; more; {
+			if err := c.keepSession(ctx, nc); err != nil {
+				return c.asError("write", err)
+			}
+			if more = c.take(); !more {
+				break
+			}
 			if err := c.writeTaken(nc); err != nil {
 				return c.asError("write", err)
 			}
@@ -80,7 +88,7 @@ func (c *conn) writeTaken(nc net.Conn) error {
 			c.cfg.Post(Event{kind: answered, conn: c, request: r, err: c.asError("encode", err)})
 			continue
 		}
-		o.joined = append(o.joined, placed{r, start, r.NoAnswer})
+		o.joined = append(o.joined, placed{request: r, start: start, noAnswer: r.NoAnswer})
 		if o.frame.size() >= joinLimit {
 			if err := c.flush(nc); err != nil {
 				return err
@@ -129,7 +137,7 @@ func (c *conn) announce() {
 	defer c.mu.Unlock()
 	for _, p := range c.out.joined {
 		if !p.noAnswer {
-			c.awaiting = append(c.awaiting, expected{request: p.request, write: c.out.writes})
+			c.awaiting = append(c.awaiting, expected{request: p.request, write: c.out.writes, reply: p.reply})
 		}
 	}
 }
@@ -216,6 +224,9 @@ func (o *outbox) write(nc net.Conn, vectors net.Buffers) (int64, error) {
 		n, err := o.buffers.WriteTo(nc)
 		o.buffers = nil
 		return n, err
+	}
+	if line, ok := nc.(*tlsLine); ok {
+		return o.writeRecords(line, vectors)
 	}
 	if len(vectors) == 1 {
 		n, err := nc.Write(vectors[0])

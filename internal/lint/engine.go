@@ -38,6 +38,7 @@ var budgets = []budget{
 			"clock.go coarseClock.read":               1, // the ticker while sends are many
 			"network/lifecycle.go Client.connect":     1, // a connection, whose end it posts
 			"network/conn.go conn.run":                1, // its reader
+			"network/renew.go conn.beginRenewal":      1, // a SASL mechanism that begins, which the connection waits for when it ends
 		},
 	},
 	{
@@ -54,7 +55,7 @@ var budgets = []budget{
 			"bufferpool_share.go blockLimit.until":            1,
 			"bufferpool_share.go blockLimit.waited":           1,
 			"bufferpool_share.go blockLimit.over":             1, // a Send that waited in vain
-			"engine_send.go engine.awaitTopic":                1,
+			"engine_send.go engine.awaitTopic":                2, // a Send that waits for metadata
 			"engine_holdup.go answers.ask":                    1, // a call whose time is over
 			"errors_context.go endedLate":                     1, // a wait whose deadline is over
 			"engine_topic.go engine.topicErrorAtOnce":         1, // only if the topic has a fault
@@ -62,6 +63,11 @@ var budgets = []budget{
 			"network/writer.go conn.markMoved":                1, // once 256 KiB
 			"network/conn.go conn.open":                       1, // deadlines of setting up, on the connection's goroutine
 			"network/dial.go conn.dial":                       1,
+			"network/secure_explain.go tlsLine.now":           1, // for the text of an error
+			"network/authenticate.go conn.authenticate":       1, // once for a connection
+			"network/renew.go conn.keepSession":               2, // once a turn of the writer, if the node's session ends
+			"network/renew.go conn.renew":                     2, // once in a session
+			"network/renew.go conn.await":                     2,
 			"network/catchup.go attentive.look":               3, // on the reader, after a standstill
 			"network/catchup.go unhurried.Read":               2,
 			"engine_topic.go engine.topicTimeout":             1, // only if the partition does not exist
@@ -78,6 +84,7 @@ var budgets = []budget{
 			"clock.go coarseClock.tick":               1,
 			"bufferpool.go bufferPool.waiterLocked":   1, // a Send that waits
 			"engine_send.go engine.awaitTopic":        1,
+			"network/renew.go conn.await":             1, // an answer of SASL on a live connection
 			"accumulator_incomplete.go await":         1, // a call whose time is over
 			"sender_losses.go lossLog.add":            1, // once a minute while records fail
 			"sender_losses.go lossLog.minute":         1,

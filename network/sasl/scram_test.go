@@ -225,7 +225,7 @@ func TestS7ScramIsNotDoneWithoutTheSignature(t *testing.T) {
 	}
 }
 
-// TestH72HostileServerFirst is what a node must not get a proof for.
+// H72: TestH72HostileServerFirst is what a node must not get a proof for.
 func TestH72HostileServerFirst(t *testing.T) {
 	const salt = "s=c2FsdA=="
 	for message, want := range map[string]string{

@@ -461,8 +461,14 @@ var connectionEffects = []effect{
 		require.Greater(l, slices.Max(pauses), 5*time.Minute)
 	})},
 	{"security.protocol", "PLAINTEXT", "", delivers},
-	{"security.protocol", "SSL", "", func(l *effectLab) { l.refused("TLS", true) }},
-	{"security.protocol", "SASL_SSL", "", func(l *effectLab) { l.refused("SASL", true) }},
+	{"security.protocol", "SSL", "max.block.ms=1000", func(l *effectLab) { // the nodes speak plaintext
+		p := l.open()
+		_, err := p.SendSync(l.Context(), testkit.Rec("t", "k", "v"))
+		require.ErrorIs(l, err, quill.ErrTLS)
+		require.ErrorContains(l, err, "plaintext listener")
+		testkit.CloseProducer(l.T, p)
+	}},
+	{"security.protocol", "SASL_SSL", "", func(l *effectLab) { l.refused("needs a SASL mechanism", false) }},
 	{"security.providers", "com.example.P", "", func(l *effectLab) { l.saysSo("security.providers") }},
 	{"socket.connection.setup.timeout.ms", "1000", "", setups(time.Second, 2*time.Second, 4*time.Second)},
 	{"socket.connection.setup.timeout.ms", "1", "", setups(time.Millisecond, 2*time.Millisecond)},

@@ -63,10 +63,10 @@ var ofConfig = []mutation{
 		by:     by("TestInterplayAsInKafka"),
 	},
 	{
-		name: "security-ignored", file: "config_resolve.go",
-		old: "	if f, secure := c.securityFault(); secure {", new: "	if f, secure := c.securityFault(); secure && f.Name == \"\" {",
-		breaks: "records go in plain text although TLS was asked for",
-		by:     by("TestInterplayAsInKafka"),
+		name: "security-ignored", file: "config_security.go",
+		old: "	if withTLS {\n", new: "	if withTLS && r.c.TLS != nil {\n",
+		breaks: "security.protocol=SSL sends in the clear",
+		by:     by("TestSecurityProtocolIsNeverLessThanWhatIsSet"),
 	},
 	{
 		name: "long-time-overflows", file: "properties_value.go",

@@ -58,13 +58,13 @@ var ofNetwork = []mutation{
 	},
 	{
 		name: "handshake-deadline-stays", file: "network/conn.go",
-		old: "		err = nc.SetDeadline(time.Time{})\n", new: "		err = nil\n",
+		old: "		err = raw.SetDeadline(time.Time{})\n", new: "		err = nil\n",
 		breaks: "each connection ends after some seconds",
 		by:     by("TestSizeLargerThanWhatFollows"),
 	},
 	{
 		name: "late-connection-leaks", file: "network/conn.go",
-		old: "		_ = nc.Close() // told", new: "		_ = nc // told",
+		old: "		_ = raw.Close() // told", new: "		_ = raw // told",
 		breaks: "a connection that is made too late stays open",
 		by:     by("TestNodeWithNewAddressIsConnectedAnew"),
 	},
@@ -219,8 +219,8 @@ var ofNetwork = []mutation{
 		by:     by("TestTheLongestWaitIsNamed"),
 	},
 	{
-		name: "silent-port-is-no-connection", file: "network/node.go",
-		old: "	case n.conn.connected():\n", new: "	case !n.conn.connected():\n",
+		name: "silent-port-is-no-connection", file: "network/conn.go",
+		old: "	case phase == dialling:\n", new: "	case phase != dialling:\n",
 		breaks: "a firewall is suspected where the listener speaks another protocol",
 		by:     by("TestTheLongestWaitIsNamed"),
 	},
@@ -286,7 +286,7 @@ var ofNetwork = []mutation{
 	},
 	{
 		name: "old-address-counts-for-the-new-one", file: "network/lifecycle.go",
-		old: "	if n.planned = n.moved(); n.planned {\n", new: "	if n.planned = n.moved() && dialling; n.planned {\n",
+		old: "	if n.planned = n.moved(); n.planned {\n", new: "	if n.planned = n.moved() && phase == dialling; n.planned {\n",
 		breaks: "a node that has moved waits out a back-off because its old address went dark",
 		by:     by("TestAMovedNodeLeavesTheTroubleOfItsOldAddress"),
 	},

@@ -1,0 +1,90 @@
+package quill
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+
+	"github.com/quill-kafka/quill/network/sasl"
+)
+
+// security is how connections are secured: by exactly what is configured, never by less.
+type security struct {
+	tls  func(ctx context.Context) (*tls.Config, error) // nil: plaintext
+	sasl sasl.Mechanism                                 // nil: none
+}
+
+// protocols names the security protocol of what is used.
+var protocols = map[bool]map[bool]SecurityProtocol{ // by TLS and SASL
+	false: {false: Plaintext, true: SASLPlaintext},
+	true:  {false: SSL, true: SASLSSL},
+}
+
+// security resolves how connections are secured. A SecurityProtocol that is not set follows from what is set beside it; one that
+// is set is taken at its word.
+func (r *resolver) security(s *settings) {
+	c := r.c
+	p := c.SecurityProtocol
+	if _, written := c.props.all["security.protocol"]; p == Plaintext && !written {
+		p = protocols[c.TLS != nil][c.SASL != nil]
+	}
+	withTLS, withSASL := p == SSL || p == SASLSSL, p == SASLPlaintext || p == SASLSSL
+	switch {
+	case c.TLS != nil && !withTLS:
+		r.fault("security.protocol", "does not use TLS, and Config.TLS is set", "set it to "+protocols[true][withSASL].String()+", or leave one of them out")
+	case c.SASL != nil && !withSASL:
+		r.fault("security.protocol", "does not use SASL, and Config.SASL is set", "set it to "+protocols[withTLS][true].String()+", or leave one of them out")
+	}
+	if withTLS {
+		s.security.tls = r.tlsSource()
+	}
+	if s.security.sasl = c.SASL; s.security.sasl == nil && withSASL {
+		s.security.sasl = r.mechanism()
+	}
+	if s.security.sasl != nil && !withTLS {
+		r.bareCredentials(s.security.sasl.Name())
+	}
+}
+
+// mechanism makes the mechanism that the properties name; nil if it can't be made.
+func (r *resolver) mechanism() sasl.Mechanism {
+	if len(r.c.props.kept) == 0 {
+		r.fault("security.protocol", "needs a SASL mechanism", "set Config.SASL, as to sasl.Plain, or sasl.mechanism and sasl.jaas.config")
+		return nil
+	}
+	logger := r.c.Logger
+	if logger == nil {
+		logger = slog.New(defaultLog{})
+	}
+	m, err := r.c.mechanismOfProperties(logger)
+	if wrong, ok := errors.AsType[*sasl.SettingError](err); ok {
+		r.fault(wrong.Property, wrong.Reason, wrong.Fix)
+	} else if err != nil {
+		r.fault("sasl.mechanism", err.Error(), "")
+	}
+	if err != nil {
+		return nil
+	}
+	return m
+}
+
+// tlsSource returns where the configuration of new TLS connections comes from. Without one, the system's authorities are trusted.
+func (r *resolver) tlsSource() func(context.Context) (*tls.Config, error) {
+	conf := new(tls.Config)
+	if r.c.TLS != nil {
+		conf = r.c.TLS.Clone()
+	}
+	if conf.InsecureSkipVerify && conf.VerifyConnection == nil && conf.VerifyPeerCertificate == nil {
+		r.note(slog.LevelWarn, "Config.TLS has InsecureSkipVerify: any server is taken for a broker, whatever its certificate")
+	}
+	return func(context.Context) (*tls.Config, error) { return conf, nil }
+}
+
+// bareCredentials warns of mechanisms that show their credentials to whoever listens. Java allows them.
+func (r *resolver) bareCredentials(mechanism string) {
+	if mechanism == "PLAIN" || mechanism == "OAUTHBEARER" {
+		r.note(slog.LevelWarn, "SASL sends credentials in the clear: without TLS whoever listens can use them", slog.String("mechanism", mechanism),
+			slog.String("instead", "security.protocol SASL_SSL, or SCRAM"))
+	}
+}
