@@ -4,7 +4,9 @@ import (
 	"bufio"
 	"context"
 	"encoding/binary"
+	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 
 	"github.com/quill-kafka/quill/integration/ledger"
@@ -25,6 +27,16 @@ func (c *Cluster) ProduceWithJava(ctx context.Context, topic string, l *ledger.L
 		return err
 	}
 	return readResults(answers, l)
+}
+
+// ConsoleProducer runs Kafka's console producer against one address, with a client's .properties file, until it has sent the lines.
+// It ends well also if a record failed, as Kafka's tool does. Flags are the JVM's.
+func (c *Cluster) ConsoleProducer(ctx context.Context, addr, topic, properties string, lines io.Reader, flags ...string) error {
+	tools := c.nodes[0].tools
+	cmd := exec.CommandContext(ctx, tools.Java, append(flags, "-Xmx128m", "-XX:TieredStopAtLevel=1", "-cp", classPath(tools.BrokerJars), "org.apache.kafka.tools.ConsoleProducer",
+		"--bootstrap-server", addr, "--topic", topic, "--producer.config", properties)...)
+	cmd.Stdin = lines
+	return run(cmd)
 }
 
 // writeRecords writes the plan's records, a round over all streams after the other.
