@@ -151,8 +151,17 @@ func (e *engine) closeParts(ctx context.Context) error {
 	e.clock.close()
 	e.dispatch.close()
 	e.sender.losses.close()
-	e.partitioner.begin(func() error { return e.partitioner.close(e.cfg.partitioner) })
+	e.partitioner.begin(e.closePlugins)
 	return e.partitioner.await(ctx)
+}
+
+// closePlugins closes the partitioner and the mechanism, which nothing calls any more, and returns the first error.
+func (e *engine) closePlugins() error {
+	err := e.partitioner.close(e.cfg.partitioner)
+	if no := e.partitioner.close(e.cfg.security.sasl); err == nil {
+		err = no
+	}
+	return err
 }
 
 // pluginClose closes plug-ins once, on a goroutine of its own: the plug-ins may take as long as they want, and each
@@ -192,7 +201,7 @@ func (c *pluginClose) await(ctx context.Context) error {
 		return nil
 	}
 	if !awaitClosed(ctx, c.done, abortGrace) {
-		return newError(Error{Op: "close plug-ins", Kind: endOf(ctx), Reason: "Close of an interceptor, serializer or partitioner has not returned"})
+		return newError(Error{Op: "close plug-ins", Kind: endOf(ctx), Reason: "Close of an interceptor, serializer, partitioner or SASL mechanism has not returned"})
 	}
 	return c.err
 }

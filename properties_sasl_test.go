@@ -73,17 +73,23 @@ func TestPropertiesOfSASLAreKeptAndNotShown(t *testing.T) {
 			require.NotContains(t, fmt.Sprintf(verb, v), "s3cr3t", verb)
 		}
 	}
-	m, err := c.mechanismOfProperties(slog.New(slog.DiscardHandler))
+	require.Nil(t, s.security.sasl, "PLAINTEXT stays plaintext, whatever is given besides")
+	c, err = LoadProperties(strings.NewReader(clientFile))
 	require.NoError(t, err)
-	login := m.(*oauthbearer.Login)
+	c.BootstrapServers = []string{"a:1"}
+	s, err = c.resolve()
+	require.NoError(t, err)
+	login := s.security.sasl.(*oauthbearer.Login)
+	require.NotNil(t, s.security.tls)
 	require.Equal(t, "lkc-1", login.Extensions["logicalCluster"])
 	require.Equal(t, "s3cr3t-1", login.Retriever.(*oauthbearer.ClientCredentials).ClientSecret.Reveal(), "the property comes first")
 	require.Equal(t, "id", login.Retriever.(*oauthbearer.ClientCredentials).ClientID)
 	require.InDelta(t, 0.8, login.Refresh.WindowFactor, 0)
-	again, err := ParseProperties(map[string]string{"security.protocol": "plaintext"})
+	require.NotContains(t, fmt.Sprintf("%+v %#v", s, login), "s3cr3t")
+	c.SASL = sasl.Plain("own", "x")
+	s, err = c.resolve()
 	require.NoError(t, err)
-	_, err = again.mechanismOfProperties(slog.New(slog.DiscardHandler))
-	require.EqualError(t, err, `sasl.mechanism: GSSAPI needs a module that is not linked in; add import _ "github.com/quill-kafka/quill/plugin/kerberos" to the program`)
+	require.Equal(t, "PLAIN", s.security.sasl.Name(), "what is set in Go comes first")
 }
 
 // Each property of SASL is read by something, or says that it isn't.
