@@ -221,7 +221,8 @@ type givenProperties struct {
 	texts       map[string]string // properties with a field, as they were written
 	noEffect    map[string]string // properties without a field: their values, secrets hidden
 	unknown     []string          // names that are no Kafka property, sorted
-	all         map[string]string // every one, as it was written, secrets hidden
+	all         map[string]string // every one, with the values of providers, secrets hidden
+	missing     []string          // variables in values that no provider has, with their properties
 
 	// kept has properties without a field of which New makes something. All of them are held as secrets: fmt shows what a Config holds.
 	kept map[string]sasl.Secret

@@ -565,7 +565,7 @@ var configTexts = map[string]func() error{
 	"TLS":                            wrongProperty("ssl.keystore.location", "/etc/keys"),
 	"a password":                     wrongProperty("ssl.keystore.password", "s3cret"),
 	"SASL":                           wrongProperty("sasl.login.refresh.window.factor", "2"),
-	"indirect values":                wrongProperty("config.providers", "file"),
+	"indirect values":                wrongProvider,
 	"a file that is too long":        func() error { _, err := LoadProperties(strings.NewReader(strings.Repeat("#", 1<<20+1))); return err },
 	"an escape that is none":         func() error { _, err := LoadProperties(strings.NewReader(`client.id=\u12`)); return err },
 
@@ -672,4 +672,10 @@ func TestConfigErrorTexts(t *testing.T) {
 	want, err := os.ReadFile(path)
 	require.NoError(t, err)
 	require.Equal(t, string(want), b.String(), "run the test with -update, and read")
+}
+
+// wrongProvider names a provider of a class that there is not.
+func wrongProvider() error {
+	_, err := ParseProperties(map[string]string{"config.providers": "vault", "config.providers.vault.class": "com.example.Vault", "linger.ms": "${vault:a:b}"})
+	return err
 }

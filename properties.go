@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/quill-kafka/quill/internal/javaprops"
+	"github.com/quill-kafka/quill/internal/provider"
 )
 
 // ParseProperties makes a Config from Kafka's property names, "linger.ms" and the like. It checks
@@ -24,6 +25,10 @@ import (
 // those yet, unless they are given their default. Properties of SASL, which have no fields, are kept in the Config, and New makes a
 // mechanism of them unless Config.SASL is set; as text they are not shown again. Fields without a property, such as Logger, are for
 // the caller to set afterwards.
+//
+// A value may have variables, ${name:path:key}, for the providers that config.providers names (KIP-297): Kafka's own for files,
+// directories and the environment under their class names, and those of RegisterConfigProvider. Nothing is read from elsewhere
+// without config.providers.
 func ParseProperties(props map[string]string) (Config, error) {
 	var c Config
 	faults := c.parse(props)
@@ -59,11 +64,35 @@ func LoadProperties(r io.Reader) (Config, error) {
 }
 
 // parse sets the fields of c from the properties, in the order of their names, and returns the faults.
-func (c *Config) parse(props map[string]string) []ConfigFault {
+func (c *Config) parse(given map[string]string) []ConfigFault {
+	props, missing, unresolved := provider.Resolve(given, configProviderOf)
+	if len(unresolved) > 0 { // without the values the other properties can't be judged
+		faults := make([]ConfigFault, len(unresolved))
+		for i, f := range unresolved {
+			faults[i] = ConfigFault{Name: f.Name, Value: f.Value, Reason: f.Reason, Fix: f.Fix}
+		}
+		return faults
+	}
+	c.props.missing = missing
+	faults := c.parseResolved(props)
+	for i, f := range faults {
+		if written := given[f.Name]; written != props[f.Name] {
+			faults[i].Value = written // where the value came from may hold secrets
+		}
+	}
+	return faults
+}
+
+// parseResolved is parse for properties that have their values.
+func (c *Config) parseResolved(props map[string]string) []ConfigFault {
 	var faults []ConfigFault
 	c.props.all = make(map[string]string, len(props))
 	for _, name := range slices.Sorted(maps.Keys(props)) {
 		row, ok := propertyByName[name]
+		if name == provider.List || strings.HasPrefix(name, provider.Prefix) {
+			c.props.all[name] = hiddenIf(strings.Contains(name, ".param."), props[name])
+			continue // they have had their effect
+		}
 		if !ok {
 			c.props.all[name] = props[name]
 			c.props.unknown = append(c.props.unknown, name)
@@ -138,6 +167,9 @@ func (c Config) logUnused(l *slog.Logger) {
 			attrs = append(attrs, slog.String("did_you_mean", near))
 		}
 		l.LogAttrs(ctx, slog.LevelWarn, "property was supplied but isn't a known config", attrs...)
+	}
+	for _, variable := range c.props.missing {
+		l.LogAttrs(ctx, slog.LevelWarn, "a variable in a property has no value and stays as it is", slog.String("property", clean(variable)))
 	}
 	for _, group := range properties {
 		for _, row := range group.rows {
@@ -218,7 +250,10 @@ func (row *property) isDefault(text string) bool {
 
 // shown returns the text as it may appear in logs and errors: "[hidden]" for secrets.
 func (row *property) shown(text string) string {
-	secret := row.typ == "PASSWORD" || strings.Contains(row.name, "password")
+	return hiddenIf(row.typ == "PASSWORD" || strings.Contains(row.name, "password"), text)
+}
+
+func hiddenIf(secret bool, text string) string {
 	if secret && text != "" {
 		return "[hidden]"
 	}

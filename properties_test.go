@@ -53,7 +53,7 @@ func TestEveryFieldHasARowAndEveryRowAStatus(t *testing.T) {
 		if strings.HasPrefix(name, "ssl.") {
 			require.Equal(t, statusNotYet, row.status, name)
 		}
-		require.Equal(t, strings.HasPrefix(name, "sasl."), row.kept, name)
+		require.Equal(t, strings.HasPrefix(name, "sasl.") || name == "config.providers", row.kept, name)
 	}
 	for name, seen := range fields {
 		require.Equal(t, !slices.Contains(withoutProperty, name), seen, name)
@@ -422,4 +422,58 @@ func TestAllFaultsOfASecureConnectionComeAtOnce(t *testing.T) {
 	_, err = ParseProperties(map[string]string{"security.protocol": "SASL_SSL", "sasl.mechanism": "PLAIN", "sasl.login.refresh.window.factor": "2"})
 	require.Equal(t, []string{"sasl.login.refresh.window.factor"}, faultNames(t, err))
 	require.NotContains(t, err.Error(), "DialContext")
+}
+
+// KIP-297: what providers have stands in for variables, and is not shown where the variable is.
+func TestConfigProvidersGiveValues(t *testing.T) {
+	t.Setenv("QUILL_TEST_LINGER", "7")
+	t.Setenv("QUILL_TEST_SECRET", "s3cret")
+	props := map[string]string{
+		"config.providers": "env", "config.providers.env.class": "org.apache.kafka.common.config.provider.EnvVarConfigProvider",
+		"config.providers.env.param.allowlist.pattern": "QUILL_TEST_.*",
+		"linger.ms": "${env:QUILL_TEST_LINGER}", "sasl.jaas.config": "${env:QUILL_TEST_SECRET}", "client.id": "${env:QUILL_TEST_NONE}", "plug.in": "${env:QUILL_TEST_LINGER}",
+	}
+	c := mustParse(t, props)
+	require.Equal(t, 7*time.Millisecond, c.Linger)
+	require.Equal(t, "s3cret", c.keptText("sasl.jaas.config"))
+	require.Equal(t, "${env:QUILL_TEST_NONE}", c.ClientID)
+	require.Equal(t, "7", c.props.all["plug.in"], "plug-ins get the values, as in Java")
+	require.Equal(t, "[hidden]", c.props.all["config.providers.env.param.allowlist.pattern"])
+	require.Equal(t, "[hidden]", c.Properties()["sasl.jaas.config"])
+	require.NotContains(t, c.Properties(), "config.providers")
+	var log bytes.Buffer
+	c.logUnused(slog.New(slog.NewTextHandler(&log, nil)))
+	require.Contains(t, log.String(), "client.id=${env:QUILL_TEST_NONE}")
+	require.NotContains(t, log.String(), "config.providers")
+
+	props["linger.ms"] = "${env:QUILL_TEST_SECRET}"
+	_, err := ParseProperties(props)
+	require.ErrorContains(t, err, `linger.ms="${env:QUILL_TEST_SECRET}": must be an integer`)
+	require.NotContains(t, err.Error(), "s3cret")
+}
+
+// vault is a provider of the user's.
+type vault struct{ address string }
+
+func (v vault) Get(path string, keys []string) (map[string]string, error) {
+	if path == "panic" {
+		panic("vault")
+	}
+	return map[string]string{keys[0]: v.address + "/" + path}, nil
+}
+
+func TestConfigProviderOfTheUsers(t *testing.T) {
+	class := "com.example.Vault" + time.Now().String() // the test may run more than once
+	RegisterConfigProvider(class, func(params map[string]string) (ConfigProvider, error) { return vault{params["address"]}, nil })
+	props := map[string]string{"config.providers": "v", "config.providers.v.class": class, "config.providers.v.param.address": "here", "client.id": "${v:path:key}"}
+	require.Equal(t, "here/path", mustParse(t, props).ClientID)
+	props["client.id"] = "${v:panic:key}"
+	_, err := ParseProperties(props)
+	require.Equal(t, []string{"client.id"}, faultNames(t, err))
+	require.Panics(t, func() {
+		RegisterConfigProvider(class, func(map[string]string) (ConfigProvider, error) { return vault{}, nil })
+	})
+	require.Panics(t, func() {
+		RegisterConfigProvider("org.apache.kafka.common.config.provider.FileConfigProvider", func(map[string]string) (ConfigProvider, error) { return vault{}, nil })
+	})
 }

@@ -418,7 +418,13 @@ var connectionEffects = []effect{
 		}
 	}},
 	{"client.rack", "b", "partitioner.rack.aware=true linger.ms=0", inRackB},
-	{"config.providers", "file", "", func(l *effectLab) { l.refused("not supported yet", true) }},
+	{"config.providers", "env", "config.providers.env.class=com.example.None", func(l *effectLab) { l.refused("names a class that is not known", false) }},
+	{"config.providers", "env", "config.providers.env.class=org.apache.kafka.common.config.provider.EnvVarConfigProvider client.id=<${env:QUILL_TEST_NONE}>", func(l *effectLab) {
+		p := l.started()
+		testkit.SendOK(l.T, p, "t")
+		testkit.CloseProducer(l.T, p)
+		require.Equal(l, "<${env:QUILL_TEST_NONE}>", l.wire[0].client)
+	}},
 	{"connections.max.idle.ms", "1000", "", func(l *effectLab) { idleFor(900*time.Millisecond, true)(l) }},
 	{"connections.max.idle.ms", "1001", "", func(l *effectLab) { idleFor(1100*time.Millisecond, false)(l) }},
 	{"connections.max.idle.ms", "1", "", idleFor(10*time.Millisecond, false)},
