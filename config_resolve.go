@@ -107,6 +107,9 @@ func (c Config) resolve() (settings, error) {
 	}
 	s.logCalls = new(logCalls)
 	s.logger = slog.New(newGuardedLog(logger.Handler(), s.logCalls)).With(slog.String("client_id", clean(s.clientID)))
+	if s.security.stores != nil {
+		s.security.stores.SetLogger(s.logger)
+	}
 	return s, nil
 }
 

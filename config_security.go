@@ -6,13 +6,15 @@ import (
 	"errors"
 	"log/slog"
 
+	"github.com/quill-kafka/quill/network/keystore"
 	"github.com/quill-kafka/quill/network/sasl"
 )
 
 // security is how connections are secured: by exactly what is configured, never by less.
 type security struct {
-	tls  func(ctx context.Context) (*tls.Config, error) // nil: plaintext
-	sasl sasl.Mechanism                                 // nil: none
+	tls    func(ctx context.Context) (*tls.Config, error) // nil: plaintext
+	stores *keystore.Source                               // what tls comes from, if properties name it
+	sasl   sasl.Mechanism                                 // nil: none
 }
 
 // protocols names the security protocol of what is used.
@@ -36,8 +38,14 @@ func (r *resolver) security(s *settings) {
 	case c.SASL != nil && !withSASL:
 		r.fault("security.protocol", "does not use SASL, and Config.SASL is set", "set it to "+protocols[withTLS][true].String()+", or leave one of them out")
 	}
+	if given := c.props.givenTLS(); given != nil && c.TLS != nil {
+		r.faults = append(r.faults, ConfigFault{Name: given.name, Field: "TLS", Value: given.shown(c.props.kept[given.name].Reveal()), Reason: "and Config.TLS are both set", Fix: "leave one of them out"})
+	} else if given != nil && !withTLS {
+		// Java ignores them too, and says so among the properties that are not used.
+		r.note(slog.LevelWarn, "properties of TLS have no effect: connections are plaintext; is security.protocol=SSL meant?", slog.String("property", given.name))
+	}
 	if withTLS {
-		s.security.tls = r.tlsSource()
+		r.secure(&s.security)
 	}
 	if s.security.sasl = c.SASL; s.security.sasl == nil && withSASL {
 		s.security.sasl = r.mechanism()
@@ -69,16 +77,20 @@ func (r *resolver) mechanism() sasl.Mechanism {
 	return m
 }
 
-// tlsSource returns where the configuration of new TLS connections comes from. Without one, the system's authorities are trusted.
-func (r *resolver) tlsSource() func(context.Context) (*tls.Config, error) {
-	conf := new(tls.Config)
-	if r.c.TLS != nil {
-		conf = r.c.TLS.Clone()
+// secure sets where the configuration of new TLS connections comes from: Config.TLS, or the properties. Without either, the
+// system's authorities are trusted.
+func (r *resolver) secure(s *security) {
+	if r.c.TLS == nil {
+		if s.stores = r.tlsOfText(); s.stores != nil {
+			s.tls = s.stores.TLS
+		}
+		return
 	}
+	conf := r.c.TLS.Clone()
 	if conf.InsecureSkipVerify && conf.VerifyConnection == nil && conf.VerifyPeerCertificate == nil {
 		r.note(slog.LevelWarn, "Config.TLS has InsecureSkipVerify: any server is taken for a broker, whatever its certificate")
 	}
-	return func(context.Context) (*tls.Config, error) { return conf, nil }
+	s.tls = func(context.Context) (*tls.Config, error) { return conf, nil }
 }
 
 // bareCredentials warns of mechanisms that show their credentials to whoever listens. Java allows them.

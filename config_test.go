@@ -562,8 +562,8 @@ var configTexts = map[string]func() error{
 	"a text too long":                wrongProperty("client.id", strings.Repeat("x", 40000)),
 	"an empty identity":              wrongProperty("transactional.id", " "),
 	"no server at all":               wrongProperty("bootstrap.servers", ""),
-	"TLS":                            wrongProperty("ssl.keystore.location", "/etc/keys"),
-	"a password":                     wrongProperty("ssl.keystore.password", "s3cret"),
+	"TLS":                            wrongTLS("ssl.truststore.location", "/none/keys"),
+	"a password":                     wrongTLS("ssl.keystore.password", "s3cret"),
 	"SASL":                           wrongProperty("sasl.login.refresh.window.factor", "2"),
 	"indirect values":                wrongProvider,
 	"a file that is too long":        func() error { _, err := LoadProperties(strings.NewReader(strings.Repeat("#", 1<<20+1))); return err },
@@ -603,6 +603,7 @@ var configTexts = map[string]func() error{
 		_, err := Config{BootstrapServers: []string{"a:1"}, SecurityProtocol: SASLPlaintext, SASL: sasl.Plain("u", "s3cret"), TLS: new(tls.Config)}.resolve()
 		return err
 	},
+	"TLS, twice":                  wrongSettings("security.protocol=SSL ssl.truststore.location=/none/keys", func(c *Config) { c.TLS = new(tls.Config) }),
 	"PLAINTEXT, and TLS":          wrongSettings("security.protocol=PLAINTEXT", func(c *Config) { c.TLS = new(tls.Config) }),
 	"SSL, and SASL":               wrongSettings("security.protocol=SSL", func(c *Config) { c.SASL = sasl.Plain("u", "s3cret") }),
 	"a secure protocol with SASL": wrongSettings("security.protocol=sasl_ssl"),
@@ -678,4 +679,15 @@ func TestConfigErrorTexts(t *testing.T) {
 func wrongProvider() error {
 	_, err := ParseProperties(map[string]string{"config.providers": "vault", "config.providers.vault.class": "com.example.Vault", "linger.ms": "${vault:a:b}"})
 	return err
+}
+
+// wrongTLS returns what New says about a property of TLS.
+func wrongTLS(name, value string) func() error {
+	return func() error {
+		c, err := ParseProperties(map[string]string{"bootstrap.servers": "a:1", "security.protocol": "SSL", name: value})
+		if err == nil {
+			_, err = c.resolve()
+		}
+		return err
+	}
 }

@@ -54,6 +54,9 @@ func newEngine(cfg Config) (*engine, error) {
 	}
 	go e.dispatch.run() // ends after dispatch.close, in close
 	go e.sender.run()   // ends after beginClose has set s.closing
+	if s.security.stores != nil {
+		go s.security.stores.Watch(e.gone) // ends when Close begins; connections made from then on look at the files themselves
+	}
 	return e, nil
 }
 

@@ -21,10 +21,9 @@ import (
 // they go together. A 0 becomes the negative number that Config uses for it.
 //
 // Properties that only mean something in a JVM are accepted; names that Kafka does not have are too,
-// as in Java. New logs both. Properties of TLS are refused, because this library does not have
-// those yet, unless they are given their default. Properties of SASL, which have no fields, are kept in the Config, and New makes a
-// mechanism of them unless Config.SASL is set; as text they are not shown again. Fields without a property, such as Logger, are for
-// the caller to set afterwards.
+// as in Java. New logs both. Properties of TLS and SASL, which have no fields, are kept in
+// the Config: New reads the stores that those of TLS name, and makes a mechanism of those of SASL unless Config.SASL is set; their
+// secrets are not shown again. Fields without a property, such as Logger, are for the caller to set afterwards.
 //
 // A value may have variables, ${name:path:key}, for the providers that config.providers names (KIP-297): Kafka's own for files,
 // directories and the environment under their class names, and those of RegisterConfigProvider. Nothing is read from elsewhere
@@ -123,10 +122,6 @@ func (c *Config) parseResolved(props map[string]string) []ConfigFault {
 		if row.isDefault(text) {
 			continue
 		}
-		if row.status == statusNotYet {
-			faults = append(faults, row.unsupported(text))
-			continue
-		}
 		if c.props.noEffect == nil {
 			c.props.noEffect = map[string]string{}
 		}
@@ -222,21 +217,6 @@ func (row *property) written(c *Config) string {
 		}
 	}
 	return fmt.Sprint(field.Interface())
-}
-
-func (row *property) unsupported(text string) ConfigFault {
-	f := row.fault(text, complaint{reason: row.note + " is not supported yet"})
-	if row.note != needsTLS && row.note != needsSASL {
-		f.Reason = row.note + " are not supported yet"
-	}
-	f.Fix, f.Unsupported = "remove it", true
-	switch row.note {
-	case needsTLS:
-		f.Fix = "remove it, and set Config.TLS"
-	case needsSASL:
-		f.Fix = "remove it, and set Config.SASL"
-	}
-	return f
 }
 
 // isDefault reports whether the text of a property without a field is Kafka's default.

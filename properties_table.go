@@ -8,7 +8,7 @@ type status uint8
 const (
 	statusSupported status = iota
 	statusNoEffect         // accepted and reported once in the log
-	statusNotYet           // refused, unless it is given its default
+	statusNotYet           // New refuses it
 )
 
 // importance is Kafka's.

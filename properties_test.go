@@ -2,8 +2,8 @@ package quill
 
 import (
 	"bytes"
-	"errors"
 	"flag"
+	"fmt"
 	"log/slog"
 	"maps"
 	"os"
@@ -50,10 +50,7 @@ func TestEveryFieldHasARowAndEveryRowAStatus(t *testing.T) {
 			require.True(t, ok && !seen, "field %s of %s", row.field, name)
 			fields[row.field] = true
 		}
-		if strings.HasPrefix(name, "ssl.") {
-			require.Equal(t, statusNotYet, row.status, name)
-		}
-		require.Equal(t, strings.HasPrefix(name, "sasl.") || name == "config.providers", row.kept, name)
+		require.Equal(t, strings.HasPrefix(name, "ssl.") || strings.HasPrefix(name, "sasl.") || name == "config.providers", row.kept, name)
 	}
 	for name, seen := range fields {
 		require.Equal(t, !slices.Contains(withoutProperty, name), seen, name)
@@ -146,21 +143,42 @@ func TestWrongTypesAreReportedTogether(t *testing.T) {
 	require.ErrorContains(t, err, "14 faults")
 }
 
-func TestTLSPropertiesAreRefusedAndSecretsHidden(t *testing.T) {
-	for name, row := range propertyByName {
-		if row.status != statusNotYet || row.value != nil {
-			continue
-		}
-		_, err := ParseProperties(map[string]string{name: "s3cret"})
-		require.Equal(t, []string{name}, faultNames(t, err))
-		require.ErrorIs(t, err, errors.ErrUnsupported)
-		require.ErrorContains(t, err, "not supported yet")
-		if row.typ == "PASSWORD" {
-			require.NotContains(t, err.Error(), "s3cret", name)
-		}
-		def := strings.NewReplacer("null", "", `""`, "").Replace(row.def)
-		require.Empty(t, mustParse(t, map[string]string{name: def}).Properties(), name)
+// S11: the secrets among the properties of TLS are in nothing that shows a Config.
+func TestPropertiesOfTLSAreKeptAndNotShown(t *testing.T) {
+	props := map[string]string{}
+	for _, row := range sslProperties {
+		props[row.name] = "s3cret"
 	}
+	c := mustParse(t, props)
+	for _, row := range sslProperties {
+		if row.typ == "PASSWORD" {
+			require.Equal(t, "[hidden]", c.Properties()[row.name], row.name)
+		} else {
+			require.Equal(t, "s3cret", c.Properties()[row.name], row.name)
+		}
+	}
+	for _, row := range sslProperties {
+		if row.typ != "PASSWORD" {
+			delete(props, row.name)
+		}
+	}
+	c = mustParse(t, props)
+	for _, v := range []any{c, &c, c.Properties()} {
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
+			require.NotContains(t, fmt.Sprintf(verb, v), "s3cret", verb)
+		}
+	}
+}
+
+// What is given its default, word for word, is as good as not given.
+func TestPropertiesOfTLSAtTheirDefaultsAreNone(t *testing.T) {
+	for _, row := range sslProperties {
+		def := strings.NewReplacer("null", "", `""`, "").Replace(row.def)
+		c := mustParse(t, map[string]string{row.name: def})
+		require.Nil(t, c.props.givenTLS(), row.name)
+	}
+	c := mustParse(t, map[string]string{"ssl.endpoint.identification.algorithm": ""})
+	require.Equal(t, "ssl.endpoint.identification.algorithm", c.props.givenTLS().name)
 }
 
 func TestUnusedPropertiesAreLogged(t *testing.T) {
@@ -266,7 +284,7 @@ this page lists: all 120 of Kafka 4.4's producer.
 - **Unknown names** are accepted and logged as a warning, with the name that was probably meant.
 - **Fields without a property:** ` + "`Logger`, `DialContext`, `TLS`, `SASL`" + `.
 
-Status: *yes*; *no effect* (accepted, logged once at INFO); *not yet* (refused unless it is the default, or by New).
+Status: *yes*; *no effect* (accepted, logged once at INFO); *not yet* (refused by New).
 
 `
 
@@ -414,9 +432,9 @@ func TestAMisspelledRequiredPropertyIsNamed(t *testing.T) {
 }
 
 func TestAllFaultsOfASecureConnectionComeAtOnce(t *testing.T) {
-	_, err := ParseProperties(map[string]string{"security.protocol": "SSL", "ssl.truststore.location": "/etc/keys"})
-	require.Equal(t, []string{"ssl.truststore.location"}, faultNames(t, err))
-	require.ErrorContains(t, err, "remove it, and set Config.TLS")
+	_, err := mustParse(t, map[string]string{"security.protocol": "SSL", "ssl.truststore.location": "/none/trust", "ssl.keystore.location": "/none/keys", "ssl.keystore.password": "s3cret"}).resolve()
+	require.Equal(t, []string{"bootstrap.servers", "ssl.keystore.location", "ssl.truststore.location"}, faultNames(t, err))
+	require.NotContains(t, err.Error(), "s3cret")
 	_, err = ParseProperties(map[string]string{"security.protocol": "SASL_SSL", "sasl.mechanism": "PLAIN"})
 	require.NoError(t, err)
 	_, err = ParseProperties(map[string]string{"security.protocol": "SASL_SSL", "sasl.mechanism": "PLAIN", "sasl.login.refresh.window.factor": "2"})

@@ -25,7 +25,7 @@ var budgets = []budget{
 		kind: "starts a goroutine",
 		at:   startsGoroutine,
 		known: map[string]int{
-			"engine.go newEngine":                     2, // dispatcher and sender, which engine.close waits for
+			"engine.go newEngine":                     3, // dispatcher and sender, which engine.close waits for, and who looks at stores, which it stops
 			"sender_seal.go sealCrew.offer":           1, // workers, for which sealCrew.end waits
 			"engine_close.go engine.closeInside":      1, // what is left of a Close in a callback
 			"engine_close.go pluginClose.begin":       1, // plug-ins' Close, which Close waits for

@@ -77,8 +77,8 @@ func (s *Source) TLS(ctx context.Context) (*tls.Config, error) {
 }
 
 // Watch looks at the files each WatchInterval, so that a new one is read, and a broken one reported, before a connection
-// needs it. It returns when ctx ends.
-func (s *Source) Watch(ctx context.Context) {
+// needs it. It returns when done is closed.
+func (s *Source) Watch(done <-chan struct{}) {
 	if !s.Files() {
 		return
 	}
@@ -87,8 +87,8 @@ func (s *Source) Watch(ctx context.Context) {
 	for {
 		select {
 		case <-ticker.C:
-			_ = s.refresh(ctx) // only the end of ctx
-		case <-ctx.Done():
+			_ = s.refresh(context.Background()) // its only error is that of a context
+		case <-done:
 			return
 		}
 	}

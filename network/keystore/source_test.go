@@ -237,7 +237,7 @@ func TestBrokenFileKeepsTheOldMaterialAndLogsOnce(t *testing.T) {
 	require.Contains(t, log.take(), "was read again")
 }
 
-// Watch notices a change without a connection, and ends with its context.
+// Watch notices a change without a connection, and ends when it is told to.
 func TestWatchReadsWithoutAConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
@@ -246,10 +246,9 @@ func TestWatchReadsWithoutAConnection(t *testing.T) {
 		write(t, filepath.Join(dir, "own.pem"), ca.keyPEM(t)+ca.pem())
 		write(t, filepath.Join(dir, "trust.pem"), ca.pem())
 		s, log := pemSource(t, dir)
-		ctx, cancel := context.WithCancel(t.Context())
-		ended := make(chan struct{})
-		go func() { // ends with ctx
-			s.Watch(ctx)
+		done, ended := make(chan struct{}), make(chan struct{})
+		go func() { // ends with done
+			s.Watch(done)
 			close(ended)
 		}()
 		time.Sleep(WatchInterval + time.Second)
@@ -260,7 +259,7 @@ func TestWatchReadsWithoutAConnection(t *testing.T) {
 		synctest.Wait()
 		require.Contains(t, log.take(), "was read again")
 		require.Equal(t, client.cert.Subject.CommonName, s.current.Load().Certificates[0].Leaf.Subject.CommonName)
-		cancel()
+		close(done)
 		<-ended
 	})
 }
