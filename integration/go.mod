@@ -5,6 +5,7 @@ go 1.26.0
 require (
 	github.com/quill-kafka/quill v0.0.0
 	github.com/quill-kafka/quill/plugin/kerberos v0.0.0
+	github.com/quill-kafka/quill/plugin/keystore v0.0.0
 	github.com/stretchr/testify v1.12.1
 	github.com/twmb/franz-go v1.22.2
 	github.com/twmb/franz-go/pkg/kmsg v1.15.0
@@ -22,8 +23,11 @@ require (
 	go.yaml.in/yaml/v3 v3.0.5 // indirect
 	golang.org/x/crypto v0.59.0 // indirect
 	golang.org/x/net v0.62.0 // indirect
+	software.sslmate.com/src/go-pkcs12 v0.7.4 // indirect
 )
 
 replace github.com/quill-kafka/quill => ../
 
 replace github.com/quill-kafka/quill/plugin/kerberos => ../plugin/kerberos
+
+replace github.com/quill-kafka/quill/plugin/keystore => ../plugin/keystore
