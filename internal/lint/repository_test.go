@@ -44,6 +44,12 @@ func TestEngineStartsAndWaitsWhereListed(t *testing.T) { report(t, Engine(reposi
 
 func TestSkippedTestsFailInCI(t *testing.T) { report(t, Skips(repository(t))) }
 
+func TestPagesNameTestsAndFilesThatAreThere(t *testing.T) {
+	faults, err := Notices(repository(t))
+	require.NoError(t, err)
+	report(t, faults)
+}
+
 func TestErrorsAboutNoPartitionAreMadeInOneWay(t *testing.T) { report(t, Literals(repository(t))) }
 
 func TestExportedNamesAreDocumented(t *testing.T) { report(t, Docs(repository(t))) }
