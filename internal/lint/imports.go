@@ -35,6 +35,7 @@ var imports = map[string][]string{
 	"internal/lint":        {},
 	"internal/lint/parity": {},
 	"internal/lint/mutate": {},
+	"internal/lint/survey": {},
 	"metadata":             {},
 	"protocol":             {},
 
