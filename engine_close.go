@@ -25,16 +25,12 @@ func (e *engine) flush(ctx context.Context) error {
 	if e.closed.Load() {
 		return errClosedFlush
 	}
-	late := over(ctx)
+	late := begun(ctx)
 	results := e.acc.beginFlush()
 	e.box.wakeNow()
 	for _, r := range results {
 		if err := awaitResult(ctx, r); err != nil {
-			failed := newError(Error{Op: "flush", Kind: err, Cause: e.holdUp("", -1)})
-			if late {
-				failed.Reason = reasonOver(ctx, "the records go out, but were not waited for")
-			}
-			return failed
+			return newError(Error{Op: "flush", Kind: err, Cause: e.holdUp("", -1), Reason: late.reason("the records go out, but were not waited for", "")})
 		}
 	}
 	return nil
@@ -56,8 +52,8 @@ func awaitResult(ctx context.Context, r *result) error {
 // close refuses further sends, waits until the records have their outcomes or ctx ends, and then gives up the rest.
 // See Producer.Close.
 func (e *engine) close(ctx context.Context) error {
-	late := ctx.Err() != nil
-	gaveUp := e.beginClose(late) || !e.acc.waitFor(ctx, e.sender.finished)
+	late := begun(ctx)
+	gaveUp := e.beginClose(bool(late)) || !e.acc.waitFor(ctx, e.sender.finished)
 	if gaveUp {
 		e.force(&forced{endOf(ctx), late})
 		awaitClosed(ctx, e.sender.finished, abortGrace)
@@ -107,7 +103,7 @@ func (e *engine) beginClose(giveUp bool) (over bool) {
 // forced describes a Close that gave up the records without an outcome.
 type forced struct {
 	why  error
-	late bool // its context was over before it was called
+	late lateCall
 }
 
 // force gives up the records without an outcome. The first call sets why.
@@ -184,7 +180,7 @@ func (c *pluginClose) begin(f func() error) {
 	})
 }
 
-// close closes one of the plug-ins; f calls it.
+// close closes one of the plug-ins, if it has a Close, on a goroutine of its own, and waits for it; f calls it.
 func (c *pluginClose) close(plugin any) error {
 	if _, ok := plugin.(io.Closer); !ok {
 		return nil

@@ -74,5 +74,20 @@ func reasonOver(ctx context.Context, so string) string {
 	return contextWasOver + "; " + so
 }
 
+// lateCall says whether the ctx of a call had ended before the call.
+type lateCall bool
+
+// begun returns whether ctx has ended when a call begins that goes on all the same.
+func begun(ctx context.Context) lateCall { return lateCall(over(ctx)) }
+
+// reason returns the Reason of an error about the end of the call's ctx: what that led to, after the note that it had ended
+// before the call, or otherwise if it had not.
+func (late lateCall) reason(so, otherwise string) string {
+	if !late {
+		return otherwise
+	}
+	return contextWasOver + "; " + so
+}
+
 // contextWasOver distinguishes a context that had ended before the call from one that ended meanwhile.
 const contextWasOver = "the context had ended before the call"

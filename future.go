@@ -23,11 +23,11 @@ type Future struct {
 // callback blocks. In a callback of the same producer, where a record that is not done yet can't be
 // waited for, the error is ErrInCallback.
 func (f Future) Wait(ctx context.Context) (RecordMetadata, error) {
-	return f.wait(ctx, over(ctx))
+	return f.wait(ctx, begun(ctx))
 }
 
 // wait does the work of Wait for a call before which ctx was over if late is set.
-func (f Future) wait(ctx context.Context, late bool) (RecordMetadata, error) {
+func (f Future) wait(ctx context.Context, late lateCall) (RecordMetadata, error) {
 	r, i := f.res, f.index
 	for {
 		if ch := r.wait(); ch != nil {
@@ -44,7 +44,7 @@ func (f Future) wait(ctx context.Context, late bool) (RecordMetadata, error) {
 
 // awaitFinish waits for ch, which finish closes. The error says why it does not wait any longer; late says that ctx was
 // over before the call.
-func (r *result) awaitFinish(ctx context.Context, ch <-chan struct{}, late bool) error {
+func (r *result) awaitFinish(ctx context.Context, ch <-chan struct{}, late lateCall) error {
 	if ctx == nil {
 		return pendingError(r.topic, r.partition, errNilContext)
 	}
@@ -55,9 +55,7 @@ func (r *result) awaitFinish(ctx context.Context, ch <-chan struct{}, late bool)
 		return nil
 	}
 	err := pendingError(r.topic, r.partition, endOf(ctx))
-	if late {
-		err.Reason = reasonOver(ctx, err.Reason)
-	}
+	err.Reason = late.reason(err.Reason, err.Reason)
 	if r.acc != nil && r.acc.holdUp != nil {
 		err.Cause = r.acc.holdUp(r.topic, r.partition)
 	}

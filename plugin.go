@@ -50,7 +50,7 @@ func configurePlugin(plugin any, info ClientInfo) error {
 	return guard(func() error { return c.Configure(info) })
 }
 
-// closePlugin runs the plug-in's Close, if it has one. A panic becomes an error. See closeApart.
+// closePlugin runs the plug-in's Close, if it has one. A panic becomes an error. See pluginClose.close.
 func closePlugin(plugin any) error {
 	c, ok := plugin.(io.Closer)
 	if !ok {
@@ -65,8 +65,8 @@ func guard(f func() error) (err error) {
 	return f()
 }
 
-// closeApart runs closePlugin on a goroutine of its own and waits for it.
-func closeApart(plugin any) error { return guardApart(func() error { return closePlugin(plugin) }) }
+// closeApart closes a plug-in that New can't use after all, if it has a Close.
+func closeApart(plugin any) error { return new(pluginClose).close(plugin) }
 
 // guardApart runs user code as guard does, but on another goroutine, which it waits for: if the code ends its goroutine,
 // the caller's goes on.

@@ -184,7 +184,7 @@ func (p *Producer[K, V]) SendAll(ctx context.Context, seq iter.Seq[Record[K, V]]
 			failAll(seq, yield)
 			return
 		}
-		late := over(ctx)
+		late := begun(ctx)
 		ahead := make([]Future, 0, 64)
 		first := 0 // ahead[first:] are not yielded yet
 		for r := range seq {
@@ -239,7 +239,7 @@ func (p *Producer[K, V]) PartitionsFor(ctx context.Context, topic string) ([]met
 	if ctx == nil {
 		return nil, notBegun(ctx, opPartitions)
 	}
-	late := over(ctx)
+	late := begun(ctx)
 	out := outgoing{mayWait: true, lookOnly: true}
 	out.Topic = topic
 	info, err := (*metadata.Topic)(nil), (*Error)(nil)
@@ -250,8 +250,8 @@ func (p *Producer[K, V]) PartitionsFor(ctx context.Context, topic string) ([]met
 	}
 	if err != nil {
 		own := *err
-		if own.Op = opPartitions; late && own.Reason == waitingForMetadata {
-			own.Reason = reasonOver(ctx, "its metadata are not known yet")
+		if own.Op = opPartitions; own.Reason == waitingForMetadata {
+			own.Reason = late.reason("its metadata are not known yet", own.Reason)
 		}
 		return nil, &own
 	}

@@ -129,11 +129,7 @@ func (s *sender) noteLeader(r *produceRequest, b *batch, answer *message.Partiti
 		Leader: answer.CurrentLeader.LeaderID, LeaderEpoch: answer.CurrentLeader.LeaderEpoch})
 	s.moved = append(s.moved, q.topic)
 	for _, e := range r.response.NodeEndpoints {
-		n := metadata.Node{ID: e.NodeID, Host: e.Host, Port: e.Port}
-		if e.Rack != nil {
-			n.Rack = *e.Rack
-		}
-		s.hints = append(s.hints, n)
+		s.hints = append(s.hints, nodeOf(e.NodeID, e.Host, e.Port, e.Rack))
 	}
 	return true
 }

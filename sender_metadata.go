@@ -146,11 +146,7 @@ func (r *refresher) update(a *metadataAsk, resp *message.MetadataResponse, versi
 	}
 	u.Nodes = make([]metadata.Node, 0, len(resp.Brokers))
 	for _, b := range r.believed(a.node, resp.Brokers) {
-		n := metadata.Node{ID: b.NodeID, Host: b.Host, Port: b.Port}
-		if b.Rack != nil {
-			n.Rack = *b.Rack
-		}
-		u.Nodes = append(u.Nodes, n)
+		u.Nodes = append(u.Nodes, nodeOf(b.NodeID, b.Host, b.Port, b.Rack))
 	}
 	asked := make(map[string]bool, len(a.topics))
 	for _, t := range a.topics {
@@ -162,6 +158,15 @@ func (r *refresher) update(a *metadataAsk, resp *message.MetadataResponse, versi
 		}
 	}
 	return u
+}
+
+// nodeOf returns a node as an answer describes it.
+func nodeOf(id int32, host string, port int32, rack *string) metadata.Node {
+	n := metadata.Node{ID: id, Host: host, Port: port}
+	if rack != nil {
+		n.Rack = *rack
+	}
+	return n
 }
 
 // believed returns the brokers of an answer, without those beyond the largest number that a cluster may have. It logs

@@ -351,9 +351,13 @@ func (r *refresher) answered(req *network.Request, now time.Time) (snapshot *met
 // doubted returns the snapshot without the epochs of doubted leaders, so that the present answer counts even if its
 // epoch is older.
 func (r *refresher) doubted(s *metadata.Snapshot) *metadata.Snapshot {
-	for _, q := range r.doubts {
-		s = s.Doubt(q.topic.name, q.index)
-	}
+	s = s.Doubt(func(yield func(topic string, partition int32) bool) {
+		for _, q := range r.doubts {
+			if !yield(q.topic.name, q.index) {
+				return
+			}
+		}
+	})
 	clear(r.doubts)
 	r.doubts = r.doubts[:0]
 	return s

@@ -2,6 +2,7 @@ package metadata
 
 import (
 	"cmp"
+	"iter"
 	"maps"
 	"slices"
 )
@@ -266,54 +267,85 @@ func (s *Snapshot) WithLeaders(changes []LeaderChange, nodes []Node) *Snapshot {
 		}
 		maps.Copy(merged, hints)
 	}
-	renewed := make(map[string]*Topic)
+	renewed := renewal{s: s}
 	for _, c := range changes {
-		t := cmp.Or(renewed[c.Topic], s.topics[c.Topic])
+		t := renewed.topic(c.Topic)
 		if _, ok := merged[c.Leader]; !ok || t == nil || c.Leader < 0 || c.Partition < 0 ||
 			int(c.Partition) >= len(t.Partitions) || c.LeaderEpoch <= t.lastEpoch(int(c.Partition)) {
 			continue
 		}
-		if renewed[c.Topic] == nil {
-			own := *t
-			own.Partitions = slices.Clone(t.Partitions)
-			renewed[c.Topic] = &own
-			t = &own
-		}
-		p := &t.Partitions[c.Partition]
+		p := &renewed.own(c.Topic).Partitions[c.Partition]
 		p.Leader, p.LeaderEpoch, p.Err = c.Leader, c.LeaderEpoch, nil
 	}
-	if len(renewed) == 0 {
+	next := renewed.snapshot()
+	if next == s {
 		return s
 	}
-	next := *s
-	next.version++
 	next.nodes = merged
-	next.topics, next.gone = maps.Clone(s.topics), maps.Clone(s.gone)
-	for name, t := range renewed {
+	next.gone = maps.Clone(s.gone)
+	for _, t := range renewed.topics {
 		t.place(merged)
-		next.topics[name] = t
 	}
 	next.placeAll(s.nodes)
-	return &next
+	return next
 }
 
-// Doubt returns a snapshot that accepts the next answer about a partition's leader with any epoch. It is for a leader that
-// keeps answering that it does not lead the partition. It returns the same snapshot if no epoch of the partition is known.
-func (s *Snapshot) Doubt(topic string, partition int32) *Snapshot {
-	t := s.topics[topic]
-	if t == nil || partition < 0 || int(partition) >= len(t.Partitions) || t.lastEpoch(int(partition)) == NoEpoch {
-		return s
+// Doubt returns a snapshot that accepts the next answer about the leaders of the partitions, given by topic and index, with
+// any epoch. It is for leaders that keep answering that they do not lead. It returns the same snapshot if no epoch of them
+// is known.
+func (s *Snapshot) Doubt(partitions iter.Seq2[string, int32]) *Snapshot {
+	renewed := renewal{s: s}
+	for topic, partition := range partitions {
+		t := renewed.topic(topic)
+		if t == nil || partition < 0 || int(partition) >= len(t.Partitions) || t.lastEpoch(int(partition)) == NoEpoch {
+			continue
+		}
+		own := renewed.own(topic)
+		own.Partitions[partition].LeaderEpoch = NoEpoch
+		if int(partition) < len(own.seen) {
+			own.seen[partition] = NoEpoch
+		}
 	}
-	own := *t
-	own.Partitions, own.seen = slices.Clone(t.Partitions), slices.Clone(t.seen)
-	own.Partitions[partition].LeaderEpoch = NoEpoch
-	if int(partition) < len(own.seen) {
-		own.seen[partition] = NoEpoch
+	return renewed.snapshot()
+}
+
+// renewal is a snapshot with some topics changed. However many of its partitions change, a topic is copied once.
+type renewal struct {
+	s      *Snapshot
+	topics map[string]*Topic // the copies
+}
+
+// topic returns a topic as it has become so far, nil if it is not known.
+func (r *renewal) topic(name string) *Topic {
+	if t := r.topics[name]; t != nil {
+		return t
 	}
-	next := *s
+	return r.s.topics[name]
+}
+
+// own returns the copy of a topic that is known.
+func (r *renewal) own(name string) *Topic {
+	if t := r.topics[name]; t != nil {
+		return t
+	}
+	own := *r.s.topics[name]
+	own.Partitions, own.seen = slices.Clone(own.Partitions), slices.Clone(own.seen)
+	if r.topics == nil {
+		r.topics = map[string]*Topic{}
+	}
+	r.topics[name] = &own
+	return &own
+}
+
+// snapshot returns the next snapshot, or the same if no topic was copied.
+func (r *renewal) snapshot() *Snapshot {
+	if len(r.topics) == 0 {
+		return r.s
+	}
+	next := *r.s
 	next.version++
-	next.topics = maps.Clone(s.topics)
-	next.topics[topic] = &own
+	next.topics = maps.Clone(r.s.topics)
+	maps.Copy(next.topics, r.topics)
 	return &next
 }
 

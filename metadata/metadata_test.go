@@ -2,6 +2,7 @@ package metadata
 
 import (
 	"errors"
+	"iter"
 	"slices"
 	"testing"
 
@@ -488,6 +489,32 @@ func TestHintMovesANodesAddress(t *testing.T) {
 	require.Equal(t, 2, s.NodeCount())
 }
 
+// one is a sequence of one partition.
+func one(topic string, partition int32) iter.Seq2[string, int32] {
+	return func(yield func(string, int32) bool) { yield(topic, partition) }
+}
+
+// A node that answers for a thousand partitions that it does not lead them is doubted at the cost of one.
+func TestManyDoubtsAreOneSnapshot(t *testing.T) {
+	const partitions = 1000
+	s := NewSnapshot(full(topic("a", idA, slices.Repeat([]int32{9}, partitions)...), topic("b", idB, 1)))
+	all := func(yield func(string, int32) bool) {
+		for i := range int32(partitions) {
+			if !yield("a", i) {
+				return
+			}
+		}
+	}
+	doubted := s.Doubt(all)
+	require.Equal(t, s.Version()+1, doubted.Version())
+	for i := range int32(partitions) {
+		require.Equal(t, NoEpoch, epochOf(doubted, "a", i))
+		require.EqualValues(t, 9, epochOf(s, "a", i))
+	}
+	require.EqualValues(t, 1, epochOf(doubted, "b", 0))
+	require.Less(t, testing.AllocsPerRun(5, func() { s.Doubt(all) }), 20.0)
+}
+
 // A leader that is doubted gives way to the next answer, whatever its epoch, even if the epoch is only remembered (the
 // last answer had none). Others of the topic keep theirs.
 func TestADoubtedLeaderGivesWayToTheNextAnswer(t *testing.T) {
@@ -500,7 +527,7 @@ func TestADoubtedLeaderGivesWayToTheNextAnswer(t *testing.T) {
 		older.Partitions[0].Leader, older.Partitions[1].Leader = 2, 2
 		require.NotEqual(t, int32(3), epochOf(s.Merge(partial(older), nil), "a", 0))
 
-		doubted := s.Doubt("a", 0)
+		doubted := s.Doubt(one("a", 0))
 		require.Equal(t, s.Version()+1, doubted.Version())
 		leader, epoch, ok := doubted.Merge(partial(older), nil).Leader("a", 0)
 		require.True(t, ok)
@@ -510,7 +537,7 @@ func TestADoubtedLeaderGivesWayToTheNextAnswer(t *testing.T) {
 		require.NotEqual(t, int32(3), epochOf(s.Merge(partial(older), nil), "a", 0), "the snapshot before is as it was")
 	}
 	s := NewSnapshot(full(topic("a", idA, -1)))
-	for _, same := range []*Snapshot{s.Doubt("a", 0), s.Doubt("a", 1), s.Doubt("a", -1), s.Doubt("b", 0)} {
+	for _, same := range []*Snapshot{s.Doubt(one("a", 0)), s.Doubt(one("a", 1)), s.Doubt(one("a", -1)), s.Doubt(one("b", 0))} {
 		require.Same(t, s, same)
 	}
 }
