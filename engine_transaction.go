@@ -97,7 +97,7 @@ func (e *engine) awaitCallbacks(ctx context.Context) bool {
 // sendFailed makes the transaction abortable if the failed record, which is in no batch, breaks it. It returns
 // the error to report; when it returns an abortable one, no more records are accepted.
 func (e *engine) sendFailed(err *Error) *Error {
-	own := e.dooms(err)
+	own := e.abortableBy(err)
 	if own == nil {
 		return err
 	}
@@ -105,9 +105,9 @@ func (e *engine) sendFailed(err *Error) *Error {
 	return own
 }
 
-// dooms returns err as abortable if the lost record breaks the transaction, nil if it concerns only the caller and
+// abortableBy returns err as abortable if the lost record breaks the transaction, nil if it concerns only the caller and
 // Send: a state in which no records are accepted, an end of ctx, a value that can't be serialized.
-func (e *engine) dooms(err *Error) *Error {
+func (e *engine) abortableBy(err *Error) *Error {
 	switch {
 	case errors.Is(err, ErrInvalidTxnState), errors.Is(err, ErrWouldBlock), errors.Is(err, ErrInCallback), errors.Is(err, ErrClosed),
 		errors.Is(err, ErrSerialization), errors.Is(err, ErrPartitioner), errors.Is(err.Kind, context.Canceled), errors.Is(err.Kind, context.DeadlineExceeded), errors.Is(err.Kind, errNilContext), // not those of a dial

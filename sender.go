@@ -333,7 +333,7 @@ func (s *sender) fatal(err *Error) {
 		s.aborting = err
 		s.onFatal(err)
 		if s.txn != nil {
-			s.txn.ruined(err)
+			s.txn.becomeFatal(err)
 		}
 	}
 }

@@ -201,7 +201,7 @@ func (x *simulation) attempt(w *simWait) *Error {
 	if err == nil || x.cfg.Txn == nil {
 		return err
 	}
-	if own := x.e.dooms(err); own != nil {
+	if own := x.e.abortableBy(err); own != nil {
 		x.e.box.command(func(s *sender, _ time.Time) { s.txn.sendFailed(own) })
 		x.turn()
 		return own

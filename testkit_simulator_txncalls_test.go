@@ -267,7 +267,7 @@ func (x *simulation) dooms(err *Error) *Error {
 	if x.cfg.Txn == nil {
 		return err
 	}
-	own := x.e.dooms(err)
+	own := x.e.abortableBy(err)
 	if own == nil {
 		return err
 	}

@@ -299,13 +299,13 @@ func (t *transaction) complete(call string, commit bool) (*operation, *Error) {
 		return nil, err
 	}
 	t.pending = newOperation(call)
-	t.wind(commit)
+	t.startEnding(commit)
 	return t.pending, nil
 }
 
-// wind begins to end the transaction, which takes no more records. Open batches are sent at once if it
+// startEnding begins to end the transaction, which takes no more records. Open batches are sent at once if it
 // commits; on an abort dropUnsent gives them up.
-func (t *transaction) wind(commit bool) {
+func (t *transaction) startEnding(commit bool) {
 	if t.commit = commit; commit {
 		t.enter(txnCommitting, nil)
 		t.s.acc.markFlush()
@@ -318,14 +318,14 @@ func (t *transaction) wind(commit bool) {
 
 // abortable notes that the transaction can only be aborted, because of err, and ends the pending call.
 func (t *transaction) abortable(err *Error) {
-	if own := t.spoil(err); own != nil {
+	if own := t.makeAbortable(err); own != nil {
 		t.pending.end(t.unlessOver(own))
 	}
 }
 
-// spoil makes the transaction abortable and returns the error to report. It returns nil if the state does
+// makeAbortable makes the transaction abortable and returns the error to report. It returns nil if the state does
 // not allow that: the transaction is abortable or being aborted already, or the producer has failed.
-func (t *transaction) spoil(err *Error) *Error {
+func (t *transaction) makeAbortable(err *Error) *Error {
 	if !t.state.mayBecome(txnAbortableError) || t.state == txnAbortableError {
 		return nil
 	}
@@ -343,8 +343,8 @@ func (t *transaction) spoil(err *Error) *Error {
 	return err
 }
 
-// ruined notes that the sender can't go on because of err.
-func (t *transaction) ruined(err *Error) {
+// becomeFatal notes that the sender can't go on because of err.
+func (t *transaction) becomeFatal(err *Error) {
 	if t.state == txnFatalError {
 		return
 	}
@@ -480,7 +480,7 @@ func (t *transaction) over(now time.Time) {
 		t.enter(txnInitializing, nil)
 		return
 	}
-	t.rest(false)
+	t.toReady(false)
 }
 
 // closeGaps closes the gaps in the sequences of the transaction's partitions under the same epoch. It reports
@@ -493,13 +493,13 @@ func (t *transaction) closeGaps() bool {
 	return ok
 }
 
-// rest enters the state between transactions and clears what belonged to the last one. fresh says that
+// toReady enters the state between transactions and clears what belonged to the last one. newEpoch says that
 // the epoch comes from InitProducerId, not from EndTxn: only then may the producer change to version 2.
-func (t *transaction) rest(fresh bool) {
+func (t *transaction) toReady(newEpoch bool) {
 	t.bump, t.unnamed, t.straggler, t.concluded, t.started, t.unsure = false, false, false, false, false, false
 	t.members, t.toAdd = nil, nil
-	t.version2 = t.speaks2() && (fresh || t.version2)
-	t.unused = fresh || t.version2 // version 2 has a new epoch for each transaction
+	t.version2 = t.speaks2() && (newEpoch || t.version2)
+	t.unused = newEpoch || t.version2 // version 2 has a new epoch for each transaction
 	t.enter(txnReady, nil)
 	t.s.forgetIdle() // now, because a metadata answer may never arrive between two transactions
 	t.pending.end(nil)

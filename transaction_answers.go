@@ -198,7 +198,7 @@ func (t *transaction) fail(r *txnRequest, err *Error) {
 // InitTransactions, because the next InitTransactions may be allowed.
 func (t *transaction) deny(err *Error) {
 	t.s.logger.Warn("the producer id was denied", "transactional_id", t.id, "err", err)
-	own := t.spoil(err)
+	own := t.makeAbortable(err)
 	if own == nil {
 		return
 	}
@@ -252,7 +252,7 @@ func (t *transaction) initialized(r *txnRequest, resp *message.InitProducerIDRes
 	}
 	t.adopt(resp.ProducerID, resp.ProducerEpoch)
 	t.s.logger.Info("got a producer id", "transactional_id", t.id, "producer_id", resp.ProducerID, "producer_epoch", resp.ProducerEpoch, "node", node)
-	t.rest(true)
+	t.toReady(true)
 }
 
 // adopt takes over an id and epoch from the coordinator. Nothing is in flight then.

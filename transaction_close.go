@@ -18,7 +18,7 @@ func (t *transaction) closing(now time.Time) bool {
 	case txnInTransaction, txnAbortableError:
 		t.s.logger.Warn("Close aborts the transaction that is open: commit or abort it before Close", "transactional_id", t.id)
 		t.closed = true
-		t.wind(false)
+		t.startEnding(false)
 		return false
 	case txnCommitting, txnAborting:
 		return !t.closeBy.After(now)

@@ -190,7 +190,7 @@ var ofTransactions = []mutation{
 	},
 	{
 		name: "close-leaves-transaction-open", file: "transaction_close.go",
-		old: "		t.wind(false)\n		return false\n", new: "		return true\n",
+		old: "		t.startEnding(false)\n		return false\n", new: "		return true\n",
 		breaks: "Close leaves a transaction open until it times out",
 		by:     by("TestCloseInEachState"),
 	},
