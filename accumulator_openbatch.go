@@ -87,8 +87,8 @@ func (o *openBatch) add(timestamp int64, r *bytesRecord, fn Callback) {
 	o.meta = append(o.meta, recordMeta{timestamp, partSize(r.Key), partSize(r.Value)})
 }
 
-// expect prefetches the cache lines that the next record will be written to.
-func (o *openBatch) expect() {
+// prefetchNext prefetches the cache lines that the next record will be written to.
+func (o *openBatch) prefetchNext() {
 	prefetch.Following(&o.chunk[len(o.chunk)-1])
 	if n := len(o.meta); n%metaLine == 0 && n < cap(o.meta) {
 		prefetch.Word(&o.meta[:n+1][n].timestamp)

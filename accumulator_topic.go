@@ -39,7 +39,7 @@ type topicState struct {
 	tooLargeSpell backoff.Spell // of batches that were too large for its broker
 	resentWarned  time.Time     // when a batch that is refused again and again was warned of
 	shelved       bool          // see refresher.stopAsking
-	resting       bool          // see refresher.rest
+	idle          bool          // see refresher.noteIdle
 	forgotten     bool          // see forgetIdle
 	ownTimes      bool          // the last answer had no log append time: records keep their timestamps
 	doubtedID     int64         // the producer id that an answer had a log append time for all the same; -1: none. See sender.foreign

@@ -17,12 +17,12 @@ import (
 // and a Send with each batch that it opens. So a record's time is a few milliseconds old at most where
 // goroutines get to run, and in any case not older than its batch.
 type coarseClock struct {
-	ms      atomic.Int64 // the ticker's time; negative until it is first read; 0: no ticker runs, read the real clock
-	second  atomic.Int64 // the millisecond that reads belongs to
-	reads   atomic.Int32
-	closing atomic.Bool
-	stop    chan struct{}
-	stopped chan struct{} // one token: held by the ticker while it runs
+	ms        atomic.Int64 // the ticker's time; negative until it is first read; 0: no ticker runs, read the real clock
+	countedMs atomic.Int64 // the millisecond that reads belongs to
+	reads     atomic.Int32
+	closing   atomic.Bool
+	stop      chan struct{}
+	stopped   chan struct{} // one token: held by the ticker while it runs
 
 	_ [24]byte // the rest of a cache line: each Send reads ms, so fields that other goroutines write must not share its line
 }
@@ -57,8 +57,8 @@ func (c *coarseClock) read() int64 {
 		return ms
 	}
 	ms := time.Now().UnixMilli()
-	if c.second.Load() != ms {
-		c.second.Store(ms)
+	if c.countedMs.Load() != ms {
+		c.countedMs.Store(ms)
 		c.reads.Store(0)
 	} else if c.reads.Add(1) == tickAfter && !c.closing.Load() {
 		select {

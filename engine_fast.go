@@ -72,7 +72,7 @@ func (e *engine) sendFast(ctx context.Context, r *bytesRecord, fn Callback, futu
 	o.hasFuture = o.hasFuture || future
 	at = o.latest()
 	if lane == nil { // the next record may go to another partition, and this queue may leave the cache until its next one
-		o.expect()
+		o.prefetchNext()
 	}
 	q.mu.Unlock()
 	return at

@@ -57,7 +57,7 @@ type sender struct {
 	queuesBegun   int64             // queues for memory begun, as far as it knows
 	resolveBy     time.Time         // when bootstrap.resolve.timeout.ms ends, counted from the first question
 	bootstrapping bool              // the client has the bootstrap servers, not the snapshot's nodes
-	hurry         bool              // this turn, lingers don't count: closing, or a Send waits for memory
+	skipLinger    bool              // this turn, lingers don't count: closing, or a Send waits for memory
 	closing       bool
 	aborting      *Error // set: everything incomplete fails with it
 	lost          givenUp

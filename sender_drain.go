@@ -38,11 +38,11 @@ func (s *sender) drain(n *nodeOut, now time.Time) (again time.Time) {
 			return s.noteBlocked(n, now)
 		}
 		s.noteFlowing(n)
-		if wait := s.company(n); wait > 0 {
+		if wait := s.coalesceDelay(n); wait > 0 {
 			if n.waitsAt.IsZero() {
 				n.waitsAt = now
 			}
-			if due := s.companyUntil(n, wait); due.After(now) {
+			if due := s.coalesceUntil(n, wait); due.After(now) {
 				return due
 			}
 		}
@@ -60,9 +60,9 @@ func (s *sender) drain(n *nodeOut, now time.Time) (again time.Time) {
 	return time.Time{}
 }
 
-// companyUntil returns until when the ready batches of a node wait for others. Partial batches wait at least
+// coalesceUntil returns until when the ready batches of a node wait for others. Partial batches wait at least
 // until the node is through with earlier requests, because to be queued there gains nothing.
-func (s *sender) companyUntil(n *nodeOut, wait time.Duration) time.Time {
+func (s *sender) coalesceUntil(n *nodeOut, wait time.Duration) time.Time {
 	due := n.waitsAt.Add(wait)
 	if n.forced == 0 {
 		due = backoff.Later(due, n.pace.freeAt(s.client.InFlight(n.id)))
@@ -70,18 +70,18 @@ func (s *sender) companyUntil(n *nodeOut, wait time.Duration) time.Time {
 	return due
 }
 
-// company returns how long the ready batches of a node may wait so that others can be sent with them.
+// coalesceDelay returns how long the ready batches of a node may wait so that others can be sent with them.
 // Partial batches wait for the answer in flight, but not long. All others wait for a part of the answer
 // time, which halves with each further request that the node may have in flight: after the last one, every
 // batch that is not in it has to wait for an answer.
-func (s *sender) company(n *nodeOut) time.Duration {
+func (s *sender) coalesceDelay(n *nodeOut) time.Duration {
 	switch inFlight := s.client.InFlight(n.id); {
 	case inFlight == 0:
 		return 0
 	case n.forced == 0:
-		return companyWait
+		return partialWait
 	default:
-		return n.answerTime / lastWaits >> max(0, s.cfg.maxInFlight-1-inFlight)
+		return n.answerTime / lastSlotShare >> max(0, s.cfg.maxInFlight-1-inFlight)
 	}
 }
 
@@ -91,7 +91,7 @@ func (s *sender) noteBlocked(n *nodeOut, now time.Time) (again time.Time) {
 	if !s.client.Connected(n.id) && s.client.LastError(n.id) != nil {
 		if !n.sought {
 			n.sought = true
-			s.refresh.hopes()
+			s.refresh.endBackoff()
 		}
 		s.refresh.wantAll() // its partitions may have other leaders by now
 	}
@@ -239,12 +239,12 @@ func countOf(n int32, thing string) string {
 	return fmt.Sprintf("%d %ss", n, thing)
 }
 
-// companyWait is how long a partial batch that is due may wait for the answer in flight from its node, so
+// partialWait is how long a partial batch that is due may wait for the answer in flight from its node, so
 // that others can be sent with it. Under load this makes requests dense at no cost in latency. It waits
 // longer only for a node that is known to be busy that long, see pace: with a node that is slow but works
 // on several requests at once, a longer wait would cost latency.
-const companyWait = 500 * time.Microsecond
+const partialWait = 500 * time.Microsecond
 
-// lastWaits is the divisor of the answer time that gives the longest wait of the last request that the node
+// lastSlotShare is the divisor of the answer time that gives the longest wait of the last request that the node
 // may have in flight.
-const lastWaits = 16
+const lastSlotShare = 16

@@ -24,7 +24,7 @@ func (s *sender) holdUp(topic string, partition int32, now time.Time) error {
 
 // heldUpBy returns an error that says what a batch waits for, and why.
 func (s *sender) heldUpBy(b *batch, now time.Time) *Error {
-	e := s.describe(b, &Error{Reason: s.stands(b), open: true}, now)
+	e := s.describe(b, &Error{Reason: s.describeWait(b), open: true}, now)
 	cause := s.whyNotYet(b, now)
 	if e.Code, _ = errors.AsType[protocol.ErrorCode](cause); e.Code == protocol.None {
 		e.Cause = cause
@@ -32,8 +32,8 @@ func (s *sender) heldUpBy(b *batch, now time.Time) *Error {
 	return e
 }
 
-// stands returns a text that says what a batch without an outcome waits for.
-func (s *sender) stands(b *batch) string {
+// describeWait returns a text that says what a batch without an outcome waits for.
+func (s *sender) describeWait(b *batch) string {
 	_, _, led := s.leader(b.queue)
 	switch {
 	case b.onWire():

@@ -21,7 +21,7 @@ func (s *sender) forgetIdle() {
 	}
 	var gone []*topicState
 	for _, t := range s.refresh.idle {
-		t.resting = false
+		t.idle = false
 		if s.refresh.topics[t.name] == t || t.forgotten || !t.forgetIfIdle() {
 			continue // wanted again, or in use
 		}

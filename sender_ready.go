@@ -7,11 +7,11 @@ import "time"
 // with many partitions every second check was of such a batch, and each read memory that a caller is about
 // to write.
 func (s *sender) lookAll(now time.Time) {
-	was, mark, begun := s.hurry, s.acc.mark(), s.acc.pool.queuesBegun.Load()
-	s.hurry = s.closing || s.acc.stillWaiting()
-	again := s.hurry && !was || mark != s.mark || begun != s.queuesBegun
+	was, mark, begun := s.skipLinger, s.acc.mark(), s.acc.pool.queuesBegun.Load()
+	s.skipLinger = s.closing || s.acc.stillWaiting()
+	again := s.skipLinger && !was || mark != s.mark || begun != s.queuesBegun
 	s.mark, s.queuesBegun = mark, begun
-	lingers, instant := !s.hurry && s.txn == nil && s.acc.pool.queues.Load() == 0, s.box.instant(now)
+	lingers, instant := !s.skipLinger && s.txn == nil && s.acc.pool.queues.Load() == 0, s.box.instant(now)
 	for _, n := range s.mail.queues {
 		if lingers && n.by > instant && n.mark >= mark {
 			s.linger(n.node, timer{at: s.box.time(n.by), queue: n.queue})
@@ -91,7 +91,7 @@ func (s *sender) lookFor(q *partitionQueue, along bool, now time.Time) {
 		return
 	}
 	b := q.batches.Front()
-	forced := b.closed || b.flushMark < s.mark || s.hurry || b.share.waiters.Load() > 0
+	forced := b.closed || b.flushMark < s.mark || s.skipLinger || b.share.waiters.Load() > 0
 	urgent := b.urgent || along
 	q.mu.Unlock()
 	if q.out.muted || s.txn != nil && !s.txn.joined(q) {
@@ -182,7 +182,7 @@ func (s *sender) unready(q *partitionQueue) {
 func (s *sender) needLeader(q *partitionQueue, now time.Time) {
 	if !q.out.sought {
 		q.out.sought = true
-		s.refresh.hopes()
+		s.refresh.endBackoff()
 	}
 	s.needTopic(q.topic, now)
 }

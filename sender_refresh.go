@@ -88,8 +88,8 @@ const (
 	quickAsks = 2
 )
 
-// rests notes that no full request is sent before the time again, because one has just been answered.
-func (o *board) rests(again time.Time) {
+// setNextFull notes that no full request is sent before the time again, because one has just been answered.
+func (o *board) setNextFull(again time.Time) {
 	o.mu.Lock()
 	o.again = again
 	o.mu.Unlock()
@@ -161,7 +161,7 @@ func (r *refresher) fullDue() (at time.Time, ok bool) {
 	if r.allOut || !r.all && len(r.topics) == 0 {
 		return time.Time{}, false
 	}
-	at = r.rested()
+	at = r.nextFullAt()
 	if !r.all {
 		if r.refreshedAt.IsZero() {
 			return time.Time{}, false // the first topic is being asked about
@@ -171,8 +171,8 @@ func (r *refresher) fullDue() (at time.Time, ok bool) {
 	return at, true
 }
 
-// rested returns when the next full request may be sent.
-func (r *refresher) rested() time.Time {
+// nextFullAt returns when the next full request may be sent.
+func (r *refresher) nextFullAt() time.Time {
 	return backoff.Later(r.notBefore, r.paid.Add(-quickAsks*r.gap))
 }
 
@@ -242,7 +242,7 @@ func (r *refresher) expire(now time.Time) {
 		if _, waiting := r.unknown[name]; !waiting && now.Sub(t.lastUsed) >= r.maxIdle {
 			delete(r.topics, name)
 			t.setInfo(nil)
-			r.rest(t)
+			r.noteIdle(t)
 		}
 	}
 }
@@ -287,9 +287,9 @@ func (r *refresher) pause(now time.Time) {
 	r.failures++
 }
 
-// hopes ends the back-off of full requests, because metadata is wanted for a new reason and the pauses belong to
+// endBackoff ends the back-off of full requests, because metadata is wanted for a new reason and the pauses belong to
 // earlier ones. The rate limit stays.
-func (r *refresher) hopes() { r.failures, r.notBefore = 0, time.Time{} }
+func (r *refresher) endBackoff() { r.failures, r.notBefore = 0, time.Time{} }
 
 // pauseTopic puts the next request for one topic off.
 func (r *refresher) pauseTopic(t *topicState, now time.Time) {
@@ -340,7 +340,7 @@ func (r *refresher) answered(req *network.Request, now time.Time) (snapshot *met
 	}
 	if a.full {
 		r.spaceOut(next != old, now)
-		r.board.rests(r.rested())
+		r.board.setNextFull(r.nextFullAt())
 	}
 	r.clearShelf(now)
 	r.schedule(now)
@@ -402,17 +402,17 @@ func (r *refresher) stopAsking(t *topicState) {
 	delete(r.unknown, t.name)
 	delete(r.topics, t.name)
 	if f := t.fault.Load(); f == nil || !t.lasts(f) {
-		r.rest(t)
+		r.noteIdle(t)
 	} else if !t.shelved {
 		t.shelved = true
 		r.shelf = append(r.shelf, t)
 	}
 }
 
-// rest notes that a topic is not asked for any more and may be forgotten when the sender does not need it.
-func (r *refresher) rest(t *topicState) {
-	if !t.resting {
-		t.resting = true
+// noteIdle notes that a topic is not asked for any more and may be forgotten when the sender does not need it.
+func (r *refresher) noteIdle(t *topicState) {
+	if !t.idle {
+		t.idle = true
 		r.idle = append(r.idle, t)
 	}
 }
@@ -427,7 +427,7 @@ func (r *refresher) clearShelf(now time.Time) {
 		asked := r.topics[t.name] == t
 		t.shelved = !asked && !t.forgotten && now.Sub(t.lastUsed) < r.maxIdle
 		if !t.shelved && !asked && !t.forgotten {
-			r.rest(t)
+			r.noteIdle(t)
 		}
 		return !t.shelved
 	})
@@ -463,15 +463,15 @@ func (r *refresher) spaceOut(changed bool, now time.Time) {
 		r.failures, r.notBefore = 0, now
 		return
 	}
-	if now.Sub(r.notBefore) >= calm {
+	if now.Sub(r.notBefore) >= quietPeriod {
 		r.failures = 0
 	}
 	r.pause(now)
 }
 
-// calm is the time after the end of a pause from which on a full request does not continue the series: the pauses
+// quietPeriod is the time after the end of a pause from which on a full request does not continue the series: the pauses
 // then begin small again.
-const calm = 5 * time.Second
+const quietPeriod = 5 * time.Second
 
 // stuck reports whether no refresh worked for metadata.recovery.rebootstrap.trigger.ms.
 func (r *refresher) stuck(now time.Time) bool {

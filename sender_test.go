@@ -89,8 +89,8 @@ func TestTheLastRequestsOfANodeWaitForCompany(t *testing.T) {
 	}{
 		{5, 0, 0, 0},
 		{5, 0, 3, 0},
-		{5, 1, 0, companyWait},
-		{5, 4, 0, companyWait},
+		{5, 1, 0, partialWait},
+		{5, 4, 0, partialWait},
 		{5, 1, 1, answers / 128},
 		{5, 3, 1, answers / 32},
 		{5, 4, 1, answers / 16},
@@ -99,7 +99,7 @@ func TestTheLastRequestsOfANodeWaitForCompany(t *testing.T) {
 		{100, 1, 1, 0},
 	} {
 		s := &sender{cfg: &settings{maxInFlight: c.most}, client: busyNode{inFlight: c.inFlight}}
-		require.Equal(t, c.want, s.company(&nodeOut{forced: c.forced, answerTime: answers}), "%+v", c)
+		require.Equal(t, c.want, s.coalesceDelay(&nodeOut{forced: c.forced, answerTime: answers}), "%+v", c)
 	}
 }
 

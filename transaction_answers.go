@@ -353,12 +353,12 @@ func follows(id int64, epoch int16, nextID int64, nextEpoch int16) bool {
 // epoch of the next transaction.
 func (t *transaction) mayForget() bool { return t.unused && t.state == txnReady }
 
-// maxResting is the number of idle topics that a transactional producer of version 1 keeps. When there are more it has
+// maxIdleTopics is the number of idle topics that a transactional producer of version 1 keeps. When there are more it has
 // the epoch raised at the end of a transaction.
-const maxResting = 100
+const maxIdleTopics = 100
 
 // tooManyIdle reports whether the epoch should be raised so that idle topics may be forgotten.
-func (t *transaction) tooManyIdle() bool { return !t.version2 && len(t.s.refresh.idle) > maxResting }
+func (t *transaction) tooManyIdle() bool { return !t.version2 && len(t.s.refresh.idle) > maxIdleTopics }
 
 // succeeds reports whether an id and epoch are the ones that follow ours if no other producer asked the coordinator:
 // the next epoch, or the first of another id when the epochs are used up.

@@ -138,7 +138,7 @@ func TestAFailingSecondConnectionHoldsUpNothing(t *testing.T) {
 		require.NoError(t, r.Trouble())
 		require.NoError(t, r.LastError(1))
 		require.False(t, r.Unreachable())
-		require.Zero(t, r.misses)
+		require.Zero(t, r.failedInARow)
 		require.Empty(t, log.String())
 		r.listen("one:9092", echoes)
 		r.listen("two:9092", echoes)

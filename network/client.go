@@ -21,21 +21,21 @@ type Client struct {
 	random    func() float64
 	wg        sync.WaitGroup // writers; each waits for its reader
 
-	bootstrap   []string
-	nodes       map[int32]*node // those of the cluster, and those that still drain
-	nodeList    []*node         // those of the cluster
-	generation  uint64          // of the set of nodes
-	correlation int32           // the next id
-	inFlight    int             // requests that are not back yet
-	unresolved  error           // error of the last look-up, as long as none has found an address; nil once one has
-	resolved    bool            // a node's name had an address, or was left to DialContext
-	misses      int             // attempts to connect that have failed, over all nodes, since a node of the cluster was connected to
-	trouble     error           // error of the last failed connection; nil once a connection is ready
-	restTo      time.Time       // after many misses: LeastLoaded starts no attempt before this time
-	denial      Denial          // the last one
-	nextAt      time.Time       // no deadline is earlier; zero if there is none
-	behind      int             // connections that have not caught up yet
-	closed      bool
+	bootstrap    []string
+	nodes        map[int32]*node // those of the cluster, and those that still drain
+	nodeList     []*node         // those of the cluster
+	generation   uint64          // of the set of nodes
+	correlation  int32           // the next id
+	inFlight     int             // requests that are not back yet
+	unresolved   error           // error of the last look-up, as long as none has found an address; nil once one has
+	resolved     bool            // a node's name had an address, or was left to DialContext
+	failedInARow int             // attempts to connect that have failed, over all nodes, since a node of the cluster was connected to
+	trouble      error           // error of the last failed connection; nil once a connection is ready
+	pausedUntil  time.Time       // after many failed attempts: LeastLoaded starts none before this time
+	denial       Denial          // the last one
+	nextAt       time.Time       // no deadline is earlier; zero if there is none
+	behind       int             // connections that have not caught up yet
+	closed       bool
 }
 
 const (
@@ -184,7 +184,7 @@ func (c *Client) Trouble() error {
 // Unreachable reports whether no node can be connected to: the last attempt at each has failed, or so many attempts
 // in a row that the others are not worth waiting for. A lost connection alone does not count.
 func (c *Client) Unreachable() bool {
-	if c.misses >= freeMisses {
+	if c.failedInARow >= freeMisses {
 		return true
 	}
 	for _, n := range c.nodeList {

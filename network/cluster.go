@@ -167,10 +167,10 @@ func (c *Client) LeastLoaded(now time.Time) (id int32, ok bool, retryAt time.Tim
 		return up.id, true, now
 	case coming != nil && (next == nil || !coming.hanging(now)):
 		return coming.id, true, now
-	case next != nil && !c.restTo.After(now):
+	case next != nil && !c.pausedUntil.After(now):
 		return next.id, true, now
-	case next != nil && (retryAt.IsZero() || c.restTo.Before(retryAt)):
-		return 0, false, c.restTo
+	case next != nil && (retryAt.IsZero() || c.pausedUntil.Before(retryAt)):
+		return 0, false, c.pausedUntil
 	}
 	return 0, false, retryAt
 }

@@ -124,7 +124,7 @@ func TestManyWrongNodesAreTriedWithPauses(t *testing.T) {
 		r.connect(7)
 		_, ok, _ := r.LeastLoaded(time.Now())
 		require.True(t, ok)
-		require.Zero(t, r.misses)
+		require.Zero(t, r.failedInARow)
 	})
 }
 

@@ -34,7 +34,7 @@ func (c *Client) opened(ev Event, now time.Time) {
 	c.trouble = nil
 	c.noteResolved(nil)
 	if n.id >= 0 { // a bootstrap server may know nothing but wrong nodes
-		c.misses, c.restTo = 0, time.Time{}
+		c.failedInARow, c.pausedUntil = 0, time.Time{}
 	}
 	n.readyAt, n.usedAt = now, now
 	c.throttle(n, n.versions.throttle, now)
@@ -146,8 +146,8 @@ func (c *Client) missed(n *node, err *Error, now time.Time) {
 		return
 	}
 	n.missed = true
-	if c.misses++; c.misses >= freeMisses {
-		c.restTo = now.Add(c.reconnect.Next(c.misses-freeMisses, c.random))
+	if c.failedInARow++; c.failedInARow >= freeMisses {
+		c.pausedUntil = now.Add(c.reconnect.Next(c.failedInARow-freeMisses, c.random))
 	}
 }
 

@@ -130,7 +130,7 @@ var ofNetwork = []mutation{
 	},
 	{
 		name: "misses-stay", file: "network/lifecycle.go",
-		old: "		c.misses, c.restTo = 0, time.Time{}\n", new: "		c.restTo = time.Time{}\n",
+		old: "		c.failedInARow, c.pausedUntil = 0, time.Time{}\n", new: "		c.pausedUntil = time.Time{}\n",
 		breaks: "after a bad start each attempt waits",
 		by:     by("TestManyWrongNodesAreTriedWithPauses"),
 	},

@@ -4,13 +4,13 @@ package main
 var ofSending = []mutation{
 	{
 		name: "look-ignores-waiters", file: "sender_ready.go",
-		old: "|| s.hurry || b.share.waiters.Load() > 0\n", new: "|| s.hurry\n",
+		old: "|| s.skipLinger || b.share.waiters.Load() > 0\n", new: "|| s.skipLinger\n",
 		breaks: "batches linger although their node's line for memory waits for them",
 		by:     by("TestOnlyTheLingersOfACrowdedNodeAreCut"),
 	},
 	{
 		name: "no-retry-backoff", file: "sender_ready.go",
-		old: "	if b.attempts > 0 && !s.leaderMoved(b) {\n		due = b.retryAt", new: "	if b.attempts > 0 && b.closed && s.hurry {\n		due = b.retryAt",
+		old: "	if b.attempts > 0 && !s.leaderMoved(b) {\n		due = b.retryAt", new: "	if b.attempts > 0 && b.closed && s.skipLinger {\n		due = b.retryAt",
 		breaks: "what is sent again is sent at once, over and over",
 		by:     by("TestBackoffDoublesUpToItsMaximum"),
 	},
@@ -34,7 +34,7 @@ var ofSending = []mutation{
 	},
 	{
 		name: "closing-keeps-linger", file: "sender_ready.go",
-		old: "s.hurry = s.closing || s.acc.stillWaiting()", new: "s.hurry = s.acc.stillWaiting()",
+		old: "s.skipLinger = s.closing || s.acc.stillWaiting()", new: "s.skipLinger = s.acc.stillWaiting()",
 		breaks: "Close waits out linger.ms",
 		by:     by("TestCloseDeliversAFullBuffer|TestCloseManyTimesAtOnce"),
 	},
