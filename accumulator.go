@@ -117,6 +117,8 @@ func newAccumulator(s *settings, box *inbox, clock *coarseClock) *accumulator {
 // memory (in a queue, until limit or ctx's end; limit nil: it does not wait). For a record that the
 // sticky partitioner places, lane is that of the partition; if the lane moved on, append returns
 // errMoved, having done nothing.
+//
+// Java: RecordAccumulator.append.
 func (a *accumulator) append(ctx context.Context, q *partitionQueue, in *appendInput, lane *stickyLane, limit *blockLimit) (position, error) {
 	timestamp := in.timestamp
 	if timestamp < 0 {

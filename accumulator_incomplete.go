@@ -102,6 +102,8 @@ func (a *accumulator) linkLocked(b, prev *batch) {
 
 // delist removes a batch whose outcome is decided and that is about to be completed. The parts of a split
 // batch take its place.
+//
+// Java: IncompleteBatches.remove.
 func (a *accumulator) delist(b *batch, parts ...*batch) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -165,6 +165,8 @@ func (s *sender) closedError() *Error {
 }
 
 // step does one turn of the loop, without blocking. It returns when the next one is needed at the latest.
+//
+// Java: Sender.runOnce.
 func (s *sender) step(now time.Time) (next time.Time) {
 	s.acc.clock.advance(now.UnixMilli())
 	s.box.take(&s.mail)

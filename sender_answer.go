@@ -34,6 +34,8 @@ func (s *sender) finishProduce(r *produceRequest, now time.Time) {
 }
 
 // finishBatch decides about one batch of a request that is back, and carries the verdict out.
+//
+// Java: Sender.completeBatch.
 func (s *sender) finishBatch(r *produceRequest, b *batch, now time.Time) {
 	q := b.queue
 	b.move(placeHand)
@@ -199,6 +201,8 @@ func (s *sender) apply(b *batch, f facts, v verdict, answer *message.PartitionPr
 }
 
 // reenqueue puts a batch back to its place in the queue, to be sent again after a back-off.
+//
+// Java: RecordAccumulator.reenqueue.
 func (s *sender) reenqueue(b *batch, now time.Time) {
 	b.retryAt = now.Add(s.retry.Next(b.attempts-1, s.random))
 	if b.lastError == protocol.ConcurrentTransactions { // passes soon: the markers of the transaction before are being written
@@ -215,6 +219,8 @@ func (s *sender) reenqueue(b *batch, now time.Time) {
 
 // conclude writes the outcome of a batch's records to its result, and hands the batch to the dispatcher when
 // those before it are decided too. If it is not on the wire, the wire's hold ends here too.
+//
+// Java: ProducerBatch.done.
 func (s *sender) conclude(b *batch, out batchOutcome) {
 	b.decided = true
 	if out.err != nil {

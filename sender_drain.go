@@ -13,6 +13,8 @@ import (
 // handles it when it is back. In between it belongs to the connection.
 
 // drainAll sends the ready batches to every node that can take them. It returns when to try again.
+//
+// Java: RecordAccumulator.drain.
 func (s *sender) drainAll(now time.Time) (next time.Time) {
 	if s.idem.on && s.idem.state != idReady {
 		return time.Time{} // the answer to InitProducerId wakes the sender
@@ -119,6 +121,8 @@ func (s *sender) noteFlowing(n *nodeOut) {
 
 // build goes once through the node's ready list and takes the oldest batch of each partition, up to
 // max.request.size. It returns nil if none may leave now.
+//
+// Java: RecordAccumulator.drainBatchesForOneNode.
 func (s *sender) build(n *nodeOut, now time.Time) *produceRequest {
 	r := s.newRequest()
 	for range n.ready.Len() {

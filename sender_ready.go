@@ -80,6 +80,8 @@ func (s *sender) followLeaders(now time.Time) {
 
 // look checks whether the partition's oldest batch can be sent. If so it enters the partition into its node's
 // ready list, else it sets a timer.
+//
+// Java: RecordAccumulator.ready, which walks all partitions.
 func (s *sender) look(q *partitionQueue, now time.Time) { s.lookFor(q, false, now) }
 
 // lookFor does the work of look. along says that the batch may be sent before its linger is up.

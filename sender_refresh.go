@@ -29,6 +29,8 @@ import (
 // since. A topic that is wanted while a request is out is asked for at another node; if there is none, it is
 // asked for with all others when that request is back. While all nodes are busy with Produce, a request that
 // callers wait for goes over a connection of its own (network.Client.Soonest).
+//
+// Java: ProducerMetadata, and the MetadataUpdater of NetworkClient.
 type refresher struct {
 	maxAge, maxIdle  time.Duration
 	gap              time.Duration // between full requests in the long run

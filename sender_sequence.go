@@ -59,6 +59,8 @@ const (
 )
 
 // sequences is the idempotence state of one partition.
+//
+// Java: TxnPartitionEntry, whose inflightBatchesBySequence is inFlight.
 type sequences struct {
 	id        int64
 	epoch     int16

@@ -15,6 +15,8 @@ import (
 // split cuts a batch that the broker finds too large into smaller ones, which take its place, its
 // sequences and its deadline (KIP-126). A batch that is itself such a part is halved, and so on down
 // to single records (KAFKA-8350). The parts keep the futures and callbacks of their records.
+//
+// Java: RecordAccumulator.splitAndReenqueue.
 func (s *sender) split(b *batch, now time.Time) {
 	records, err := b.plainRecords()
 	if err != nil {

@@ -54,6 +54,8 @@ type txnRequest struct {
 
 // next returns the kind of the request that is due, askNothing while something else has to happen first.
 // settled says that all batches are completed and off the wire.
+//
+// Java: TransactionManager.nextRequest.
 func (t *transaction) next(settled bool) txnRequestKind {
 	switch {
 	case t.state == txnInitializing:
