@@ -52,6 +52,7 @@ func TestPagesNameTestsAndFilesThatAreThere(t *testing.T) {
 
 func TestErrorsAboutNoPartitionAreMadeInOneWay(t *testing.T) { report(t, Literals(repository(t))) }
 
+func TestCommentsArePlainEnglish(t *testing.T)    { report(t, English(repository(t))) }
 func TestExportedNamesAreDocumented(t *testing.T) { report(t, Docs(repository(t))) }
 
 func TestFilesNameNoMachineAndLeaveNothingBehind(t *testing.T) {
