@@ -45,7 +45,7 @@ type Cluster struct {
 	// +checklocks:mu
 	topicIDs map[protocol.UUID]*topic
 	// +checklocks:mu
-	created uint64 // topics so far, for their ids
+	created uint64 // number of topics created, for their ids
 	// +checklocks:mu
 	closed bool
 }
@@ -223,7 +223,7 @@ func (c *Cluster) MustCreateTopic(name string, partitions int, cfg TopicConfig) 
 // AlterTopic changes a topic's settings while it is in use, as kafka-configs.sh does: the next batch meets the new ones.
 // change gets the present settings; a field that it sets to zero has its default again. So tests can have a broker refuse
 // what it took before (MaxMessageBytes, Compacted, MinISR, MaxTimestampBehind), or take it otherwise (LogAppendTime).
-// Replicas and Internal can't be changed. The brokers of a Cluster do not compress anew, so there is no compression.type.
+// Replicas and Internal can't be changed. The brokers of a Cluster do not compress again, so there is no compression.type.
 //
 //	err := cluster.AlterTopic("orders", func(cfg *quilltest.TopicConfig) { cfg.MaxMessageBytes = 1000 })
 func (c *Cluster) AlterTopic(name string, change func(cfg *TopicConfig)) error {
@@ -286,7 +286,7 @@ func (c *Cluster) growLocked(t *topic, total int) {
 // DeleteTopic deletes a topic and its logs.
 func (c *Cluster) DeleteTopic(name string) error {
 	defer c.changed.fire()
-	defer c.resumeTransactions() // nobody waits for its markers any more
+	defer c.resumeTransactions() // no producer waits for its markers any more
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	t := c.topics[name]

@@ -36,7 +36,7 @@
 // Transactional ids and consumer groups have coordinators ([Cluster.Coordinator]), which do what
 // Kafka's do: epochs and fencing, also for producers that name their id and epoch (KIP-360), time-outs
 // that abort, transaction markers in the logs, offsets that wait for the end of their transaction. Both
-// versions of the protocol are spoken, told apart by the versions of Produce, TxnOffsetCommit and
+// versions of the protocol are spoken, distinguished by the versions of Produce, TxnOffsetCommit and
 // EndTxn: in version 2 (KIP-890) writing to a partition adds it, and each transaction has an epoch of
 // its own. Which one clients choose follows from Options.Release and Options.Features.
 //
@@ -58,7 +58,7 @@
 // closed as Kafka closes it; wrong credentials are answered with Kafka's texts. Sessions end
 // ([SASL.SessionLifetime], or with their token) unless the client authenticates again, as the same
 // principal and with the same mechanism (KIP-368). [Cluster.AlterSASL] changes passwords meanwhile, and
-// [Request.Principal] tells tests who sent a request. Refusals come at once, where Kafka waits 100 ms
+// [Request.Principal] shows tests who sent a request. Refusals come at once, where Kafka waits 100 ms
 // (connection.failed.authentication.delay.ms).
 //
 // # Faults on demand

@@ -4,7 +4,7 @@ package quilltest
 
 import "syscall"
 
-// What a socket's operations fail with when nobody listens, and when the other end is gone.
+// What a socket's operations fail with when there is no listener, and when the other end is gone.
 const (
 	errRefused = syscall.ECONNREFUSED
 	errReset   = syscall.ECONNRESET

@@ -2,7 +2,7 @@ package quilltest
 
 import "syscall"
 
-// What a socket's operations fail with when nobody listens, and when the other end is gone. Plan 9
+// What a socket's operations fail with when there is no listener, and when the other end is gone. Plan 9
 // has texts instead of numbers.
 const (
 	errRefused = syscall.ErrorString("connection refused")

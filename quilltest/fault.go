@@ -42,7 +42,7 @@ type Fault struct {
 
 	// Do, if set, is called first, as When is: to move a leader or stop a node just now.
 	Do func(r *Request)
-	// DropRequest loses the request and whatever follows on its connection, which stays open:
+	// DropRequest loses the request and all that follows on its connection, which stays open:
 	// packets that do not arrive.
 	DropRequest bool
 	// Delay passes before the request is handled. Later requests of the connection wait too, as on
@@ -85,7 +85,7 @@ type Fault struct {
 	Rewrite func(r *Request, frame []byte) []byte
 	// Trickle writes the frame byte by byte with this pause between.
 	Trickle time.Duration
-	// CutAnswer, if positive, writes only so many bytes of the frame and closes the connection.
+	// CutAnswer, if positive, writes only that many bytes of the frame and closes the connection.
 	CutAnswer int
 }
 

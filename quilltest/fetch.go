@@ -212,7 +212,7 @@ func (p *partition) serveLocked(node, epoch int32, byID bool) protocol.ErrorCode
 }
 
 // oldestLocked returns the first offset that can be read. With Options.Retain it is not the log
-// start offset that producers are told, since what was dropped there was not deleted.
+// start offset that producers get, since what was dropped there was not deleted.
 //
 // +checklocks:p.mu
 func (p *partition) oldestLocked() int64 {

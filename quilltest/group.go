@@ -54,7 +54,7 @@ func (g *Group) check(generation int32, memberID string, instanceID *string) pro
 	return protocol.None
 }
 
-// groups holds the offsets of all consumer groups. There are no real members: nobody can join.
+// groups holds the offsets of all consumer groups. There are no real members: no consumer can join.
 type groups struct {
 	mu sync.Mutex // held for memory work only; that of the transactions may be taken inside
 	// +checklocks:mu

@@ -47,7 +47,7 @@ func (q *call) initProducerID(req *message.InitProducerIDRequest) (producerID, p
 		req.TransactionalID != nil && *req.TransactionalID == "":
 		return noProducer, protocol.InvalidRequest
 	case req.TransactionalID == nil:
-		// An idempotent producer gets a new id whatever it had: it raises its epoch itself
+		// An idempotent producer gets a new id in any case: it raises its epoch itself
 		// (KIP-360).
 		return producerID{id: c.producers.next()}, protocol.None
 	case timeout <= 0 || timeout > c.opts.MaxTransactionTimeout:

@@ -55,7 +55,7 @@ func (c *Cluster) resumeTransactions() {
 	}
 }
 
-// A marker is the end of a transaction, as the coordinator tells it to partitions and groups.
+// A marker is the end of a transaction, as the coordinator reports it to partitions and groups.
 type marker struct {
 	producer   producerID
 	commit     bool
@@ -63,7 +63,7 @@ type marker struct {
 	groups     []string
 }
 
-// writeMarkers tells all partitions and groups of a decided transaction about its outcome. Those
+// writeMarkers reports the outcome of a decided transaction to all its partitions and groups. Those
 // without a leader stay for resumeTransactions; when none is left the transaction is complete. due
 // says that markers may be written from now on.
 func (c *Cluster) writeMarkers(id string, due bool) {
@@ -84,7 +84,7 @@ func (c *Cluster) writeMarkers(id string, due bool) {
 	c.changed.fire()
 }
 
-// beginMarking returns the markers to write, if nobody else does so already.
+// beginMarking returns the markers to write, if no other goroutine does so already.
 func (t *transactions) beginMarking(id string, due bool) (marker, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

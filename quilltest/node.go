@@ -59,7 +59,7 @@ func (n *node) address() string {
 	return joinHostPort(n.host, n.port)
 }
 
-// advertised returns the address that clients are told.
+// advertised returns the address that clients are given.
 func (n *node) advertised() (host string, port int32) {
 	host, port = n.endpoint()
 	if advertise := n.cluster.opts.Advertise; advertise != nil {

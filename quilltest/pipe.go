@@ -266,7 +266,7 @@ func (s *stream) reset() {
 	s.wakeLocked()
 }
 
-// wakeLocked wakes everybody and forgets deadlines nobody needs any more.
+// wakeLocked wakes all waiters and forgets deadlines that are not needed any more.
 //
 // +checklocks:s.mu
 func (s *stream) wakeLocked() {

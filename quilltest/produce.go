@@ -70,7 +70,7 @@ func handleProduce(q *call) (message.Message, bool) {
 		res.Responses = append(res.Responses, tr)
 	}
 	if req.Acks == 0 {
-		return nil, !failed // the closed connection is all that tells the client
+		return nil, !failed // the client sees nothing but the closed connection
 	}
 	return res, true
 }

@@ -8,7 +8,7 @@ import (
 )
 
 // A partition remembers for each producer id its epoch and its last five batches (KIP-98,
-// KAFKA-5494; Kafka: ProducerStateManager). From these it tells a batch that continues the sequence
+// KAFKA-5494; Kafka: ProducerStateManager). By these it distinguishes a batch that continues the sequence
 // from one that was sent twice and from one that comes out of order:
 //
 //	epoch below the known one                → INVALID_PRODUCER_EPOCH

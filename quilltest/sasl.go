@@ -29,7 +29,7 @@ type SASL struct {
 	Mechanisms []string
 	// Iterations is the number of iterations of SCRAM. If zero, 4096.
 	Iterations int
-	// SessionLifetime is how long a session lasts unless the client authenticates once more (KIP-368). If zero, for ever, or as
+	// SessionLifetime is how long a session lasts unless the client authenticates once more (KIP-368). If zero, without end, or as
 	// long as the token. Kafka: connections.max.reauth.ms.
 	SessionLifetime time.Duration
 }
@@ -138,7 +138,7 @@ type saslServer interface {
 	next(message []byte) (challenge []byte, who *identity, err error)
 }
 
-// toldError is an error whose text the client is told; of others it only learns that its credentials are wrong (Java:
+// toldError is an error whose text the client gets; of others it only learns that its credentials are wrong (Java:
 // SaslAuthenticationException and SaslException).
 type toldError string
 

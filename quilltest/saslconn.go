@@ -94,7 +94,7 @@ func (s *saslConn) begin(mechanism string, server saslServer, version int16) {
 	s.mechanism, s.server, s.bare, s.state = mechanism, server, version == 0, saslTokens
 }
 
-// complete ends an exchange, and returns how long the session lasts, 0 for ever.
+// complete ends an exchange, and returns how long the session lasts, 0 without end.
 func (s *saslConn) complete(who *identity, lifetime time.Duration, now time.Time) (time.Duration, error) {
 	if s.again && who.principal != s.principal {
 		return 0, toldError(fmt.Sprintf("Cannot change principals during re-authentication from User.%s: User.%s", s.principal, who.principal))
@@ -113,7 +113,7 @@ func (s *saslConn) complete(who *identity, lifetime time.Duration, now time.Time
 	return lifetime, nil
 }
 
-// failure returns what a client is told about an error.
+// failure returns the text that a client gets about an error.
 func (s *saslConn) failure(err error) string {
 	if told, ok := errors.AsType[toldError](err); ok {
 		return string(told)

@@ -109,7 +109,7 @@ type transaction struct {
 	state    TransactionState
 	producer producerID
 	// previous is the producer id before the last change of state, lastEpoch the epoch before the
-	// last bump that this producer asked for: they tell a repeated request from a fenced one.
+	// last bump that this producer asked for: they distinguish a repeated request from a fenced one.
 	previous  int64
 	lastEpoch int16
 	// next is the producer id after the present transaction, if its epochs are used up; else -1.
@@ -123,7 +123,7 @@ type transaction struct {
 	groups     map[string]bool
 
 	due     bool // markers may be written
-	marking bool // somebody writes them
+	marking bool // a goroutine writes them
 	again   bool // … and shall look once more
 }
 

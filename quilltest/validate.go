@@ -39,7 +39,7 @@ func refuse(code protocol.ErrorCode, format string, args ...any) *refusal {
 type checkedBatch struct {
 	header protocol.BatchHeader
 	raw    []byte // aliases the request
-	// maxTimestamp is the largest timestamp of the records, whatever the header says.
+	// maxTimestamp is the largest timestamp of the records themselves, not that of the header.
 	maxTimestamp int64
 }
 

@@ -7,7 +7,7 @@ import (
 	"github.com/quill-kafka/quill/protocol"
 )
 
-// A signal tells waiters that something changed. It costs nothing while nobody waits.
+// A signal wakes waiters when something has changed. It costs nothing while there are none.
 type signal struct {
 	mu sync.Mutex
 	// +checklocks:mu

@@ -106,7 +106,7 @@ type Compressor struct {
 //     6 to 9 "better", above "best". Negative levels leave the literals as they are, as Java's do,
 //     for a tenth more speed and much more size. 0 is 3.
 //
-// TestLevelsThatAreOne has the levels that make the same of everything. docs/configuration.md tells
+// TestLevelsThatAreOne has the levels that make the same of everything. docs/configuration.md says
 // users, with sizes and speeds beside Java's (TestLevelsBesideJava).
 //
 // None and snappy have no levels.

@@ -215,7 +215,7 @@ func (r *lz4Reader) header(at int) (flags byte, blockMax int, size int64) {
 	return flags, blockMax, size
 }
 
-// brokenHeaderSum is the header checksum that clients before Kafka 0.10 wrote, and that magic 0 has
+// brokenHeaderSum returns the header checksum that clients before Kafka 0.10 wrote, and that magic 0 has
 // kept: it covers the magic number too (KAFKA-3160).
 func brokenHeaderSum(descriptor []byte) byte {
 	var b [4 + 10]byte
@@ -236,7 +236,7 @@ func (r *lz4Reader) block(dst, block []byte, begin, blockMax int, linked bool) [
 	switch {
 	case err == nil:
 		return dst[:len(dst)+n]
-	case allowed < room: // the library does not tell a short buffer from a bad block
+	case allowed < room: // the library does not distinguish a short buffer from a bad block
 		r.err = ErrTooLarge
 	default:
 		r.fail("%v", err)

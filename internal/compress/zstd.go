@@ -63,7 +63,7 @@ func (e *zstdEncoder) encode(dst []byte, src [][]byte) ([]byte, error) {
 // of a record.
 //
 // The decoder is held to the room it is given. There is always room for a whole block more than the
-// limit, so what stopped it can be told from how much it made.
+// limit, so how much it made shows what stopped it.
 func unzstd(dst, src []byte, limit int) ([]byte, error) {
 	bound, err := zstdBound(src, limit)
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 // bubble of testing/synctest, too.
 var at = time.UnixMilli(900_000_000_123)
 
-// to is a record for partition 1.
+// to returns a record for partition 1.
 func (t *transcript) to(key, value []byte) record {
 	return record{Topic: t.Topic, Partition: quill.Partition(1), Key: key, Value: value, Timestamp: at}
 }
@@ -23,7 +23,7 @@ func (t *transcript) send(step string, r record) {
 	t.outcome(step, m, err)
 }
 
-// sends is what a producer without transactions is asked to do.
+// sends makes the calls of a producer without transactions.
 func (t *transcript) sends() {
 	k, v := []byte("key"), []byte("value")
 	for _, key := range [][]byte{k, {}, nil} {
@@ -49,7 +49,7 @@ func (t *transcript) sends() {
 	t.afterClose(k, v)
 }
 
-// failures are records that are refused before they leave.
+// failures sends records that are refused before they leave.
 func (t *transcript) failures(k, v []byte) {
 	for _, text := range []string{"error", "panic"} {
 		t.send("value serializer: "+text, t.to(k, []byte(text)))
@@ -76,7 +76,7 @@ func (t *transcript) failures(k, v []byte) {
 	t.send("topic that can't exist", wrong)
 }
 
-// ways are the ways to send.
+// ways sends in each way there is.
 func (t *transcript) ways(k, v []byte) {
 	t.p.SendFunc(t.ctx, t.to(k, v), func(m quill.RecordMetadata, err error) { t.outcome("callback", m, err) })
 	t.note("flush: %s", describe(t.p.Flush(t.ctx)))
@@ -114,7 +114,7 @@ func (t *transcript) ways(k, v []byte) {
 	t.note("partitions of none: %d, %s", len(partitions), describe(err))
 }
 
-// afterClose is what a closed producer is asked to do.
+// afterClose makes the calls of a closed producer.
 func (t *transcript) afterClose(k, v []byte) {
 	t.send("send after close", t.to(k, v))
 	t.note("try after close: %v", t.p.TrySend(t.to(k, v)))
@@ -128,7 +128,7 @@ func (t *transcript) inTransaction(step string, fn func(x *tx) error) {
 	t.note("%s: %s", step, describe(t.p.InTransaction(t.ctx, fn)))
 }
 
-// transactions is what a transactional producer is asked to do.
+// transactions makes the calls of a transactional producer.
 func (t *transcript) transactions() {
 	k, v := []byte("key"), []byte("transactional")
 	offsets := map[quill.TopicPartition]quill.OffsetAndMetadata{{Topic: t.Topic, Partition: 0}: {Offset: 1}}
@@ -159,7 +159,7 @@ func (t *transcript) transactions() {
 	t.functions(k, v)
 }
 
-// functions are transactions by InTransaction.
+// functions runs transactions by InTransaction.
 func (t *transcript) functions(k, v []byte) {
 	var late *tx
 	t.inTransaction("function", func(x *tx) error {
@@ -196,7 +196,7 @@ func (t *transcript) functions(k, v []byte) {
 	})
 }
 
-// fenced is what a producer is asked to do that lost its transactional id.
+// fenced makes the calls of a producer that has lost its transactional id.
 func (t *transcript) fenced() {
 	k, v := []byte("key"), []byte("fenced")
 	t.note("init: %s", describe(t.p.InitTransactions(t.ctx)))
@@ -209,7 +209,7 @@ func (t *transcript) fenced() {
 	t.send("after the fence", t.to(k, v))
 }
 
-// closedInTransaction is a close in the middle.
+// closedInTransaction closes a producer in the middle of a transaction.
 func (t *transcript) closedInTransaction() {
 	k, v := []byte("key"), []byte("closed")
 	t.note("init: %s", describe(t.p.InitTransactions(t.ctx)))

@@ -29,12 +29,12 @@ func (e *contextEnd) Error() string { return e.err.Error() + ": " + e.cause.Erro
 
 func (e *contextEnd) Unwrap() []error { return []error{e.err, e.cause} }
 
-// notBegun is the error of a call whose ctx had ended before it did anything.
+// notBegun returns the error of a call whose ctx had ended before it did anything.
 func notBegun(op string, end error) error {
 	return newError(quill.Error{Op: op, Kind: end, Reason: reasonOver(end, "nothing was done")})
 }
 
-// reasonOver is the reason for an error about a context that had ended before the call, and what came of it.
+// reasonOver returns the reason for an error about a context that had ended before the call, and what came of it.
 func reasonOver(end error, so string) string {
 	const over = "the context had ended before the call"
 	switch {

@@ -22,7 +22,7 @@ type core struct {
 	// +checklocks:mu
 	offsets map[topicPartition]int64
 	// +checklocks:mu
-	turns map[string]int32 // records without a key or partition so far, by topic
+	turns map[string]int32 // number of records without a key or partition, by topic
 	// +checklocks:mu
 	flushed bool
 	// +checklocks:mu
@@ -43,7 +43,7 @@ type topicPartition struct {
 	partition int32
 }
 
-// item is a record whatever its type, and those who wait for it.
+// item is a record of any type, and the calls that wait for it.
 type item struct {
 	metadata    quill.RecordMetadata
 	done        bool
@@ -63,7 +63,7 @@ func newCore(opts Options) *core {
 	return c
 }
 
-// Offsets is Producer's.
+// Offsets does the work of Producer.Offsets.
 func (c *core) Offsets() map[quill.TopicPartition]int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -93,7 +93,7 @@ func (c *core) takeLocked(i *item) {
 // goroutine.
 func (c *core) completeAll(ctx context.Context, op string) error { return c.finishAll(ctx, op, nil) }
 
-// finishAll is completeAll with an error for the records.
+// finishAll does the work of completeAll, with an error for the records.
 func (c *core) finishAll(ctx context.Context, op string, failure error) error {
 	c.mu.Lock()
 	waiting := slices.Concat(c.outcomes, c.pending)
@@ -113,10 +113,10 @@ func (c *core) finishAll(ctx context.Context, op string, failure error) error {
 	return nil
 }
 
-// CompleteNext is Producer's.
+// CompleteNext does the work of Producer.CompleteNext.
 func (c *core) CompleteNext() bool { return c.ErrorNext(nil) }
 
-// ErrorNext is Producer's.
+// ErrorNext does the work of Producer.ErrorNext.
 func (c *core) ErrorNext(err error) bool {
 	c.mu.Lock()
 	done := c.completeLocked(1, err)
@@ -125,28 +125,28 @@ func (c *core) ErrorNext(err error) bool {
 	return done == 1
 }
 
-// Fail is Producer's.
+// Fail does the work of Producer.Fail.
 func (c *core) Fail(errs Errors) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.errs = errs
 }
 
-// Pending is Producer's.
+// Pending does the work of Producer.Pending.
 func (c *core) Pending() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return len(c.pending)
 }
 
-// Flushed is Producer's.
+// Flushed does the work of Producer.Flushed.
 func (c *core) Flushed() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.flushed
 }
 
-// Closed is Producer's.
+// Closed does the work of Producer.Closed.
 func (c *core) Closed() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -181,7 +181,7 @@ func (c *core) completeLocked(n int, err error) int {
 	return n
 }
 
-// deliver runs the callbacks and releases the futures of completed records, unless somebody is at
+// deliver runs the callbacks and releases the futures of completed records, unless another goroutine is at
 // it.
 func (c *core) deliver() {
 	i := c.beginDelivery()
@@ -198,7 +198,7 @@ func (c *core) deliver() {
 	}
 }
 
-// beginDelivery returns the first completed record, nil if there is none or somebody else is at it.
+// beginDelivery returns the first completed record, nil if there is none or another goroutine is at it.
 func (c *core) beginDelivery() *item {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -222,7 +222,7 @@ func (c *core) nextOutcome() *item {
 	return c.outcomes[0]
 }
 
-// deliver runs interceptors and callback and then releases the future. The outcome is decided: nobody
+// deliver runs interceptors and callback and then releases the future. The outcome is decided: no caller
 // writes to it any more.
 func (i *item) deliver() {
 	m, err := i.metadata, i.err

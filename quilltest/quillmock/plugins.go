@@ -82,12 +82,12 @@ func onSend[K, V any](ctx context.Context, i quill.Interceptor[K, V], r quill.Re
 	return nil, next, err
 }
 
-// onAcknowledgement tells the interceptors the outcome of a record, each with the context that it keeps for it.
+// onAcknowledgement reports to the interceptors the outcome of a record, each with the context that it keeps for it.
 func (c chain[K, V]) onAcknowledgement(contexts []context.Context, m quill.RecordMetadata, headers quill.Headers, err error) {
 	c.acknowledge(0, contexts, m, headers, err)
 }
 
-// acknowledge is onAcknowledgement for the interceptors from the next one on. It goes on with those behind one
+// acknowledge calls onAcknowledgement of the interceptors from the next one on. It goes on with those behind one
 // that ends the goroutine.
 func (c chain[K, V]) acknowledge(next int, contexts []context.Context, m quill.RecordMetadata, headers quill.Headers, err error) {
 	defer func() {

@@ -49,7 +49,7 @@ func (p *Producer[K, V]) prepare(ctx context.Context, e *entry[K, V], m *quill.R
 	return err
 }
 
-// refusal is why nothing can be sent, nil if it can.
+// refusal returns the reason why nothing can be sent, nil if there is none.
 func (p *Producer[K, V]) refusal(m *quill.RecordMetadata) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -190,7 +190,7 @@ func topicOf(name string, partitions int) *metadata.Topic {
 	return t
 }
 
-// partitionOf is the partition asked for, -1 if none was.
+// partitionOf returns the partition asked for, -1 if none was.
 func partitionOf(o quill.PartitionID) int32 {
 	if id, ok := o.Get(); ok {
 		return id

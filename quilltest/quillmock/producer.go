@@ -153,14 +153,14 @@ func (p *Producer[K, V]) Send(ctx context.Context, r quill.Record[K, V]) quill.F
 	return f
 }
 
-// SendFunc is Send with a callback, which may be nil.
+// SendFunc sends a record as Send does, with a callback, which may be nil.
 func (p *Producer[K, V]) SendFunc(ctx context.Context, r quill.Record[K, V], fn quill.Callback) {
 	if _, m, err := p.send(ctx, r, fn); err != nil && fn != nil {
 		fn(m, err)
 	}
 }
 
-// SendRecord is SendFunc with a callback that gets the record too.
+// SendRecord sends a record as SendFunc does, with a callback that gets the record too.
 func (p *Producer[K, V]) SendRecord(ctx context.Context, r quill.Record[K, V], fn func(r quill.Record[K, V], m quill.RecordMetadata, err error)) {
 	if fn == nil {
 		p.SendFunc(ctx, r, nil)
@@ -179,10 +179,10 @@ func (p *Producer[K, V]) SendSync(ctx context.Context, r quill.Record[K, V]) (qu
 	return f.Wait(ctx)
 }
 
-// TrySend is Send for those who do not care for the outcome; it says whether the record was taken.
+// TrySend sends a record as Send does, for callers that do not need the outcome; it reports whether the record was taken.
 func (p *Producer[K, V]) TrySend(r quill.Record[K, V]) bool { return p.TrySendFunc(r, nil) }
 
-// TrySendFunc is TrySend with a callback, which is not called if the record was not taken.
+// TrySendFunc sends a record as TrySend does, with a callback, which is not called if the record was not taken.
 func (p *Producer[K, V]) TrySendFunc(r quill.Record[K, V], fn quill.Callback) bool {
 	_, _, err := p.send(context.Background(), r, fn)
 	return err == nil
@@ -324,7 +324,7 @@ func (p *Producer[K, V]) Clear() {
 	p.clearLocked()
 }
 
-// send is all ways of sending. An error means that the record was not taken; the future has it too.
+// send does the work of all methods that send. An error means that the record was not taken; the future has it too.
 func (p *Producer[K, V]) send(ctx context.Context, r quill.Record[K, V], fn quill.Callback) (quill.Future, quill.RecordMetadata, error) {
 	m := unknownMetadata(r.Topic, partitionOf(r.Partition))
 	e := &entry[K, V]{item: &item{fn: fn}, record: r}
@@ -344,7 +344,7 @@ func (p *Producer[K, V]) send(ctx context.Context, r quill.Record[K, V], fn quil
 	if err == nil {
 		headers := e.record.Headers
 		e.acknowledge = func(m quill.RecordMetadata, err error) { p.chain.onAcknowledgement(contexts, m, headers, err) }
-		err = p.take(e) // from here on it may be delivered by whoever completes it
+		err = p.take(e) // from here on it may be delivered by the goroutine that completes it
 	}
 	if err != nil {
 		m.Timestamp = time.Time{}

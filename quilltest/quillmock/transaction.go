@@ -22,7 +22,7 @@ type TransactionLook struct {
 	Committed   bool // the last transaction was committed, and none begun since
 	Aborted     bool // it was aborted, and none begun since
 	Fenced      bool // FenceProducer was called
-	Commits     int  // transactions committed so far
+	Commits     int  // transactions committed
 }
 
 // transactions is what a core knows of its transactions. It is guarded by core.mu.
@@ -48,14 +48,14 @@ func (t *transactions) clear() {
 	}
 }
 
-// Transaction is Producer's.
+// Transaction does the work of Producer.Transaction.
 func (c *core) Transaction() TransactionLook {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.txn.look
 }
 
-// GroupOffsets is Producer's.
+// GroupOffsets does the work of Producer.GroupOffsets.
 func (c *core) GroupOffsets() []GroupOffsets {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -66,7 +66,7 @@ func (c *core) GroupOffsets() []GroupOffsets {
 	return all
 }
 
-// UncommittedOffsets is Producer's.
+// UncommittedOffsets does the work of Producer.UncommittedOffsets.
 func (c *core) UncommittedOffsets() GroupOffsets {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -84,7 +84,7 @@ func (o GroupOffsets) clone() GroupOffsets {
 	return clone
 }
 
-// FenceProducer is Producer's.
+// FenceProducer does the work of Producer.FenceProducer.
 func (c *core) FenceProducer() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -211,7 +211,7 @@ func (p *Producer[K, V]) InTransaction(ctx context.Context, fn func(tx *quill.Tx
 	return quill.InTransactionOf(ctx, p, fn)
 }
 
-// transactLocked returns the error of a call about transactions that is refused whatever their state. For
+// transactLocked returns the error of a call about transactions that is refused in every state. For
 // BeginTransaction, which has no ctx, and AbortTransaction, which works although ctx has ended, it is the
 // background.
 //
