@@ -13,7 +13,7 @@ const (
 	xxPrime5 uint32 = 374761393
 )
 
-// xxh32 is xxHash-32 with seed 0, the checksum of LZ4 frames.
+// xxh32 returns xxHash-32 with seed 0, the checksum of LZ4 frames.
 func xxh32(b []byte) uint32 {
 	h := uint32(len(b))
 	if len(b) < 16 {

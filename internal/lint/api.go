@@ -15,7 +15,7 @@ import (
 )
 
 // API returns the exported API of packages of the root module, one fact per line and sorted, by the directories given: names,
-// types, values of constants, fields, methods with those of embedded types. The compiler's own export data tell, so it is exact.
+// types, values of constants, fields, methods with those of embedded types. It is read from the compiler's own export data, so it is exact.
 func API(dirs []string) (map[string][]string, error) {
 	packages, err := exported(dirs)
 	api := map[string][]string{}
@@ -179,7 +179,7 @@ func (d *describer) named(t *types.Named) {
 	}
 }
 
-// receiver is a type's name with those of its type parameters, as a method names it.
+// receiver returns a type's name with those of its type parameters, as a method names it.
 func receiver(t *types.Named) string {
 	var names []string
 	for p := range t.TypeParams().TypeParams() {

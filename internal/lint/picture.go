@@ -85,7 +85,7 @@ dispatcher.run
 			memoryShare.release`, ""},
 }
 
-// Picture is the text between pictureBegin and pictureEnd.
+// Picture returns the text between pictureBegin and pictureEnd.
 func Picture(t *Tree) (string, []string) {
 	found, faults := rooms.arrows(t)
 	way, more := drawWay(t, recordWay)

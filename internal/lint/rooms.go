@@ -132,7 +132,7 @@ func checkListing(t *Tree, rooms house, mostCode, mostTests int) (faults []strin
 	return faults
 }
 
-// firstWord is the name of a Go file up to the first underscore.
+// firstWord returns the name of a Go file up to the first underscore.
 func firstWord(file string) string {
 	first, _, _ := strings.Cut(strings.TrimSuffix(path.Base(file), ".go"), "_")
 	return first

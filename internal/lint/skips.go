@@ -7,7 +7,7 @@ import (
 	"strconv"
 )
 
-// Skips finds tests that are skipped where nobody notices: a function that calls Skip must ask for CI as well, because there a missing tool is
+// Skips finds tests that are skipped without notice: a function that calls Skip must ask for CI as well, because there a missing tool is
 // a failure.
 func Skips(t *Tree) []string {
 	var faults []string

@@ -53,7 +53,7 @@ func Open() (*Tree, error) {
 	return newTree(fsys, files)
 }
 
-// findRoot is the directory of the root module's go.mod.
+// findRoot returns the directory of the root module's go.mod.
 func findRoot() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {
@@ -72,7 +72,7 @@ func findRoot() (string, error) {
 	}
 }
 
-// gitFiles is what git tracks, and what it would track after "git add .".
+// gitFiles returns what git tracks, and what it would track after "git add .".
 func gitFiles(root string) ([]string, error) {
 	out, err := exec.Command("git", "-C", root, "ls-files", "-z", "--cached", "--others", "--exclude-standard").Output()
 	if err != nil {
@@ -138,7 +138,7 @@ func (t *Tree) Public() []string {
 	return slices.Compact(dirs)
 }
 
-// at is where a node stands: "file:line".
+// at returns where a node stands: "file:line".
 func (t *Tree) at(n ast.Node) string {
 	p := t.fset.Position(n.Pos())
 	return fmt.Sprintf("%s:%d", p.Filename, p.Line)
@@ -161,7 +161,7 @@ func (s *source) enclosing(visit func(fn string, n ast.Node)) {
 	}
 }
 
-// funcName is "New" or "Producer.Send".
+// funcName returns "New" or "Producer.Send".
 func funcName(f *ast.FuncDecl) string {
 	if f.Recv == nil || len(f.Recv.List) == 0 {
 		return f.Name.Name
@@ -169,7 +169,7 @@ func funcName(f *ast.FuncDecl) string {
 	return baseName(f.Recv.List[0].Type) + "." + f.Name.Name
 }
 
-// baseName is the name of a receiver's type, without pointer and type parameters.
+// baseName returns the name of a receiver's type, without pointer and type parameters.
 func baseName(e ast.Expr) string {
 	switch e := e.(type) {
 	case *ast.StarExpr:

@@ -98,7 +98,7 @@ func (x *Lab) watch(r *quilltest.Request) {
 	}
 }
 
-// Wire is what arrived for a partition of "t".
+// Wire returns what arrived for a partition of "t".
 func (x *Lab) Wire(partition int32) []onWire {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -110,7 +110,7 @@ func (x *Lab) Send(partition int32, value string) quill.Future {
 	return x.P.Send(x.Context(), quill.Record[string, string]{Topic: "t", Partition: quill.Partition(partition), Key: "k", Value: value})
 }
 
-// Deliver is send that has to succeed; it returns the offset.
+// Deliver sends a record, which has to succeed; it returns the offset.
 func (x *Lab) Deliver(partition int32, value string) int64 {
 	x.Helper()
 	return x.Delivered(x.Send(partition, value))
@@ -139,7 +139,7 @@ func (x *Lab) Produce(f quilltest.Fault) *quilltest.Injection {
 	return x.C.Inject(f)
 }
 
-// Stored is what the partition of "t" holds: value@epoch:sequence.
+// Stored returns what the partition of "t" holds: value@epoch:sequence.
 func (x *Lab) Stored(partition int32) []string {
 	x.Helper()
 	var all []string

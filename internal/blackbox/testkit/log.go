@@ -41,7 +41,7 @@ func SendFunc[K, V any](t *testing.T, p *quill.Producer[K, V], r quill.Record[K,
 	return m, err
 }
 
-// Acknowledged is an interceptor that keeps what it is told.
+// Acknowledged is an interceptor that keeps what is reported to it.
 type Acknowledged struct {
 	mu   sync.Mutex
 	Told []acknowledgement
@@ -92,7 +92,7 @@ func (l *LogText) String() string {
 	return l.text.String()
 }
 
-// Lines are the log's lines that hold the text.
+// Lines returns the log's lines that hold the text.
 func (l *LogText) Lines(text string) (found []string) {
 	for line := range strings.Lines(l.String()) {
 		if strings.Contains(line, text) {
@@ -105,5 +105,5 @@ func (l *LogText) Lines(text string) (found []string) {
 // Logger writes to l.
 func (l *LogText) Logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
 
-// Loud are the lines that are warnings or errors.
+// Loud returns the lines that are warnings or errors.
 func (l *LogText) Loud() []string { return append(l.Lines("level=WARN"), l.Lines("level=ERROR")...) }

@@ -26,7 +26,7 @@ func (x *Siege) Identity(tell func(m *message.InitProducerIDResponse)) *quilltes
 		Edit: func(_ *quilltest.Request, response any) { tell(response.(*message.InitProducerIDResponse)) }})
 }
 
-// Lie makes every node tell it every time.
+// Lie makes every node say so every time.
 func (x *Siege) Lie(tell func(m *message.MetadataResponse)) *quilltest.Injection {
 	return x.C.Inject(quilltest.Fault{APIs: []protocol.APIKey{protocol.Metadata}, Times: -1,
 		Edit: func(_ *quilltest.Request, response any) { tell(response.(*message.MetadataResponse)) }})
@@ -46,7 +46,7 @@ func (x *Siege) Claim(times int, tell func(p *message.PartitionProduceResponse, 
 	}})
 }
 
-// HeapInUse is the memory that something refers to.
+// HeapInUse returns the memory that something refers to.
 func HeapInUse() uint64 {
 	runtime.GC()
 	runtime.GC() // the first leaves what sync.Pools hold
@@ -96,7 +96,7 @@ func RequireHarmless(t *testing.T, text string) {
 	require.Negative(t, at, "control character in %q", text[max(0, at-80):min(len(text), max(0, at)+80)])
 }
 
-// Dialled is how many connections were tried, to the nodes named or to all.
+// Dialled returns how many connections were tried, to the nodes named or to all.
 func (x *Siege) Dialled(nodes ...int32) (n int) {
 	x.mu.Lock()
 	defer x.mu.Unlock()

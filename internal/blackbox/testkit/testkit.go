@@ -41,21 +41,21 @@ func Within(t *testing.T, least, most time.Duration, f func()) {
 	require.LessOrEqual(t, took, most)
 }
 
-// After is a context that ends so much later.
+// After returns a context that ends so much later.
 func After(t *testing.T, d time.Duration) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), d)
 	t.Cleanup(cancel)
 	return ctx
 }
 
-// Outcomes collects what callbacks tell.
+// Outcomes collects the outcomes of callbacks.
 type Outcomes struct {
 	mu      sync.Mutex
 	offsets []int64
 	errs    []error
 }
 
-// Callback is a callback that collects.
+// Callback collects, as a callback.
 func (f *Outcomes) Callback(m quill.RecordMetadata, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -78,7 +78,7 @@ func Known(t *testing.T, p *quill.Producer[string, string], topic string) {
 	t.Helper()
 	_, err := p.SendSync(t.Context(), Rec(topic, "k", "first"))
 	require.NoError(t, err)
-	synctest.Wait() // its memory comes back after it is told
+	synctest.Wait() // its memory comes back after its callback
 }
 
 // PauseAll keeps all nodes from answering.
@@ -172,7 +172,7 @@ func Bubble(t *testing.T, opts quilltest.Options, test func(t *testing.T, c *qui
 	})
 }
 
-// Config is a Config for the cluster.
+// Config returns a Config for the cluster.
 func Config(c *quilltest.Cluster) quill.Config {
 	return quill.Config{BootstrapServers: c.BootstrapServers(), DialContext: c.DialContext}
 }
@@ -195,7 +195,7 @@ func GiveUpIfFailed(t *testing.T, p interface{ Close(context.Context) error }) {
 	})
 }
 
-// Ended is a context that is over.
+// Ended returns a context that is over.
 func Ended(cause error) context.Context {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	cancel(cause)
@@ -210,7 +210,7 @@ func CloseProducer(t *testing.T, p interface{ Close(context.Context) error }) {
 	require.NoError(t, p.Close(ctx))
 }
 
-// Logged is what the partition's log holds.
+// Logged returns what the partition's log holds.
 func Logged(t *testing.T, c *quilltest.Cluster, topic string, partition int32) []quilltest.Record {
 	t.Helper()
 	records, err := c.Records(topic, partition)
@@ -233,7 +233,7 @@ func FreeMemory(p *quill.Producer[string, string]) int64 {
 	return free
 }
 
-// Numbered is n records with their number as the value; read counts how far it was read.
+// Numbered returns n records with their number as the value; read counts how far it was read.
 func Numbered(topic string, n int, read *int) iter.Seq[quill.Record[string, string]] {
 	return func(yield func(quill.Record[string, string]) bool) {
 		for i := range n {

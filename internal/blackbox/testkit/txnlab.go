@@ -86,7 +86,7 @@ func (x *TxnLab) RequireUseless(is error) {
 	}
 }
 
-// LastInit is the node that got the last InitProducerId.
+// LastInit returns the node that got the last InitProducerId.
 func (x *TxnLab) LastInit() int32 {
 	node := int32(-1)
 	for _, r := range x.C.Requests() {
@@ -103,13 +103,13 @@ func (x *TxnLab) ExchangeOffsets() error {
 	return x.P.SendOffsetsToTransaction(x.Context(), offsets, quill.GroupMetadata{GroupID: "g"})
 }
 
-// Epoch is the producer's, as its coordinator knows it.
+// Epoch returns the producer's, as its coordinator knows it.
 func (x *TxnLab) Epoch() int16 {
 	txn, _ := x.C.Transaction(TxnID)
 	return txn.ProducerEpoch
 }
 
-// Secret is a topic that the producer may not write to.
+// Secret makes a topic that the producer may not write to.
 func (x *TxnLab) Secret() {
 	x.C.MustCreateTopic("secret", 1, quilltest.TopicConfig{})
 	x.C.Inject(quilltest.Fault{APIs: []protocol.APIKey{protocol.AddPartitionsToTxn}, Topic: "secret", Times: -1, Err: protocol.TopicAuthorizationFailed})
@@ -189,7 +189,7 @@ func (x *TxnLab) Failure(f quill.Future, is error) {
 	require.ErrorIs(x, err, quill.ErrAbortable)
 }
 
-// AbortWithBump is what an abort asks for after a record was refused: with version 1 the new epoch has
+// AbortWithBump returns what an abort asks for after a record was refused: with version 1 the new epoch has
 // to be asked for.
 func (x *TxnLab) AbortWithBump() []string {
 	if x.Version2 {
@@ -198,7 +198,7 @@ func (x *TxnLab) AbortWithBump() []string {
 	return []string{"abort", "init"}
 }
 
-// RequireAfterAbort is what became of a batch that was in retry when the transaction failed.
+// RequireAfterAbort checks what became of a batch that was in retry when the transaction failed.
 func (x *TxnLab) RequireAfterAbort(f quill.Future, wire *TxnWire) {
 	x.Helper()
 	asked := wire.Take()
@@ -215,7 +215,7 @@ func (x *TxnLab) RequireAfterAbort(f quill.Future, wire *TxnWire) {
 	x.RequireCommitted("on")
 }
 
-// Leader is the node that leads a partition of topic "t".
+// Leader returns the node that leads a partition of topic "t".
 func (x *TxnLab) Leader(partition int32) int32 {
 	x.Helper()
 	node, _, err := x.C.Leader("t", partition)
@@ -236,7 +236,7 @@ func (x *TxnLab) Apart() int32 {
 // TwoOffsets are of partitions 0 and 1.
 var TwoOffsets = map[quill.TopicPartition]quill.OffsetAndMetadata{{Topic: "t"}: {Offset: 1}, {Topic: "t", Partition: 1}: {Offset: 1}}
 
-// SendTwoOffsets is SendOffsets for a group that tells its id only.
+// SendTwoOffsets sends offsets as SendOffsets does, for a group that gives its id only.
 func (x *TxnLab) SendTwoOffsets() error {
 	return x.P.SendOffsetsToTransaction(x.Context(), TwoOffsets, quill.GroupMetadata{GroupID: "g"})
 }
@@ -246,7 +246,7 @@ func (x *TxnLab) Silent(api protocol.APIKey) *quilltest.Injection {
 	return x.C.Inject(quilltest.Fault{APIs: []protocol.APIKey{api}, DropRequest: true, Times: -1})
 }
 
-// OffsetRequests returns a function that tells on whose behalf offsets were committed since.
+// OffsetRequests returns a function that says on whose behalf offsets were committed since.
 func (x *TxnLab) OffsetRequests() func() []quill.GroupMetadata {
 	var all []quill.GroupMetadata
 	x.C.Inject(quilltest.Fault{APIs: []protocol.APIKey{protocol.TxnOffsetCommit}, Times: -1, Do: func(r *quilltest.Request) {
@@ -283,7 +283,7 @@ type TxnLab struct {
 	Version2 bool
 }
 
-// InRelease is inTransactions for one release, before InitTransactions.
+// InRelease runs the test as inTransactions does, for one release, before InitTransactions.
 func InRelease(t *testing.T, opts quilltest.Options, change func(cfg *quill.Config), test func(x *TxnLab)) {
 	t.Helper()
 	Bubble(t, opts, func(t *testing.T, c *quilltest.Cluster) {

@@ -25,7 +25,7 @@ type txnAsked struct {
 	What    string
 	node    int32
 	Version int16
-	ID      int64 // of the producer, as the request tells
+	ID      int64 // of the producer, as the request says
 	Epoch   int16
 	First   int32 // sequence of its first batch
 	At      time.Time
@@ -79,14 +79,14 @@ func describeAsked(r *quilltest.Request) txnAsked {
 	return a
 }
 
-// All is what was asked so far.
+// All returns what was asked.
 func (w *TxnWire) All() []txnAsked {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return slices.Clone(w.seen)
 }
 
-// Take is what was asked since the last take, in words.
+// Take returns what was asked since the last take, in words.
 func (w *TxnWire) Take() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -98,12 +98,12 @@ func (w *TxnWire) Take() []string {
 	return words
 }
 
-// Named is the requests with these words.
+// Named returns the requests with these words.
 func (w *TxnWire) Named(what string) []txnAsked {
 	return slices.DeleteFunc(w.All(), func(a txnAsked) bool { return a.What != what })
 }
 
-// About is the requests whose words begin so.
+// About returns the requests whose words begin so.
 func (w *TxnWire) About(prefix string) []txnAsked {
 	return slices.DeleteFunc(w.All(), func(a txnAsked) bool { return !strings.HasPrefix(a.What, prefix) })
 }

@@ -40,7 +40,7 @@ func by(tests string) witness { return witness{tests: tests} }
 // byRoot names tests of the root package.
 func byRoot(tests string) witness { return witness{pkg: ".", tests: tests} }
 
-// witnesses are the mutation's, one for each package that its tests are in. What is named for the root package may be a black-box
+// witnesses returns the mutation's, one for each package that its tests are in. What is named for the root package may be a black-box
 // test: outside has the packages of those, by name.
 func (m *mutation) witnesses(outside map[string]string) []witness {
 	w := m.by
@@ -72,7 +72,7 @@ const blackBox = "internal/blackbox"
 
 var testFunc = regexp.MustCompile(`(?m)^func (Test\w+)\(`)
 
-// testsOutside are the black-box tests, with the package of each.
+// testsOutside returns the black-box tests, with the package of each.
 func testsOutside(root string) (map[string]string, error) {
 	files, err := filepath.Glob(filepath.Join(root, blackBox, "*", "*_test.go"))
 	if err != nil {
@@ -91,7 +91,7 @@ func testsOutside(root string) (map[string]string, error) {
 	return outside, nil
 }
 
-// mutations is the whole list.
+// mutations returns the whole list.
 func mutations() []mutation {
 	return slices.Concat(ofSender, ofSending, ofTransactions, ofMemory, ofMetadata, ofNetwork, ofSASL, ofProtocol, ofConfig, ofPlugins, ofTrials)
 }

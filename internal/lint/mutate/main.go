@@ -61,7 +61,7 @@ func fail(err error) {
 	os.Exit(1)
 }
 
-// moduleRoot is the directory of the module that the working directory is in.
+// moduleRoot returns the directory of the module that the working directory is in.
 func moduleRoot() (string, error) {
 	out, err := exec.Command("go", "env", "GOMOD").Output()
 	return filepath.Dir(strings.TrimSpace(string(out))), err

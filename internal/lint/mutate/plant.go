@@ -177,7 +177,7 @@ func (p *planter) note(n ast.Node, number int, value string) {
 
 func copyName(d *ast.FuncDecl, number int) string { return fmt.Sprintf("%s__%d", d.Name.Name, number) }
 
-// result is the file with everything in it.
+// result returns the file with everything in it.
 func (p *planter) result() string {
 	var edits []edit
 	for _, place := range p.edits {
@@ -206,7 +206,7 @@ func (p *planter) result() string {
 	return text.String()
 }
 
-// jumps are the edits that make a function go on in one of its copies. What has no name in its signature
+// jumps returns the edits that make a function go on in one of its copies. What has no name in its signature
 // gets one, to be passed on.
 func (p *planter) jumps(d *ast.FuncDecl, numbers []int) (edits []edit) {
 	names := func(list *ast.FieldList) (all []string) {

@@ -31,7 +31,7 @@ type outcome struct {
 	err     error
 }
 
-// run tries as many mutations at a time as there are processors, and tells of them in the order of the
+// run tries as many mutations at a time as there are processors, and reports them in the order of the
 // numbers.
 func (r *runner) run(numbers []int) (err error) {
 	if r.dir, err = os.MkdirTemp("", "mutate"); err != nil {
@@ -49,7 +49,7 @@ func (r *runner) run(numbers []int) (err error) {
 		outcomes[i] = make(chan *outcome, 1)
 	}
 	began := time.Now()
-	go func() { // whatever of it is left when run returns ends with the process
+	go func() { // what is left of it when run returns ends with the process
 		turns := make(chan struct{}, runtime.GOMAXPROCS(0))
 		for i, n := range numbers {
 			turns <- struct{}{}
@@ -128,7 +128,7 @@ func (r *runner) build(numbers []int) error {
 	return nil
 }
 
-// witnesses are those of the mutations with these numbers.
+// witnesses returns those of the mutations with these numbers.
 func (r *runner) witnesses(numbers ...int) (all []witness) {
 	for _, n := range numbers {
 		all = append(all, r.all[n-1].witnesses(r.outside)...)

@@ -79,7 +79,7 @@ func (c *tally) add(t javaTest, covered bool) {
 	}
 }
 
-// String is a line for each file, with what is missing below it, and the sum on the last line.
+// String returns a line for each file, with what is missing below it, and the sum on the last line.
 func (r *report) String() string {
 	var out strings.Builder
 	for _, c := range r.files {

@@ -33,7 +33,7 @@ type javaTest struct {
 
 func (t javaTest) name() string { return t.file + "." + t.method }
 
-// parseList reads the list, and tells all that is wrong with it at once.
+// parseList reads the list, and reports all that is wrong with it at once.
 func parseList(text string) (tests []javaTest, err error) {
 	seen := map[string]bool{}
 	var faults []error

@@ -1,4 +1,4 @@
-// Parity tells which tests of Kafka's own producer have their like here.
+// Parity says which tests of Kafka's own producer have their like here.
 //
 //	go run ./internal/lint/parity
 //
@@ -61,7 +61,7 @@ func run(out io.Writer, repository fs.FS, list string) error {
 	return nil
 }
 
-// findRoot is the directory of the go.mod that is nearest above the working directory.
+// findRoot returns the directory of the go.mod that is nearest above the working directory.
 func findRoot() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {

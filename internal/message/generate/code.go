@@ -114,7 +114,7 @@ func (g *codegen) append() {
 	g.function(g.method("Append")+"(dst []byte, %s)", "[]byte", append(b.lines(), "return dst"))
 }
 
-// method is the name of a method: only messages export it.
+// method returns the name of a method: only messages export it.
 func (g *codegen) method(name string) string {
 	switch {
 	case g.s.top:
@@ -204,7 +204,7 @@ var primitives = map[string]string{
 	"uint32": "Uint32", "int64": "Int64", "float64": "Float64", "uuid": "UUID",
 }
 
-// appendValue is the statement that appends x, a value of the field's kind.
+// appendValue returns the statement that appends x, a value of the field's kind.
 func (g *codegen) appendValue(f *field, v versions, x string, nullable bool) string {
 	switch {
 	case f.kind == kindStruct:

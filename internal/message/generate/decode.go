@@ -38,7 +38,7 @@ func (g *codegen) decode() {
 	g.w.line("func (m *%s) decode(d *decoder) {\n%s\n}\n", g.s.name, strings.Join(b.lines(), "\n"))
 }
 
-// decoderHas is the condition on the decoder's version that selects v.
+// decoderHas returns the condition on the decoder's version that selects v.
 func (g *codegen) decoderHas(v versions) string {
 	return strings.ReplaceAll(v.within(g.s.versions), "version", "d.version")
 }
@@ -99,7 +99,7 @@ func (g *codegen) decodeField(f *field) []string {
 	return lines
 }
 
-// readValue is the expression that reads a value of the field's kind.
+// readValue returns the expression that reads a value of the field's kind.
 func readValue(f *field, nullable bool) string {
 	switch {
 	case f.kind == "errorCode":

@@ -262,7 +262,7 @@ func (f *field) defaultValue(raw json.RawMessage) (string, error) {
 	return strconv.FormatInt(v, 10), err
 }
 
-// goType is the field's type in the Go struct.
+// goType returns the field's type in the Go struct.
 func (f *field) goType() string {
 	t := goTypes[f.kind]
 	switch {
@@ -284,7 +284,7 @@ func (f *field) isSlice() bool {
 	return f.array || f.goType() == "[]byte"
 }
 
-// notDefault is a Go condition: the field x says more than its default.
+// notDefault returns a Go condition: the field x says more than its default.
 func (f *field) notDefault(x string) string {
 	switch {
 	case f.isSlice():
@@ -323,7 +323,7 @@ func (s *structure) tags() []*field {
 	return tags
 }
 
-// minSize is the least number of bytes an element of the array can have, in any
+// minSize returns the least number of bytes an element of the array can have, in any
 // of its versions.
 func (f *field) minSize(flexible versions) int {
 	least := -1

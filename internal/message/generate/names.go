@@ -24,7 +24,7 @@ func goName(name string) string {
 	return strings.Join(ws, "")
 }
 
-// fileName is the file of a message: ProduceRequest is in produce_request_gen.go.
+// fileName returns the file of a message: ProduceRequest is in produce_request_gen.go.
 func fileName(jsonName string) string {
 	return strings.ToLower(strings.Join(words(jsonName), "_")) + "_gen.go"
 }
