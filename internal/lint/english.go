@@ -17,7 +17,7 @@ import (
 const maxNouns = 10
 
 // maxDialect is the largest number of words of the dialect for a thousand lines of comments.
-const maxDialect = 12
+const maxDialect = 20
 
 var dialect = regexp.MustCompile(`(?i)\b(told|tells?|nobody|somebody|everybody|whoever|whatever|anew|fate|company|for good|for ever|comes? about|of no use|so (many|far))\b`)
 
