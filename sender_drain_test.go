@@ -73,7 +73,7 @@ func TestEachRequestWaitsForCompanyAnew(t *testing.T) {
 			began, sent := time.Now(), x.sent
 			x.inFlight = 1
 			due := r.s.drainAll(began)
-			require.Equal(t, began.Add(companyWait), due)
+			require.Equal(t, began.Add(partialWait), due)
 			require.Equal(t, sent, x.sent)
 			time.Sleep(time.Until(due))
 			r.s.drainAll(time.Now())

@@ -107,7 +107,7 @@ func TestATopicWithRecordsInItsQueueIsAskedFor(t *testing.T) {
 func TestPausesBetweenFullRequestsBeginSmallAgain(t *testing.T) {
 	for name, small := range map[string]func(r *rig){
 		"after a change": func(r *rig) { r.s.refresh.spaceOut(true, time.Now()) },
-		"after a calm":   func(r *rig) { time.Sleep(time.Until(r.s.refresh.notBefore) + calm) },
+		"after a calm":   func(r *rig) { time.Sleep(time.Until(r.s.refresh.notBefore) + quietPeriod) },
 	} {
 		withRig(t, nil, func(t *testing.T, r *rig) {
 			f := r.s.refresh
