@@ -249,7 +249,7 @@ func (c *Client) noteDenial(err *Error) {
 		}
 	}
 	if reason != nil {
-		c.denial = Denial{c.denial.Number + 1, reason, backoff.Later(until, c.restTo)}
+		c.denial = Denial{c.denial.Number + 1, reason, backoff.Later(until, c.pausedUntil)}
 	}
 }
 

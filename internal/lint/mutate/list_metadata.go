@@ -256,7 +256,7 @@ var ofMetadata = []mutation{
 	},
 	{
 		name: "pauses-stay-large-after-a-calm", file: "sender_refresh.go",
-		old: "	if now.Sub(r.notBefore) >= calm {\n", new: "	if now.Sub(r.notBefore) >= 1000*calm {\n",
+		old: "	if now.Sub(r.notBefore) >= quietPeriod {\n", new: "	if now.Sub(r.notBefore) >= 1000*quietPeriod {\n",
 		breaks: "a leader change is seen a second late because of one hours before",
 		by:     by("TestPausesBetweenFullRequestsBeginSmallAgain"),
 	},
