@@ -6,6 +6,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -64,9 +65,7 @@ func startTLSBroker(t *testing.T, ca *quilltest.CA) *tlsBroker {
 		"ssl.truststore.type": "PEM", "ssl.truststore.location": s.replace(t, "clients.pem", string(ca.PEM())),
 	}
 	mutual := map[string]string{"ssl.client.auth": "required"}
-	for name, value := range stores {
-		mutual[name] = value
-	}
+	maps.Copy(mutual, stores)
 	tools := kafkaharness.Require(t)
 	cluster, err := kafkaharness.Start(within(t, 3*time.Minute), tools, kafkaharness.Options{Listeners: []kafkaharness.Listener{
 		{Name: "TLS", Protocol: "SSL", Properties: stores}, {Name: "MTLS", Protocol: "SSL", Properties: mutual},
@@ -89,7 +88,7 @@ func (s *tlsBroker) reload(t *testing.T) {
 	broker.ResourceType, broker.ResourceName = kmsg.ConfigResourceTypeBroker, "1"
 	for name, file := range map[string]string{"ssl.keystore.location": "node.pem", "ssl.truststore.location": "clients.pem"} {
 		c := kmsg.NewIncrementalAlterConfigsRequestResourceConfig()
-		c.Name, c.Value = "listener.name.mtls."+name, kmsg.StringPtr(filepath.Join(s.dir, file))
+		c.Name, c.Value = "listener.name.mtls."+name, new(filepath.Join(s.dir, file))
 		broker.Configs = append(broker.Configs, c)
 	}
 	req.Resources = append(req.Resources, broker)

@@ -34,17 +34,20 @@ type Login struct {
 	// Confluent Cloud.
 	Extensions map[string]string
 
-	// SubjectClaim and ScopeClaim are the names of the claims that are looked at. A token without a subject
-	// is refused before it is used. Kafka: sasl.oauthbearer.sub.claim.name, sasl.oauthbearer.scope.claim.name.
-	// If empty, "sub" and "scope".
-	SubjectClaim, ScopeClaim string
+	// SubjectClaim names the claim of the subject. A token without one is refused before it is used.
+	// Kafka: sasl.oauthbearer.sub.claim.name. If empty, "sub".
+	SubjectClaim string
+	// ScopeClaim names the claim of the scope. Kafka: sasl.oauthbearer.scope.claim.name. If empty, "scope".
+	ScopeClaim string
 
 	Refresh Refresh
 
-	// RetryBackoff and RetryBackoffMax are how long an attempt that failed answers for the calls after it, so
-	// that many connections don't bother an identity provider that refuses: the wait doubles with each failure.
-	// Kafka: sasl.login.retry.backoff.ms, sasl.login.retry.backoff.max.ms. If zero, 100ms and 10s; if negative, none.
-	RetryBackoff, RetryBackoffMax time.Duration
+	// RetryBackoff is how long the first attempt that failed answers for the calls after it, so that many
+	// connections don't bother an identity provider that refuses: the time doubles with each failure.
+	// Kafka: sasl.login.retry.backoff.ms. If zero, 100ms; if negative, none.
+	RetryBackoff time.Duration
+	// RetryBackoffMax bounds it. Kafka: sasl.login.retry.backoff.max.ms. If zero, 10s; if negative, none.
+	RetryBackoffMax time.Duration
 
 	// Logger gets a line for each token and each failure, without the token. If nil, nothing is logged.
 	Logger *slog.Logger
