@@ -157,6 +157,17 @@
 //     it. Java's returns as if all had been delivered.
 //   - After a pause of the process (stopped, suspended, throttled) the producer reads the answers that have
 //     arrived before it lets anything time out. Java reports sends as timed out whose answers have arrived.
+//   - A broker that refuses this client's login or certificate, or whose certificate is not trusted, makes what waits fail
+//     at once only if no broker is left that may let it in, and is never fatal. Java's calls fail at the first one,
+//     and a transactional producer may have to be made anew.
+//   - The name of a certificate is that of its SAN; a common name does not count. TLS looks for the host as configured, also
+//     with resolve_canonical_bootstrap_servers_only. Connections end without a close_notify.
+//   - SCRAM has an upper bound of 65,536 iterations, and the nonce of a node has to add something to the client's. OAUTHBEARER
+//     fetches its first token for the first connection, not in New; an endpoint of tokens may not redirect, has ten
+//     seconds to connect and to answer, and has to speak https unless AllowHTTP is set. Kerberos wants the node
+//     to prove who it is.
+//   - Stores of type PKCS12, and GSSAPI, need an import (plugin/keystore, plugin/kerberos); the chain of a PEM store may be in
+//     any order. A config provider's path outside of allowed.paths is a fault; Java leaves the text as it is.
 //   - A key that is left out is no key: String serializes the empty string as a null key, and so do the
 //     other serializers whose zero value says "nothing" (the table is at String). KeepZero does as Java does.
 //

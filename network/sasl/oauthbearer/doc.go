@@ -10,5 +10,5 @@
 //   - [File] from a file that something else keeps fresh, such as a projected token of Kubernetes;
 //   - [Unsecured] makes one that is not signed, for tests.
 //
-// Any other way is a Retriever of the program's own, or a [sasl.TokenSource] in place of the whole Login.
+// Any other way is a Retriever of the program's own, or a [sasl.TokenFunc] in place of the whole Login.
 package oauthbearer
