@@ -19,29 +19,25 @@ const (
 // stores that they name.
 
 var sslProperties = []property{
-	sslRow("ssl.cipher.suites", "LIST", `""`, anyList, importanceLow, "Cipher suites allowed, under Java's names. Those that Go lacks are left out and logged; suites of one version of TLS alone rule out the other. Of TLS 1.3 Go offers all three: one that is not named ends the connection."),
-	sslRow("ssl.enabled.protocols", "LIST", "TLSv1.2,TLSv1.3", anyList, importanceMedium, "TLS versions allowed. TLSv1 and TLSv1.1 are left out and logged; the JDK switches them off too."),
-	sslRow("ssl.endpoint.identification.algorithm", "STRING", "https", "", importanceLow, "`https` compares the host name with the broker's certificate. The empty text switches that off, and nothing else: the chain is checked all the same."),
-	sslRow("ssl.engine.factory.class", "CLASS", "null", "", importanceLow, "Java class that makes TLS engines. Kafka's own are understood; others are refused: set `Config.TLS`."),
-	sslRow("ssl.key.password", "PASSWORD", "null", "", importanceHigh, "Password of the private key. If not given, that of the key store."),
+	keptRow("ssl.cipher.suites", "LIST", `""`, anyList, importanceLow, "Cipher suites allowed, under Java's names. Those that Go lacks are left out and logged; suites of one version of TLS alone rule out the other. Of TLS 1.3 Go offers all three: one that is not named ends the connection."),
+	keptRow("ssl.enabled.protocols", "LIST", "TLSv1.2,TLSv1.3", anyList, importanceMedium, "TLS versions allowed. TLSv1 and TLSv1.1 are left out and logged; the JDK switches them off too."),
+	keptRow("ssl.endpoint.identification.algorithm", "STRING", "https", "", importanceLow, "`https` compares the host name with the broker's certificate. The empty text switches that off, and nothing else: the chain is checked all the same."),
+	keptRow("ssl.engine.factory.class", "CLASS", "null", "", importanceLow, "Java class that makes TLS engines. Kafka's own are understood; others are refused: set `Config.TLS`."),
+	keptRow("ssl.key.password", "PASSWORD", "null", "", importanceHigh, "Password of the private key. If not given, that of the key store."),
 	unusedRow("ssl.keymanager.algorithm", "STRING", "SunX509", "", importanceLow, "names a part of the JVM; crypto/tls chooses the certificate", "Key manager of the JVM."),
-	sslRow("ssl.keystore.certificate.chain", "PASSWORD", "null", "", importanceHigh, "Own certificate chain as PEM text (KIP-651), in any order."),
-	sslRow("ssl.keystore.key", "PASSWORD", "null", "", importanceHigh, "Own private key as PEM text: PKCS#8, encrypted (PBES2, PBES1) or not, PKCS#1, SEC 1."),
-	sslRow("ssl.keystore.location", "STRING", "null", "", importanceHigh, "File with the own certificate and key; with PEM both in one file. It is read again when it changes."),
-	sslRow("ssl.keystore.password", "PASSWORD", "null", "", importanceHigh, "Password of that file, if it is JKS or PKCS12."),
-	sslRow("ssl.keystore.type", "STRING", "JKS", "", importanceMedium, "Format of that file: JKS, PKCS12 or PEM. JKS and PKCS12 stand for each other; PKCS12 needs an import of plugin/keystore."),
-	sslRow("ssl.protocol", "STRING", "TLSv1.3", "", importanceMedium, "Highest TLS version: TLSv1.3 or TLSv1.2."),
+	keptRow("ssl.keystore.certificate.chain", "PASSWORD", "null", "", importanceHigh, "Own certificate chain as PEM text (KIP-651), in any order."),
+	keptRow("ssl.keystore.key", "PASSWORD", "null", "", importanceHigh, "Own private key as PEM text: PKCS#8, encrypted (PBES2, PBES1) or not, PKCS#1, SEC 1."),
+	keptRow("ssl.keystore.location", "STRING", "null", "", importanceHigh, "File with the own certificate and key; with PEM both in one file. It is read again when it changes."),
+	keptRow("ssl.keystore.password", "PASSWORD", "null", "", importanceHigh, "Password of that file, if it is JKS or PKCS12."),
+	keptRow("ssl.keystore.type", "STRING", "JKS", "", importanceMedium, "Format of that file: JKS, PKCS12 or PEM. JKS and PKCS12 stand for each other; PKCS12 needs an import of plugin/keystore."),
+	keptRow("ssl.protocol", "STRING", "TLSv1.3", "", importanceMedium, "Highest TLS version: TLSv1.3 or TLSv1.2."),
 	unusedRow("ssl.provider", "STRING", "null", "", importanceMedium, "names a part of the JVM; TLS is that of crypto/tls", "TLS provider of the JVM."),
 	unusedRow("ssl.secure.random.implementation", "STRING", "null", "", importanceLow, "names a part of the JVM; random numbers are those of crypto/rand", "Random number generator of the JVM."),
 	unusedRow("ssl.trustmanager.algorithm", "STRING", "PKIX", "", importanceLow, "names a part of the JVM; crypto/x509 checks certificates", "Trust manager of the JVM."),
-	sslRow("ssl.truststore.certificates", "PASSWORD", "null", "", importanceHigh, "Trusted certificates as PEM text."),
-	sslRow("ssl.truststore.location", "STRING", "null", "", importanceHigh, "File with the trusted certificates; without one, those of the operating system. It is read again when it changes."),
-	sslRow("ssl.truststore.password", "PASSWORD", "null", "", importanceHigh, "Password of that file, if it is JKS or PKCS12."),
-	sslRow("ssl.truststore.type", "STRING", "JKS", "", importanceMedium, "Format of that file: JKS, PKCS12 or PEM. JKS and PKCS12 stand for each other; PKCS12 needs an import of plugin/keystore."),
-}
-
-func sslRow(name, typ, def, valid string, imp importance, help string) property {
-	return property{name: name, typ: typ, def: def, valid: valid, importance: imp, kept: true, help: help}
+	keptRow("ssl.truststore.certificates", "PASSWORD", "null", "", importanceHigh, "Trusted certificates as PEM text."),
+	keptRow("ssl.truststore.location", "STRING", "null", "", importanceHigh, "File with the trusted certificates; without one, those of the operating system. It is read again when it changes."),
+	keptRow("ssl.truststore.password", "PASSWORD", "null", "", importanceHigh, "Password of that file, if it is JKS or PKCS12."),
+	keptRow("ssl.truststore.type", "STRING", "JKS", "", importanceMedium, "Format of that file: JKS, PKCS12 or PEM. JKS and PKCS12 stand for each other; PKCS12 needs an import of plugin/keystore."),
 }
 
 // givenTLS returns the first of the ssl.* properties that are given and not Kafka's default, nil if there is none.
