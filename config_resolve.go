@@ -101,16 +101,20 @@ func (c Config) resolve() (settings, error) {
 		}
 	}
 	s.notes = r.notes
-	logger := c.Logger
-	if logger == nil {
-		logger = slog.New(defaultLog{})
-	}
 	s.logCalls = new(logCalls)
-	s.logger = slog.New(newGuardedLog(logger.Handler(), s.logCalls)).With(slog.String("client_id", clean(s.clientID)))
+	s.logger = slog.New(newGuardedLog(c.logger().Handler(), s.logCalls)).With(slog.String("client_id", clean(s.clientID)))
 	if s.security.stores != nil {
 		s.security.stores.SetLogger(s.logger)
 	}
 	return s, nil
+}
+
+// logger returns the Logger, or the one that a producer without has.
+func (c *Config) logger() *slog.Logger {
+	if c.Logger == nil {
+		return slog.New(defaultLog{})
+	}
+	return c.Logger
 }
 
 // clientInfo returns the ClientInfo for plug-ins.

@@ -61,11 +61,7 @@ func (r *resolver) mechanism() sasl.Mechanism {
 		r.fault("security.protocol", "needs a SASL mechanism", "set Config.SASL, as to sasl.Plain, or sasl.mechanism and sasl.jaas.config")
 		return nil
 	}
-	logger := r.c.Logger
-	if logger == nil {
-		logger = slog.New(defaultLog{})
-	}
-	m, err := r.c.mechanismOfProperties(logger)
+	m, err := r.c.mechanismOfProperties(r.c.logger())
 	if wrong, ok := errors.AsType[*sasl.SettingError](err); ok {
 		r.fault(wrong.Property, wrong.Reason, wrong.Fix)
 	} else if err != nil {
