@@ -2,6 +2,7 @@ package oauthbearer
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto"
 	"crypto/ecdsa"
@@ -134,7 +135,7 @@ func (a *SignedAssertion) parts(now time.Time) (header, payload map[string]any, 
 	return header, payload, nil
 }
 
-func (a *SignedAssertion) algorithm() string { return strings.ToUpper(orName(a.Algorithm, "RS256")) }
+func (a *SignedAssertion) algorithm() string { return strings.ToUpper(cmp.Or(a.Algorithm, "RS256")) }
 
 // readTemplate keeps numbers as they are written.
 func readTemplate(content []byte) (template, error) {

@@ -1,6 +1,7 @@
 package oauthbearer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -80,7 +81,7 @@ type flight struct {
 	done   chan struct{} // closed when token and err are set
 	ended  chan struct{} // closed when its goroutine does nothing any more
 	cancel context.CancelFunc
-	before *flight // one that had not ended when it began
+	before <-chan struct{} // ended of the flight before it; nil if it is the first
 	token  sasl.Token
 	err    error
 }
@@ -137,8 +138,8 @@ func (l *Login) takeOffLocked(now time.Time) *flight {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	f := &flight{done: make(chan struct{}), ended: make(chan struct{}), cancel: cancel}
-	if l.last != nil && !isClosed(l.last.ended) {
-		f.before = l.last
+	if l.last != nil {
+		f.before = l.last.ended
 	}
 	l.flight = f
 	l.last = f
@@ -160,7 +161,7 @@ func (l *Login) fly(ctx context.Context, f *flight) {
 func (f *flight) end() {
 	f.cancel()
 	if f.before != nil {
-		<-f.before.ended
+		<-f.before
 	}
 	close(f.ended)
 }
@@ -270,7 +271,7 @@ func (l *Login) retrieve(ctx context.Context) (token sasl.Token, start time.Time
 		return sasl.Token{}, start, err
 	}
 	_, unsecured := l.Retriever.(*Unsecured)
-	c, err := readJWT(jwt.Reveal(), orName(l.SubjectClaim, "sub"), orName(l.ScopeClaim, "scope"), unsecured)
+	c, err := readJWT(jwt.Reveal(), cmp.Or(l.SubjectClaim, "sub"), cmp.Or(l.ScopeClaim, "scope"), unsecured)
 	if err != nil {
 		return sasl.Token{}, start, err
 	}
@@ -292,20 +293,4 @@ func (l *Login) log(level slog.Level, message string, attrs ...slog.Attr) {
 	if l.Logger != nil {
 		l.Logger.LogAttrs(context.Background(), level, "oauthbearer: "+message, attrs...)
 	}
-}
-
-func isClosed(ch <-chan struct{}) bool {
-	select {
-	case <-ch:
-		return true
-	default:
-		return false
-	}
-}
-
-func orName(name, def string) string {
-	if name == "" {
-		return def
-	}
-	return name
 }

@@ -1,6 +1,7 @@
 package oauthbearer
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/url"
@@ -266,8 +267,8 @@ func (r *reader) unsecured(login *Login) Retriever {
 		}
 		u.Lifetime = time.Duration(n) * time.Second
 	}
-	login.SubjectClaim = orName(strings.TrimSpace(r.Option("unsecuredLoginPrincipalClaimName")), "sub")
-	login.ScopeClaim = orName(strings.TrimSpace(r.Option("unsecuredLoginScopeClaimName")), "scope")
+	login.SubjectClaim = cmp.Or(strings.TrimSpace(r.Option("unsecuredLoginPrincipalClaimName")), "sub")
+	login.ScopeClaim = cmp.Or(strings.TrimSpace(r.Option("unsecuredLoginScopeClaimName")), "scope")
 	if subject, _ := u.Claims[login.SubjectClaim].(string); strings.TrimSpace(subject) == "" {
 		r.fail(propJAAS, `add the option unsecuredLoginStringClaim_`+cut(login.SubjectClaim)+`="name", or for a signed token set sasl.login.callback.handler.class to `+kafkaClasses+`OAuthBearerLoginCallbackHandler`, "an unsecured token needs a name, and the login module has no option for it")
 	}
