@@ -30,13 +30,13 @@ type engine struct {
 	largest  int           // record size (an upper bound of it) that fits every limit
 	random   func() uint32 // rand.Uint32, unless a test must be repeatable
 
-	closeOnce   sync.Once
-	partitioner pluginClose
-	closed      atomic.Bool            // no more sends
-	gone        chan struct{}          // closed when closed is set: wakes Sends that wait for metadata
-	forcedBy    atomic.Pointer[forced] // the first Close that did not wait for the end; nil: none
-	fatal       atomic.Pointer[Error]
-	answers     answers // to calls that give up waiting
+	closeOnce sync.Once
+	plugins   pluginClose
+	closed    atomic.Bool            // no more sends
+	gone      chan struct{}          // closed when closed is set: wakes Sends that wait for metadata
+	forcedBy  atomic.Pointer[forced] // the first Close that did not wait for the end; nil: none
+	fatal     atomic.Pointer[Error]
+	answers   answers // to calls that give up waiting
 }
 
 // newEngine builds and starts an engine. When it fails nothing is left running.
@@ -85,7 +85,7 @@ func assemble(cfg Config) (*engine, error) {
 			Reason: "two-phase commit is not supported yet", Fix: "leave it unset", Unsupported: true}}}
 	}
 	e := &engine{cfg: s, box: newInbox(), board: newBoard(), clock: newCoarseClock(), gone: make(chan struct{}), random: rand.Uint32,
-		partitioner: pluginClose{done: make(chan struct{})}}
+		plugins: pluginClose{done: make(chan struct{})}}
 	e.largest = int(min(int64(s.maxRequestSize), s.bufferMemory)) - protocol.BatchOverhead
 	e.acc = newAccumulator(&e.cfg, e.box, e.clock)
 	seal, err := newSealer(s.codec, s.codecLevel)

@@ -142,19 +142,19 @@ func (e *engine) forcedEnd(own bool) error {
 }
 
 // closeParts ends the other parts of the engine after the sender has ended, or was asked to. It may be called again.
-// The error is that of the partitioner's Close, or says that it had not returned when ctx ended.
+// The error is the first of the plug-ins that the engine closes, or says that they had not returned when ctx ended.
 func (e *engine) closeParts(ctx context.Context) error {
 	e.clock.close()
 	e.dispatch.close()
 	e.sender.losses.close()
-	e.partitioner.begin(e.closePlugins)
-	return e.partitioner.await(ctx)
+	e.plugins.begin(e.closePlugins)
+	return e.plugins.await(ctx)
 }
 
 // closePlugins closes the partitioner and the mechanism, which nothing calls any more, and returns the first error.
 func (e *engine) closePlugins() error {
-	err := e.partitioner.close(e.cfg.partitioner)
-	if no := e.partitioner.close(e.cfg.security.sasl); err == nil {
+	err := e.plugins.close(e.cfg.partitioner)
+	if no := e.plugins.close(e.cfg.security.sasl); err == nil {
 		err = no
 	}
 	return err

@@ -220,7 +220,7 @@ var ofPlugins = []mutation{
 	},
 	{
 		name: "partitioner-not-closed", file: "engine_close.go",
-		old: "err := e.partitioner.close(e.cfg.partitioner)\n", new: "err := e.partitioner.close(nil)\n",
+		old: "err := e.plugins.close(e.cfg.partitioner)\n", new: "err := e.plugins.close(nil)\n",
 		breaks: "the partitioner is never closed",
 		by:     by("TestCloseManyTimesAtOnce|TestCloseTellsTheFirstErrorOfPlugins"),
 	},
