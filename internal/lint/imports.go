@@ -15,8 +15,8 @@ var imports = map[string][]string{
 	"quilltest/quillmock":  {".", "metadata", "protocol", "internal/goid", "internal/murmur2"},
 	"internal/conformance": {".", "metadata"},
 	"quilltest":            {"metadata", "protocol", "internal/message", "internal/compress", "internal/murmur2"}, // not the root: its own tests use quilltest
-	".":                    {"network", "network/sasl", "network/keystore", "metadata", "protocol", "internal/message", "internal/compress", "internal/deque", "internal/backoff", "internal/goid", "internal/murmur2", "internal/prefetch", "internal/seal", "internal/invariant", "internal/javaprops", "internal/login", "internal/provider"},
-	"network":              {"network/sasl", "metadata", "protocol", "internal/message", "internal/backoff", "internal/seal", "internal/invariant"},
+	".":                    {"network", "network/sasl", "network/keystore", "metadata", "protocol", "internal/message", "internal/compress", "internal/deque", "internal/backoff", "internal/goid", "internal/murmur2", "internal/prefetch", "internal/seal", "internal/invariant", "internal/javaprops", "internal/login", "internal/provider", "internal/stat"},
+	"network":              {"network/sasl", "metadata", "protocol", "internal/message", "internal/backoff", "internal/seal", "internal/invariant", "internal/stat"},
 	"network/keystore":     {"network/sasl"},
 	"network/sasl/...":     {},
 	"internal/message/...": {"protocol"},
@@ -30,6 +30,7 @@ var imports = map[string][]string{
 	"internal/provider":    {"internal/javaprops"},
 	"internal/prefetch":    {},
 	"internal/seal":        {},
+	"internal/stat":        {},
 	"internal/invariant":   {},
 	testKit:                {".", "quilltest", "protocol", "internal/message"},
 	"internal/lint":        {},
