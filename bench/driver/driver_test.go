@@ -2,9 +2,11 @@ package driver
 
 import (
 	"bytes"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -13,6 +15,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/quill-kafka/quill/quilltest"
 )
 
 func TestValuesAreAlwaysTheSameAndExactlyAsLong(t *testing.T) {
@@ -193,6 +197,32 @@ func TestNonsenseIsRefused(t *testing.T) {
 		_, err := parse("peer", []string{arg}, io.Discard)
 		require.Error(t, err, arg)
 	}
+}
+
+func TestOnlyOneCipherIsMeasured(t *testing.T) {
+	ca := quilltest.NewCA()
+	file := filepath.Join(t.TempDir(), "ca.pem")
+	require.NoError(t, os.WriteFile(file, ca.PEM(), 0o600))
+	c := config(t, "-tls="+file)
+	handshake := func(client, server *tls.Config) error {
+		a, b := net.Pipe()
+		defer func() { require.NoError(t, errors.Join(a.Close(), b.Close())) }()
+		go func() { _ = tls.Server(b, server).Handshake() }()
+		client = client.Clone()
+		client.ServerName = "localhost"
+		return tls.Client(a, client).Handshake()
+	}
+	require.NoError(t, handshake(c.TLS, OnlyAES128(ca.ServerConfig())))
+	old := ca.ServerConfig()
+	old.MaxVersion = tls.VersionTLS12
+	require.Error(t, handshake(c.TLS, old))
+	require.ErrorContains(t, c.TLS.VerifyConnection(tls.ConnectionState{Version: tls.VersionTLS13, CipherSuite: tls.TLS_CHACHA20_POLY1305_SHA256}), "TLS_CHACHA20_POLY1305_SHA256")
+	require.Error(t, handshake(c.TLS, OnlyAES128(quilltest.NewCA().ServerConfig())), "another authority")
+	require.Nil(t, config(t).TLS)
+	_, err := parse("peer", []string{"-tls=" + file + ".not"}, io.Discard)
+	require.ErrorContains(t, err, "-tls")
+	_, err = parse("peer", []string{"-tls=/dev/null"}, io.Discard)
+	require.ErrorContains(t, err, "no certificate")
 }
 
 func TestPercentilesComeFromTheSortedValues(t *testing.T) {

@@ -46,7 +46,7 @@ type instant struct {
 
 func measure() (i instant) {
 	runtime.ReadMemStats(&i.heap)
-	i.user, i.system = cpuTime()
+	i.user, i.system = CPUTime()
 	i.at = time.Now()
 	return i
 }

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// cpuTime is what the process has used so far, all its threads together.
-func cpuTime() (user, system time.Duration) {
+// CPUTime returns what the process has used so far, all its threads together.
+func CPUTime() (user, system time.Duration) {
 	var ru syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &ru); err != nil {
 		return 0, 0

@@ -2,6 +2,7 @@ package null
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -9,6 +10,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/quill-kafka/quill/bench/driver"
+	"github.com/quill-kafka/quill/quilltest"
 )
 
 // Topic is a topic that the cluster has from the start. Partition p is led by node p modulo nodes.
@@ -24,6 +28,7 @@ type Options struct {
 	Topics  []Topic       // if nil, DefaultTopics
 	Latency time.Duration // how long every answer is held back
 	Verify  bool          // look at whole batches, not only at their headers
+	TLS     bool          // speak TLS 1.3 with AES-128-GCM; clients trust CA
 }
 
 // DefaultTopics are what the workloads of this module need.
@@ -45,7 +50,9 @@ type Cluster struct {
 	transactions  atomic.Int64 // that were ended
 	accepted      atomic.Int64
 
-	wg sync.WaitGroup // accepting and serving goroutines
+	ca  []byte         // PEM; nil without TLS
+	tls *tls.Config    // nil without TLS
+	wg  sync.WaitGroup // accepting and serving goroutines
 
 	mu sync.Mutex
 	// +checklocks:mu
@@ -72,6 +79,10 @@ func Start(o Options) (*Cluster, error) {
 	c := &Cluster{byName: map[string]*topic{}, byID: map[[16]byte]*topic{}, open: map[net.Conn]struct{}{}}
 	c.SetLatency(o.Latency)
 	c.SetVerify(o.Verify)
+	if o.TLS {
+		authority := quilltest.NewCA()
+		c.ca, c.tls = authority.PEM(), driver.OnlyAES128(authority.ServerConfig())
+	}
 	for i, t := range o.Topics {
 		nt := newTopic(t, byte(i+1))
 		c.topics = append(c.topics, nt)
@@ -102,6 +113,9 @@ func (c *Cluster) Addrs() []string {
 	}
 	return a
 }
+
+// CA returns the authority that a client of a cluster with TLS must trust, as PEM; nil without TLS. It is made by Start.
+func (c *Cluster) CA() []byte { return c.ca }
 
 // SetLatency holds back answers from now on for d.
 func (c *Cluster) SetLatency(d time.Duration) { c.latency.Store(int64(d)) }
@@ -155,6 +169,10 @@ func (c *Cluster) admit(nc net.Conn) bool {
 
 func (c *Cluster) serve(n *node, nc *net.TCPConn) {
 	k := newConn(c, n, nc)
+	if c.tls != nil {
+		secure := tls.Server(nc, c.tls)
+		k.nc, k.in = secure, newStream(secure) // the handshake is part of the first read
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	err := k.run(ctx)
 	cancel()

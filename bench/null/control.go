@@ -10,6 +10,7 @@ import (
 // Handler lets programs in other languages steer the cluster. Every call answers the Stats as JSON:
 //
 //	GET  /stats
+//	GET  /ca (the authority's certificate as PEM; empty without TLS)
 //	POST /reset
 //	POST /latency?d=200ms
 //	POST /verify?on=true
@@ -20,6 +21,10 @@ func (c *Cluster) Handler() http.Handler {
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /stats", func(w http.ResponseWriter, _ *http.Request) { answer(w) })
+	mux.HandleFunc("GET /ca", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/x-pem-file")
+		_, _ = w.Write(c.CA())
+	})
 	mux.HandleFunc("POST /reset", func(w http.ResponseWriter, _ *http.Request) {
 		c.Reset()
 		answer(w)

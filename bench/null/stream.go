@@ -19,7 +19,7 @@ var errBadRequest = errors.New("bad request")
 // stream reads a connection's requests piece by piece. Its error is sticky: after one, every read
 // is of zeros, and the request ends. A read beyond the request's end is errBadRequest.
 type stream struct {
-	nc  *net.TCPConn
+	nc  net.Conn
 	raw syscall.RawConn // nil: the kernel can't drop
 	err error
 
@@ -28,9 +28,13 @@ type stream struct {
 	left int // of the present request
 }
 
-func newStream(nc *net.TCPConn) *stream {
+func newStream(nc net.Conn) *stream {
 	s := &stream{nc: nc, buf: make([]byte, windowSize)}
-	if raw, err := nc.SyscallConn(); err == nil && kernelDrops {
+	tcp, ok := nc.(*net.TCPConn)
+	if !ok {
+		return s // what is encrypted must be read
+	}
+	if raw, err := tcp.SyscallConn(); err == nil && kernelDrops {
 		s.raw = raw
 	}
 	return s

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -42,15 +43,39 @@ type player struct {
 	warm    map[string]int
 	extra   []string
 	log     io.Writer
+
+	authority string // file that play writes, for the workloads with TLS
 }
 
 // play plays all rounds of one workload after the other and writes every outcome to results at once.
 // A run that goes wrong is an outcome too; an error means that nothing more can be played.
 func (p *player) play(ctx context.Context, ws []workload, results io.Writer) error {
-	cluster, err := null.Start(null.Options{Verify: p.verify})
+	plain, err := null.Start(null.Options{Verify: p.verify})
 	if err != nil {
 		return err
 	}
+	secured, err := p.startSecured()
+	if err != nil {
+		return errors.Join(err, plain.Close())
+	}
+	return errors.Join(p.playAll(ctx, ws, plain, secured, results), plain.Close(), secured.Close())
+}
+
+// startSecured starts the cluster that speaks TLS, and writes its authority where the peers find it. It is idle, and costs
+// nothing, while workloads without TLS are played.
+func (p *player) startSecured() (*null.Cluster, error) {
+	c, err := null.Start(null.Options{Verify: p.verify, TLS: true})
+	if err != nil {
+		return nil, err
+	}
+	p.authority = filepath.Join(p.bin, "ca.pem")
+	if err := os.WriteFile(p.authority, c.CA(), 0o600); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return c, nil
+}
+
+func (p *player) playAll(ctx context.Context, ws []workload, plain, secured *null.Cluster, results io.Writer) error {
 	series := time.Now().UTC().Format(time.RFC3339)
 	enc := json.NewEncoder(results)
 	for _, w := range ws {
@@ -58,21 +83,25 @@ func (p *player) play(ctx context.Context, ws []workload, results io.Writer) err
 			continue
 		}
 		w = w.scaled(p.scale)
+		cluster := plain
+		if w.tls {
+			cluster = secured
+		}
 		for round := range p.rounds {
 			for _, peer := range p.peers {
 				if ctx.Err() != nil {
-					return errors.Join(ctx.Err(), cluster.Close())
+					return ctx.Err()
 				}
 				o := p.one(ctx, cluster, w, peer)
 				o.Series, o.Round = series, round
 				if err := enc.Encode(o); err != nil {
-					return errors.Join(err, cluster.Close())
+					return err
 				}
 				p.tell(o)
 			}
 		}
 	}
-	return cluster.Close()
+	return nil
 }
 
 func (p *player) tell(o outcome) {
@@ -139,6 +168,9 @@ func (p *player) peer(ctx context.Context, w workload, peer string, warmup int, 
 		"-warmup=" + strconv.Itoa(warmup), "-size=" + strconv.Itoa(w.size)}
 	if w.group > 0 {
 		args = append(args, "-group="+strconv.Itoa(w.group))
+	}
+	if w.tls {
+		args = append(args, "-tls="+p.authority)
 	}
 	args = append(append(args, w.flags...), p.extra...)
 	program, variant := variantOf(peer)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -13,8 +14,8 @@ import (
 
 // Builds two peers and plays every kind of workload with a handful of records.
 func TestRunnerPlaysAndReports(t *testing.T) {
-	all, out := runWhole(t, options{only: "W1a,W2b,W3b,W7,W8a,W9,W10,W12a", peers: "quill,franz", base: "franz", rounds: 2, scale: 0.001})
-	require.Len(t, all, 7*2*2, "W12a needs a real cluster and is left out")
+	all, out := runWhole(t, options{only: "W1a,W2b,W3b,W7,W8a,W9,W10,W12a,W1bT,W7T", peers: "quill,franz", base: "franz", rounds: 2, scale: 0.001})
+	require.Len(t, all, 9*2*2, "W12a needs a real cluster and is left out")
 	for i, r := range all {
 		require.True(t, r.OK, "%s %s: %s", r.Workload, r.Peer, r.Note)
 		require.Equal(t, []string{"quill", "franz"}[i%2], r.Peer, "peers take turns")
@@ -83,6 +84,32 @@ func TestPlayEndsWithItsContext(t *testing.T) {
 	cancel()
 	p := &player{bin: t.TempDir(), peers: []string{"x"}, rounds: 1, scale: 1, timeout: time.Second, log: &strings.Builder{}}
 	require.ErrorIs(t, p.play(ctx, workloads[:1], &strings.Builder{}), context.Canceled)
+}
+
+// A peer that sends in plaintext to the cluster of the TLS workloads has no run that counts.
+func TestTLSWorkloadsCountOnlyWithTLS(t *testing.T) {
+	all, _ := runWhole(t, options{only: "W2bT", peers: "quill,franz,sarama,kafkago", base: "franz", rounds: 1, scale: 0.001})
+	require.Len(t, all, 4)
+	for _, r := range all {
+		require.True(t, r.OK, "%s: %s", r.Peer, r.Note)
+	}
+	bin := t.TempDir()
+	script(t, bin, "plain", `for a; do case "$a" in -tls=*) ;; *) set -- "$@" "$a" ;; esac; shift; done; exec `+strconv.Quote(filepath.Join(buildQuill(t), "quill"))+` "$@" -timeout=2s`)
+	ws, err := choose("W2bT")
+	require.NoError(t, err)
+	var results strings.Builder
+	p := &player{bin: bin, peers: []string{"plain"}, rounds: 1, scale: 0.001, timeout: 20 * time.Second, log: &strings.Builder{}}
+	require.NoError(t, p.play(t.Context(), ws, &results))
+	all, err = readOutcomes(strings.NewReader(results.String()))
+	require.NoError(t, err)
+	require.False(t, all[0].OK)
+	require.Zero(t, all[0].Null.Records)
+}
+
+func buildQuill(t *testing.T) (dir string) {
+	dir = t.TempDir()
+	require.NoError(t, build(t.Context(), "..", dir, []string{"quill"}))
+	return dir
 }
 
 func TestUnknownPeerIsNamed(t *testing.T) {

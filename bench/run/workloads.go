@@ -19,6 +19,7 @@ type workload struct {
 	latency time.Duration
 	group   int  // records after which all is waited for; with -transaction each group is one
 	real    bool // needs a real cluster
+	tls     bool // TLS 1.3 with AES-128-GCM
 }
 
 // The two settings: Java's defaults and franz-go's.
@@ -49,6 +50,9 @@ var workloads = []workload{
 	{name: "W12a", what: "W1b against a real cluster", records: 4_000_000, warmup: 500_000, size: 100, flags: split(settingB), real: true},
 	{name: "W12b", what: "W2b against a real cluster", records: 1_000_000, warmup: 200_000, size: 1024, flags: split(settingB), real: true},
 	{name: "W7r", what: "W7 against a real cluster", records: 15_000, warmup: 2_000, size: 100, flags: split("-mode=sync", noLinger), real: true},
+	{name: "W1bT", what: "W1b with TLS", records: 4_000_000, warmup: 500_000, size: 100, flags: split(settingB), tls: true},
+	{name: "W2bT", what: "W2b with TLS", records: 1_500_000, warmup: 200_000, size: 1024, flags: split(settingB), tls: true},
+	{name: "W7T", what: "W7 with TLS", records: 40_000, warmup: 5_000, size: 100, flags: split("-mode=sync", noLinger), tls: true},
 	{name: "W13a", what: "paced at 50,000 records/s, 100 B, no linger", records: 100_000, warmup: 50_000, size: 100, flags: split("-rate=50000", noLinger)},
 	{name: "W13b", what: "paced at 50,000 records/s, 100 B, 5 ms", records: 100_000, warmup: 50_000, size: 100, flags: split("-rate=50000", settingA)},
 	{name: "W14", what: "1 KiB in groups of 1,000 that are waited for; 16 KiB / 5 ms (a peer as quill:transaction makes each group a transaction)",

@@ -28,6 +28,7 @@ func main() {
 	flag.IntVar(&o.Nodes, "nodes", 3, "number of nodes")
 	flag.IntVar(&o.Port, "port", 29092, "port of the first node; the others follow")
 	flag.DurationVar(&o.Latency, "latency", 0, "how long every answer is held back")
+	flag.BoolVar(&o.TLS, "tls", false, "TLS 1.3 with AES-128-GCM; the authority is served at /ca of the control, for the peers' -tls")
 	flag.BoolVar(&o.Verify, "verify", false, "check CRC-32C and record counts, decompress a sample")
 	control := flag.String("control", "127.0.0.1:29000", "loopback address of the HTTP control")
 	flag.Func("topics", "name:partitions,... (default t12:12,t1000:1000,t1:1)", func(s string) (err error) {

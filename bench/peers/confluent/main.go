@@ -77,6 +77,9 @@ func (c *client) deliver() {
 }
 
 func open(c driver.Config, m *driver.Meter) (driver.Client, error) {
+	if c.TLS != nil {
+		return nil, errors.New("this peer has no -tls: librdkafka can't be kept to one cipher suite of TLS 1.3 as the others are")
+	}
 	acks := "all"
 	if !c.AcksAll {
 		acks = "1"

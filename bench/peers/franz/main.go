@@ -50,6 +50,9 @@ func open(c driver.Config, m *driver.Meter) (driver.Client, error) {
 		kgo.ProducerLinger(c.Linger), kgo.ProducerBatchMaxBytes(int32(c.Batch)),
 		kgo.MaxBufferedRecords(c.BufRecords), kgo.MaxBufferedBytes(c.BufBytes),
 	}
+	if c.TLS != nil {
+		opts = append(opts, kgo.DialTLSConfig(c.TLS))
+	}
 	if !c.AcksAll {
 		opts = append(opts, kgo.RequiredAcks(kgo.LeaderAck()))
 	}

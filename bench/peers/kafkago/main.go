@@ -78,7 +78,7 @@ func open(c driver.Config, m *driver.Meter) (driver.Client, error) {
 	cl := &client{m: m, cap: int64(max(1, min(c.BufRecords, c.BufBytes/c.Size))), chunk: make([]kafka.Message, 0, c.Chunk)}
 	w := &kafka.Writer{
 		Addr: kafka.TCP(c.Brokers...), Topic: c.Topic, Balancer: &kafka.RoundRobin{}, RequiredAcks: kafka.RequireAll,
-		BatchBytes: int64(c.Batch), BatchTimeout: c.Linger, Compression: codecs[c.Compression], Transport: &kafka.Transport{},
+		BatchBytes: int64(c.Batch), BatchTimeout: c.Linger, Compression: codecs[c.Compression], Transport: &kafka.Transport{TLS: c.TLS},
 		BatchSize: max(1, 2*c.Batch/c.Size), // BatchBytes decides
 	}
 	if c.Keyed {

@@ -42,6 +42,7 @@ func open(c driver.Config, m *driver.Meter) (driver.Client, error) {
 	cfg := quill.Config{
 		BootstrapServers: c.Brokers, MaxInFlightRequestsPerConnection: c.InFlight, BufferMemory: int64(c.BufBytes),
 		BatchSize: c.Batch, Linger: c.Linger, Compression: codecs[c.Compression], Idempotence: new(false),
+		TLS: c.TLS,
 	}
 	if c.Linger == 0 {
 		cfg.Linger = -1 // 0 is the default

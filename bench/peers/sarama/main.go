@@ -86,6 +86,7 @@ func config(c driver.Config) *sarama.Config {
 	if !c.AcksAll {
 		p.RequiredAcks = sarama.WaitForLocal
 	}
+	s.Net.TLS.Enable, s.Net.TLS.Config = c.TLS != nil, c.TLS
 	s.Net.MaxOpenRequests = c.InFlight
 	if c.Idempotent {
 		p.Idempotent, s.Net.MaxOpenRequests = true, 1
