@@ -280,7 +280,7 @@ func (a *accumulator) openLocked(q *partitionQueue, share *memoryShare, chunk []
 	q.numbers += numberGap
 	b.number, b.width = q.numbers, numberGap
 	q.batches.PushBack(b)
-	q.open.begin(b)
+	q.open.begin(b, a.limits.compress)
 	q.length.Store(int32(q.batches.Len()))
 	if a.waiting.Load() || share.waiters.Load() > 0 {
 		q.hint = hintNow

@@ -32,13 +32,13 @@ type partitionQueue struct {
 	// +checklocks:mu
 	notified bool // the sender was notified to check by notifiedBy, and has not checked yet
 	// +checklocks:mu
+	contended int32 // sticky records that found the lock taken, since the last batch was closed
+	// +checklocks:mu
 	notifiedBy int64
 	// +checklocks:mu
 	hint int64 // when the sender should check the queue, for an event that it was not notified of yet; noHint: none
 	// +checklocks:mu
 	numbers int64 // last batch number given
-	// +checklocks:mu
-	contended int32 // sticky records that found the lock taken, since the last batch was closed
 
 	out partitionOut // the sender's alone
 }

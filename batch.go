@@ -39,9 +39,10 @@ type batch struct {
 	chunks    [][]byte // all but the last are final
 	heldBytes int64    // bytes taken from the pool: the sum of the chunks' capacities
 	urgent    bool     // a caller waits for it: no linger
-	closed    bool     // the four below are set, and all this is frozen
+	closed    bool     // the five below are set, and all this is frozen
 
 	raw     int // bytes of the records section as it is now, without header
+	sum     recordSum
 	plain   int // those before compression
 	records int32
 	maxTime int64

@@ -64,7 +64,7 @@ func (s *sealer) compress(b *batch) error {
 
 // replaceRecords puts the compressed records in the place of the plain ones.
 func (b *batch) replaceRecords(records []byte) {
-	b.raw = len(records)
+	b.raw, b.sum = len(records), recordSum{}
 	kept := 0
 	for i, c := range b.chunks {
 		from := 0
@@ -107,13 +107,29 @@ func (b *batch) seal(s *sealer) error {
 	}
 	first := b.chunks[0]
 	protocol.PutBatchHeader(first, &h)
-	crc := protocol.CRC32C(0, first[crcFrom:])
-	for _, c := range b.chunks[1:] {
-		crc = protocol.CRC32C(crc, c)
-	}
-	protocol.PutBatchCRC(first, crc)
+	protocol.PutBatchCRC(first, b.checkSum())
 	b.headerDone = true
 	return nil
+}
+
+// checkSum returns the CRC-32C for the header: that of the header behind it and the records.
+func (b *batch) checkSum() uint32 {
+	first := b.chunks[0]
+	if b.sum.bytes == 0 { // a small batch, in whose time joining two sums would be felt, or a compressed one
+		crc := protocol.CRC32C(0, first[crcFrom:])
+		for _, c := range b.chunks[1:] {
+			crc = protocol.CRC32C(crc, c)
+		}
+		return crc
+	}
+	at := int32(-protocol.BatchOverhead) // the position of the chunk in the records section
+	for _, c := range b.chunks {
+		if from := b.sum.bytes - at; int(from) < len(c) {
+			b.sum.add(c[from:])
+		}
+		at += int32(len(c))
+	}
+	return protocol.JoinCRC32C(protocol.CRC32C(0, first[crcFrom:protocol.BatchOverhead]), b.sum.crc, int(b.sum.bytes))
 }
 
 // crcFrom is where the part of a batch that its CRC covers begins.

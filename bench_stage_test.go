@@ -151,7 +151,7 @@ func BenchmarkBatchAppend(b *testing.B) {
 	now := time.Now()
 	in := &appendInput{bytesRecord: bytesRecord{Value: stageValue()}, callback: func(RecordMetadata, error) {}}
 	batch.begin(q, share, chunk, 1, now)
-	q.open.begin(batch)
+	q.open.begin(batch, false)
 	b.ReportAllocs()
 	for b.Loop() {
 		if q.open.tryAdd(in, 1, &lim, &q.topic.ratio) != appendDone {
@@ -159,7 +159,7 @@ func BenchmarkBatchAppend(b *testing.B) {
 			batch.res.reset()
 			batch.reset(batch.res)
 			batch.begin(q, share, chunk, 1, now)
-			q.open.begin(batch)
+			q.open.begin(batch, false)
 		}
 	}
 }
@@ -278,7 +278,7 @@ func benchSeal(b *testing.B, codec compress.Codec, size int) {
 	batch, rnd := &batch{res: newResult(nil)}, rand.New(rand.NewPCG(1, 1))
 	batch.begin(&partitionQueue{topic: &topicState{name: "t"}}, pool.memoryShare, pool.overdraw(lim.small), 1, time.Now())
 	var o openBatch
-	o.begin(batch)
+	o.begin(batch, false)
 	for {
 		in := one("", stageText(rnd))
 		result := o.tryAdd(in, 1, &lim, nil)

@@ -124,7 +124,7 @@ func buildBatch(pool *bufferPool, q *partitionQueue, rnd *rand.Rand, n int) *bat
 	b := &batch{res: newResult(nil)}
 	b.begin(q, pool.memoryShare, pool.overdraw(2048), 1_000_000, time.Now())
 	var o openBatch
-	o.begin(b)
+	o.begin(b, false)
 	for i := range n {
 		in := one(fmt.Sprint("key", i), string(make([]byte, rnd.IntN(100))), Header{Key: "h", Value: []byte{byte(i)}})
 		for o.tryAdd(in, int64(1_000_000+rnd.IntN(1000)), &lim, &q.topic.ratio) == appendNeedChunk {

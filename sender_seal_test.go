@@ -292,3 +292,73 @@ func TestBatchesAreSealedOnceByAnybody(t *testing.T) {
 	require.True(t, s.crew.idle())
 	require.Empty(t, back)
 }
+
+// The check sum of a large batch is taken in pieces while its records are written, and joined with the header's. It has
+// to be that of all bytes, whatever the sizes of records and chunks, and again when the header changes.
+func TestASumTakenInPiecesIsThatOfTheWholeBatch(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(3, 5))
+	data := noise(rnd, 200_000)
+	inPieces := 0
+	for _, value := range []int{1, 37, 100, 1000, sumPiece - 20, sumPiece, 10_000, 100_000} {
+		for _, batchSize := range []int{1000, 2 * sumPiece, 16 << 10, 100 << 10, 1_000_000} {
+			for _, compressed := range []bool{false, true} {
+				lim := newBatchLimits(batchSize, 64<<20, compressed)
+				b := filledBatch(&lim, func() string { return data[:1+rnd.IntN(2*value)] })
+				if b.sum.bytes > 0 {
+					inPieces++
+					require.False(t, compressed)
+				}
+				codec := compress.None
+				if compressed {
+					codec = compress.LZ4
+				}
+				s, err := newSealer(codec, compress.DefaultLevel)
+				require.NoError(t, err)
+				for epoch := range int16(2) {
+					b.setIdentity(7, epoch, 12)
+					require.NoError(t, b.seal(s))
+					_, records := read(t, wireBytes(b))
+					require.Len(t, records, int(b.records), "values of %d, batch.size %d", value, batchSize)
+				}
+			}
+		}
+	}
+	require.Greater(t, inPieces, 20)
+}
+
+// filledBatch returns a closed batch with as many records as fit, one at least.
+func filledBatch(lim *batchLimits, value func() string) *batch {
+	pool := newBufferPool(64<<20, lim.sizes()...)
+	b := &batch{res: newResult(nil)}
+	in := one("", value())
+	b.begin(&partitionQueue{topic: &topicState{name: "t"}}, pool.memoryShare, pool.overdraw(lim.firstSize(in.maxSize)), 1, time.Now())
+	var o openBatch
+	o.begin(b, lim.compress)
+	for {
+		switch o.tryAdd(in, 1, lim, new(ratioEstimate)) {
+		case appendFull:
+			o.close()
+			return b
+		case appendNeedChunk:
+			o.grow(pool.overdraw(lim.nextChunk(b, in.maxSize)))
+		default:
+			in = one("", value())
+		}
+	}
+}
+
+// The sum of a piece is taken once, and of whole pieces: hash/crc32 takes several times as long for single records.
+func TestRecordsAreSummedInWholePieces(t *testing.T) {
+	lim := newBatchLimits(32<<10, 1<<20, false)
+	o := newTestBatch(32 << 10)
+	calls, last := 0, int32(0)
+	for o.tryAdd(one("", "0123456789"), 1, &lim, nil) == appendDone {
+		require.Zero(t, o.sum.bytes%sumPiece)
+		require.Less(t, o.raw()-int(o.sum.bytes), sumPiece)
+		require.Greater(t, int(o.sumDue), len(o.chunk))
+		if o.sum.bytes != last {
+			calls, last = calls+1, o.sum.bytes
+		}
+	}
+	require.Equal(t, (32<<10-protocol.BatchOverhead)/sumPiece, calls)
+}

@@ -156,7 +156,7 @@ func (a *accumulator) newPart(b *batch, group []protocol.Record, size int, first
 	part.evidence = b.evidence
 	part.res.hasFuture = b.res.hasFuture
 	var o openBatch
-	o.begin(part)
+	o.begin(part, a.limits.compress)
 	for i, r := range group {
 		o.add(b.baseTime+r.TimestampDelta, &bytesRecord{Key: r.Key, Value: r.Value, Headers: r.Headers}, b.res.callback(first+int32(i)))
 	}

@@ -374,6 +374,6 @@ func newTestBatch(size int) *openBatch {
 	b := &batch{res: newResult(nil)}
 	b.begin(&partitionQueue{topic: &topicState{name: "test"}}, newBufferPool(int64(size)).memoryShare, make([]byte, 0, size), 0, time.Now())
 	o := new(openBatch)
-	o.begin(b)
+	o.begin(b, false)
 	return o
 }

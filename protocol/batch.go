@@ -3,7 +3,6 @@ package protocol
 import (
 	"encoding/binary"
 	"fmt"
-	"hash/crc32"
 	"math"
 )
 
@@ -174,11 +173,6 @@ func ReadBatchHeader(b []byte) (BatchHeader, error) {
 	}
 	return h, nil
 }
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-// CRC32C adds p to a running CRC-32C; start with 0.
-func CRC32C(crc uint32, p []byte) uint32 { return crc32.Update(crc, castagnoli, p) }
 
 // BatchCRC returns the CRC-32C for the header of the batch b: that of its bytes
 // from the attributes to the end. b must end where the batch ends.

@@ -60,7 +60,31 @@ var ofMemory = []mutation{
 		name: "crc-of-the-first-chunk", file: "batch_seal.go",
 		old: "		crc = protocol.CRC32C(crc, c)\n", new: "		_ = c\n",
 		breaks: "batches of more than one chunk are corrupt",
-		by:     by("TestAccumulatorFollowsItsModel"),
+		by:     by("TestASumTakenInPiecesIsThatOfTheWholeBatch"),
+	},
+	{
+		name: "sum-misses-the-end-of-a-chunk", file: "accumulator_openbatch.go",
+		old: "		o.sum.add(o.chunk[o.sum.bytes-o.before:])\n", new: "",
+		breaks: "batches of more than one chunk are corrupt",
+		by:     by("TestASumTakenInPiecesIsThatOfTheWholeBatch"),
+	},
+	{
+		name: "sum-of-what-was-compressed", file: "batch_seal.go",
+		old: "b.raw, b.sum = len(records), recordSum{}", new: "b.raw = len(records)",
+		breaks: "compressed batches are corrupt",
+		by:     by("TestABatchOfManyChunksIsOneBatch"),
+	},
+	{
+		name: "piece-summed-twice", file: "accumulator_openbatch.go",
+		old: "	o.sumDue += int32(n)\n", new: "	o.sumDue++\n",
+		breaks: "each record of a large batch costs a call",
+		by:     by("TestRecordsAreSummedInWholePieces"),
+	},
+	{
+		name: "sums-joined-by-the-wrong-length", file: "protocol/crc.go",
+		old: "		if digit := n & 0xff; digit != 0 {", new: "		if digit := n & 0x7f; digit != 0 {",
+		breaks: "large batches are corrupt",
+		by:     by("TestSumsOfPiecesAreJoinedToTheSumOfTheWhole"),
 	},
 	{
 		name: "dropped-by-one-holder", file: "batch.go",
@@ -70,7 +94,7 @@ var ofMemory = []mutation{
 	},
 	{
 		name: "max-timestamp-of-first", file: "accumulator_openbatch.go",
-		old: "	o.maxTime = max(o.maxTime, timestamp)\n", new: "	o.maxTime = min(o.maxTime, timestamp)\n",
+		old: "	if timestamp > o.maxTime {", new: "	if timestamp < o.maxTime {",
 		breaks: "retention and time look-ups go by the wrong time",
 		by:     by("TestASealedBatchSaysWhatIsInIt"),
 	},

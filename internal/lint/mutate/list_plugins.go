@@ -28,7 +28,7 @@ var ofPlugins = []mutation{
 	},
 	{
 		name: "fast-path-forgets-future", file: "engine_fast.go",
-		old: "	o.hasFuture = o.hasFuture || future\n", new: "",
+		old: "	if future {\n		o.hasFuture = true\n	}\n", new: "",
 		breaks: "the result that a future looks at is used again",
 		by:     by("TestCallbacksOfAPartitionRunInOrderBeforeItsFutures"),
 	},
