@@ -19,7 +19,7 @@ func (e *engine) sendFast(ctx context.Context, r *bytesRecord, fn Callback, futu
 		return position{}
 	}
 	t := e.acc.recent.Load()
-	if t == nil || t.name != r.Topic {
+	if t == nil || !sameString(t.name, r.Topic) && t.name != r.Topic {
 		t = e.acc.topic(r.Topic)
 	}
 	if t == nil || e.cfg.partitioner != nil {
@@ -68,10 +68,13 @@ func (e *engine) sendFast(ctx context.Context, r *bytesRecord, fn Callback, futu
 		return position{}
 	}
 	o.add(timestamp, r, fn)
-	o.sticky = o.sticky || lane != nil
-	o.hasFuture = o.hasFuture || future
+	if future {
+		o.hasFuture = true
+	}
 	at = o.latest()
-	if lane == nil { // the next record may go to another partition, and this queue may leave the cache until its next one
+	if lane != nil {
+		o.sticky = true
+	} else { // the next record may go to another partition, and this queue may leave the cache until its next one
 		o.prefetchNext()
 	}
 	q.mu.Unlock()
