@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/quill-kafka/quill/internal/compress"
+	"github.com/quill-kafka/quill/internal/foreign"
 )
 
 // settings is a Config that was checked and completed: every default is filled in, every rule between
@@ -102,7 +103,7 @@ func (c Config) resolve() (settings, error) {
 	}
 	s.notes = r.notes
 	s.logCalls = new(logCalls)
-	s.logger = slog.New(newGuardedLog(c.logger().Handler(), s.logCalls)).With(slog.String("client_id", clean(s.clientID)))
+	s.logger = slog.New(newGuardedLog(c.logger().Handler(), s.logCalls)).With(slog.String("client_id", foreign.Plain(s.clientID)))
 	if s.security.stores != nil {
 		s.security.stores.SetLogger(s.logger)
 	}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/quill-kafka/quill/internal/foreign"
 )
 
 // ConfigFault is one fault of a Config or a set of properties.
@@ -27,16 +29,16 @@ type ConfigFault struct {
 // String returns the fault as one line.
 func (f ConfigFault) String() string {
 	var b strings.Builder
-	b.WriteString(clean(f.Name))
+	b.WriteString(foreign.Plain(f.Name))
 	if f.Field != "" {
 		b.WriteString(" (Config." + f.Field + ")")
 	}
 	if f.Value != "" {
 		b.WriteString("=")
-		b.WriteString(quote(f.Value))
+		b.WriteString(foreign.Quote(f.Value))
 	}
 	b.WriteString(": ")
-	b.WriteString(clean(f.Reason))
+	b.WriteString(foreign.Plain(f.Reason))
 	if f.Fix != "" {
 		b.WriteString("; ")
 		b.WriteString(f.Fix)

@@ -6,8 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
+	"github.com/quill-kafka/quill/internal/foreign"
 	"github.com/quill-kafka/quill/network"
 	"github.com/quill-kafka/quill/protocol"
 )
@@ -34,12 +34,12 @@ func (e *Error) text() string {
 	var b strings.Builder
 	b.WriteString(e.Op)
 	if e.Topic != "" {
-		fmt.Fprintf(&b, " %s topic %s", preposition(e.Op), quote(e.Topic))
+		fmt.Fprintf(&b, " %s topic %s", preposition(e.Op), foreign.Quote(e.Topic))
 		if e.Partition >= 0 {
 			fmt.Fprintf(&b, " partition %d", e.Partition)
 		}
 	}
-	for _, part := range [...]string{e.broken, e.what(), clean(e.Reason)} {
+	for _, part := range [...]string{e.broken, e.what(), foreign.Plain(e.Reason)} {
 		if part != "" {
 			b.WriteString(": ")
 			b.WriteString(strings.TrimSuffix(part, "."))
@@ -47,7 +47,7 @@ func (e *Error) text() string {
 	}
 	if e.Detail != "" {
 		b.WriteString(": ")
-		b.WriteString(quote(e.Detail))
+		b.WriteString(foreign.Quote(e.Detail))
 	}
 	if facts := e.facts(); facts != "" {
 		fmt.Fprintf(&b, " (%s)", facts)
@@ -90,9 +90,9 @@ func (e *Error) what() string {
 	case e.Kind == nil:
 		return e.Code.Error()
 	case e.Code == protocol.None:
-		return clean(e.Kind.Error())
+		return foreign.Plain(e.Kind.Error())
 	}
-	return clean(e.Kind.Error()) + ": " + e.Code.Name()
+	return foreign.Plain(e.Kind.Error()) + ": " + e.Code.Name()
 }
 
 // opWaitForMemory is the Op of the error of a Send that found too little memory free.
@@ -134,49 +134,6 @@ func (e *Error) facts() string {
 	return strings.Join(facts, ", ")
 }
 
-// maxForeign is how many bytes of one foreign text appear in an error, at most.
-const maxForeign = 256
-
-// quote puts foreign text into quotes, escapes what is not printable and cuts it at maxForeign bytes.
-func quote(s string) string {
-	cut := cutText(s)
-	if len(cut) < len(s) {
-		return strconv.Quote(cut) + "…"
-	}
-	return strconv.Quote(s)
-}
-
-// clean escapes and cuts like quote, without quotes, for text that is a sentence of its own.
-func clean(s string) string {
-	cut := cutText(s)
-	var b strings.Builder
-	for i, r := range cut {
-		switch {
-		case strconv.IsPrint(r) && r != utf8.RuneError:
-			b.WriteRune(r)
-		case r == utf8.RuneError:
-			fmt.Fprintf(&b, `\x%02x`, cut[i])
-		default:
-			b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
-		}
-	}
-	if len(cut) < len(s) {
-		b.WriteString("…")
-	}
-	return b.String()
-}
-
-func cutText(s string) string {
-	if len(s) <= maxForeign {
-		return s
-	}
-	end := maxForeign
-	for end > maxForeign-utf8.UTFMax && !utf8.RuneStart(s[end]) {
-		end--
-	}
-	return s[:end]
-}
-
 // causeText returns the text of a cause. The text of an *Error is not cut as a whole, because its parts are.
 func causeText(err error) string {
 	if e, ok := err.(*Error); ok {
@@ -191,7 +148,7 @@ func causeText(err error) string {
 	if _, ok := errors.AsType[*network.Error](err); ok && errors.Is(err, ErrAuthentication) {
 		return strings.TrimSuffix(err.Error(), ".") // its parts are quoted and cut
 	}
-	return strings.TrimSuffix(clean(err.Error()), ".")
+	return strings.TrimSuffix(foreign.Plain(err.Error()), ".")
 }
 
 // roundDuration rounds d to milliseconds, or to microseconds if it is below one millisecond.

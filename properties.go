@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/quill-kafka/quill/internal/foreign"
 	"github.com/quill-kafka/quill/internal/javaprops"
 	"github.com/quill-kafka/quill/internal/provider"
 )
@@ -157,14 +158,14 @@ func (c Config) Properties() map[string]string {
 func (c Config) logUnused(l *slog.Logger) {
 	ctx := context.Background()
 	for _, name := range c.props.unknown {
-		attrs := []slog.Attr{slog.String("property", clean(name))}
+		attrs := []slog.Attr{slog.String("property", foreign.Plain(name))}
 		if near, ok := nearestProperty(name); ok {
 			attrs = append(attrs, slog.String("did_you_mean", near))
 		}
 		l.LogAttrs(ctx, slog.LevelWarn, "property was supplied but isn't a known config", attrs...)
 	}
 	for _, variable := range c.props.missing {
-		l.LogAttrs(ctx, slog.LevelWarn, "a variable in a property has no value and stays as it is", slog.String("property", clean(variable)))
+		l.LogAttrs(ctx, slog.LevelWarn, "a variable in a property has no value and stays as it is", slog.String("property", foreign.Plain(variable)))
 	}
 	for _, group := range properties {
 		for _, row := range group.rows {
@@ -245,7 +246,7 @@ func hiddenIf(secret bool, text string) string {
 func (c *Config) meantFor(missing, other string) string {
 	for _, name := range c.props.unknown {
 		if near, ok := nearestProperty(name); ok && near == missing {
-			return clean(name) + " was given: is it that?"
+			return foreign.Plain(name) + " was given: is it that?"
 		}
 	}
 	return other

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/quill-kafka/quill/internal/foreign"
 )
 
 // lossLog warns of records that failed, so that a loss is logged even if its future is never read and no
@@ -47,7 +49,7 @@ func (l *lossLog) add(topic string, err error, records int64) {
 	if l == nil || err == nil || errors.Is(err, ErrForceClosed) || errors.Is(err, ErrTransactionAborted) {
 		return
 	}
-	key := lossKey{topic: clean(topic)}
+	key := lossKey{topic: foreign.Plain(topic)}
 	if e, ok := err.(*Error); ok {
 		key.cause = lossCause(e)
 	}

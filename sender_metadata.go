@@ -8,6 +8,7 @@ import (
 	"maps"
 	"time"
 
+	"github.com/quill-kafka/quill/internal/foreign"
 	"github.com/quill-kafka/quill/internal/message"
 	"github.com/quill-kafka/quill/metadata"
 	"github.com/quill-kafka/quill/network"
@@ -213,14 +214,14 @@ var errTooManyPartitions = fmt.Errorf("the node's answer names more than %d part
 // and parts that can't be used. It logs the latter at most once a second.
 func (r *refresher) complain(old *metadata.Snapshot, u *metadata.Update, node int32, now time.Time) {
 	if was := old.ClusterID(); was != "" && u.ClusterID != "" && u.ClusterID != was {
-		r.logger.Log(context.Background(), r.clusterSpell.FailedForGood(now), "node belongs to another cluster", "node", node, "cluster_id", clean(u.ClusterID), "was", clean(was))
+		r.logger.Log(context.Background(), r.clusterSpell.FailedForGood(now), "node belongs to another cluster", "node", node, "cluster_id", foreign.Plain(u.ClusterID), "was", foreign.Plain(was))
 	}
 	if now.Sub(r.loggedAt) < complaintEvery || !r.logger.Enabled(context.Background(), slog.LevelWarn) {
 		return
 	}
 	if faults := u.Faults(); len(faults) > 0 {
 		r.loggedAt = now
-		r.logger.Warn("metadata answer has faults", "node", node, "err", clean(errors.Join(faults...).Error()))
+		r.logger.Warn("metadata answer has faults", "node", node, "err", foreign.Plain(errors.Join(faults...).Error()))
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/quill-kafka/quill/internal/backoff"
+	"github.com/quill-kafka/quill/internal/foreign"
 	"github.com/quill-kafka/quill/internal/message"
 	"github.com/quill-kafka/quill/metadata"
 	"github.com/quill-kafka/quill/network"
@@ -452,7 +453,7 @@ func (r *refresher) complainOf(t *topicState, err error, now time.Time) {
 	}
 	if level == slog.LevelWarn {
 		r.complaints++
-		r.logger.Warn("topic cannot be sent to", "topic", clean(t.name), "err", clean(err.Error()))
+		r.logger.Warn("topic cannot be sent to", "topic", foreign.Plain(t.name), "err", foreign.Plain(err.Error()))
 	}
 }
 

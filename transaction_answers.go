@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/quill-kafka/quill/internal/foreign"
 	"github.com/quill-kafka/quill/internal/message"
 	"github.com/quill-kafka/quill/network"
 	"github.com/quill-kafka/quill/protocol"
@@ -148,7 +149,7 @@ func (t *transaction) conclude(r *txnRequest, v txnVerdict, code protocol.ErrorC
 
 // whyFenced returns a text that says what may have fenced the producer.
 func (t *transaction) whyFenced() string {
-	why := fmt.Sprintf("another producer took over transactional id %s (this one has producer id %d, epoch %d)", quote(t.id), t.s.idem.id, t.s.idem.epoch)
+	why := fmt.Sprintf("another producer took over transactional id %s (this one has producer id %d, epoch %d)", foreign.Quote(t.id), t.s.idem.id, t.s.idem.epoch)
 	if t.started {
 		why += fmt.Sprintf(", or the transaction was open for longer than %v (transaction.timeout.ms)", t.s.cfg.transactionTimeout)
 	}
@@ -183,7 +184,7 @@ func (r *txnRequest) onBehalfOf() string {
 	if group == "" {
 		return ""
 	}
-	return "consumer group " + quote(group)
+	return "consumer group " + foreign.Quote(group)
 }
 
 // fail makes the transaction abortable and ends the call about offsets of r, if it has one, with err.
@@ -376,5 +377,5 @@ func (t *transaction) stolen(r *txnRequest, resp *message.InitProducerIDResponse
 	}
 	return newError(Error{Op: r.kind.String(), Kind: ErrProducerFenced, Class: ErrFatal,
 		Reason: fmt.Sprintf("another producer may have taken over transactional id %s: producer id %d, epoch %d is followed by %d, %d, and this cluster is too old to say who raised the epoch (KIP-360)",
-			quote(t.id), t.s.idem.id, t.s.idem.epoch, resp.ProducerID, resp.ProducerEpoch)})
+			foreign.Quote(t.id), t.s.idem.id, t.s.idem.epoch, resp.ProducerID, resp.ProducerEpoch)})
 }

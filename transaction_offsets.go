@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/quill-kafka/quill/internal/foreign"
 	"github.com/quill-kafka/quill/internal/message"
 	"github.com/quill-kafka/quill/network"
 	"github.com/quill-kafka/quill/protocol"
@@ -34,7 +35,7 @@ func (o *offsetsCall) check() string {
 			return fmt.Sprintf("offset %d of %v: neither offset nor partition is ever negative", offset.Offset, tp)
 		}
 		if err := checkTopicName(tp.Topic); err != nil {
-			return "topic " + quote(tp.Topic) + ": " + err.Reason
+			return "topic " + foreign.Quote(tp.Topic) + ": " + err.Reason
 		}
 	}
 	return ""

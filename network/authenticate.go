@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/quill-kafka/quill/internal/foreign"
 	"github.com/quill-kafka/quill/internal/message"
 	"github.com/quill-kafka/quill/network/sasl"
 	"github.com/quill-kafka/quill/protocol"
@@ -126,7 +127,7 @@ func (d *dialog) heard(resp *message.SaslHandshakeResponse, err error) error {
 func (d *dialog) offeredHint(offered []string) string {
 	for _, name := range offered {
 		if strings.EqualFold(name, d.mechanism.Name()) {
-			return "the node spells it " + quoted(name) + ": Config.SASL (sasl.mechanism) has to name it so"
+			return "the node spells it " + foreign.Quote(name) + ": Config.SASL (sasl.mechanism) has to name it so"
 		}
 	}
 	return "the listener has " + nameList(offered) + ": let Config.SASL (sasl.mechanism) be one of these, or enable it in the brokers"
@@ -226,7 +227,7 @@ func (d *dialog) answer(resp *message.SaslAuthenticateResponse, err error) ([]by
 	if resp.ErrorCode != protocol.None {
 		e := &AuthenticationError{Step: stepAuthenticate, Code: resp.ErrorCode}
 		if resp.ErrorMessage != nil {
-			e.Detail = cut(*resp.ErrorMessage, keptText)
+			e.Detail = foreign.Cut(*resp.ErrorMessage, keptText)
 		}
 		return nil, d.fail(e)
 	}

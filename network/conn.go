@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/quill-kafka/quill/internal/foreign"
 	"github.com/quill-kafka/quill/protocol"
 )
 
@@ -221,7 +222,7 @@ func (c *conn) unanswered(waited time.Duration) *Error {
 	case phase == securing && c.cfg.TLS != nil:
 		return c.errorf("TLS handshake", fmt.Errorf("it accepts connections, but the TLS handshake has not ended for %v; %s", waited, plaintextHint))
 	case phase == authenticating:
-		return c.errorf(opAuthenticate, fmt.Errorf("authentication with %s has not ended for %v", quoted(c.cfg.SASL.Name()), waited))
+		return c.errorf(opAuthenticate, fmt.Errorf("authentication with %s has not ended for %v", foreign.Quote(c.cfg.SASL.Name()), waited))
 	}
 	return c.errorf("negotiate", fmt.Errorf("it accepts connections, but has not answered ApiVersions for %v; does it hang, or %s", waited, otherProtocol))
 }

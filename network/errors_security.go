@@ -4,10 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
-	"unicode/utf8"
 
+	"github.com/quill-kafka/quill/internal/foreign"
 	"github.com/quill-kafka/quill/protocol"
 )
 
@@ -42,7 +41,7 @@ func (e *TLSError) Error() string { return place(e.Node, e.Addr) + ": " + e.brie
 
 // brief returns the error's text without the node.
 func (e *TLSError) brief() string {
-	return withHint("TLS "+e.Step+": "+plain(e.Err.Error()), e.Hint)
+	return withHint("TLS "+e.Step+": "+foreign.PlainOfMany(e.Err.Error()), e.Hint)
 }
 
 // Unwrap returns the cause.
@@ -71,18 +70,18 @@ func (e *AuthenticationError) Error() string { return place(e.Node, e.Addr) + ":
 
 // brief returns the error's text without the node.
 func (e *AuthenticationError) brief() string {
-	text := "authenticate with " + quoted(e.Mechanism) + ": " + e.Step
+	text := "authenticate with " + foreign.Quote(e.Mechanism) + ": " + e.Step
 	if e.Renewal {
-		text = "authenticate again with " + quoted(e.Mechanism) + ": " + e.Step
+		text = "authenticate again with " + foreign.Quote(e.Mechanism) + ": " + e.Step
 	}
 	if e.Code != protocol.None {
 		text += ": " + e.Code.String()
 	}
 	if e.Detail != "" {
-		text += ": " + quoted(e.Detail)
+		text += ": " + foreign.Quote(e.Detail)
 	}
 	if e.Err != nil {
-		text += ": " + plain(e.Err.Error())
+		text += ": " + foreign.PlainOfMany(e.Err.Error())
 	}
 	return withHint(text, e.Hint)
 }
@@ -120,47 +119,17 @@ func withHint(text, hint string) string {
 }
 
 const (
-	// shownText is how much of a text that is not this package's an error shows.
-	shownText = 256
 	// keptText is how much of one it keeps.
 	keptText = 4 << 10
 	// shownNames is how many names of a list an error shows, keptNames how many it keeps.
 	shownNames, keptNames = 8, 32
 )
 
-// quoted returns a text of the node's, or of a token endpoint's, as an error may show it.
-func quoted(s string) string {
-	if len(s) <= shownText {
-		return strconv.Quote(s)
-	}
-	return strconv.Quote(cut(s, shownText)) + "…"
-}
-
-// plain returns a text as it is if it is a short line of printable characters, else quoted and cut: a mechanism of the
-// application's, or its function for the TLS configuration, may say anything.
-func plain(s string) string {
-	if len(s) <= 4*shownText && !strings.ContainsFunc(s, func(r rune) bool { return !strconv.IsPrint(r) }) {
-		return s
-	}
-	return quoted(s)
-}
-
-// cut returns at most limit bytes of s, whole characters.
-func cut(s string, limit int) string {
-	if len(s) <= limit {
-		return s
-	}
-	for limit > 0 && !utf8.RuneStart(s[limit]) {
-		limit--
-	}
-	return strings.Clone(s[:limit]) // s may be large
-}
-
 // kept returns what an error keeps of a list of names.
 func kept(names []string) []string {
 	list := slices.Clone(names[:min(len(names), keptNames)])
 	for i, name := range list {
-		list[i] = strings.Clone(cut(name, shownText))
+		list[i] = strings.Clone(foreign.Cut(name, foreign.Shown))
 	}
 	return list
 }
@@ -175,7 +144,7 @@ func nameList(names []string) string {
 		if i > 0 {
 			b.WriteString(", ")
 		}
-		b.WriteString(quoted(name))
+		b.WriteString(foreign.Quote(name))
 	}
 	if more := len(names) - shownNames; more > 0 {
 		fmt.Fprintf(&b, " and %d more", more)

@@ -8,6 +8,8 @@ import (
 	"io"
 	"net"
 	"time"
+
+	"github.com/quill-kafka/quill/internal/foreign"
 )
 
 // remoteAlert is the Op of crypto/tls's net.OpError about an alert of the other end.
@@ -60,7 +62,7 @@ func (l *tlsLine) explainCertificate(e *TLSError, wrong *tls.CertificateVerifica
 		if unknown.Cert != nil {
 			issuer = unknown.Cert.Issuer.String()
 		}
-		e.Err = shown{fmt.Sprintf("the node's certificate is signed by an authority that is not trusted, %s", quoted(issuer)), wrong}
+		e.Err = shown{fmt.Sprintf("the node's certificate is signed by an authority that is not trusted, %s", foreign.Quote(issuer)), wrong}
 		e.Hint = "put the authority's certificate into Config.TLS.RootCAs (ssl.truststore.location and its like); without them the system's authorities count"
 	case invalidOK && invalid.Reason == x509.Expired:
 		e.Err = shown{validity(invalid.Cert, l.now()), wrong}
@@ -69,9 +71,9 @@ func (l *tlsLine) explainCertificate(e *TLSError, wrong *tls.CertificateVerifica
 		e.Err = shown{fmt.Sprintf("the certificate of %s is not one for servers (extended key usage)", subject(invalid.Cert)), wrong}
 		e.Hint = "the node needs a certificate for server authentication"
 	case invalidOK:
-		e.Err = shown{fmt.Sprintf("the certificate of %s is not valid: %s", subject(invalid.Cert), quoted(invalid.Error())), wrong}
+		e.Err = shown{fmt.Sprintf("the certificate of %s is not valid: %s", subject(invalid.Cert), foreign.Quote(invalid.Error())), wrong}
 	default:
-		e.Err = shown{"the node's certificate is not accepted: " + quoted(wrong.Err.Error()), wrong}
+		e.Err = shown{"the node's certificate is not accepted: " + foreign.Quote(wrong.Err.Error()), wrong}
 	}
 }
 
@@ -89,11 +91,11 @@ func (l *tlsLine) explainName(e *TLSError, wrong x509.HostnameError) {
 	for _, ip := range wrong.Certificate.IPAddresses {
 		names = append(names[:len(names):len(names)], ip.String())
 	}
-	e.Err = shown{fmt.Sprintf("the node's certificate is not one for %s: its names are %s", quoted(wrong.Host), nameList(names)), wrong}
+	e.Err = shown{fmt.Sprintf("the node's certificate is not one for %s: its names are %s", foreign.Quote(wrong.Host), nameList(names)), wrong}
 	e.Hint = "connect to the node by one of its names (bootstrap.servers; advertised.listeners of the broker), or set Config.TLS.ServerName"
 	if len(names) == 0 {
 		e.Err = shown{fmt.Sprintf("the node's certificate is not one for %s: it has no subject alternative names, and its common name %s does not count",
-			quoted(wrong.Host), quoted(wrong.Certificate.Subject.CommonName)), wrong}
+			foreign.Quote(wrong.Host), foreign.Quote(wrong.Certificate.Subject.CommonName)), wrong}
 		e.Hint = "the node needs a certificate with its host in subjectAltName"
 	}
 }
@@ -109,7 +111,7 @@ func validity(cert *x509.Certificate, now time.Time) string {
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
 // subject returns whom a certificate is for.
-func subject(cert *x509.Certificate) string { return quoted(cert.Subject.String()) }
+func subject(cert *x509.Certificate) string { return foreign.Quote(cert.Subject.String()) }
 
 // shown is an error with a text of its own.
 type shown struct {
@@ -149,7 +151,7 @@ func (l *tlsLine) alertHint(alert error) (hint string, lasting bool) {
 	case alertProtocolVersion:
 		return "it has no TLS version in common with Config.TLS (ssl.enabled.protocols)", true
 	case alertUnrecognizedName:
-		return "it does not know the host by the name " + quoted(l.conf.ServerName), true
+		return "it does not know the host by the name " + foreign.Quote(l.conf.ServerName), true
 	case alertHandshakeFailure:
 		if !l.asked || l.given {
 			return "it may have no cipher suite in common with Config.TLS (ssl.cipher.suites)", true

@@ -15,19 +15,21 @@ var imports = map[string][]string{
 	"quilltest/quillmock":  {".", "metadata", "protocol", "internal/goid", "internal/murmur2"},
 	"internal/conformance": {".", "metadata"},
 	"quilltest":            {"metadata", "protocol", "internal/message", "internal/compress", "internal/murmur2"}, // not the root: its own tests use quilltest
-	".":                    {"network", "network/sasl", "network/keystore", "metadata", "protocol", "internal/message", "internal/compress", "internal/deque", "internal/backoff", "internal/goid", "internal/murmur2", "internal/prefetch", "internal/seal", "internal/invariant", "internal/javaprops", "internal/login", "internal/provider", "internal/stat"},
-	"network":              {"network/sasl", "metadata", "protocol", "internal/message", "internal/backoff", "internal/seal", "internal/invariant", "internal/stat"},
-	"network/keystore":     {"network/sasl"},
+	".":                    {"network", "network/sasl", "network/keystore", "metadata", "protocol", "internal/message", "internal/compress", "internal/deque", "internal/backoff", "internal/foreign", "internal/goid", "internal/murmur2", "internal/prefetch", "internal/seal", "internal/invariant", "internal/javaprops", "internal/login", "internal/provider", "internal/stat"},
+	"network":              {"network/sasl", "metadata", "protocol", "internal/message", "internal/backoff", "internal/foreign", "internal/seal", "internal/invariant", "internal/stat"},
+	"network/keystore":     {"network/sasl", "internal/readfile"},
 	"network/sasl/...":     {},
 	"internal/message/...": {"protocol"},
 	"internal/compress":    {},
 	"internal/deque":       {},
 	"internal/jaas":        {},
 	"internal/backoff":     {},
+	"internal/foreign":     {},
 	"internal/goid":        {},
 	"internal/murmur2":     {},
 	"internal/javaprops":   {},
-	"internal/provider":    {"internal/javaprops"},
+	"internal/provider":    {"internal/javaprops", "internal/readfile"},
+	"internal/readfile":    {},
 	"internal/prefetch":    {},
 	"internal/seal":        {},
 	"internal/stat":        {},
@@ -42,7 +44,7 @@ var imports = map[string][]string{
 
 	// Apart, for their alignment.
 	"internal/login":           {"internal/jaas", "network/sasl", "network/sasl/oauthbearer"},
-	"network/sasl/oauthbearer": {"network/keystore", "network/sasl"},
+	"network/sasl/oauthbearer": {"network/keystore", "network/sasl", "internal/foreign", "internal/readfile"},
 }
 
 // codecs are the modules that internal/compress, and nothing else, may import.

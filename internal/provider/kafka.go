@@ -3,7 +3,6 @@ package provider
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -12,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/quill-kafka/quill/internal/javaprops"
+	"github.com/quill-kafka/quill/internal/readfile"
 )
 
 // largest bounds a file that values are read from.
@@ -54,33 +54,11 @@ func (a allowedPaths) check(path string) error {
 
 // read returns the content of a regular file.
 func read(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err == nil && !info.Mode().IsRegular() {
-		err = errors.New("is not a regular file")
-	}
+	data, _, err := readfile.Read(path, largest)
 	if err != nil {
-		return nil, unreadable(path, err)
-	}
-	f, err := os.Open(path) // #nosec G304 -- the properties name it, and config.providers allows it
-	if err != nil {
-		return nil, unreadable(path, err)
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, largest+1))
-	if err == nil && len(data) > largest {
-		err = errors.New("is longer than 1 MiB")
-	}
-	if err != nil {
-		return nil, unreadable(path, err)
+		return nil, fmt.Errorf("%q %w", path, err)
 	}
 	return data, nil
-}
-
-func unreadable(path string, err error) error {
-	if e, ok := errors.AsType[*fs.PathError](err); ok {
-		err = e.Err
-	}
-	return fmt.Errorf("%q can't be read: %w", path, err)
 }
 
 // fileProvider has the values of .properties files.
@@ -136,7 +114,10 @@ func (p directoryProvider) Get(path string, keys []string) (map[string]string, e
 	}
 	entries, err := os.ReadDir(path)
 	if err != nil {
-		return nil, unreadable(path, err)
+		if e, ok := errors.AsType[*fs.PathError](err); ok {
+			err = e.Err
+		}
+		return nil, fmt.Errorf("%q can't be read: %w", path, err)
 	}
 	values := map[string]string{}
 	for _, e := range entries { // a key is the name of an entry, so that none leads out of the directory

@@ -7,12 +7,12 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
-	"os"
 	"sync/atomic"
 	"time"
+
+	"github.com/quill-kafka/quill/internal/readfile"
 )
 
 // A Source keeps the material of a [Config] and reads its files again when they change. Connections that are there go on
@@ -142,30 +142,17 @@ type watched struct {
 	anchors []*x509.Certificate // of a trust store
 	skipped []string            // what was left out
 
-	seen  fs.FileInfo       // the file when it was last read, whether that succeeded or not; nil if it could not be opened
+	seen  readfile.Seen     // the file when it was last read, whether that succeeded or not
 	sum   [sha256.Size]byte // of what was read
-	young bool              // it was written just before: another write may leave the same time behind
 	fault string            // why the file could not be used last time, "" if it could
 }
 
 // maxStore bounds the size of a store: Java's own trust store has about 150 KB.
 const maxStore = 16 << 20
 
-// coarse is the time within which two writes may get the same time stamp, on any file system.
-const coarse = 2 * time.Second
-
-// unchanged reports whether the file is certainly the one that was read.
-func (w *watched) unchanged() bool {
-	info, err := os.Stat(w.store.File) // of the target, if it is a link: Kubernetes swaps a link to a directory
-	if err != nil || w.seen == nil {
-		return false
-	}
-	return !w.young && os.SameFile(info, w.seen) && info.Size() == w.seen.Size() && info.ModTime().Equal(w.seen.ModTime())
-}
-
 // reload reads the file if it has changed, and reports whether there is new material. It logs a fault once, and the end of it.
 func (w *watched) reload(logger *slog.Logger) bool {
-	if w.unchanged() {
+	if w.seen.Unchanged(w.store.File) {
 		return false
 	}
 	before := w.sum
@@ -244,39 +231,21 @@ func (w *watched) content() ([]byte, error) {
 	if w.store.File == "" {
 		return w.store.text(), nil
 	}
-	w.seen = nil
-	info, err := os.Stat(w.store.File)
-	if err != nil {
-		return nil, &Error{Reason: "can't be read: " + plain(err), Err: err}
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fail("name a file", "is not a regular file")
-	}
-	f, err := os.Open(w.store.File)
-	if err != nil {
-		return nil, &Error{Reason: "can't be read: " + plain(err), Fix: "may this process read it?", Err: err}
-	}
-	defer f.Close()
-	if info, err = f.Stat(); err != nil { // before reading: what is written meanwhile is read again
-		return nil, &Error{Reason: "can't be read: " + plain(err), Err: err}
-	}
-	w.seen, w.young = info, time.Since(info.ModTime()) < coarse
-	data, err := io.ReadAll(io.LimitReader(f, maxStore+1))
+	var data []byte
+	var err error
+	data, w.seen, err = readfile.Read(w.store.File, maxStore)
+	_, large := errors.AsType[readfile.TooLargeError](err)
 	switch {
-	case err != nil:
-		return nil, &Error{Reason: "can't be read: " + plain(err), Err: err}
-	case len(data) > maxStore:
-		return nil, fail("is this the right file?", "is larger than 16 MiB")
+	case err == nil:
+		return data, nil
+	case large:
+		return nil, fail("is this the right file?", "%v", err)
+	case errors.Is(err, readfile.ErrNotRegular):
+		return nil, fail("name a file", "%v", err)
+	case errors.Is(err, fs.ErrPermission):
+		return nil, &Error{Reason: err.Error(), Fix: "may this process read it?", Err: err}
 	}
-	return data, nil
-}
-
-// plain returns the operating system's words, without the path, which the caller has.
-func plain(err error) string {
-	if e, ok := errors.AsType[*fs.PathError](err); ok {
-		return e.Err.Error()
-	}
-	return err.Error()
+	return nil, &Error{Reason: err.Error(), Err: err}
 }
 
 // logRemarks logs what of the material is left out, or out of date.

@@ -147,7 +147,7 @@ func TestEveryWayOfReplacingAFileIsNoticed(t *testing.T) {
 			aged := time.Now().Add(-time.Hour) // otherwise it would be read again in any case
 			require.NoError(t, os.Chtimes(path, time.Time{}, aged))
 			s, _ := pemSource(t, dir)
-			require.False(t, s.own.young)
+			require.True(t, s.own.seen.Unchanged(path))
 			require.Equal(t, first.cert.Subject.CommonName, ownName(t, s))
 			replace(t, dir, path, second.keyPEM(t)+second.pem())
 			require.Equal(t, second.cert.Subject.CommonName, ownName(t, s))
@@ -195,7 +195,7 @@ func TestUnchangedFileIsNotRead(t *testing.T) {
 	ownName(t, s)
 	require.Same(t, before, s.current.Load())
 	require.Equal(t, seen, s.own.seen)
-	require.True(t, s.own.unchanged())
+	require.True(t, s.own.seen.Unchanged(filepath.Join(dir, "own.pem")))
 }
 
 // A broken file keeps what was read before in force, and is reported once; so is its end.

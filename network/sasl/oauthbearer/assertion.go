@@ -19,6 +19,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/quill-kafka/quill/internal/foreign"
 	"github.com/quill-kafka/quill/network/sasl"
 )
 
@@ -179,7 +180,7 @@ func (a *SignedAssertion) readKey(content []byte) (crypto.Signer, error) {
 	case "ES256":
 		return nil, errors.New("the algorithm ES256 needs a key on the curve P-256")
 	}
-	return nil, fmt.Errorf("the algorithm %q is neither RS256 nor ES256", cut(a.algorithm()))
+	return nil, fmt.Errorf("the algorithm %s is neither RS256 nor ES256", foreign.Quote(a.algorithm()))
 }
 
 // sign returns the signature as JWTs have it: for ES256 both numbers in 32 bytes each (RFC 7518 §3.4).

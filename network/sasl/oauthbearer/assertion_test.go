@@ -171,7 +171,7 @@ func TestKeysThatDoNotFitSaySo(t *testing.T) {
 		{"RS256", "testdata/encrypted.pem", "the private key is encrypted, and there is no password for it", ""},
 		{"RS256", "testdata/encrypted.pem", "the private key can't be decrypted with the password", "s3cr3t"},
 		{"ES256", filepath.Join(dir, "none"), "no such file or directory", ""},
-		{"ES256", write("large", strings.Repeat("x", maxFile+1)), "is longer than 1 MiB", ""},
+		{"ES256", write("large", strings.Repeat("x", maxFile+1)), "is larger than 1 MiB", ""},
 	} {
 		_, err := (&SignedAssertion{Algorithm: c.algorithm, KeyFile: c.file, Passphrase: sasl.NewSecret(c.passphrase)}).Assert(t.Context())
 		require.ErrorContains(t, err, c.err)
@@ -189,7 +189,7 @@ func TestFilesOfTokensAndAssertionsAreReadAgain(t *testing.T) {
 	for what, get := range read {
 		_ = os.Remove(file)
 		_, err := get()
-		require.EqualError(t, err, `reading the `+what+` file "`+file+`": no such file or directory`)
+		require.EqualError(t, err, `reading the `+what+` file "`+file+`" can't be read: no such file or directory`)
 		for n := range 3 {
 			token := jwtFor(time.Hour, n)
 			require.NoError(t, os.WriteFile(file, []byte("\n"+token+" \n"), 0o600))
@@ -208,6 +208,28 @@ func TestFilesOfTokensAndAssertionsAreReadAgain(t *testing.T) {
 			require.NotContains(t, err.Error(), "s3cr3t")
 		}
 	}
+}
+
+// Two writes within the resolution of the file system leave the same time behind, and tokens of one kind often have the same
+// length: a file that was written just before it was read is read again.
+func TestASecondWriteAtTheSameTimeIsSeen(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "token")
+	young := time.Now().Add(time.Hour) // as young as a file can be, however slow the machine
+	f := &File{Path: file}
+	for n := range 3 {
+		token := jwtFor(time.Hour, n)
+		require.NoError(t, os.WriteFile(file, []byte(token), 0o600))
+		require.NoError(t, os.Chtimes(file, young, young))
+		got, err := f.Retrieve(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, token, got.Reveal())
+	}
+}
+
+// Reading a pipe would not end.
+func TestOnlyRegularFilesAreRead(t *testing.T) {
+	_, err := (&File{Path: t.TempDir()}).Retrieve(t.Context())
+	require.ErrorContains(t, err, "is not a regular file")
 }
 
 // What ClientJwtValidator and ClaimValidationUtils do in Java.

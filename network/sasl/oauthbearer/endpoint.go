@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/quill-kafka/quill/internal/foreign"
 	"github.com/quill-kafka/quill/network/sasl"
 )
 
@@ -53,8 +54,8 @@ type Endpoint struct {
 type EndpointError struct {
 	URL      string // without user, password and query
 	Status   int    // of HTTP
-	Code     string // the endpoint's own: "invalid_client" (RFC 6749 §5.2); cut, and with what is not printable replaced
-	Text     string // the endpoint's own words, or the whole of a short answer; cut likewise
+	Code     string // the endpoint's own: "invalid_client" (RFC 6749 §5.2); as it came, at most 4 KiB, as Text
+	Text     string // the endpoint's own words, or the whole of a short answer; Error quotes and cuts it
 	Attempts int
 }
 
@@ -63,9 +64,9 @@ func (e *EndpointError) Error() string {
 	s := fmt.Sprintf("token endpoint %s answered %d %s", e.URL, e.Status, http.StatusText(e.Status))
 	switch {
 	case e.Code != "" && e.Text != "":
-		s += fmt.Sprintf(": %q: %q", e.Code, e.Text)
+		s += fmt.Sprintf(": %s: %s", foreign.Quote(e.Code), foreign.Quote(e.Text))
 	case e.Code+e.Text != "":
-		s += fmt.Sprintf(": %q", e.Code+e.Text)
+		s += fmt.Sprintf(": %s", foreign.Quote(e.Code+e.Text))
 	}
 	if e.Attempts > 1 {
 		s += fmt.Sprintf(" (attempt %d)", e.Attempts)
@@ -98,12 +99,12 @@ func (e *Endpoint) check() (*url.URL, error) {
 	case u.Scheme == "http":
 		return nil, fmt.Errorf("the token endpoint %s is http, and secrets would go in the clear: use https, or set oauthbearer.Endpoint.AllowHTTP", shownURL(u))
 	}
-	return nil, fmt.Errorf("the token endpoint's URL begins with %q: only https is known", cut(u.Scheme))
+	return nil, fmt.Errorf("the token endpoint's URL begins with %s: only https is known", foreign.Quote(u.Scheme))
 }
 
-// shownURL is a URL without what may be secret.
+// shownURL returns a URL without what may be secret.
 func shownURL(u *url.URL) string {
-	return cut((&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String())
+	return foreign.Plain((&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String())
 }
 
 // post asks the endpoint for a token, and again while that may help.
@@ -210,7 +211,7 @@ func unreachable(ctx context.Context, u *url.URL, err error, number int) error {
 // shortError shows no more of an error than may be shown of a foreign text.
 type shortError struct{ err error }
 
-func (e shortError) Error() string { return cut(e.err.Error()) }
+func (e shortError) Error() string { return foreign.Plain(e.err.Error()) }
 func (e shortError) Unwrap() error { return e.err }
 
 // readAnswer finds the token in an answer.
@@ -256,14 +257,17 @@ func withCode(fault *EndpointError, fields map[string]any, r request) *EndpointE
 	return fault
 }
 
-// redacted returns an endpoint's text as it may be shown: cut, and without the secrets that were sent to it.
+// maxKept is how much of an endpoint's text an error keeps.
+const maxKept = 4 << 10
+
+// redacted returns an endpoint's text without the secrets that were sent to it, and cut.
 func redacted(text string, r request) string {
 	for _, secret := range r.secrets {
 		if secret != "" {
 			text = strings.ReplaceAll(text, secret, "***")
 		}
 	}
-	return cut(text)
+	return foreign.Cut(strings.TrimSpace(text), maxKept)
 }
 
 // finalError is an error that another attempt would not mend, whatever the status is.

@@ -2,15 +2,12 @@ package oauthbearer
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"io/fs"
-	"os"
 	"strings"
 	"sync"
-	"time"
 
+	"github.com/quill-kafka/quill/internal/foreign"
+	"github.com/quill-kafka/quill/internal/readfile"
 	"github.com/quill-kafka/quill/network/sasl"
 )
 
@@ -18,15 +15,11 @@ import (
 const maxFile = 1 << 20
 
 // cachedFile is what was made of a file's content. It is made again when the file has changed, and only then, as Java's
-// CachedFile with lastModifiedPolicy does; the size is looked at as well, because two writes may share a time.
+// CachedFile with lastModifiedPolicy does; readfile.Seen says when a file may have changed though its time is the same.
 type cachedFile[T any] struct {
 	mu sync.Mutex
 	// +checklocks:mu
-	read bool
-	// +checklocks:mu
-	modified time.Time
-	// +checklocks:mu
-	size int64
+	seen readfile.Seen
 	// +checklocks:mu
 	value T
 }
@@ -36,39 +29,19 @@ type cachedFile[T any] struct {
 func (f *cachedFile[T]) get(path string, convert func(content []byte) (T, error)) (value T, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	file, err := os.Open(path) // #nosec G304 -- the path is the program's own setting
-	if err != nil {
-		return value, withoutOp(err)
-	}
-	defer file.Close()
-	info, err := file.Stat()
-	if err != nil {
-		return value, withoutOp(err)
-	}
-	if f.read && info.ModTime().Equal(f.modified) && info.Size() == f.size {
+	if f.seen.Unchanged(path) {
 		return f.value, nil
 	}
-	content, err := io.ReadAll(io.LimitReader(file, maxFile+1))
+	content, seen, err := readfile.Read(path, maxFile)
 	if err != nil {
-		return value, withoutOp(err)
-	}
-	if len(content) > maxFile {
-		return value, fmt.Errorf("%q is longer than 1 MiB: is it the right file?", cut(path))
+		return value, fmt.Errorf("%s %w", foreign.Quote(path), err)
 	}
 	value, err = convert(content)
 	if err != nil {
-		return value, fmt.Errorf("%q: %w", cut(path), err)
+		return value, fmt.Errorf("%s: %w", foreign.Quote(path), err)
 	}
-	f.read, f.modified, f.size, f.value = true, info.ModTime(), info.Size(), value
+	f.seen, f.value = seen, value
 	return value, nil
-}
-
-// withoutOp names a file's error by its path alone.
-func withoutOp(err error) error {
-	if pe, ok := errors.AsType[*fs.PathError](err); ok {
-		return fmt.Errorf("%q: %w", cut(pe.Path), pe.Err)
-	}
-	return err
 }
 
 // File reads a token from a file: Java's FileJwtRetriever. Something else has to write the file, and to

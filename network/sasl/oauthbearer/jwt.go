@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/quill-kafka/quill/internal/foreign"
 )
 
 // claims are what a client looks at in a token. It cannot check the signature: that is the brokers' duty.
@@ -66,7 +68,7 @@ func readPart(part string) (map[string]any, error) {
 func text(payload map[string]any, claim string) (string, error) {
 	s, ok := payload[claim].(string)
 	if s = strings.TrimSpace(s); !ok || s == "" {
-		return "", fmt.Errorf("the token has no claim %q that is a text; another claim may be named by sasl.oauthbearer.sub.claim.name", cut(claim))
+		return "", fmt.Errorf("the token has no claim %s that is a text; another claim may be named by sasl.oauthbearer.sub.claim.name", foreign.Quote(claim))
 	}
 	return s, nil
 }
@@ -81,7 +83,7 @@ func checkScope(scope any, claim string) error {
 	for _, one := range list {
 		s, _ := one.(string)
 		if s = strings.TrimSpace(s); s == "" || seen[s] {
-			return fmt.Errorf("the token's claim %q has a scope that is empty, no text, or there twice", cut(claim))
+			return fmt.Errorf("the token's claim %s has a scope that is empty, no text, or there twice", foreign.Quote(claim))
 		}
 		seen[s] = true
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/quill-kafka/quill/internal/foreign"
 	"github.com/quill-kafka/quill/network/sasl"
 )
 
@@ -124,7 +125,7 @@ func (r *reader) retriever() Retriever {
 	switch handler := strings.TrimSpace(r.Property(propHandler)); handler {
 	case "", kafkaClasses + "OAuthBearerLoginCallbackHandler", kafkaClasses + "secured.OAuthBearerLoginCallbackHandler": // the latter until Kafka 4.0
 	default:
-		r.fail(propHandler, "make an oauthbearer.Login with a Retriever that does the same, and set Config.SASL to it", "%q is a Java class that this library has no counterpart of", cut(handler))
+		r.fail(propHandler, "make an oauthbearer.Login with a Retriever that does the same, and set Config.SASL to it", "%s is a Java class that this library has no counterpart of", foreign.Quote(handler))
 		return nil
 	}
 	switch class := strings.TrimSpace(r.Property(propRetriever)); class {
@@ -140,7 +141,7 @@ func (r *reader) retriever() Retriever {
 	case kafkaClasses + "JwtBearerJwtRetriever":
 		return &JWTBearer{Endpoint: r.endpoint(strings.TrimSpace(r.Property(propScope))), Assertion: r.assertion()}
 	default:
-		r.fail(propRetriever, "make an oauthbearer.Login with a Retriever that does the same, and set Config.SASL to it", "%q is a Java class that this library has no counterpart of", cut(class))
+		r.fail(propRetriever, "make an oauthbearer.Login with a Retriever that does the same, and set Config.SASL to it", "%s is a Java class that this library has no counterpart of", foreign.Quote(class))
 		return nil
 	}
 }
@@ -150,7 +151,7 @@ func (r *reader) validator() {
 	switch class := strings.TrimSpace(r.Property(propValidator)); class {
 	case "", kafkaClasses + "DefaultJwtValidator", kafkaClasses + "ClientJwtValidator":
 	default:
-		r.fail(propValidator, "remove it, or make an oauthbearer.Login with a Retriever that checks the token, and set Config.SASL to it", "%q is a Java class that this library has no counterpart of", cut(class))
+		r.fail(propValidator, "remove it, or make an oauthbearer.Login with a Retriever that checks the token, and set Config.SASL to it", "%s is a Java class that this library has no counterpart of", foreign.Quote(class))
 	}
 }
 
@@ -200,7 +201,7 @@ func (r *reader) endpoint(scope string) Endpoint {
 	case err != nil || u.Host == "":
 		r.fail(propEndpoint, "", "is not a URL with a host")
 	case u.Scheme != "https" && u.Scheme != "http":
-		r.fail(propEndpoint, "", "begins with %q: only https and file are known", cut(u.Scheme))
+		r.fail(propEndpoint, "", "begins with %s: only https and file are known", foreign.Quote(u.Scheme))
 	}
 	return e
 }
@@ -253,7 +254,7 @@ func (r *reader) unsecured(login *Login) Retriever {
 		} else if name, ok := strings.CutPrefix(option, "unsecuredLoginNumberClaim_"); ok && name != "" {
 			number, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
 			if err != nil {
-				r.fail(propJAAS, "", "option %q is not a number", cut(option))
+				r.fail(propJAAS, "", "option %s is not a number", foreign.Quote(option))
 			}
 			r.claim(u, name, number)
 		} else if name, ok := strings.CutPrefix(option, "unsecuredLoginListClaim_"); ok && name != "" {
@@ -270,7 +271,7 @@ func (r *reader) unsecured(login *Login) Retriever {
 	login.SubjectClaim = cmp.Or(strings.TrimSpace(r.Option("unsecuredLoginPrincipalClaimName")), "sub")
 	login.ScopeClaim = cmp.Or(strings.TrimSpace(r.Option("unsecuredLoginScopeClaimName")), "scope")
 	if subject, _ := u.Claims[login.SubjectClaim].(string); strings.TrimSpace(subject) == "" {
-		r.fail(propJAAS, `add the option unsecuredLoginStringClaim_`+cut(login.SubjectClaim)+`="name", or for a signed token set sasl.login.callback.handler.class to `+kafkaClasses+`OAuthBearerLoginCallbackHandler`, "an unsecured token needs a name, and the login module has no option for it")
+		r.fail(propJAAS, `add the option unsecuredLoginStringClaim_`+foreign.Plain(login.SubjectClaim)+`="name", or for a signed token set sasl.login.callback.handler.class to `+kafkaClasses+`OAuthBearerLoginCallbackHandler`, "an unsecured token needs a name, and the login module has no option for it")
 	}
 	return u
 }

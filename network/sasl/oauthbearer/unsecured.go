@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/quill-kafka/quill/internal/foreign"
 	"github.com/quill-kafka/quill/network/sasl"
 )
 
@@ -51,7 +52,7 @@ func (u *Unsecured) Retrieve(context.Context) (sasl.Secret, error) {
 func encodePart(part map[string]any) (string, error) {
 	data, err := json.Marshal(part)
 	if err != nil {
-		return "", errors.New("a claim or header cannot be written as JSON: " + fmt.Sprintf("%q", cut(fmt.Sprint(slices.Sorted(maps.Keys(part))))))
+		return "", errors.New("a claim or header cannot be written as JSON: " + foreign.Quote(fmt.Sprint(slices.Sorted(maps.Keys(part)))))
 	}
 	return base64.RawURLEncoding.EncodeToString(data), nil
 }
