@@ -91,23 +91,30 @@ func (c Config) resolve() (settings, error) {
 	r.compression(&s)
 	r.idempotence(&s)
 	r.rest()
-	r.security(&s)
+	protocol := r.transport(&s.security)
+	r.name(&s)
+	r.authentication(&s, protocol)
 	if len(r.faults) > 0 {
 		return settings{}, &ConfigError{Faults: r.faults}
 	}
-	if s.clientID == "" && c.ClientID == "" && !c.props.clientID {
+	s.notes = r.notes
+	if s.security.stores != nil {
+		s.security.stores.SetLogger(s.logger)
+	}
+	return s, nil
+}
+
+// name gives the producer its client id and its logger, which has that. As in Java, a number is taken only if the settings are
+// right so far: the mechanism of SASL comes later, and may leave a gap.
+func (r *resolver) name(s *settings) {
+	if s.clientID == "" && r.c.ClientID == "" && !r.c.props.clientID && len(r.faults) == 0 {
 		s.clientID = "producer-" + s.transactionalID
 		if s.transactionalID == "" {
 			s.clientID = "producer-" + strconv.FormatInt(clientIDs.Add(1), 10)
 		}
 	}
-	s.notes = r.notes
 	s.logCalls = new(logCalls)
-	s.logger = slog.New(newGuardedLog(c.logger().Handler(), s.logCalls)).With(slog.String("client_id", foreign.Plain(s.clientID)))
-	if s.security.stores != nil {
-		s.security.stores.SetLogger(s.logger)
-	}
-	return s, nil
+	s.logger = slog.New(newGuardedLog(r.c.logger().Handler(), s.logCalls)).With(slog.String("client_id", foreign.Plain(s.clientID)))
 }
 
 // logger returns the Logger, or the one that a producer without has.

@@ -23,9 +23,9 @@ var protocols = map[bool]map[bool]SecurityProtocol{ // by TLS and SASL
 	true:  {false: SSL, true: SASLSSL},
 }
 
-// security resolves how connections are secured. A SecurityProtocol that is not set follows from what is set beside it; one that
-// is set is taken at its word.
-func (r *resolver) security(s *settings) {
+// transport resolves whether connections use TLS, and with which settings, and returns the protocol. A SecurityProtocol that is not
+// set follows from what is set beside it; one that is set is taken at its word.
+func (r *resolver) transport(s *security) SecurityProtocol {
 	c := r.c
 	p := c.SecurityProtocol
 	if _, written := c.props.all["security.protocol"]; p == Plaintext && !written {
@@ -45,23 +45,28 @@ func (r *resolver) security(s *settings) {
 		r.note(slog.LevelWarn, "properties of TLS have no effect: connections are plaintext; is security.protocol=SSL meant?", slog.String("property", given.name))
 	}
 	if withTLS {
-		r.secure(&s.security)
+		r.secure(s)
 	}
-	if s.security.sasl = c.SASL; s.security.sasl == nil && withSASL {
-		s.security.sasl = r.mechanism()
+	return p
+}
+
+// authentication resolves the mechanism of SASL. One that properties name gets the producer's logger.
+func (r *resolver) authentication(s *settings, p SecurityProtocol) {
+	if s.security.sasl = r.c.SASL; s.security.sasl == nil && (p == SASLPlaintext || p == SASLSSL) {
+		s.security.sasl = r.mechanism(s.logger)
 	}
-	if s.security.sasl != nil && !withTLS {
+	if s.security.sasl != nil && p != SSL && p != SASLSSL {
 		r.bareCredentials(s.security.sasl.Name())
 	}
 }
 
 // mechanism makes the mechanism that the properties name; nil if it can't be made.
-func (r *resolver) mechanism() sasl.Mechanism {
+func (r *resolver) mechanism(l *slog.Logger) sasl.Mechanism {
 	if len(r.c.props.kept) == 0 {
 		r.fault("security.protocol", "needs a SASL mechanism", "set Config.SASL, as to sasl.Plain, or sasl.mechanism and sasl.jaas.config")
 		return nil
 	}
-	m, err := r.c.mechanismOfProperties(r.c.logger())
+	m, err := r.c.mechanismOfProperties(l)
 	if wrong, ok := errors.AsType[*sasl.SettingError](err); ok {
 		r.fault(wrong.Property, wrong.Reason, wrong.Fix)
 	} else if err != nil {

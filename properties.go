@@ -123,6 +123,11 @@ func (c *Config) parseResolved(props map[string]string) []ConfigFault {
 		if row.isDefault(text) {
 			continue
 		}
+		if row.typ == "LIST" {
+			if no := checkList(text); no != (complaint{}) {
+				faults = append(faults, row.fault(text, no))
+			}
+		}
 		if c.props.noEffect == nil {
 			c.props.noEffect = map[string]string{}
 		}

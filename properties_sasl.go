@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/quill-kafka/quill/internal/foreign"
 	"github.com/quill-kafka/quill/internal/javaprops"
 	"github.com/quill-kafka/quill/internal/login"
 	"github.com/quill-kafka/quill/network/sasl"
@@ -95,8 +96,28 @@ func (row *property) checkKept(text string) complaint {
 		_, no = javaprops.Bool(text)
 	case "STRING":
 		return row.checkWords(text)
+	case "LIST":
+		return checkList(text)
 	}
 	return complaint{no.Reason, no.Fix}
+}
+
+// checkList checks a list as Java does, where neither an empty element nor one that is there twice may be in it (ConfigDef.ValidList).
+func checkList(text string) complaint {
+	if text == "" {
+		return complaint{}
+	}
+	var before []string
+	for element := range strings.SplitSeq(text, ",") {
+		switch element = trimJava(element); {
+		case element == "":
+			return complaint{"has an empty element", "remove the comma"}
+		case slices.Contains(before, element):
+			return complain("names %s twice", foreign.Quote(element))
+		}
+		before = append(before, element)
+	}
+	return complaint{}
 }
 
 // checkRange checks a number against a range as Kafka writes it: "[0,...,3600]".

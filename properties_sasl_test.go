@@ -1,6 +1,7 @@
 package quill
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -123,3 +124,64 @@ func TestEachPropertyOfSASLIsReadOrSaysThatItIsNot(t *testing.T) {
 	}
 	require.Empty(t, read, "not in the table")
 }
+
+// Java 4.3.1: ConfigDef.ValidList refuses an empty element and one that is there twice, in lists that nothing is done with as well.
+func TestListsAreReadAsJavaReadsThem(t *testing.T) {
+	for _, name := range []string{"interceptor.classes", "metric.reporters", "sasl.oauthbearer.expected.audience", "ssl.cipher.suites", "ssl.enabled.protocols"} {
+		for text, want := range map[string]string{
+			"": "", "a": "", " a , b ": "", "a,A": "",
+			"a,,b": "has an empty element", ",": "has an empty element", "a,": "has an empty element", "a, ,b": "has an empty element",
+			"a,b,a": `names "a" twice`, "a , a": `names "a" twice`,
+		} {
+			_, err := ParseProperties(map[string]string{name: text})
+			if want == "" {
+				require.NoError(t, err, "%s=%s", name, text)
+				continue
+			}
+			require.ErrorContains(t, err, name+"=", text)
+			require.ErrorContains(t, err, want, text)
+		}
+	}
+}
+
+// loggerGiven is what the last mechanism X-LOGS was given.
+var loggerGiven *slog.Logger
+
+func init() {
+	sasl.Register("X-LOGS", func(s sasl.Settings) (sasl.Mechanism, error) {
+		loggerGiven = s.Logger
+		return sasl.Plain("u", "p"), nil
+	})
+}
+
+// What a mechanism logs stands among the producer's own lines, and a handler that panics harms no connection.
+func TestAMechanismOfPropertiesLogsAsItsProducer(t *testing.T) {
+	c := mustParse(t, map[string]string{"bootstrap.servers": "a:1", "security.protocol": "SASL_SSL", "sasl.mechanism": "X-LOGS", "client.id": "orders"})
+	var log strings.Builder
+	c.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	_, err := c.resolve()
+	require.NoError(t, err)
+	loggerGiven.Info("a token was refreshed")
+	require.Contains(t, log.String(), `msg="a token was refreshed" client_id=orders`)
+	c.Logger = slog.New(panickingHandler{})
+	_, err = c.resolve()
+	require.NoError(t, err)
+	require.NotPanics(t, func() { loggerGiven.Info("a token was refreshed") })
+}
+
+// A mechanism that can't be made does not hide the faults of other settings, nor they its own.
+func TestFaultsOfAMechanismStandAmongTheOthers(t *testing.T) {
+	c := mustParse(t, map[string]string{"bootstrap.servers": "a", "security.protocol": "SASL_SSL", "sasl.mechanism": "X-NONE"})
+	before := clientIDs.Load()
+	_, err := c.resolve()
+	require.ErrorContains(t, err, "bootstrap.servers")
+	require.ErrorContains(t, err, "sasl.mechanism")
+	require.Equal(t, before, clientIDs.Load(), "no number is taken for a producer that is not made")
+}
+
+type panickingHandler struct{ slog.Handler }
+
+func (panickingHandler) Enabled(context.Context, slog.Level) bool  { return true }
+func (panickingHandler) Handle(context.Context, slog.Record) error { panic("broken pipe") }
+func (h panickingHandler) WithAttrs([]slog.Attr) slog.Handler      { return h }
+func (h panickingHandler) WithGroup(string) slog.Handler           { return h }

@@ -67,13 +67,13 @@ func (s *Source) Files() bool {
 	return s.own != nil && s.own.store.File != "" || s.trust != nil && s.trust.store.File != ""
 }
 
-// TLS looks whether the files have changed, reads them if so, and returns the configuration for a new connection, which the
-// caller may change. It waits while another call reads the files; its only error is that of a context that ends meanwhile.
+// TLS looks whether the files have changed, reads them if so, and returns the configuration for a new connection. Others
+// have the same one: who wants to change it clones it. TLS waits while another call reads the files; its only error is that of a context that ends meanwhile.
 func (s *Source) TLS(ctx context.Context) (*tls.Config, error) {
 	if err := s.refresh(ctx); err != nil {
 		return nil, err
 	}
-	return s.current.Load().Clone(), nil
+	return s.current.Load(), nil
 }
 
 // Watch looks at the files each WatchInterval, so that a new one is read, and a broken one reported, before a connection

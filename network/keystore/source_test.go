@@ -194,6 +194,7 @@ func TestUnchangedFileIsNotRead(t *testing.T) {
 	seen := s.own.seen
 	ownName(t, s)
 	require.Same(t, before, s.current.Load())
+	require.Same(t, before, config(t, s), "who changes it clones it: network and oauthbearer do")
 	require.Equal(t, seen, s.own.seen)
 	require.True(t, s.own.seen.Unchanged(filepath.Join(dir, "own.pem")))
 }
