@@ -96,7 +96,7 @@ func (t *transaction) conclude(r *txnRequest, v txnVerdict, code protocol.ErrorC
 	if v == txnAbort && (t.state == txnInitializing && t.concluded || r.kind == askFind && t.inDoubt()) {
 		v = txnRetry // the transaction has ended, or may have, so there may be nothing to abort
 	}
-	err := newError(Error{Op: r.kind.String(), Code: code, Reason: r.onBehalfOf()})
+	err := newError(Error{Op: r.kind.String(), Code: code, Reason: t.about(r, code)})
 	if v == txnAbort && r.kind == askFind && t.joinInDoubt() {
 		t.fail(r, err) // the request goes on, because the abort needs to know whether something joined
 		v = txnRetry
@@ -173,6 +173,14 @@ func (t *transaction) inDoubt() bool {
 // joinInDoubt reports whether partitions or offsets were to join the transaction and may have.
 func (t *transaction) joinInDoubt() bool {
 	return t.request != nil && t.request.kind.joins() && t.request.lost
+}
+
+// about returns a text that names what a coordinator's answer to r is about, where the code alone does not say.
+func (t *transaction) about(r *txnRequest, code protocol.ErrorCode) string {
+	if code == protocol.TransactionalIDAuthorizationFailed {
+		return "transactional id " + foreign.Quote(t.id)
+	}
+	return r.onBehalfOf()
 }
 
 // onBehalfOf returns a text that names the consumer group of r, "" if r concerns none.

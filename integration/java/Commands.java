@@ -34,6 +34,7 @@ final class Commands {
         table.put("consume", (w, rows) -> Records.consume(w.get(0), w.get(1), w.get(2), new File(w.get(3)), rows));
         table.put("read", (w, rows) -> Records.read(w.get(0), w.get(1), w.get(2), rows));
         table.put("produce", (w, rows) -> Writer.produce(w, rows));
+        table.put("attempt", (w, rows) -> Attempts.run(w, rows));
         return table;
     }
 
