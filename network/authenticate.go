@@ -267,8 +267,10 @@ func temporary(err error) bool {
 // credentialsHint says what may be wrong when the node refuses credentials.
 func credentialsHint(mechanism string) string {
 	switch {
-	case mechanism == "PLAIN" || strings.HasPrefix(mechanism, "SCRAM-"):
+	case mechanism == "PLAIN":
 		return "look at user and password in Config.SASL (sasl.jaas.config)"
+	case strings.HasPrefix(mechanism, "SCRAM-"): // a node that does not know a delegation token, or no longer, says no more than that
+		return "look at user and password in Config.SASL (sasl.jaas.config); if they are those of a delegation token, it may have expired"
 	case mechanism == "OAUTHBEARER":
 		return "look at the token's issuer, audience, scope and times, and at this machine's clock (Config.SASL, sasl.oauthbearer.*)"
 	}
