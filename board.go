@@ -21,6 +21,8 @@ type board struct {
 	again time.Time // no full request follows the last answer to one before
 	// +checklocks:mu
 	denial network.Denial // no broker lets this client in
+	// +checklocks:mu
+	answered int64 // the number of the last metadata request that was answered
 }
 
 func newBoard() *board {
@@ -33,13 +35,14 @@ type news struct {
 	lastErr  error
 	again    time.Time // no full request follows the last answer to one before
 	denial   network.Denial
+	answered int64           // the number of the last metadata request that was answered
 	changed  <-chan struct{} // closed when there is something newer
 }
 
 func (o *board) look() news {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return news{o.snapshot, o.lastErr, o.again, o.denial, o.changed}
+	return news{o.snapshot, o.lastErr, o.again, o.denial, o.answered, o.changed}
 }
 
 // post publishes a new state and wakes the waiting callers.

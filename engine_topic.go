@@ -1,11 +1,13 @@
 package quill
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
 
 	"github.com/quill-kafka/quill/metadata"
+	"github.com/quill-kafka/quill/network"
 	"github.com/quill-kafka/quill/protocol"
 )
 
@@ -107,4 +109,60 @@ func topicError(topic string, err error, elapsed time.Duration) *Error {
 		e.Cause = err
 	}
 	return e
+}
+
+// closedError returns the error of a call about the cluster that comes too late.
+func (e *engine) closedError(op string) *Error {
+	own := *e.errorFor(e.closedReason(), "", -1)
+	own.Op = op
+	return &own
+}
+
+// awaitAnswer asks for metadata and waits for an answer to a request that was made after the call.
+func (e *engine) awaitAnswer(ctx context.Context, op string) (*metadata.Snapshot, *Error) {
+	limit := &blockLimit{max: max(e.cfg.maxBlock, e.cfg.requestTimeout)}
+	if deadline, ok := ctx.Deadline(); ok {
+		limit.max = time.Until(deadline) + forever
+	}
+	timer := time.NewTimer(time.Until(limit.until()))
+	defer timer.Stop()
+	asked := make(chan int64, 1)
+	e.box.command(func(s *sender, _ time.Time) { asked <- s.refresh.askNow() })
+	old, known := int64(0), false // the number of the last request that does not count
+	denials := e.board.look().denial.Number
+	for {
+		now := e.board.look()
+		switch {
+		case e.closedBy(true) != nil:
+			return nil, e.closedError(op)
+		case known && now.answered > old:
+			return now.snapshot, nil
+		case now.denial.Number > denials || now.denial.Number > 0 && time.Now().Before(now.denial.Until):
+			return nil, newError(Error{Op: op, Kind: denialKind(now.denial.Err), Elapsed: limit.waited(), Cause: now.denial.Err, lasting: true})
+		case errors.Is(now.lastErr, network.ErrController):
+			return nil, newError(Error{Op: op, Kind: ErrUnsupportedVersion, Class: ErrRetriable,
+				Elapsed: limit.waited(), Reason: "no bootstrap server is a broker", Cause: now.lastErr})
+		}
+		select {
+		case old = <-asked:
+			known = true
+		case <-now.changed:
+		case <-e.gone:
+			return nil, e.closedError(op)
+		case <-ctx.Done():
+			if limit.over(ctx, timer, e.lastLook) {
+				return nil, e.noAnswer(Error{Op: op, Kind: endOf(ctx), Reason: "no broker has answered"}, limit)
+			}
+		case <-timer.C:
+			if limit.over(ctx, timer, e.lastLook) {
+				return nil, e.noAnswer(Error{Op: op, Kind: ErrTimeout, Reason: fmt.Sprintf("no broker has answered within %v", limit.max)}, limit)
+			}
+		}
+	}
+}
+
+// noAnswer returns the error of a call whose wait for an answer has ended, with the cause.
+func (e *engine) noAnswer(err Error, limit *blockLimit) *Error {
+	err.Elapsed, err.Cause = limit.waited(), e.board.look().lastErr
+	return e.noMetadata(newError(err), limit)
 }

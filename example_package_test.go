@@ -2,9 +2,12 @@ package quill_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"time"
 
@@ -84,4 +87,41 @@ func ExampleNew() {
 	}
 	fmt.Println(len(partitions), "partitions")
 	// Output: 6 partitions
+}
+
+// Probes for Kubernetes: a restart cures nothing but a fatal error, and a producer that reaches no broker should get no requests.
+func ExampleProducer_Health() {
+	cluster, err := quilltest.NewCluster(quilltest.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer cluster.Close()
+	producer, err := quill.New(quill.Config{BootstrapServers: cluster.BootstrapServers()}, quill.String, quill.Bytes)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer producer.Close(context.Background())
+
+	probes := http.NewServeMux()
+	probes.HandleFunc("GET /live", func(w http.ResponseWriter, _ *http.Request) {
+		if err := producer.Health(); errors.Is(err, quill.ErrFatal) {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		}
+	})
+	probes.HandleFunc("GET /ready", func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second) // less than the probe's own timeoutSeconds
+		defer cancel()
+		if err := producer.Ping(ctx); err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		}
+	})
+
+	for _, path := range []string{"/live", "/ready"} {
+		answer := httptest.NewRecorder()
+		probes.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, path, nil))
+		fmt.Println(path, answer.Code)
+	}
+	// Output:
+	// /live 200
+	// /ready 200
 }

@@ -145,6 +145,9 @@ func (r *refresher) update(a *metadataAsk, resp *message.MetadataResponse, versi
 	if resp.ClusterID != nil {
 		u.ClusterID = *resp.ClusterID
 	}
+	if resp.ControllerID >= 0 {
+		u.Controller = new(resp.ControllerID) // a copy, which keeps no answer in memory
+	}
 	u.Nodes = make([]metadata.Node, 0, len(resp.Brokers))
 	for _, b := range r.believed(a.node, resp.Brokers) {
 		u.Nodes = append(u.Nodes, nodeOf(b.NodeID, b.Host, b.Port, b.Rack))

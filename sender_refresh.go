@@ -98,6 +98,13 @@ func (o *board) setNextFull(again time.Time) {
 	o.mu.Unlock()
 }
 
+// setAnswered notes that the request of that number was answered.
+func (o *board) setAnswered(number int64) {
+	o.mu.Lock()
+	o.answered = max(o.answered, number)
+	o.mu.Unlock()
+}
+
 // warn notes err as the last error, and wakes the waiting callers, if it is not the last error already.
 func (o *board) warn(err error) {
 	if o.look().lastErr != err {
@@ -294,6 +301,14 @@ func (r *refresher) pause(now time.Time) {
 // earlier ones. The rate limit stays.
 func (r *refresher) endBackoff() { r.failures, r.notBefore = 0, time.Time{} }
 
+// askNow has a full request made for a caller that waits for an answer from now on. It returns the number of the last request that
+// does not count for that.
+func (r *refresher) askNow() int64 {
+	r.endBackoff()
+	r.wantAll()
+	return r.number
+}
+
 // pauseTopic puts the next request for one topic off.
 func (r *refresher) pauseTopic(t *topicState, now time.Time) {
 	t.ask.pause = r.backoff.Next(t.ask.failures, r.random)
@@ -347,6 +362,7 @@ func (r *refresher) answered(req *network.Request, now time.Time) (snapshot *met
 	}
 	r.clearShelf(now)
 	r.schedule(now)
+	r.board.setAnswered(a.number)
 	r.board.post(next, nil)
 	return next, false
 }

@@ -121,6 +121,26 @@ func TestTopicIDThatChangesEachTime(t *testing.T) {
 }
 
 // H44.
+// Brokers of a KRaft cluster name any broker as the controller, another one in each answer (KIP-590).
+func TestAnotherControllerIsNoChange(t *testing.T) {
+	one, two := int32(1), int32(2)
+	nodes := []Node{{ID: 1, Host: "a", Port: 1}, {ID: 2, Host: "b", Port: 1}}
+	_, ok := NewSnapshot(Update{Nodes: nodes}).Controller()
+	require.False(t, ok)
+	s := NewSnapshot(Update{Nodes: nodes, Controller: &one})
+	n, ok := s.Controller()
+	require.True(t, ok)
+	require.Equal(t, nodes[0], n)
+	require.Same(t, s, s.Merge(Update{Nodes: nodes, Controller: &two}, nil))
+
+	s = s.Merge(Update{Nodes: append(nodes, Node{ID: 3, Host: "c", Port: 1}), Controller: &two}, nil)
+	n, _ = s.Controller()
+	require.Equal(t, nodes[1], n)
+	s = s.Merge(Update{Nodes: nodes[:1]}, nil)
+	_, ok = s.Controller()
+	require.False(t, ok, "its address is not known any more")
+}
+
 func TestClusterIDChangeIsVisible(t *testing.T) {
 	s := NewSnapshot(full())
 	u := full()

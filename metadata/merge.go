@@ -10,9 +10,10 @@ import (
 // Update is one answer of a broker to a metadata request, in this package's terms. A merge copies
 // what it keeps, so the slices may be reused afterwards.
 type Update struct {
-	ClusterID string // empty if the broker did not report it
-	Nodes     []Node
-	Topics    []Topic // each with Err or Partitions; partitions in any order
+	ClusterID  string // empty if the broker did not report it
+	Controller *int32 // the id of the controller's node; nil if the broker did not report it
+	Nodes      []Node
+	Topics     []Topic // each with Err or Partitions; partitions in any order
 	// Partial: only the topics named were asked for, others stay as they are. Otherwise topics that
 	// are not named are gone.
 	Partial bool
@@ -54,10 +55,11 @@ func (s *Snapshot) merge(u Update, nodes map[int32]Node, keep func(topic string)
 		size = max(size, len(s.topics))
 	}
 	next := &Snapshot{
-		version:   s.version + 1,
-		clusterID: cmp.Or(u.ClusterID, s.clusterID),
-		nodes:     nodes,
-		topics:    make(map[string]*Topic, size),
+		version:    s.version + 1,
+		clusterID:  cmp.Or(u.ClusterID, s.clusterID),
+		controller: cmp.Or(u.Controller, s.controller),
+		nodes:      nodes,
+		topics:     make(map[string]*Topic, size),
 	}
 	for i := range u.Topics {
 		in := &u.Topics[i]

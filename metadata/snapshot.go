@@ -33,11 +33,12 @@ import (
 // Snapshot is an immutable view of the cluster. The zero value is an empty one. All methods may be
 // called concurrently, do not block and, if not said otherwise, do not allocate.
 type Snapshot struct {
-	version   int64
-	clusterID string
-	nodes     map[int32]Node
-	topics    map[string]*Topic
-	gone      map[string]*Topic // kept topics that the last full answer left out, for their epochs
+	version    int64
+	clusterID  string
+	controller *int32
+	nodes      map[int32]Node
+	topics     map[string]*Topic
+	gone       map[string]*Topic // kept topics that the last full answer left out, for their epochs
 }
 
 // NewSnapshot makes a snapshot from one full update. Unlike Merge it accepts an update without
@@ -54,6 +55,16 @@ func (s *Snapshot) Version() int64 { return s.version }
 // ClusterID returns the cluster's id, empty if no broker has reported it. A change of it means that the
 // addresses now lead to another cluster.
 func (s *Snapshot) ClusterID() string { return s.clusterID }
+
+// Controller returns the node that the last answer which brought a change named as the cluster's controller; ok is false if none did,
+// or if its address is not known. Another controller by itself is no change: the brokers of a KRaft cluster name any broker,
+// another one in each answer, because clients do not talk to its controllers (KIP-590).
+func (s *Snapshot) Controller() (n Node, ok bool) {
+	if s.controller == nil {
+		return Node{}, false
+	}
+	return s.Node(*s.controller)
+}
 
 // Empty reports whether no node is known.
 func (s *Snapshot) Empty() bool { return len(s.nodes) == 0 }

@@ -58,6 +58,7 @@ var budgets = []budget{
 			"engine_send.go engine.awaitTopic":                2, // a Send that waits for metadata
 			"engine_holdup.go answers.ask":                    1, // a call whose time is over
 			"errors_context.go endedLate":                     1, // a wait whose deadline is over
+			"engine_topic.go engine.awaitAnswer":              3, // a call that waits for a broker's answer
 			"engine_topic.go engine.topicErrorAtOnce":         1, // only if the topic has a fault
 			"network/writer.go conn.markWritten":              1, // once a write
 			"network/writer.go conn.markMoved":                1, // once 256 KiB
@@ -84,6 +85,7 @@ var budgets = []budget{
 			"clock.go coarseClock.tick":               1,
 			"bufferpool.go bufferPool.waiterLocked":   1, // a Send that waits
 			"engine_send.go engine.awaitTopic":        1,
+			"engine_topic.go engine.awaitAnswer":      1,
 			"network/renew.go conn.await":             1, // an answer of SASL on a live connection
 			"accumulator_incomplete.go await":         1, // a call whose time is over
 			"sender_losses.go lossLog.add":            1, // once a minute while records fail

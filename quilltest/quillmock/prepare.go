@@ -91,8 +91,7 @@ func (p *Producer[K, V]) choose(e *entry[K, V], partitions int) (int32, error) {
 	case asked:
 	case p.opts.Partitioner != nil:
 		t := topicOf(r.Topic, partitions)
-		cluster := metadata.NewSnapshot(metadata.Update{ClusterID: "mock", Nodes: []metadata.Node{mockNode}, Topics: []metadata.Topic{*t}})
-		in := quill.PartitionInput{Topic: t, Cluster: cluster, Key: e.key, Value: e.value, Headers: r.Headers}
+		in := quill.PartitionInput{Topic: t, Cluster: clusterOf(*t), Key: e.key, Value: e.value, Headers: r.Headers}
 		var chosen int32
 		err := guard(func() (err error) {
 			if typed, ok := p.opts.Partitioner.(quill.TypedPartitioner); ok {

@@ -50,9 +50,12 @@ type Errors struct {
 	// Send fails in Send itself: the record does not enter the history, and its future and callback
 	// get this error.
 	Send error
-	// Flush, PartitionsFor and Close are returned by these methods, which then do nothing else.
+	// Flush, PartitionsFor, Ping, Cluster, Health and Close are returned by these methods, which then do nothing else.
 	Flush         error
 	PartitionsFor error
+	Ping          error
+	Cluster       error
+	Health        error
 	Close         error
 	// The calls about transactions return these, and then do nothing else.
 	InitTransactions         error

@@ -208,7 +208,7 @@ func TestSerializersAreTheRealOnes(t *testing.T) {
 func TestInjectedErrors(t *testing.T) {
 	p := newMock(quillmock.Options{Manual: true, Topics: map[string]int{"orders": 2}})
 	bad := errors.New("bad")
-	p.Fail(quillmock.Errors{Send: bad, Flush: bad, PartitionsFor: bad, Close: bad})
+	p.Fail(quillmock.Errors{Send: bad, Flush: bad, PartitionsFor: bad, Ping: bad, Cluster: bad, Health: bad, Close: bad})
 	calls := 0
 	p.SendFunc(t.Context(), record{Topic: "orders"}, func(m quill.RecordMetadata, err error) {
 		calls++
@@ -222,6 +222,10 @@ func TestInjectedErrors(t *testing.T) {
 	require.Equal(t, bad, p.Close(t.Context()))
 	_, err := p.PartitionsFor(t.Context(), "orders")
 	require.Equal(t, bad, err)
+	_, err = p.Cluster(t.Context())
+	require.Equal(t, bad, err)
+	require.Equal(t, bad, p.Ping(t.Context()))
+	require.Equal(t, bad, p.Health())
 	require.Empty(t, p.History())
 
 	p.Fail(quillmock.Errors{})
@@ -230,6 +234,15 @@ func TestInjectedErrors(t *testing.T) {
 	require.Len(t, partitions, 2)
 	_, err = p.PartitionsFor(t.Context(), "others")
 	require.ErrorIs(t, err, quill.ErrTimeout)
+	cluster, err := p.Cluster(t.Context())
+	require.NoError(t, err)
+	leader, _, ok := cluster.Leader("orders", 1)
+	require.True(t, ok)
+	controller, ok := cluster.Controller()
+	require.True(t, ok)
+	require.Equal(t, leader, controller)
+	require.NoError(t, p.Ping(t.Context()))
+	require.NoError(t, p.Health())
 	f := p.Send(t.Context(), record{Topic: "orders"})
 	require.False(t, p.Closed())
 	require.NoError(t, p.Close(t.Context()))
@@ -240,6 +253,10 @@ func TestInjectedErrors(t *testing.T) {
 	require.ErrorIs(t, err, quill.ErrClosed)
 	_, err = p.PartitionsFor(t.Context(), "orders")
 	require.ErrorIs(t, err, quill.ErrClosed)
+	_, err = p.Cluster(t.Context())
+	require.ErrorIs(t, err, quill.ErrClosed)
+	require.ErrorIs(t, p.Ping(t.Context()), quill.ErrClosed)
+	require.ErrorIs(t, p.Health(), quill.ErrClosed)
 }
 
 func TestEndedContextSendsNothing(t *testing.T) {

@@ -3,6 +3,24 @@ package main
 // What is known of the cluster.
 var ofMetadata = []mutation{
 	{
+		name: "ping-counts-an-old-answer", file: "engine_topic.go",
+		old: "		case known && now.answered > old:", new: "		case known && now.answered > 0 && old >= 0:",
+		breaks: "a ping succeeds though no broker answers any more",
+		by:     by("TestAPingThatNobodyAnswersEnds"),
+	},
+	{
+		name: "ping-waits-out-a-backoff", file: "sender_refresh.go",
+		old: "	r.endBackoff()\n	r.wantAll()\n	return r.number\n", new: "	r.wantAll()\n	return r.number\n",
+		breaks: "probes of a cluster that does not change take a second each",
+		by:     by("TestEachPingIsAnsweredByABroker"),
+	},
+	{
+		name: "another-controller-is-news", file: "metadata/merge.go",
+		old: "	if next.clusterID == s.clusterID && maps.Equal", new: "	if next.controller == s.controller && next.clusterID == s.clusterID && maps.Equal",
+		breaks: "each answer of a KRaft cluster is a change, and metadata is asked for without a back-off",
+		by:     by("TestAnotherControllerIsNoChange"),
+	},
+	{
 		name: "rebootstrap-required-ignored", file: "sender_refresh.go",
 		old: "return old, resp.ErrorCode == protocol.RebootstrapRequired", new: "return old, resp.ErrorCode == protocol.UnknownServerError",
 		breaks: "a cluster that asks for it is not looked for again (KIP-1102)",

@@ -1,0 +1,89 @@
+package quill
+
+import (
+	"context"
+	"errors"
+
+	"github.com/quill-kafka/quill/metadata"
+)
+
+// Ping asks a broker for metadata and waits for the answer. That shows that a broker can be reached, that it lets this client in,
+// and that the two have versions of Kafka's protocol in common. It does not show that every topic has a leader, or that
+// records may be written to one: see PartitionsFor.
+//
+// It waits until ctx ends; without a deadline on ctx, for max.block.ms or request.timeout.ms at most, whichever is longer. The error is ErrAuthentication or ErrTLS at once if brokers refuse this
+// client, ErrTimeout or ctx's if none answers (its Cause says why, as far as that is known), ErrClosed, the producer's
+// fatal error, or ErrInCallback. Calls at the same time share requests: there are at most ten in a second.
+func (p *Producer[K, V]) Ping(ctx context.Context) error {
+	if _, err := p.cluster(ctx, opPing, true); err != nil {
+		return err
+	}
+	return nil
+}
+
+// Cluster returns what the producer knows of the cluster: its id, its nodes, its controller, and the topics that were sent to, as the
+// last answer of a broker has them. If none has answered yet, it waits for the first answer as Ping does, and fails in the same ways.
+// The snapshot never changes; call Cluster again for a newer one.
+func (p *Producer[K, V]) Cluster(ctx context.Context) (*metadata.Snapshot, error) {
+	s, err := p.cluster(ctx, opCluster, false)
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Health returns nil if the producer works as far as it knows, or why it does not. It never blocks and asks no broker. The error
+// Is
+//
+//   - ErrFatal: the producer has failed for good and has to be replaced;
+//   - ErrClosed: it was closed;
+//   - ErrAuthentication or ErrTLS: the brokers do not let this client in; it goes on trying;
+//   - ErrDisconnected: no broker has answered yet, or the last request for metadata failed; it goes on trying.
+//
+// For Kubernetes: a liveness probe fails on ErrFatal alone, because a restart cures nothing else; a readiness probe fails on
+// any error, or on that of Ping, which asks. It may be called concurrently, and in callbacks.
+func (p *Producer[K, V]) Health() error {
+	if fatal := p.e.fatal.Load(); fatal != nil {
+		return fatal
+	}
+	if p.closed.Load() || p.e.closed.Load() {
+		return newError(Error{Op: opHealth, Kind: ErrClosed})
+	}
+	now := p.e.board.look()
+	failed := Error{Op: opHealth, Kind: ErrDisconnected, Class: ErrRetriable, Cause: now.lastErr}
+	switch {
+	case errors.Is(now.lastErr, ErrAuthentication) || errors.Is(now.lastErr, ErrTLS):
+		failed.Kind, failed.Class = denialKind(now.lastErr), nil
+	case now.snapshot.Empty():
+		failed.Reason = "no broker has answered yet"
+	case now.lastErr != nil:
+		failed.Reason = "the last request for metadata failed"
+	default:
+		return nil
+	}
+	return newError(failed)
+}
+
+const (
+	opPing    = "ping a broker"
+	opCluster = "describe the cluster"
+	opHealth  = "check the producer's health"
+)
+
+// cluster returns the snapshot after an answer to a request that is made from now on, or without fresh the present one, if there
+// is one.
+func (p *Producer[K, V]) cluster(ctx context.Context, op string, fresh bool) (*metadata.Snapshot, *Error) {
+	if err := notBegun(ctx, op); err != nil {
+		return nil, err
+	}
+	if err := p.e.closedBy(true); err != nil || p.closed.Load() {
+		return nil, p.e.closedError(op)
+	}
+	if now := p.e.board.look(); !fresh && !now.snapshot.Empty() {
+		return now.snapshot, nil
+	}
+	if p.e.inside() {
+		return nil, newError(Error{Op: op, Kind: ErrInCallback, Reason: "a broker has to answer first"})
+	}
+	return p.e.awaitAnswer(ctx, op)
+}
