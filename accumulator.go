@@ -285,7 +285,7 @@ func (a *accumulator) openLocked(q *partitionQueue, share *memoryShare, chunk []
 	if a.waiting.Load() || share.waiters.Load() > 0 {
 		q.hint = hintNow
 	}
-	q.hint = min(q.hint, a.inbox.instant(now.Add(a.linger)))
+	q.hint = min(q.hint, a.inbox.instant(now.Add(min(a.linger, a.deliveryTimeout/oldPart)))) // see sender.ageOpen
 	return timestamp, true
 }
 

@@ -61,6 +61,17 @@ func TestARecordHasMostOfItsDeliveryTime(t *testing.T) {
 	})
 }
 
+// That holds for a batch that lingers longer than that, too: the sender, which sleeps until the batch before it has lingered,
+// closes it in time.
+func TestARecordHasMostOfItsDeliveryTimeIfBatchesLingerLong(t *testing.T) {
+	outage(t, func(c *quill.Config) { c.Linger = 89 * time.Second }, func(t *testing.T, took []time.Duration, _ int64) {
+		for i, d := range took {
+			require.LessOrEqual(t, d, 2*time.Minute, "record %d", i)
+			require.GreaterOrEqual(t, d, 90*time.Second, "record %d", i)
+		}
+	})
+}
+
 // If memory is short a record is better off in an old batch than waiting for a new one.
 func TestOldBatchesTakeRecordsWhileMemoryIsShort(t *testing.T) {
 	outage(t, func(c *quill.Config) { c.BufferMemory = 2 * 16 << 10 }, func(t *testing.T, took []time.Duration, _ int64) {

@@ -82,3 +82,25 @@ func TestMemoryIsShortAlsoForANodeAtItsLimit(t *testing.T) {
 		require.Error(t, <-ended)
 	})
 }
+
+// Between two looks at the queue the leader may change, and another Send may open a batch that counts for the new one. Memory that
+// was taken for the old leader then goes back to it, also if the batch wants to grow by exactly as much.
+func TestMemoryTakenForTheOldLeaderGoesBack(t *testing.T) {
+	withRig(t, func(s *settings) { s.batchSize, s.bufferMemory = 256<<10, 1<<20 }, func(t *testing.T, r *rig) {
+		q := r.topic.queue(0)
+		old := r.acc.share(q)
+		r.setLeaders([]int32{1, 1, 0, 0}, 1)
+		r.append(0, "", "v") // of another Send, under the new leader
+		open := r.open(0)
+		in := one("", strings.Repeat("v", open.free())) // too large by its overhead
+		need := r.acc.limits.nextChunk(open.batch, in.maxSize)
+		require.NotZero(t, need, "the batch can grow")
+		chunk, err := old.tryAllocate(need)
+		require.NoError(t, err)
+		_, err = r.acc.place(context.Background(), q, in, time.Now().UnixMilli(), nil, nil, old, chunk)
+		require.NoError(t, err)
+		require.Zero(t, old.heldBytes)
+		require.EqualValues(t, r.open(0).batch.heldBytes, r.acc.share(q).heldBytes)
+		require.EqualValues(t, r.cfg.bufferMemory, r.free()+r.acc.share(q).heldBytes, "nothing is lost")
+	})
+}

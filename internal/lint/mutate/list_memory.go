@@ -15,6 +15,18 @@ var ofMemory = []mutation{
 		by:     by("TestManyAppendersOneDrainerEveryRecordOnce"),
 	},
 	{
+		name: "chunk-of-another-share-leaks", file: "accumulator.go",
+		old: "(cap(chunk) != p.need || p.share != share)", new: "cap(chunk) != p.need",
+		breaks: "memory taken for a node that lost its partition meanwhile is counted for it for ever",
+		by:     byRoot("TestMemoryTakenForTheOldLeaderGoesBack"),
+	},
+	{
+		name: "lingering-batch-ages-late", file: "accumulator.go",
+		old: "now.Add(min(a.linger, a.deliveryTimeout/oldPart))", new: "now.Add(a.linger)",
+		breaks: "a record joins a batch that has spent more than a quarter of its time",
+		by:     byRoot("TestARecordHasMostOfItsDeliveryTimeIfBatchesLingerLong"),
+	},
+	{
 		name: "brim-full-batch-lingers", file: "accumulator.go",
 		old: "				q.closeLocked(a.limits.size)\n				q.hint = hintNow\n				p.closedOne = true\n			}\n", new: "				q.closeLocked(a.limits.size)\n				p.closedOne = true\n			}\n",
 		breaks: "a batch that is full waits out linger.ms",

@@ -42,7 +42,7 @@ var ofSender = []mutation{
 		name: "joined-or-not", file: "transaction_requests.go",
 		old: "		return k == askEnd || k.joins()\n", new: "		return k == askEnd\n",
 		breaks: "what a coordinator added although it said that it is none stays open",
-		by:     byTransactions,
+		by:     byRoot("TestWhatMayHaveJoinedIsEnded"),
 	},
 	{
 		name: "lost-commit-is-an-abort", file: "transaction_answers.go",
