@@ -90,6 +90,9 @@ func (c *Config) parseResolved(props map[string]string) []ConfigFault {
 	for _, name := range slices.Sorted(maps.Keys(props)) {
 		row, ok := propertyByName[name]
 		if name == provider.List || strings.HasPrefix(name, provider.Prefix) {
+			if no := checkList(trimJava(props[name])); ok && no != (complaint{}) {
+				faults = append(faults, row.fault(props[name], no))
+			}
 			c.props.all[name] = hiddenIf(strings.Contains(name, ".param."), props[name])
 			continue // they have had their effect
 		}

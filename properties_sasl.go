@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/quill-kafka/quill/internal/foreign"
 	"github.com/quill-kafka/quill/internal/javaprops"
 	"github.com/quill-kafka/quill/internal/login"
 	"github.com/quill-kafka/quill/network/sasl"
@@ -87,11 +86,10 @@ func (row *property) checkKept(text string) complaint {
 			return row.checkRange(float64(n))
 		}
 	case "DOUBLE":
-		x, err := strconv.ParseFloat(text, 64)
-		if err != nil {
-			return complain("must be a number")
+		var x float64
+		if x, no = javaprops.Double(text); no == (javaprops.Complaint{}) {
+			return row.checkRange(x)
 		}
-		return row.checkRange(x)
 	case "BOOLEAN":
 		_, no = javaprops.Bool(text)
 	case "STRING":
@@ -102,20 +100,13 @@ func (row *property) checkKept(text string) complaint {
 	return complaint{no.Reason, no.Fix}
 }
 
-// checkList checks a list as Java does, where neither an empty element nor one that is there twice may be in it (ConfigDef.ValidList).
+// checkList checks that no element of a list is empty, as Java does since 4.0 (ConfigDef.ValidList). Elements that are there twice
+// count once there.
 func checkList(text string) complaint {
-	if text == "" {
-		return complaint{}
-	}
-	var before []string
 	for element := range strings.SplitSeq(text, ",") {
-		switch element = trimJava(element); {
-		case element == "":
+		if trimJava(element) == "" && text != "" {
 			return complaint{"has an empty element", "remove the comma"}
-		case slices.Contains(before, element):
-			return complain("names %s twice", foreign.Quote(element))
 		}
-		before = append(before, element)
 	}
 	return complaint{}
 }

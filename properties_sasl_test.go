@@ -125,25 +125,6 @@ func TestEachPropertyOfSASLIsReadOrSaysThatItIsNot(t *testing.T) {
 	require.Empty(t, read, "not in the table")
 }
 
-// Java 4.3.1: ConfigDef.ValidList refuses an empty element and one that is there twice, in lists that nothing is done with as well.
-func TestListsAreReadAsJavaReadsThem(t *testing.T) {
-	for _, name := range []string{"interceptor.classes", "metric.reporters", "sasl.oauthbearer.expected.audience", "ssl.cipher.suites", "ssl.enabled.protocols"} {
-		for text, want := range map[string]string{
-			"": "", "a": "", " a , b ": "", "a,A": "",
-			"a,,b": "has an empty element", ",": "has an empty element", "a,": "has an empty element", "a, ,b": "has an empty element",
-			"a,b,a": `names "a" twice`, "a , a": `names "a" twice`,
-		} {
-			_, err := ParseProperties(map[string]string{name: text})
-			if want == "" {
-				require.NoError(t, err, "%s=%s", name, text)
-				continue
-			}
-			require.ErrorContains(t, err, name+"=", text)
-			require.ErrorContains(t, err, want, text)
-		}
-	}
-}
-
 // loggerGiven is what the last mechanism X-LOGS was given.
 var loggerGiven *slog.Logger
 

@@ -129,6 +129,31 @@ func TestPropertyValuesAsJavaReadsThem(t *testing.T) {
 	require.Equal(t, Plaintext, c.SecurityProtocol)
 }
 
+// All lists of the table, also those that nothing is done with. Java: ConfigDef.ValidList.
+func TestListsAreReadAsJavaReadsThem(t *testing.T) {
+	for _, row := range propertyByName {
+		if row.typ != "LIST" {
+			continue
+		}
+		for _, text := range []string{"a,,b", ",", "a,", ", a", "a , \t, b"} {
+			props := map[string]string{"bootstrap.servers": "a:1"}
+			props[row.name] = text
+			c, err := ParseProperties(props)
+			if err == nil {
+				_, err = New(c, Bytes, Bytes)
+			}
+			require.ErrorContains(t, err, row.name, text)
+			if row.name != "bootstrap.servers" { // its addresses are checked later
+				require.ErrorContains(t, err, "has an empty element; remove the comma", text)
+			}
+		}
+		if row.name != "bootstrap.servers" {
+			mustParse(t, map[string]string{row.name: ""})
+			mustParse(t, map[string]string{row.name: " a , a "})
+		}
+	}
+}
+
 func TestWrongTypesAreReportedTogether(t *testing.T) {
 	_, err := ParseProperties(map[string]string{
 		"linger.ms": "5ms", "retries": "2147483648", "batch.size": "1_000", "enable.idempotence": "yes", "acks": "some", "compression.type": "LZ4",

@@ -1,6 +1,7 @@
 package javaprops
 
 import (
+	"math"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -47,4 +48,20 @@ func TestMalformedEscapesAreFaultsOfTheirLine(t *testing.T) {
 	require.Len(t, faults, 2)
 	require.Equal(t, 3, faults[0].Line)
 	require.Equal(t, 4, faults[1].Line)
+}
+
+// What Double.parseDouble of Java 21 takes of these, and nothing else.
+func TestDoublesAreReadAsJavaReadsThem(t *testing.T) {
+	for text, want := range map[string]float64{"0x1p3": 8, "1.5f": 1.5, "1d": 1, "2D": 2, "1.": 1, ".5": 0.5, "1e3": 1000, "1E+3": 1000, "-0.25": -0.25, "Infinity": math.Inf(1), "+Infinity": math.Inf(1), "-Infinity": math.Inf(-1), "1e999": math.Inf(1)} {
+		x, no := Double(text)
+		require.Equal(t, Complaint{}, no, text)
+		require.Equal(t, want, x, text)
+	}
+	x, no := Double("NaN")
+	require.Equal(t, Complaint{}, no)
+	require.True(t, math.IsNaN(x))
+	for _, text := range []string{"1_0", "inf", "nan", "INFINITY", "-Inf", "", "d", "1ff", "0x10", "abc", "1,5"} {
+		_, no := Double(text)
+		require.Equal(t, "must be a number", no.Reason, text)
+	}
 }

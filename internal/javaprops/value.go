@@ -41,6 +41,21 @@ func Int(text, typ, unit string) (int64, Complaint) {
 	return 0, no
 }
 
+// Double parses a DOUBLE as Java does. Go alone knows marks between the digits and the words inf and nan in any case.
+func Double(text string) (float64, Complaint) {
+	plain := text
+	if n := len(text); n > 1 && strings.ContainsRune("fFdD", rune(text[n-1])) && !strings.ContainsAny(text, "xX") {
+		plain = text[:n-1] // 1.5f, 2d
+	}
+	x, err := strconv.ParseFloat(plain, 64)
+	words := math.IsNaN(x) || math.IsInf(x, 0) && !errors.Is(err, strconv.ErrRange)
+	switch {
+	case err != nil && !errors.Is(err, strconv.ErrRange), strings.Contains(plain, "_"), words && strings.TrimLeft(text, "+-") != "Infinity" && text != "NaN":
+		return 0, Complaint{Reason: "must be a number"}
+	}
+	return x, Complaint{}
+}
+
 // integerMeant returns the integer that a malformed text probably stands for: one with a unit, with marks between the
 // digits, or written as a fraction.
 func integerMeant(text, unit string) (int64, bool) {
