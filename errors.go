@@ -173,8 +173,8 @@ type Error struct {
 	Node int32
 	// Attempts is how often the record was sent.
 	Attempts int
-	// Elapsed is the time from the beginning of the operation to its failure; of a record, from its Send
-	// (to the millisecond, if the record has no Timestamp of its own).
+	// Elapsed is the time from the beginning of the operation to its failure; of a record that was buffered, from its Send, or
+	// from when that had got memory if it waited (to the millisecond, if the record has no Timestamp of its own).
 	Elapsed time.Duration
 	// Code is the broker's error code, or None if no broker answered.
 	Code protocol.ErrorCode
@@ -387,8 +387,12 @@ const (
 )
 
 // abortFailed returns the error of InTransaction if the transaction failed and then its abort failed. Its class says
-// what can be done now: Fatal, nothing with this producer; Abortable, abort again.
+// what can be done now: Fatal, nothing with this producer; Abortable, abort again; none, nothing was left to abort.
 func abortFailed(transaction, abort error) error {
+	if e, ok := abort.(*Error); ok && e.Kind == ErrInvalidTxnState && e.class() == nil { // none is open, or its end is under way
+		return newError(Error{Op: "InTransaction", Kind: ErrInvalidTxnState, Cause: transaction,
+			Reason: "the function has called CommitTransaction or AbortTransaction itself; return from it instead: nil commits, an error aborts"})
+	}
 	e := newError(Error{Op: "InTransaction", Class: ErrAbortable, Cause: &both{transaction, abort}, ended: notAborted, fix: "call AbortTransaction until it has worked"})
 	if classOf(abort) == ErrFatal {
 		e.Class, e.fix = ErrFatal, "close this producer: the coordinator aborts the transaction when it is older than transaction.timeout.ms"

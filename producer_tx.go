@@ -126,7 +126,8 @@ func errTxOver(op string) *Error {
 // for a record that is refused, for missing rights, for a consumer group that was rebalanced, for fn's own errors
 // (unless they wrap one of the failures above), or after a Fatal error. An error
 // that Is ErrNotAborted says that the abort did not finish: call AbortTransaction until it has worked, or close
-// the producer if it is Fatal too. After any other the transaction is aborted (the texts of this package's own errors begin
+// the producer if it is Fatal too. One that Is ErrInvalidTxnState without a class says that fn has ended the transaction itself:
+// leave that to InTransaction. After any other the transaction is aborted (the texts of this package's own errors begin
 // with that), also if it is Abortable, and the next may begin; unless it is Fatal, or the commit's outcome is open.
 //
 // A transaction open for longer than transaction.timeout.ms usually ends the producer (Fatal): make fn

@@ -82,6 +82,42 @@ func TestAPluginMayCloseItsProducerWhenItIsClosed(t *testing.T) {
 	}
 }
 
+// Other calls of a plug-in in its own Close fail at once, with ErrClosed: none waits for the Close that it is part of. What was
+// sent before is delivered.
+func TestWhatAPluginAsksOfItsProducerWhenItIsClosed(t *testing.T) {
+	type producer = quill.Producer[string, string]
+	for name, call := range map[string]func(ctx context.Context, p *producer) error{
+		"Flush": func(ctx context.Context, p *producer) error { return p.Flush(ctx) },
+		"SendSync": func(ctx context.Context, p *producer) error {
+			_, err := p.SendSync(ctx, testkit.Rec("t", "", "late"))
+			return err
+		},
+		"PartitionsFor": func(ctx context.Context, p *producer) error { _, err := p.PartitionsFor(ctx, "t"); return err },
+		"Share": func(_ context.Context, p *producer) error {
+			_, err := quill.Share(p, quill.String, quill.String)
+			return err
+		},
+	} {
+		for _, place := range []string{"partitioner", "serializer", "interceptor"} {
+			t.Run(name+" in "+place, func(t *testing.T) {
+				testkit.WithTopic(t, func(t *testing.T, c *quilltest.Cluster) {
+					var p *producer
+					x := &stuckPlugin{close: func() error { return call(context.Background(), p) }}
+					p = plugged(t, testkit.Config(c), place, x)
+					testkit.Known(t, p, "t")
+					var got testkit.Outcomes
+					for range 5 {
+						p.SendFunc(t.Context(), testkit.Rec("t", "", "v"), got.Callback)
+					}
+					testkit.Within(t, 0, 0, func() { require.ErrorIs(t, p.Close(t.Context()), quill.ErrClosed) })
+					delivered, failed := got.Count()
+					require.Equal(t, []int{5, 0}, []int{delivered, failed})
+				})
+			})
+		}
+	}
+}
+
 // Records that Close gave up are reported by every Close and by the log, with their number.
 func TestEveryCloseTellsWhatAForcedOneGaveUp(t *testing.T) {
 	testkit.Bubble(t, quilltest.Options{}, func(t *testing.T, c *quilltest.Cluster) {

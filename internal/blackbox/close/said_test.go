@@ -2,6 +2,7 @@ package close_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -43,6 +44,42 @@ func TestATransactionThatCloseAbortsIsSaidToBe(t *testing.T) {
 	})
 	require.Len(t, log.Lines("level=WARN"), 1, log.Lines(""))
 	require.Contains(t, log.Lines("level=WARN")[0], "Close aborts the transaction that is open")
+}
+
+// Close in the function of InTransaction aborts its transaction, too. Each record and the call itself report it.
+func TestCloseInAFunctionOfInTransactionIsSaid(t *testing.T) {
+	for name, ctx := range map[string]func(t *testing.T) context.Context{
+		"with time":    func(t *testing.T) context.Context { return t.Context() },
+		"without time": func(*testing.T) context.Context { return testkit.Ended(context.Canceled) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			testkit.WithTopic(t, func(t *testing.T, c *quilltest.Cluster) {
+				var log testkit.LogText
+				cfg := testkit.Config(c)
+				cfg.TransactionalID, cfg.Logger = testkit.TxnID, log.Logger()
+				p := testkit.Open(t, cfg)
+				require.NoError(t, p.InitTransactions(t.Context()))
+				var got testkit.Outcomes
+				testkit.Within(t, 0, 0, func() {
+					err := p.InTransaction(t.Context(), func(tx *quill.Tx[string, string]) error {
+						for range 5 {
+							tx.SendFunc(t.Context(), testkit.Rec("t", "", "v"), got.Callback)
+						}
+						err := p.Close(ctx(t))
+						require.Equal(t, name == "without time", errors.Is(err, quill.ErrForceClosed), err)
+						return nil
+					})
+					require.ErrorIs(t, err, quill.ErrClosed)
+				})
+				delivered, failed := got.Count()
+				require.Equal(t, []int{0, 5}, []int{delivered, failed})
+				require.NotEmpty(t, log.Lines("level=WARN"))
+				records, err := c.AllCommittedRecords("t")
+				require.NoError(t, err)
+				require.Empty(t, records)
+			})
+		})
+	}
 }
 
 func TestATransactionThatAForcedCloseLeavesOpenIsSaidToBe(t *testing.T) {

@@ -239,3 +239,36 @@ func TestAnErrorOfInTransactionHasOneClass(t *testing.T) {
 		x.RequireGoesOn()
 	})
 }
+
+// A function that commits or aborts itself leaves nothing to abort: InTransaction must not advise to try that until it works.
+func TestInTransactionSaysThatItsFunctionEndedTheTransaction(t *testing.T) {
+	own := errors.New("the function's own")
+	for name, end := range map[string]func(x *testkit.TxnLab) error{
+		"commit":             func(x *testkit.TxnLab) error { return x.P.CommitTransaction(x.Context()) },
+		"abort":              func(x *testkit.TxnLab) error { return x.P.AbortTransaction(x.Context()) },
+		"commit, then fails": func(x *testkit.TxnLab) error { return errors.Join(x.P.CommitTransaction(x.Context()), own) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			testkit.InRelease(t, quilltest.Options{}, nil, func(x *testkit.TxnLab) {
+				require.NoError(t, x.P.InitTransactions(x.Context()))
+				calls := 0
+				err := x.P.InTransaction(x.Context(), func(tx *quill.Tx[string, string]) error {
+					calls++
+					tx.SendFunc(x.Context(), testkit.To(0, "v"), nil)
+					return end(x)
+				})
+				require.Equal(t, 1, calls)
+				require.ErrorIs(t, err, quill.ErrInvalidTxnState)
+				require.ErrorContains(t, err, "the function has called CommitTransaction or AbortTransaction itself; return from it instead")
+				require.NotErrorIs(t, err, quill.ErrNotAborted)
+				require.NotErrorIs(t, err, quill.ErrAbortable)
+				require.Equal(t, name == "commit, then fails", errors.Is(err, own))
+
+				require.NoError(t, x.P.InTransaction(x.Context(), func(tx *quill.Tx[string, string]) error {
+					_, err := tx.Send(x.Context(), testkit.To(0, "next")).Wait(x.Context())
+					return err
+				}), "the producer goes on")
+			})
+		})
+	}
+}
