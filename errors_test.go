@@ -168,6 +168,7 @@ func TestErrorText(t *testing.T) {
 	}
 }
 
+// S12.
 func TestForeignTextIsQuotedAndCut(t *testing.T) {
 	evil := "\x00\x1b[31mred\n\u202eback" + strings.Repeat("é", 2000) + "\xff"
 	e := &Error{

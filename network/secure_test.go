@@ -61,7 +61,6 @@ func manyNames(n int) (names []string) {
 	return names
 }
 
-// H74, S1, S2, S4.
 var unsecuredCases = []unsecured{
 	{name: "wrong host", node: serve([]string{"a.example", "b.example", "10.0.0.1"}),
 		text: []string{`not one for "boot"`, `"a.example", "b.example", "10.0.0.1"`}, hint: "Config.TLS.ServerName"},
@@ -105,6 +104,7 @@ var unsecuredCases = []unsecured{
 	{name: "silent", node: func(*authority) func(*peer) { return silent }, text: []string{"connection setup timed out"}, hint: "plaintext listener", passing: true},
 }
 
+// H74, S1, S2, S4.
 func TestErrorsOfTLSSayWhatIsWrong(t *testing.T) {
 	for _, c := range unsecuredCases {
 		t.Run(c.name, func(t *testing.T) {
@@ -310,5 +310,36 @@ func TestAFlushIsWrittenInFullTLSRecords(t *testing.T) {
 			}
 			require.LessOrEqual(t, nc.writes.Load()-before, c.writes, "%+v", c)
 		}
+	})
+}
+
+// S4: a session of TLS is resumed with the node that it was made with, and with no other that goes by the same name: another node
+// can't decrypt what is sent ahead with it. The sessions are in a cache of the application's.
+func TestSessionsOfTLSAreOneNodesOnly(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		ca := newAuthority(t, "ca")
+		conf := ca.trusting()
+		conf.ServerName, conf.ClientSessionCache = "boot", tls.NewLRUClientSessionCache(8)
+		node := serving(ca.issue([]string{"boot"})) // of both: they could decrypt each other's tickets
+		var resumed []bool
+		script := func(p *peer) {
+			s := tls.Server(patient(p), node)
+			if s.Handshake() != nil {
+				return
+			}
+			resumed = append(resumed, s.ConnectionState().DidResume)
+			echoes(&peer{s})
+		}
+		r := newRig(t, script, withTLS(conf))
+		for _, addr := range []string{bootAddr, bootAddr, "other:9092", "other:9092"} {
+			r.listen(addr, script)
+			r.SetBootstrap([]string{addr})
+			r.connect(-1)
+			r.send(-1, "x") // with the answer come the tickets
+			r.settle()
+			r.Disconnect(-1, time.Now())
+			r.pass(time.Second)
+		}
+		require.Equal(t, []bool{false, true, false, true}, resumed)
 	})
 }

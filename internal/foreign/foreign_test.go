@@ -22,6 +22,7 @@ var kinds = map[string]struct{ text, shown string }{
 	"nothing":               {"", ""},
 }
 
+// S12.
 func TestEachKindIsShownOnOneLineByOneRule(t *testing.T) {
 	for name, c := range kinds {
 		require.Equal(t, c.shown, Plain(c.text), name)

@@ -10,19 +10,19 @@ import (
 	"strings"
 )
 
-// caseRange is a numbered list of cases that must all be tests: what a hostile node may say (H), Close and Flush (C), memory (M).
+// caseRange is a numbered list of cases that must all be tests: what a hostile node may say (H), Close and Flush (C), memory (M), security (S).
 type caseRange struct {
 	letter string
 	last   int
 }
 
-var caseRanges = []caseRange{{"H", 75}, {"C", 18}, {"M", 12}}
+var caseRanges = []caseRange{{"H", 75}, {"C", 18}, {"M", 12}, {"S", 21}}
 
 // laterCases are those that can't be tests yet, with what they wait for.
 var laterCases = map[string]string{}
 
-// Cases finds the numbered cases that no test names. A test names a case in its comment, in a comment within it, or at the beginning
-// of a string, where tables have the names of their rows: "H21 empty list".
+// Cases finds the numbered cases that no test names. A test names a case in its own name, TestS7ScramNonceIsFresh, in its comment,
+// in a comment within it, or at the beginning of a string, where tables have the names of their rows: "H21 empty list".
 func Cases(t *Tree) []string {
 	named := map[string]string{} // where
 	for _, s := range t.sources {
@@ -52,14 +52,20 @@ func Cases(t *Tree) []string {
 }
 
 var (
-	caseID   = regexp.MustCompile(`\b[HCM][1-9][0-9]?\b`)
-	caseName = regexp.MustCompile(`^[HCM][1-9][0-9]? `)
+	caseID   = regexp.MustCompile(`\b[HCMS][1-9][0-9]?\b`)
+	caseName = regexp.MustCompile(`^[HCMS][1-9][0-9]? `)
+	caseFunc = regexp.MustCompile(`^Test([HCMS][1-9][0-9]?)[A-Z]`)
 )
 
 // cases calls visit for each case that a test file names.
 func (s *source) cases(visit func(id string, n ast.Node)) {
 	for _, d := range s.ast.Decls {
 		f, ok := d.(*ast.FuncDecl)
+		if ok {
+			if name := caseFunc.FindStringSubmatch(f.Name.Name); name != nil {
+				visit(name[1], f)
+			}
+		}
 		for _, c := range s.ast.Comments {
 			if !ok || !strings.HasPrefix(f.Name.Name, "Test") || f.Doc != c && (c.Pos() < f.Pos() || c.Pos() > f.End()) {
 				continue

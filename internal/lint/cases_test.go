@@ -28,6 +28,11 @@ func help() {
 
 var table = []string{"H9 a row", "H10", "not H11 here", "M3 another"}
 
+func TestS7IsNamedByItsFunction() {}
+
+// S8 is not.
+func helpTestS9() {}
+
 // H70: this one waits for something.
 func TestLater() {}
 
@@ -37,16 +42,16 @@ func TestUnknown() {}
 	laterCases["H70"], laterCases["H68"] = "something", "something else"
 	t.Cleanup(func() { clear(laterCases) })
 	faults := Cases(plant(t, map[string]string{"a_test.go": text, "a.go": "package a\n\n// H12\nfunc TestNotATest() {}\n"}))
-	for _, id := range []string{"H4", "H5", "H6", "H9", "C1", "M3"} {
+	for _, id := range []string{"H4", "H5", "H6", "H9", "C1", "M3", "S7"} {
 		require.NotContains(t, faults, "no test names case "+id)
 	}
-	for _, id := range []string{"H1", "H3", "H7", "H8", "H10", "H11", "H12", "C2", "M12"} {
+	for _, id := range []string{"H1", "H3", "H7", "H8", "H10", "H11", "H12", "C2", "M12", "S8", "S9"} {
 		require.Contains(t, faults, "no test names case "+id)
 	}
 	has := func(part string) bool {
 		return slices.ContainsFunc(faults, func(f string) bool { return strings.Contains(f, part) })
 	}
-	require.True(t, has("a_test.go:18: case H70 has a test"))
+	require.True(t, has("a_test.go:23: case H70 has a test"))
 	require.True(t, has("there is no case H76"))
 	require.True(t, has("there is no case M13"))
 	require.False(t, has("H68"))

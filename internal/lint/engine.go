@@ -95,6 +95,11 @@ var budgets = []budget{
 			"producer_tx.go sleep":                    1, // InTransaction between its attempts
 		},
 	},
+	{
+		kind:  "relies on the garbage collector",
+		at:    waitsForCollector,
+		known: map[string]int{},
+	},
 }
 
 // Engine compares what the engine does with the lists.
@@ -139,6 +144,16 @@ func startsGoroutine(n ast.Node) bool {
 		return ok && (f.Sel.Name == "Go" || f.Sel.Name == "AfterFunc")
 	}
 	return false
+}
+
+// waitsForCollector finds calls of runtime.SetFinalizer and runtime.AddCleanup.
+func waitsForCollector(n ast.Node) bool {
+	f, ok := n.(*ast.SelectorExpr)
+	if !ok || f.Sel.Name != "SetFinalizer" && f.Sel.Name != "AddCleanup" {
+		return false
+	}
+	pkg, ok := f.X.(*ast.Ident)
+	return ok && pkg.Name == "runtime"
 }
 
 // callsTime finds calls of functions of package time.

@@ -32,15 +32,21 @@ func report(t *testing.T, faults []string) {
 	}
 }
 
+// S18, S21: nothing but the standard library has to do with cryptography.
 func TestImportsGoOneWay(t *testing.T) { report(t, Imports(repository(t))) }
 
+// S18.
 func TestRootDependsOnCodecsOnly(t *testing.T) {
 	faults, err := Dependencies(repository(t))
 	require.NoError(t, err)
 	report(t, faults)
 }
 
+// S19: nor does it rely on the garbage collector.
 func TestEngineStartsAndWaitsWhereListed(t *testing.T) { report(t, Engine(repository(t))) }
+
+// S20.
+func TestFuzzTargetsHaveACorpus(t *testing.T) { report(t, Fuzz(repository(t))) }
 
 func TestSkippedTestsFailInCI(t *testing.T) { report(t, Skips(repository(t))) }
 
