@@ -161,34 +161,78 @@ func (c Config) Properties() map[string]string {
 	return props
 }
 
+// Warnings returns the properties and fields that are set and have no effect: names that Kafka does not have, variables
+// without a value, and what only means something in a JVM. They are no errors, as in Java, and New logs them; a test or a check at the start
+// can fail on them. Unsupported is set for those that Kafka has. The Value of a name that Kafka does not have is left out, because it
+// may be a secret.
+func (c Config) Warnings() []ConfigFault {
+	var faults []ConfigFault
+	for u := range c.unused {
+		f := ConfigFault{Name: u.name, Value: u.value, Reason: u.reason, Unsupported: u.level == slog.LevelInfo}
+		switch {
+		case u.near != "":
+			f.Fix = "did you mean " + u.near + "?"
+		case u.counterpart != "":
+			f.Fix = "use " + u.counterpart
+		}
+		faults = append(faults, f)
+	}
+	return faults
+}
+
 // logUnused logs the properties and fields that are set and have no effect: one line for each,
 // once in a producer's life. Kafka: "These configurations were supplied but are not used yet".
 func (c Config) logUnused(l *slog.Logger) {
-	ctx := context.Background()
-	for _, name := range c.props.unknown {
-		attrs := []slog.Attr{slog.String("property", foreign.Plain(name))}
-		if near, ok := nearestProperty(name); ok {
-			attrs = append(attrs, slog.String("did_you_mean", near))
+	for u := range c.unused {
+		attrs := []slog.Attr{slog.String("property", u.name)}
+		switch {
+		case u.near != "":
+			attrs = append(attrs, slog.String("did_you_mean", u.near))
+		case u.level == slog.LevelInfo:
+			attrs = append(attrs, slog.String("reason", u.reason))
+			if u.counterpart != "" {
+				attrs = append(attrs, slog.String("counterpart", u.counterpart))
+			}
 		}
-		l.LogAttrs(ctx, slog.LevelWarn, "property was supplied but isn't a known config", attrs...)
+		l.LogAttrs(context.Background(), u.level, u.message, attrs...)
+	}
+}
+
+// unusedProperty is a property or field that is set and has no effect.
+type unusedProperty struct {
+	name, value string
+	level       slog.Level
+	message     string // of the log line
+	reason      string
+	near        string // the name that it was most likely meant to be, if one is close
+	counterpart string // what does the same here as the Java class that it names, if something does
+}
+
+// unused walks the properties and fields that are set and have no effect.
+func (c Config) unused(yield func(unusedProperty) bool) {
+	for _, name := range c.props.unknown {
+		near, _ := nearestProperty(name)
+		if !yield(unusedProperty{name: foreign.Plain(name), near: near, level: slog.LevelWarn,
+			message: "property was supplied but isn't a known config", reason: "not a property of Kafka's producer"}) {
+			return
+		}
 	}
 	for _, variable := range c.props.missing {
-		l.LogAttrs(ctx, slog.LevelWarn, "a variable in a property has no value and stays as it is", slog.String("property", foreign.Plain(variable)))
+		if !yield(unusedProperty{name: foreign.Plain(variable), level: slog.LevelWarn,
+			message: "a variable in a property has no value and stays as it is", reason: "a variable without a value, which stays as it is"}) {
+			return
+		}
 	}
 	for _, group := range properties {
 		for _, row := range group.rows {
-			_, given := c.props.noEffect[row.name]
+			value, given := c.props.noEffect[row.name]
 			if row.status == statusNoEffect && row.value != nil {
-				_, given = row.value.text(&c)
+				value, given = row.value.text(&c)
 			}
-			if !given {
-				continue
+			if given && !yield(unusedProperty{name: row.name, value: row.shown(value), level: slog.LevelInfo,
+				message: "property has no effect", reason: row.note, counterpart: counterpart(c.props.noEffect[row.name])}) {
+				return
 			}
-			attrs := []slog.Attr{slog.String("property", row.name), slog.String("reason", row.note)}
-			if same := counterpart(c.props.noEffect[row.name]); same != "" {
-				attrs = append(attrs, slog.String("counterpart", same))
-			}
-			l.LogAttrs(ctx, slog.LevelInfo, "property has no effect", attrs...)
 		}
 	}
 }

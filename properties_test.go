@@ -237,6 +237,38 @@ func TestUnusedPropertiesAreLogged(t *testing.T) {
 	require.Empty(t, log.String())
 }
 
+// A check at the start gets what New logs, and can tell a misspelled name from a property that only a JVM needs.
+func TestWarningsAreWhatNewLogs(t *testing.T) {
+	c := mustParse(t, map[string]string{
+		"lingr.ms": "s3cret", "evil\nname": "s3cret", "config.providers": "env", "client.id": "${env:QUILL_TEST_NONE}", "linger.ms": "5",
+		"config.providers.env.class": "org.apache.kafka.common.config.provider.EnvVarConfigProvider",
+		"security.providers":         "x", "value.serializer": "org.apache.kafka.common.serialization.StringSerializer",
+	})
+	var texts []string
+	misspelled := 0
+	for _, f := range c.Warnings() {
+		texts = append(texts, f.String())
+		if !f.Unsupported {
+			misspelled++
+		}
+	}
+	require.Equal(t, []string{
+		`evil\nname: not a property of Kafka's producer`,
+		`lingr.ms: not a property of Kafka's producer; did you mean linger.ms?`,
+		`client.id=${env:QUILL_TEST_NONE}: a variable without a value, which stays as it is`,
+		`security.providers="x": registers providers in the JVM`,
+		`value.serializer="org.apache.kafka.common.serialization.StringSerializer": names a Java class; the Go value is an argument of New; use quill.String`,
+	}, texts)
+	require.Equal(t, 3, misspelled)
+	var log bytes.Buffer
+	c.logUnused(slog.New(slog.NewTextHandler(&log, nil)))
+	require.Equal(t, len(texts), strings.Count(log.String(), "\n"))
+	require.Empty(t, Config{}.Warnings())
+	for range c.unused {
+		break // the walk may be left
+	}
+}
+
 func TestNearestProperty(t *testing.T) {
 	for name, want := range map[string]string{
 		"bootstrap.server": "bootstrap.servers", "linger-ms": "linger.ms", "acsk": "acks", "Retries": "retries", "max.in.flight.requests": "",
@@ -306,7 +338,7 @@ this page lists: all 120 of Kafka 4.4's producer.
 - **Milliseconds.** Fields are ` + "`time.Duration`" + ` and may be finer; ` + "`Config.Properties`" + ` rounds them up. Less than a microsecond is refused: ` + "`Linger: 5`" + `
   is 5 nanoseconds; write ` + "`5*time.Millisecond`" + `. More than 100 years are 100 years.
 - **Faults.** New reports everything that is wrong at once in a ` + "`*ConfigError`" + `.
-- **Unknown names** are accepted and logged as a warning, with the name that was probably meant.
+- **Unknown names** are accepted and logged as a warning, with the name that was probably meant. Config.Warnings returns them, so that a test or a check at the start can fail on one.
 - **Fields without a property:** ` + "`Logger`, `DialContext`, `TLS`, `SASL`" + `.
 
 Status: *yes*; *no effect* (accepted, logged once at INFO); *not yet* (refused by New).
