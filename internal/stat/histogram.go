@@ -44,7 +44,12 @@ func (h *Histogram) Record(now time.Time, d time.Duration, n int64) {
 	d = max(d, 0)
 	at := now.Sub(h.windows.Began)
 	h.mu.Lock()
-	h.ring.record(h.windows, at).add(d, n)
+	if len(h.ring.samples) == 0 || at-h.ring.samples[h.ring.current].start >= h.windows.length() {
+		h.ring.advance(h.windows, at)
+	}
+	x := &h.ring.samples[h.ring.current]
+	x.last = at
+	x.data.add(d, n)
 	h.total.add(d, n)
 	h.mu.Unlock()
 }
@@ -82,7 +87,7 @@ func (h *Histogram) Read(now time.Time) (total, recent Counts) {
 	at := now.Sub(h.windows.Began)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.ring.elapsed(h.windows, at)
+	h.ring.elapsed(h.windows, at, func(Counts) {})
 	for i := range h.ring.samples {
 		recent.merge(&h.ring.samples[i].data)
 	}

@@ -16,55 +16,44 @@ type sample[T any] struct {
 	data        T
 }
 
-// record returns the data that an event at that time is to be added to.
-func (r *ring[T]) record(w *Windows, at time.Duration) *T {
-	if len(r.samples) == 0 {
-		r.samples = make([]sample[T], 1)
-		r.samples[0].start = at
+// advance begins the next window, or the first, and returns the data of the one whose place it takes.
+func (r *ring[T]) advance(w *Windows, at time.Duration) (old T) {
+	if len(r.samples) > 0 {
+		r.current = (r.current + 1) % (w.Samples + 1)
 	}
-	x := &r.samples[r.current]
-	if at-x.start >= w.length() {
-		x = r.advance(w, at)
-	}
-	x.last = at
-	return &x.data
-}
-
-// advance begins the next window.
-func (r *ring[T]) advance(w *Windows, at time.Duration) *sample[T] {
-	r.current = (r.current + 1) % (w.Samples + 1)
 	if r.current == len(r.samples) {
 		r.samples = append(r.samples, sample[T]{})
 	}
-	x := &r.samples[r.current]
-	x.reset(at)
-	return x
+	return r.samples[r.current].reset(at)
 }
 
-func (x *sample[T]) reset(at time.Duration) {
-	var none T
-	x.start, x.last, x.data = at, at, none
+// reset empties a window and returns what was in it.
+func (x *sample[T]) reset(at time.Duration) (old T) {
+	old = x.data
+	*x = sample[T]{start: at, last: at}
+	return old
 }
 
-// elapsed empties the windows that are too old, and returns the time that those which are left cover, at least a millisecond.
+// elapsed empties the windows that are too old, hands what was in them to gone, and returns how many seconds those which are
+// left cover, at least a thousandth.
 //
 // Java: Rate.windowSize, after SampledStat.purgeObsoleteSamples.
-func (r *ring[T]) elapsed(w *Windows, at time.Duration) time.Duration {
+func (r *ring[T]) elapsed(w *Windows, at time.Duration, gone func(T)) float64 {
 	if len(r.samples) == 0 {
-		r.samples = make([]sample[T], 1)
-		r.samples[0].reset(at)
+		gone(r.advance(w, at))
 	}
 	oldest := at
 	for i := range r.samples {
 		x := &r.samples[i]
 		if at-x.last >= w.age() {
-			x.reset(at)
+			gone(x.reset(at))
 		}
 		oldest = min(oldest, x.start)
 	}
 	elapsed := at - oldest
+	seconds := max(elapsed, time.Millisecond).Seconds()
 	if missing := time.Duration(w.Samples-1) - elapsed/w.length(); missing > 0 {
-		elapsed += missing * w.length()
+		seconds = elapsed.Seconds() + float64(missing)*w.length().Seconds() // a Duration might overflow
 	}
-	return max(elapsed, time.Millisecond)
+	return seconds
 }

@@ -33,12 +33,17 @@ type Windows struct {
 func (w *Windows) length() time.Duration { return max(w.Length, time.Millisecond) }
 
 // age returns how long a window without an event counts.
-func (w *Windows) age() time.Duration { return time.Duration(w.Samples) * w.length() }
+func (w *Windows) age() time.Duration {
+	if length := w.length(); time.Duration(w.Samples) <= math.MaxInt64/length {
+		return time.Duration(w.Samples) * length
+	}
+	return math.MaxInt64
+}
 
-// Sensor counts events, each with up to two values. It may be used concurrently.
+// Sensor counts events of up to four kinds, each with a value. It may be used concurrently.
 //
-// Two values share a sensor because what is measured together, as the size of a batch and its compression, needs one look at
-// the clock's windows and one lock.
+// What happens together shares a sensor: the batches of a request, their sizes and how long they waited need one look at
+// the windows, and one lock. Java has a sensor for each; the numbers are the same as long as the kinds begin together.
 //
 // Java: Sensor with Meter, Avg, Max, WindowedCount and CumulativeSum.
 type Sensor struct {
@@ -46,87 +51,101 @@ type Sensor struct {
 
 	mu sync.Mutex
 	// +checklocks:mu
-	ring ring[sums]
+	ring ring[Kinds]
 	// +checklocks:mu
-	total sums
+	past Kinds // of windows that are no more
 }
 
-// sums is what a window has of its events.
-type sums struct {
-	events   float64
-	sum, max [2]float64
-}
+// Kinds is what a window has of each kind of event.
+type Kinds [4]events
+
+// events are those of one kind in a window.
+type events struct{ n, sum, max float64 }
 
 // NewSensor returns a sensor without events. The windows must not change.
 func NewSensor(w *Windows) *Sensor { return &Sensor{windows: w} }
 
-// Record counts an event with its values.
-func (s *Sensor) Record(now time.Time, a, b float64) {
+// Record counts one event of kind 0.
+func (s *Sensor) Record(now time.Time, v float64) {
+	s.Begin(now).Add(0, v)
+	s.End()
+}
+
+// Begin returns what to add events to that happen now. It locks the sensor until End.
+//
+// +checklocksacquire:s.mu
+func (s *Sensor) Begin(now time.Time) *Kinds {
 	at := now.Sub(s.windows.Began)
 	s.mu.Lock()
-	x := s.ring.record(s.windows, at)
-	if x.events == 0 {
-		x.max = [2]float64{a, b}
-	} else {
-		x.max = [2]float64{max(x.max[0], a), max(x.max[1], b)}
+	if len(s.ring.samples) == 0 || at-s.ring.samples[s.ring.current].start >= s.windows.length() {
+		s.past.merge(s.ring.advance(s.windows, at))
 	}
-	x.events++
-	x.sum[0] += a
-	x.sum[1] += b
-	s.total.events++
-	s.total.sum[0] += a
-	s.total.sum[1] += b
-	s.mu.Unlock()
+	x := &s.ring.samples[s.ring.current]
+	x.last = at
+	return &x.data
 }
 
-// Reading is what a sensor has counted.
+// End unlocks the sensor.
+//
+// +checklocksrelease:s.mu
+func (s *Sensor) End() { s.mu.Unlock() }
+
+// Add counts one event.
+func (k *Kinds) Add(kind int, v float64) {
+	e := &k[kind]
+	if v > e.max || e.n == 0 {
+		e.max = v
+	}
+	e.n++
+	e.sum += v
+}
+
+// AddMany counts n events, n > 0, whose values are sum together, and at most most.
+func (k *Kinds) AddMany(kind int, n, sum, most float64) {
+	e := &k[kind]
+	if most > e.max || e.n == 0 {
+		e.max = most
+	}
+	e.n += n
+	e.sum += sum
+}
+
+func (k *Kinds) merge(other Kinds) {
+	for i, e := range other {
+		if e.n > 0 {
+			k.AddMany(i, e.n, e.sum, e.max)
+		}
+	}
+}
+
+// Reading is what a sensor has counted of one kind of event.
 type Reading struct {
-	Events, EventRate float64 // since the beginning; a second, in the windows
-	A, B              Measure
-}
-
-// Measure is what the events had as one of their values.
-type Measure struct {
-	Total    float64 // since the beginning
-	Rate     float64 // a second, in the windows
-	Avg, Max float64 // in the windows; NaN if they have no event
+	Count, CountRate float64 // events since the beginning; a second, in the windows
+	Total, Rate      float64 // of their values, likewise
+	Avg, Max         float64 // in the windows; NaN if they have no event
 }
 
 // Read returns what was counted until now. A nil sensor has counted nothing.
-func (s *Sensor) Read(now time.Time) Reading {
-	if s == nil {
-		none := Measure{Avg: math.NaN(), Max: math.NaN()}
-		return Reading{A: none, B: none}
-	}
-	at := now.Sub(s.windows.Began)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	elapsed := s.ring.elapsed(s.windows, at).Seconds()
-	var all sums
-	for i := range s.ring.samples {
-		x := &s.ring.samples[i].data
-		switch {
-		case x.events == 0:
-			continue
-		case all.events == 0:
-			all.max = x.max
-		default:
-			all.max = [2]float64{max(all.max[0], x.max[0]), max(all.max[1], x.max[1])}
+func (s *Sensor) Read(now time.Time) (readings [len(Kinds{})]Reading) {
+	var recent, total Kinds
+	elapsed := 1.0
+	if s != nil {
+		at := now.Sub(s.windows.Began)
+		s.mu.Lock()
+		elapsed = s.ring.elapsed(s.windows, at, s.past.merge)
+		for i := range s.ring.samples {
+			recent.merge(s.ring.samples[i].data)
 		}
-		all.events += x.events
-		all.sum[0] += x.sum[0]
-		all.sum[1] += x.sum[1]
+		total = s.past
+		s.mu.Unlock()
+		total.merge(recent)
 	}
-	return Reading{Events: s.total.events, EventRate: all.events / elapsed, A: s.measureLocked(&all, 0, elapsed), B: s.measureLocked(&all, 1, elapsed)}
-}
-
-// measureLocked returns what the events had as value i; all is the windows together.
-//
-// +checklocks:s.mu
-func (s *Sensor) measureLocked(all *sums, i int, elapsed float64) Measure {
-	m := Measure{Total: s.total.sum[i], Rate: all.sum[i] / elapsed, Avg: math.NaN(), Max: math.NaN()}
-	if all.events > 0 {
-		m.Avg, m.Max = all.sum[i]/all.events, all.max[i]
+	for i, e := range recent {
+		r := Reading{Count: total[i].n, CountRate: e.n / elapsed, Total: total[i].sum, Rate: e.sum / elapsed, Avg: math.NaN(), Max: math.NaN()}
+		if e.n > 0 {
+			r.Avg, r.Max = e.sum/e.n, e.max
+		}
+		readings[i] = r
 	}
-	return m
+	return readings
 }

@@ -14,16 +14,25 @@ import (
 // Java's defaults: metrics.num.samples, metrics.sample.window.ms.
 func defaults() *Windows { return &Windows{Samples: 2, Length: 30 * time.Second, Began: time.Now()} }
 
+// two counts an event of each of two kinds.
+func two(s *Sensor, a, b float64) {
+	k := s.Begin(time.Now())
+	k.Add(0, a)
+	k.Add(1, b)
+	s.End()
+}
+
 // TestASensorWithoutEventsHasRateZeroAndNoAverage: as in Java, where avg and max are NaN.
 func TestASensorWithoutEventsHasRateZeroAndNoAverage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, s := range []*Sensor{nil, NewSensor(defaults())} {
-			r := s.Read(time.Now())
-			require.Zero(t, r.Events)
-			require.Zero(t, r.EventRate)
-			require.Zero(t, r.A.Rate)
-			require.True(t, math.IsNaN(r.A.Avg))
-			require.True(t, math.IsNaN(r.B.Max))
+			for _, r := range s.Read(time.Now()) {
+				require.Zero(t, r.Count)
+				require.Zero(t, r.CountRate)
+				require.Zero(t, r.Rate)
+				require.True(t, math.IsNaN(r.Avg))
+				require.True(t, math.IsNaN(r.Max))
+			}
 		}
 	})
 }
@@ -32,19 +41,19 @@ func TestASensorWithoutEventsHasRateZeroAndNoAverage(t *testing.T) {
 func TestTheFirstWindowCountsAsIfOthersHadPassed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := NewSensor(defaults())
-		s.Record(time.Now(), 90, 0)
-		require.InDelta(t, 90.0/30, s.Read(time.Now()).A.Rate, 1e-9, "one window is missing")
+		two(s, 90, 0)
+		require.InDelta(t, 90.0/30, s.Read(time.Now())[0].Rate, 1e-9, "one window is missing")
 		time.Sleep(15 * time.Second)
-		require.InDelta(t, 90.0/45, s.Read(time.Now()).A.Rate, 1e-9)
+		require.InDelta(t, 90.0/45, s.Read(time.Now())[0].Rate, 1e-9)
 		time.Sleep(15 * time.Second)
-		require.InDelta(t, 90.0/30, s.Read(time.Now()).A.Rate, 1e-9, "a whole window has passed: none is missing")
+		require.InDelta(t, 90.0/30, s.Read(time.Now())[0].Rate, 1e-9, "a whole window has passed: none is missing")
 		time.Sleep(29 * time.Second)
-		require.InDelta(t, 90.0/59, s.Read(time.Now()).A.Rate, 1e-9)
+		require.InDelta(t, 90.0/59, s.Read(time.Now())[0].Rate, 1e-9)
 		time.Sleep(time.Second)
 		r := s.Read(time.Now())
-		require.Zero(t, r.A.Rate, "the window is too old")
-		require.True(t, math.IsNaN(r.A.Avg))
-		require.Equal(t, 90.0, r.A.Total, "of all time")
+		require.Zero(t, r[0].Rate, "the window is too old")
+		require.True(t, math.IsNaN(r[0].Avg))
+		require.Equal(t, 90.0, r[0].Total, "of all time")
 	})
 }
 
@@ -52,22 +61,22 @@ func TestTheFirstWindowCountsAsIfOthersHadPassed(t *testing.T) {
 func TestAWindowEndsWithTheFirstEventAfterIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := NewSensor(defaults())
-		s.Record(time.Now(), 8, 1)
+		two(s, 8, 1)
 		time.Sleep(29 * time.Second)
-		s.Record(time.Now(), 4, -1)
+		two(s, 4, -1)
 		time.Sleep(31 * time.Second)
-		s.Record(time.Now(), 6, 0) // 60 s: the next window
+		two(s, 6, 0) // 60 s: the next window
 		r := s.Read(time.Now())
-		require.Equal(t, 8.0, r.A.Max, "the window's last event is 31 s old, so all of it counts")
-		require.Equal(t, 6.0, r.A.Avg)
-		require.Equal(t, 1.0, r.B.Max)
-		require.InDelta(t, 18.0/60, r.A.Rate, 1e-9)
-		require.InDelta(t, 3.0/60, r.EventRate, 1e-9)
+		require.Equal(t, 8.0, r[0].Max, "the window's last event is 31 s old, so all of it counts")
+		require.Equal(t, 6.0, r[0].Avg)
+		require.Equal(t, 1.0, r[1].Max)
+		require.InDelta(t, 18.0/60, r[0].Rate, 1e-9)
+		require.InDelta(t, 3.0/60, r[0].CountRate, 1e-9)
 		time.Sleep(29 * time.Second)
 		r = s.Read(time.Now()) // 89 s: the first window's last event was 60 s ago
-		require.Equal(t, 6.0, r.A.Max)
-		require.Equal(t, 18.0, r.A.Total)
-		require.Equal(t, 3.0, r.Events)
+		require.Equal(t, 6.0, r[0].Max)
+		require.Equal(t, 18.0, r[0].Total)
+		require.Equal(t, 3.0, r[1].Count)
 	})
 }
 
@@ -75,11 +84,11 @@ func TestAWindowEndsWithTheFirstEventAfterIt(t *testing.T) {
 func TestNegativeMaximaAreNotZero(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := NewSensor(defaults())
-		s.Record(time.Now(), -3, -5)
+		two(s, -3, -5)
 		time.Sleep(31 * time.Second)
-		s.Record(time.Now(), -4, -6)
-		require.Equal(t, -3.0, s.Read(time.Now()).A.Max)
-		require.Equal(t, -5.0, s.Read(time.Now()).B.Max)
+		two(s, -4, -6)
+		require.Equal(t, -3.0, s.Read(time.Now())[0].Max)
+		require.Equal(t, -5.0, s.Read(time.Now())[1].Max)
 	})
 }
 
@@ -89,10 +98,10 @@ func TestASteadyStreamHasItsRate(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			s := NewSensor(&Windows{Samples: samples, Length: 10 * time.Second, Began: time.Now()})
 			for i := range 3000 {
-				s.Record(time.Now(), 1, 0)
+				two(s, 1, 0)
 				time.Sleep(100 * time.Millisecond)
 				if i > samples*100 && i%7 == 0 {
-					rate := s.Read(time.Now()).A.Rate
+					rate := s.Read(time.Now())[0].Rate
 					require.InDelta(t, 10, rate, 10.1/float64(samples), "after %d", i)
 				}
 			}
@@ -104,8 +113,49 @@ func TestASteadyStreamHasItsRate(t *testing.T) {
 func TestWindowsOfNoLengthDoNotDivideByZero(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := NewSensor(&Windows{Samples: 1, Began: time.Now()})
-		s.Record(time.Now(), 1, 0)
-		require.Equal(t, 1000.0, s.Read(time.Now()).A.Rate)
+		two(s, 1, 0)
+		require.Equal(t, 1000.0, s.Read(time.Now())[0].Rate)
+	})
+}
+
+// TestManyEventsAtOnceAreAsManyOneByOne, as a write of several requests counts them.
+func TestManyEventsAtOnceAreAsManyOneByOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		one, many := NewSensor(defaults()), NewSensor(defaults())
+		for _, v := range []float64{-7, -2, -9} {
+			one.Record(time.Now(), v)
+		}
+		many.Begin(time.Now()).AddMany(0, 3, -18, -2)
+		many.End()
+		require.Equal(t, one.Read(time.Now())[0], many.Read(time.Now())[0])
+	})
+}
+
+// TestTotalsKeepWhatLeavesTheWindows, whether an event takes its place or a reader finds it too old.
+func TestTotalsKeepWhatLeavesTheWindows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := NewSensor(&Windows{Samples: 2, Length: time.Second, Began: time.Now()})
+		for i := range 100 {
+			two(s, 1, 2)
+			time.Sleep(time.Duration(i%5) * 700 * time.Millisecond)
+			r := s.Read(time.Now())
+			require.EqualValues(t, i+1, r[0].Total)
+			require.EqualValues(t, 2*(i+1), r[1].Total)
+			require.EqualValues(t, i+1, r[1].Count)
+		}
+	})
+}
+
+// TestHugeWindowsDoNotOverflow: metrics.num.samples and metrics.sample.window.ms may be as large as their types.
+func TestHugeWindowsDoNotOverflow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := NewSensor(&Windows{Samples: math.MaxInt32, Length: math.MaxInt64, Began: time.Now()})
+		s.Record(time.Now(), 5)
+		time.Sleep(time.Hour)
+		r := s.Read(time.Now())[0]
+		require.Equal(t, 5.0, r.Avg)
+		require.Positive(t, r.Rate)
+		require.Less(t, r.Rate, 1e-9)
 	})
 }
 
@@ -116,7 +166,7 @@ func TestReadingWhileOthersRecord(t *testing.T) {
 		for range 4 {
 			go func() {
 				for range 100 {
-					s.Record(time.Now(), 1, 2)
+					two(s, 1, 2)
 					h.Record(time.Now(), time.Millisecond, 1)
 				}
 			}()
@@ -126,7 +176,7 @@ func TestReadingWhileOthersRecord(t *testing.T) {
 			h.Read(time.Now())
 		}
 		synctest.Wait()
-		require.Equal(t, 400.0, s.Read(time.Now()).Events)
+		require.Equal(t, 400.0, s.Read(time.Now())[0].Count)
 		total, recent := h.Read(time.Now())
 		require.EqualValues(t, 400, total.N)
 		require.Equal(t, total, recent)
@@ -192,7 +242,7 @@ func TestRecordingAllocatesNothing(t *testing.T) {
 	s, h, now := NewSensor(defaults()), NewHistogram(defaults()), time.Now()
 	require.LessOrEqual(t, testing.AllocsPerRun(1000, func() {
 		now = now.Add(time.Second)
-		s.Record(now, 1, 2)
+		s.Record(now, 1)
 		h.Record(now, time.Millisecond, 7)
 	}), 0.02)
 }
@@ -200,7 +250,7 @@ func TestRecordingAllocatesNothing(t *testing.T) {
 func BenchmarkRecord(b *testing.B) {
 	s, now := NewSensor(defaults()), time.Now()
 	for b.Loop() {
-		s.Record(now, 1, 2)
+		s.Record(now, 1)
 	}
 }
 
