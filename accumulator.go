@@ -69,8 +69,9 @@ type accumulator struct {
 
 	holdUp   func(topic string, partition int32) error // see engine.holdUp; read-only
 	lastLook func()                                    // see engine.lastLook; read-only
+	measures *measures                                 // read-only
 
-	_ [24]byte // pads the struct to a size class that is aligned to cache lines
+	_ [16]byte // pads the struct to a size class that is aligned to cache lines
 }
 
 // appendInput is the input of append: one record and how to append it.
@@ -102,6 +103,7 @@ func newAccumulator(s *settings, box *inbox, clock *coarseClock) *accumulator {
 	a := &accumulator{
 		limits: newBatchLimits(s.batchSize, s.bufferMemory, s.codec != 0), linger: s.linger,
 		deliveryTimeout: s.deliveryTimeout, clock: clock, inbox: box,
+		measures: newMeasures(s.metricsNumSamples, s.metricsSampleWindow, box.start),
 	}
 	a.pool = newBufferPool(s.bufferMemory, a.limits.sizes()...)
 	a.pool.onWait = func() {
@@ -109,6 +111,7 @@ func newAccumulator(s *settings, box *inbox, clock *coarseClock) *accumulator {
 			box.wakeNow()
 		}
 	}
+	a.pool.onWaited = a.measures.waitedForMemory
 	a.topics.Store(new(map[string]*topicState{}))
 	return a
 }
@@ -148,6 +151,7 @@ func (a *accumulator) addLocked(q *partitionQueue, in *appendInput, timestamp in
 		!a.limits.room(o.raw(), in.maxSize, &q.topic.ratio) {
 		return at, false
 	}
+	o.largest = max(o.largest, int32(in.maxSize))
 	o.add(timestamp, &in.bytesRecord, in.callback)
 	o.hasFuture = o.hasFuture || in.hasFuture
 	o.sticky = o.sticky || lane != nil

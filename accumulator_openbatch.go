@@ -26,8 +26,9 @@ type openBatch struct {
 	last      Callback     // of the last record
 	baseTime  int64
 	maxTime   int64
-	sticky    bool // it has records of the sticky partitioner
-	hasFuture bool // a Future may read the result
+	largest   int32 // upper bound of the size of its largest record
+	sticky    bool  // it has records of the sticky partitioner
+	hasFuture bool  // a Future may read the result
 	sum       recordSum
 }
 
@@ -84,6 +85,7 @@ func (o *openBatch) tryAdd(in *appendInput, timestamp int64, lim *batchLimits, r
 		}
 		return appendNeedChunk
 	}
+	o.largest = max(o.largest, int32(in.maxSize))
 	o.add(timestamp, &in.bytesRecord, in.callback)
 	o.hasFuture = o.hasFuture || in.hasFuture
 	return appendDone
@@ -157,6 +159,7 @@ func (o *openBatch) close() {
 	b.closed = true
 	b.chunks[len(b.chunks)-1] = o.chunk
 	b.raw, b.plain, b.records, b.maxTime, b.sum = o.raw(), o.raw(), int32(len(o.meta)), o.maxTime, o.sum
+	b.largest = o.largest
 	b.res.meta, b.res.hasFuture = o.meta, o.hasFuture
 	*o = openBatch{}
 }

@@ -33,6 +33,7 @@ type topicState struct {
 	loadAt    atomic.Int64
 
 	// the sender's alone
+	measures      *topicMeasures // nil: no record of it has left yet
 	lastUsed      time.Time
 	ask           topicAsk
 	missing       backoff.Spell // of metadata answers that did not have it

@@ -45,6 +45,7 @@ type batch struct {
 	sum     recordSum
 	plain   int // those before compression
 	records int32
+	largest int32 // upper bound of the size of its largest record
 	maxTime int64
 
 	number    int64 // place in the partition's order; re-enqueued batches go back to it

@@ -23,6 +23,8 @@ type board struct {
 	denial network.Denial // no broker lets this client in
 	// +checklocks:mu
 	answered int64 // the number of the last metadata request that was answered
+	// +checklocks:mu
+	refreshedAt time.Time // when the last full answer came; zero: none did
 }
 
 func newBoard() *board {
@@ -31,18 +33,19 @@ func newBoard() *board {
 
 // news is the content of the board at one moment.
 type news struct {
-	snapshot *metadata.Snapshot
-	lastErr  error
-	again    time.Time // no full request follows the last answer to one before
-	denial   network.Denial
-	answered int64           // the number of the last metadata request that was answered
-	changed  <-chan struct{} // closed when there is something newer
+	snapshot    *metadata.Snapshot
+	lastErr     error
+	again       time.Time // no full request follows the last answer to one before
+	denial      network.Denial
+	answered    int64           // the number of the last metadata request that was answered
+	refreshedAt time.Time       // when the last full answer came; zero: none did
+	changed     <-chan struct{} // closed when there is something newer
 }
 
 func (o *board) look() news {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return news{o.snapshot, o.lastErr, o.again, o.denial, o.answered, o.changed}
+	return news{o.snapshot, o.lastErr, o.again, o.denial, o.answered, o.refreshedAt, o.changed}
 }
 
 // post publishes a new state and wakes the waiting callers.

@@ -169,13 +169,15 @@ func (s *memoryShare) allocate(ctx context.Context, size int, until *blockLimit)
 	w.timer.Reset(limit.Sub(start))
 	defer p.retire(w)
 	cause := w.await(ctx, until)
+	now := time.Now()
+	p.onWaited(start, now, cause)
 	if cause == nil || !s.cancel(w) {
 		if w.err != nil {
 			return nil, w.err
 		}
 		return s.fill(w.chunk, size), nil
 	}
-	failed := newError(Error{Op: opWaitForMemory, Kind: cause, Elapsed: time.Since(start)})
+	failed := newError(Error{Op: opWaitForMemory, Kind: cause, Elapsed: now.Sub(start)})
 	reason, kind := s.describe(size)
 	if failed.Reason = reason; cause == ErrBufferExhausted {
 		failed.Kind, failed.Elapsed = kind, limit.Sub(start)
@@ -187,6 +189,8 @@ func (s *memoryShare) allocate(ctx context.Context, size int, until *blockLimit)
 // memory comes back soon.
 func (s *memoryShare) exhaustedError(size int) error {
 	s.pool.onWait()
+	now := time.Now()
+	s.pool.onWaited(now, now, ErrBufferExhausted)
 	reason, kind := s.describe(size)
 	return newError(Error{Op: opWaitForMemory, Kind: kind, Reason: reason})
 }

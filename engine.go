@@ -46,7 +46,9 @@ func newEngine(cfg Config) (*engine, error) {
 		return nil, err
 	}
 	s := &e.cfg
-	client := network.New(s.network(e.box.post))
+	settings := s.network(e.box.post)
+	settings.Measures = e.acc.measures.network
+	client := network.New(settings)
 	client.SetBootstrap(s.bootstrap)
 	e.sender.client = client
 	if s.codec != compress.None {

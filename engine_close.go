@@ -26,6 +26,7 @@ func (e *engine) flush(ctx context.Context) error {
 		return errClosedFlush
 	}
 	late := begun(ctx)
+	defer e.acc.measures.took(timedFlush, time.Now())
 	results := e.acc.beginFlush()
 	e.box.wakeNow()
 	for _, r := range results {

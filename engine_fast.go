@@ -67,6 +67,9 @@ func (e *engine) sendFast(ctx context.Context, r *bytesRecord, fn Callback, futu
 		q.mu.Unlock()
 		return position{}
 	}
+	if int32(size) > o.largest { // for the metric record-size
+		o.largest = int32(size)
+	}
 	o.add(timestamp, r, fn)
 	if future {
 		o.hasFuture = true

@@ -119,6 +119,7 @@ func (e *engine) awaitTopic(ctx context.Context, r *outgoing, t *topicState, lim
 	if e.inside() {
 		return nil, nil, newError(Error{Op: "send", Kind: ErrInCallback, Topic: t.name, Reason: "the topic's metadata have not arrived yet"})
 	}
+	defer e.acc.measures.took(timedMetadata, time.Now())
 	timer := time.NewTimer(time.Until(limit.until()))
 	defer timer.Stop()
 	seen := t.asks.Load() // the answer to a later request is fresh

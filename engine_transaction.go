@@ -6,6 +6,9 @@ import (
 	"time"
 )
 
+// timedTransaction is where the time of a call about transactions is counted.
+var timedTransaction = map[string]timedCall{callInit: timedInit, callBegin: timedBegin, callSendOffsets: timedSendOffsets, callCommit: timedCommit, callAbort: timedAbort}
+
 // instruct has the sender run do and waits for its result. It fails if the producer has no transactional id or is
 // closed.
 func (e *engine) instruct(call string, do func(t *transaction) *Error) *Error {
@@ -46,6 +49,7 @@ func (e *engine) transact(ctx context.Context, call string, callbacks bool, begi
 	if ctx == nil {
 		return late
 	}
+	defer e.acc.measures.took(timedTransaction[call], time.Now())
 	ctx, cancel := context.WithTimeoutCause(ctx, e.cfg.maxBlock, errMaxBlock)
 	defer cancel()
 	ctx, deny := context.WithCancelCause(ctx)

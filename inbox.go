@@ -140,9 +140,10 @@ func (x *inbox) take(to *mail) {
 }
 
 // sleep blocks until the given time or until wake is called. It returns at once if there is mail. Only the
-// sender calls it.
-func (x *inbox) sleep(until time.Time, timer *time.Timer) {
-	d := max(time.Until(until), 0)
+// sender calls it. It returns when it was called.
+func (x *inbox) sleep(until time.Time, timer *time.Timer) (begin time.Time) {
+	begin = time.Now()
+	d := max(until.Sub(begin), 0)
 	x.sleepsUntil.Store(int64(until.Sub(x.start)))
 	x.mu.Lock()
 	empty := len(x.in.queues)+len(x.in.events)+len(x.in.topics)+len(x.in.commands)+len(x.in.sealed) == 0
@@ -156,4 +157,5 @@ func (x *inbox) sleep(until time.Time, timer *time.Timer) {
 		timer.Stop()
 	}
 	x.sleepsUntil.Store(awake)
+	return begin
 }

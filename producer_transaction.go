@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"time"
 )
 
 // The public face of transactions.
@@ -44,6 +45,7 @@ func (p *Producer[K, V]) BeginTransaction() error {
 	if err := p.closedView(callBegin); err != nil {
 		return err
 	}
+	defer p.e.acc.measures.took(timedBegin, time.Now())
 	return orNil(p.e.instruct(callBegin, func(t *transaction) *Error { return t.begin(callBegin) }))
 }
 

@@ -139,8 +139,10 @@ func (s *sender) run() {
 	timer.Stop()
 	now := time.Now()
 	for !s.stopped {
-		s.box.sleep(s.step(now), timer)
+		began := now
+		slept := s.box.sleep(s.step(now), timer)
 		now = time.Now()
+		s.acc.measures.turn(slept.Sub(began), now.Sub(slept), now)
 	}
 	s.client.Close()
 	s.client.Wait()
@@ -300,6 +302,7 @@ func (s *sender) finishAll(now time.Time) {
 func (s *sender) finishOther(r *network.Request, now time.Time) {
 	if r.Err == nil {
 		if t, ok := r.Exchange.(*network.Message).Response.(interface{ Throttle() time.Duration }); ok {
+			s.acc.measures.throttled(t.Throttle(), now)
 			s.throttle(r, t.Throttle(), now)
 		}
 	}

@@ -19,6 +19,7 @@ func (s *sender) finishProduce(r *produceRequest, now time.Time) {
 		return
 	}
 	if r.Err == nil && !r.NoAnswer {
+		s.acc.measures.answered(r.DoneAt.Sub(r.SentAt), r.response.Throttle(), now)
 		s.throttle(&r.Request, r.response.Throttle(), now)
 		if n := s.nodes[r.Node]; n != nil {
 			n.answerTime += (r.DoneAt.Sub(r.SentAt) - n.answerTime) / 8
@@ -26,6 +27,7 @@ func (s *sender) finishProduce(r *produceRequest, now time.Time) {
 			n.sought = false
 		}
 	}
+	s.countCompressed(r, now)
 	for _, b := range r.batches {
 		s.finishBatch(r, b, now)
 	}
@@ -182,7 +184,7 @@ func (s *sender) apply(b *batch, f facts, v verdict, answer *message.PartitionPr
 				out.logAppendTime = -1 // for a duplicate a broker answers the batch's largest timestamp instead
 			}
 		}
-		s.conclude(b, out)
+		s.conclude(b, out, now)
 	case actRetry:
 		if v.park {
 			b.move(placeParked)
@@ -211,6 +213,7 @@ func (s *sender) reenqueue(b *batch, now time.Time) {
 	s.logger.Log(context.Background(), s.resentLevel(b, now), "a batch is sent again", "topic", b.queue.topic.name,
 		"partition", b.queue.index, "node", b.nodeAtSend, "attempt", b.attempts, "base_sequence", b.baseSequence, "err", b.lastError)
 	q := b.queue
+	s.acc.measures.retried(s.topicMeasures(q.topic), b.records, now)
 	q.mu.Lock()
 	q.insertLocked(b)
 	q.mu.Unlock()
@@ -221,13 +224,16 @@ func (s *sender) reenqueue(b *batch, now time.Time) {
 // those before it are decided too. If it is not on the wire, the wire's hold ends here too.
 //
 // Java: ProducerBatch.done.
-func (s *sender) conclude(b *batch, out batchOutcome) {
+func (s *sender) conclude(b *batch, out batchOutcome, now time.Time) {
 	b.decided = true
 	if out.err != nil {
 		out.openedAt = b.createdAt.UnixMilli()
 	}
 	b.res.batchOutcome = out
-	s.losses.add(b.queue.topic.name, out.err, int64(b.records))
+	if out.err != nil {
+		s.losses.add(b.queue.topic.name, out.err, int64(b.records))
+		s.acc.measures.failed(s.topicMeasures(b.queue.topic), out.err, b.records, now)
+	}
 	if s.txn != nil {
 		s.txn.completed(b, out.err)
 	}

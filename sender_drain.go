@@ -217,6 +217,7 @@ func (s *sender) send(n *nodeOut, r *produceRequest, now time.Time) {
 		b.move(placeWire)
 	}
 	s.onWire += len(r.batches)
+	s.countLeaving(r, now)
 	if s.txn != nil {
 		s.txn.sends(r)
 	}

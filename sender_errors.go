@@ -27,7 +27,7 @@ func (s *sender) failBatch(b *batch, f facts, v verdict, answer *message.Partiti
 		s.fatal(&fatal)
 		out.err = &fatal
 	}
-	s.conclude(b, out)
+	s.conclude(b, out, now)
 }
 
 // batchError returns the error of a batch that is given up.

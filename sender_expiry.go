@@ -95,7 +95,7 @@ func (s *sender) giveUp(b *batch, err *Error, now time.Time) {
 		}
 		s.touched = append(s.touched, q)
 	}
-	s.conclude(b, failure(err))
+	s.conclude(b, failure(err), now)
 	for i, q := range s.touched {
 		s.touched[i] = nil
 		s.look(q, now)

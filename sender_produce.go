@@ -6,6 +6,7 @@ import (
 	"github.com/quill-kafka/quill/internal/compress"
 	"github.com/quill-kafka/quill/internal/message"
 	"github.com/quill-kafka/quill/internal/seal"
+	"github.com/quill-kafka/quill/internal/stat"
 	"github.com/quill-kafka/quill/network"
 	"github.com/quill-kafka/quill/protocol"
 )
@@ -255,4 +256,69 @@ func (r *produceRequest) reset() {
 	clear(r.topics)
 	*r = produceRequest{batches: r.batches[:0], topics: r.topics[:0], response: r.response, acks: r.acks, timeout: r.timeout, sealer: r.sealer,
 		sealing: sealProgress{done: r.sealing.done}}
+}
+
+// countLeaving counts a request that is about to leave, and its batches.
+//
+// Java: SenderMetrics.updateProduceRequestMetrics.
+func (s *sender) countLeaving(r *produceRequest, now time.Time) {
+	m, records := s.acc.measures, int32(0)
+	k := m.leaving.Begin(now)
+	for _, b := range r.batches {
+		records += b.records
+		k.Add(leavingQueued, milliseconds(now.Sub(b.createdAt)))
+		k.Add(leavingLargest, float64(b.largest))
+	}
+	k.Add(leavingRecords, float64(records))
+	m.leaving.End()
+	plain := r.sealer.codec == compress.None
+	for _, b := range r.batches {
+		t := s.topicMeasures(b.queue.topic)
+		k := t.sent.Begin(now)
+		k.Add(topicRecords, float64(b.records))
+		if plain {
+			b.countForm(k, topicBytes, topicRatio)
+		}
+		t.sent.End()
+	}
+	if plain {
+		k := m.forms.Begin(now)
+		for _, b := range r.batches {
+			b.countForm(k, formsSize, formsRatio)
+		}
+		m.forms.End()
+	}
+}
+
+// countCompressed counts the sizes of the batches of a request that is back: compressed ones are sealed on the way. Java
+// compresses while it appends, so that it knows them when the request leaves.
+func (s *sender) countCompressed(r *produceRequest, now time.Time) {
+	if r.sealer.codec == compress.None {
+		return
+	}
+	forms := s.acc.measures.forms
+	for _, b := range r.batches {
+		if !b.sealed {
+			continue // the connection ended before
+		}
+		b.countForm(forms.Begin(now), formsSize, formsRatio)
+		forms.End()
+		t := s.topicMeasures(b.queue.topic)
+		b.countForm(t.sent.Begin(now), topicBytes, topicRatio)
+		t.sent.End()
+	}
+}
+
+// countForm counts the size of a batch as it is sent, and how far it was compressed.
+func (b *batch) countForm(k *stat.Kinds, size, ratio int) {
+	k.Add(size, float64(b.size()))
+	k.Add(ratio, float64(b.raw)/float64(max(1, b.plain)))
+}
+
+// topicMeasures returns what is counted for the topic.
+func (s *sender) topicMeasures(t *topicState) *topicMeasures {
+	if t.measures == nil {
+		t.measures = s.acc.measures.topic(t.name)
+	}
+	return t.measures
 }

@@ -105,6 +105,13 @@ func (o *board) setAnswered(number int64) {
 	o.mu.Unlock()
 }
 
+// setRefreshed notes when a full answer came.
+func (o *board) setRefreshed(at time.Time) {
+	o.mu.Lock()
+	o.refreshedAt = at
+	o.mu.Unlock()
+}
+
 // warn notes err as the last error, and wakes the waiting callers, if it is not the last error already.
 func (o *board) warn(err error) {
 	if o.look().lastErr != err {
@@ -339,6 +346,7 @@ func (r *refresher) answered(req *network.Request, now time.Time) (snapshot *met
 	r.spell.Ended()
 	if a.full || r.refreshedAt.IsZero() {
 		r.refreshedAt = now
+		r.board.setRefreshed(now)
 	}
 	named := make(map[string]bool, len(update.Topics))
 	for i := range update.Topics {

@@ -397,7 +397,7 @@ func (s *sender) unpark(q *partitionQueue, missing bool, now time.Time) {
 			s.reenqueue(b, now)
 		case seq.passed(b):
 			seq.settle(b, verdict{written: true}, -1)
-			s.conclude(b, noOutcome)
+			s.conclude(b, noOutcome, now)
 		}
 	}
 	parked := seq.parked()

@@ -32,6 +32,7 @@ func (s *sender) split(b *batch, now time.Time) {
 		limit = (len(records) + protocol.BatchOverhead) / 2
 	}
 	b.queue.topic.ratio.set(1)
+	s.acc.measures.splits.Record(now, 1)
 	parts := s.acc.cut(b, records, limit, nil)
 	level := b.queue.topic.tooLargeSpell.FailedForGood(now)
 	s.logger.Log(context.Background(), level, "a batch is too large for the broker and is split", "topic", b.queue.topic.name, "partition", b.queue.index,
@@ -68,7 +69,7 @@ func (s *sender) sieve(b *batch, f facts, answer *message.PartitionProduceRespon
 	s.enqueue(innocent)
 	for i, part := range parts {
 		if e := guilty[children[i].first]; e != nil {
-			s.conclude(part, failure(e))
+			s.conclude(part, failure(e), now)
 		}
 	}
 }
@@ -158,6 +159,7 @@ func (a *accumulator) newPart(b *batch, group []protocol.Record, size int, first
 	var o openBatch
 	o.begin(part, a.limits.compress)
 	for i, r := range group {
+		o.largest = max(o.largest, int32(protocol.MaxRecordSize(r.Key, r.Value, r.Headers)))
 		o.add(b.baseTime+r.TimestampDelta, &bytesRecord{Key: r.Key, Value: r.Value, Headers: r.Headers}, b.res.callback(first+int32(i)))
 	}
 	o.close()

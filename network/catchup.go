@@ -112,12 +112,19 @@ func (a attentive) Read(b []byte) (int, error) {
 	for {
 		n, err := a.nc.Read(b)
 		if n > 0 || !isTimeout(err) || !a.conn.asked.Load() {
-			return n, err
+			return a.count(n), err
 		}
 		if n, err = a.look(b); n > 0 || err != nil {
-			return n, err
+			return a.count(n), err
 		}
 	}
+}
+
+// count notes that n bytes were read.
+func (a attentive) count(n int) int {
+	a.conn.arrived.reads++
+	a.conn.arrived.bytes += int64(n)
+	return n
 }
 
 // look reads what has arrived. If that is nothing, it posts caughtUp.

@@ -283,6 +283,7 @@ func (c *Client) throttle(n *node, d time.Duration, now time.Time) {
 func (c *Client) Send(id int32, r *Request, now time.Time) {
 	n := c.nodes[id]
 	c.inFlight++
+	c.cfg.Measures.inFlight.Store(int32(c.inFlight))
 	r.Node = id
 	if n != nil {
 		r.Node = n.id
@@ -339,6 +340,7 @@ func (c *Client) Handle(ev Event, now time.Time, done []*Request) []*Request {
 			n.usedAt = now
 			if ev.err == nil && !ev.request.NoAnswer {
 				n.answered, n.answeredAt = true, now
+				c.cfg.Measures.countArrived(ev.conn.measures, ev.arrived, ev.request.latency(now), now)
 			}
 			if ev.err == nil && n.spell.Away() {
 				c.back(n, now)
@@ -362,6 +364,7 @@ func (c *Client) Handle(ev Event, now time.Time, done []*Request) []*Request {
 // finish notes in r how and when it ended, and returns it to be given back.
 func (c *Client) finish(r *Request, err error, now time.Time) *Request {
 	c.inFlight--
+	c.cfg.Measures.inFlight.Store(int32(c.inFlight))
 	r.DoneAt, r.Err = now, err
 	return r
 }

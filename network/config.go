@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/quill-kafka/quill/internal/message"
+	"github.com/quill-kafka/quill/internal/stat"
 	"github.com/quill-kafka/quill/network/sasl"
 )
 
@@ -75,6 +76,9 @@ type Config struct {
 	// MaxResponse bounds the size of an answer. If not positive, 100 MiB.
 	MaxResponse int
 
+	// Measures counts what goes over the connections. If nil, what nobody reads.
+	Measures *Measures
+
 	// Logger gets one line per decision about a connection, none per request. If nil, none.
 	Logger *slog.Logger
 
@@ -92,6 +96,9 @@ func (cfg Config) withDefaults() Config {
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Measures == nil {
+		cfg.Measures = NewMeasures(&stat.Windows{Samples: 1, Length: time.Minute})
 	}
 	cfg.dialIP = new(net.Dialer).DialContext // with keep-alive and TCP_NODELAY
 	cfg.MaxInFlight = cmp.Or(max(cfg.MaxInFlight, 0), 5)

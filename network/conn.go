@@ -25,10 +25,11 @@ type conn struct {
 	id          int32
 	addr        string
 	bootstrap   bool
-	setup       time.Duration      // limit for dialling, and once more for the handshake
-	skip        string             // the address dialled last time
-	correlation int32              // the first of handshakeIDs ids for the handshake
-	firstAsk    int16              // the version of ApiVersions to begin with
+	setup       time.Duration // limit for dialling, and once more for the handshake
+	skip        string        // the address dialled last time
+	correlation int32         // the first of handshakeIDs ids for the handshake
+	firstAsk    int16         // the version of ApiVersions to begin with
+	measures    *nodeMeasures
 	spare       *atomic.Bool       // set once bytes behind an answer were logged; the node's
 	cancel      context.CancelFunc // ends dialling
 	stop        chan struct{}      // closed by the first fail
@@ -44,6 +45,7 @@ type conn struct {
 
 	behind    bool        // the owner's: asked to catch up, and caughtUp has not come
 	asked     atomic.Bool // the reader is to catch up
+	arrived   arrived     // the writer's during the handshake, then the reader's
 	lastWrite int64       // the reader's: of the request that was answered last
 	readErr   error       // why the reader can't go on; set before unread is closed
 
@@ -111,8 +113,8 @@ func newConn(c *Client, n *node, setup time.Duration, cancel context.CancelFunc)
 	return &conn{
 		cfg: &c.cfg, node: n, id: n.id, addr: n.addr, bootstrap: n.id < 0, setup: setup, skip: n.lastTried,
 		correlation: c.correlationIDs(handshakeIDs), firstAsk: n.askVersion(), spare: &n.spare,
-		cancel: cancel,
-		stop:   make(chan struct{}), unread: make(chan struct{}), bell: make(chan struct{}, 1),
+		measures: c.cfg.Measures.node(n.id), cancel: cancel,
+		stop: make(chan struct{}), unread: make(chan struct{}), bell: make(chan struct{}, 1),
 	}
 }
 
@@ -131,7 +133,8 @@ func (c *conn) run(ctx context.Context) {
 		return
 	}
 	c.reach(established)
-	c.cfg.Post(Event{kind: opened, conn: c, versions: v})
+	c.cfg.Post(Event{kind: opened, conn: c, versions: v, arrived: c.arrived})
+	c.arrived = arrived{}
 	c.helpers.Go(func() {
 		defer c.fail(c.errorf("use", errGoroutineEnded))
 		err := c.read(attentive{c, nc})
@@ -154,7 +157,9 @@ func (c *conn) open(ctx context.Context) (net.Conn, *versions, error) {
 		_ = raw.Close() // told to end while dialling, so fail did not close it
 		return nil, nil, c.reason()
 	}
-	until := time.Now().Add(min(c.setup, c.cfg.RequestTimeout))
+	now := time.Now()
+	c.cfg.Measures.created.Record(now, 1)
+	until := now.Add(min(c.setup, c.cfg.RequestTimeout))
 	if err := raw.SetDeadline(until); err != nil {
 		return nil, nil, c.errorf("negotiate", err)
 	}

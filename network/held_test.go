@@ -58,7 +58,7 @@ func TestABorderOfAFailedWriteIsInDoubtWithoutWritev(t *testing.T) {
 			{func(border int) int { return border + 1 }, []bool{true, true}},
 		} {
 			cfg := Config{Post: func(Event) {}}.withDefaults()
-			x := &conn{cfg: &cfg}
+			x := &conn{cfg: &cfg, measures: cfg.Measures.node(1)}
 			x.out.vector = vector
 			requests := []*Request{{Exchange: &echo{out: []byte("0123456")}, Version: 1}, {Exchange: &echo{out: []byte("x")}, Version: 1}}
 			for _, r := range requests {

@@ -25,6 +25,10 @@ func (c *Client) connect(n *node, now time.Time) {
 // opened handles the event that a connection is ready.
 func (c *Client) opened(ev Event, now time.Time) {
 	n := ev.conn.node
+	c.cfg.Measures.countArrived(ev.conn.measures, ev.arrived, -1, now)
+	if c.cfg.TLS != nil || c.cfg.SASL != nil {
+		c.cfg.Measures.authenticated.Record(now, 1)
+	}
 	if n.state != connecting {
 		return // it was closed meanwhile
 	}
@@ -48,6 +52,7 @@ func (c *Client) opened(ev Event, now time.Time) {
 func (c *Client) lost(ev Event, now time.Time, done []*Request) []*Request {
 	n := ev.conn.node
 	cause := ev.conn.asError("read", ev.err)
+	c.cfg.Measures.countEnd(cause, ev.phase, now)
 	next := down
 	switch n.state {
 	case connecting:

@@ -61,7 +61,9 @@ func (c *conn) answer(frame []byte) error {
 		x.reply <- err // to the writer, which waits for it
 		return err
 	}
-	c.deliver(x.write, Event{kind: answered, conn: c, request: r, err: err})
+	c.arrived.response = int32(sizeField + len(frame))
+	c.deliver(x.write, Event{kind: answered, conn: c, request: r, err: err, arrived: c.arrived})
+	c.arrived = arrived{}
 	return err
 }
 

@@ -164,6 +164,7 @@ func (c *conn) renew(ctx context.Context, nc net.Conn, b begun) error {
 	}
 	now := time.Now()
 	c.session.granted(d.lifetime, now)
+	c.cfg.Measures.renewed.Record(now, float64(now.Sub(begin))/float64(time.Millisecond))
 	c.cfg.Logger.Debug("authenticated again to node", nodeName(c.id), "addr", c.addr, "elapsed", now.Sub(begin))
 	return nil
 }

@@ -120,6 +120,7 @@ type Event struct {
 	err      error      // of answered, unsent and closed
 	versions *versions  // of opened
 	phase    setupPhase // of closed: how far the connection had come
+	arrived  arrived    // of opened and answered: what was read for it
 }
 
 type eventKind uint8

@@ -170,6 +170,7 @@ func (c *conn) askVersions(nc net.Conn, version int16, id int32) (*message.APIVe
 	if err != nil {
 		return nil, err
 	}
+	c.arrived = arrived{reads: c.arrived.reads + 1, bytes: c.arrived.bytes + sizeField + int64(len(frame)), response: sizeField + int32(len(frame))}
 	rd := protocol.NewReader(frame)
 	if got := message.DecodeResponseHeader(&rd, protocol.APIVersions, version); got != id {
 		return nil, malformed("correlation id %d, want %d", got, id)
@@ -197,10 +198,15 @@ func (c *conn) ask(nc net.Conn, req message.Message, version int16, id int32) ([
 		return nil, err
 	}
 	_, err := c.out.write(nc, c.out.frame.Vectors())
+	size := int64(c.out.frame.size())
 	c.out.frame.erase()
 	if err != nil {
 		return nil, err
 	}
+	if req.APIKey() == protocol.APIVersions { // what authenticates does not count, as in Java
+		c.wrote(c.out.calls, size, 1, size, time.Now())
+	}
+	c.out.calls = 0
 	return c.in.next(nc, min(maxHandshake, c.cfg.MaxResponse))
 }
 

@@ -3,6 +3,7 @@ package network
 import (
 	"context"
 	"net"
+	"slices"
 	"time"
 )
 
@@ -19,6 +20,7 @@ type outbox struct {
 	frame   Frame
 	taken   []*Request  // from the queue, not yet encoded
 	joined  []placed    // in the frame
+	calls   int         // of the connection's Write since that was counted
 	writes  int64       // begun
 	held    []Event     // to be posted
 	part    net.Buffers // of a frame that is written in parts
@@ -113,9 +115,11 @@ func (c *conn) flush(nc net.Conn) error {
 		// Without writev the last write may have passed on more than it admits (TLS).
 		p.request.MaybeSent = err == nil || p.start < n || !o.vector && p.start == n
 	}
+	requests, bytes, largest := o.ownSizes()
 	o.frame.reset()
 	// From here on the writer reads none of the requests that have answers.
-	c.markWritten()
+	c.wrote(o.calls, bytes, requests, largest, c.markWritten())
+	o.calls = 0
 	if err != nil {
 		return err
 	}
@@ -127,6 +131,19 @@ func (c *conn) flush(nc net.Conn) error {
 	clear(o.joined)
 	o.joined = o.joined[:0]
 	return nil
+}
+
+// ownSizes returns how many requests the frame has, how many bytes they are together, and how many the largest is. Those
+// that authenticate the client again don't count, as in Java.
+func (o *outbox) ownSizes() (requests int, bytes, largest int64) {
+	end := int64(o.frame.size())
+	for _, p := range slices.Backward(o.joined) {
+		if size := end - p.start; p.reply == nil {
+			requests, bytes, largest = requests+1, bytes+size, max(largest, size)
+		}
+		end = p.start
+	}
+	return requests, bytes, largest
 }
 
 // announce adds the requests of the frame to those whose answers the reader expects. It is called before the
@@ -143,9 +160,9 @@ func (c *conn) announce() {
 }
 
 // markWritten notes that the writer no longer reads the requests of the last write, and posts the
-// answers that were held until then.
-func (c *conn) markWritten() {
-	now := time.Now()
+// answers that were held until then. It returns when that was.
+func (c *conn) markWritten() (now time.Time) {
+	now = time.Now()
 	c.mu.Lock()
 	c.ended, c.movedAt = c.out.writes, now
 	for i := len(c.awaiting) - 1; i >= 0 && c.awaiting[i].write == c.ended; i-- {
@@ -161,6 +178,7 @@ func (c *conn) markWritten() {
 		more = c.takeHeldLocked()
 		c.mu.Unlock()
 	}
+	return now
 }
 
 // takeHeldLocked moves the held answers to the writer. It reports whether there are any.
@@ -219,6 +237,7 @@ func (c *conn) markMoved() {
 
 // write writes the vectors and returns how many bytes of them the connection took.
 func (o *outbox) write(nc net.Conn, vectors net.Buffers) (int64, error) {
+	o.calls++
 	if o.vector && len(vectors) > 1 {
 		o.buffers = vectors // WriteTo consumes it
 		n, err := o.buffers.WriteTo(nc)

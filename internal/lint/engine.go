@@ -45,34 +45,43 @@ var budgets = []budget{
 		kind: "reads the clock",
 		at:   func(n ast.Node) bool { return callsTime(n, "Now", "Since", "Until") },
 		known: map[string]int{
-			"sender.go sender.run":                            2, // once a turn; all else in the sender gets the time as an argument
-			"inbox.go newInbox":                               1,
-			"inbox.go inbox.sleep":                            1,
-			"clock.go coarseClock.read":                       1, // records' timestamps
-			"clock.go coarseClock.fresh":                      1, // the ticker, and a Send that has waited
-			"accumulator.go accumulator.openLocked":           1, // once a batch
-			"bufferpool_share.go memoryShare.allocate":        2, // a Send that waits
-			"bufferpool_share.go blockLimit.until":            1,
-			"bufferpool_share.go blockLimit.waited":           1,
-			"bufferpool_share.go blockLimit.over":             1, // a Send that waited in vain
-			"engine_send.go engine.awaitTopic":                2, // a Send that waits for metadata
-			"engine_holdup.go answers.ask":                    1, // a call whose time is over
-			"errors_context.go endedLate":                     1, // a wait whose deadline is over
-			"engine_topic.go engine.awaitAnswer":              3, // a call that waits for a broker's answer
-			"engine_topic.go engine.topicErrorAtOnce":         1, // only if the topic has a fault
-			"network/writer.go conn.markWritten":              1, // once a write
-			"network/writer.go conn.markMoved":                1, // once 256 KiB
-			"network/conn.go conn.open":                       1, // deadlines of setting up, on the connection's goroutine
-			"network/dial.go conn.dial":                       1,
-			"network/secure_explain.go tlsLine.now":           1, // for the text of an error
-			"network/authenticate.go conn.authenticate":       1, // once for a connection
-			"network/renew.go conn.keepSession":               2, // once a turn of the writer, if the node's session ends
-			"network/renew.go conn.renew":                     2, // once in a session
-			"network/renew.go conn.await":                     2,
-			"network/catchup.go attentive.look":               3, // on the reader, after a standstill
-			"network/catchup.go unhurried.Read":               2,
-			"engine_topic.go engine.topicTimeout":             1, // only if the partition does not exist
-			"engine_topic.go topicState.partitionErrorAtOnce": 1, // and here
+			"sender.go sender.run":                              2, // once a turn; all else in the sender gets the time as an argument
+			"inbox.go newInbox":                                 1,
+			"inbox.go inbox.sleep":                              1,
+			"clock.go coarseClock.read":                         1, // records' timestamps
+			"clock.go coarseClock.fresh":                        1, // the ticker, and a Send that has waited
+			"accumulator.go accumulator.openLocked":             1, // once a batch
+			"bufferpool_share.go memoryShare.allocate":          2, // a Send that waits
+			"bufferpool_share.go blockLimit.until":              1,
+			"bufferpool_share.go blockLimit.waited":             1,
+			"bufferpool_share.go blockLimit.over":               1, // a Send that waited in vain
+			"engine_send.go engine.awaitTopic":                  3, // a Send that waits for metadata
+			"engine_holdup.go answers.ask":                      1, // a call whose time is over
+			"errors_context.go endedLate":                       1, // a wait whose deadline is over
+			"engine_topic.go engine.awaitAnswer":                3, // a call that waits for a broker's answer
+			"engine_topic.go engine.topicErrorAtOnce":           1, // only if the topic has a fault
+			"network/writer.go conn.markWritten":                1, // once a write
+			"network/writer.go conn.markMoved":                  1, // once 256 KiB
+			"network/conn.go conn.open":                         1, // deadlines of setting up, on the connection's goroutine
+			"network/dial.go conn.dial":                         1,
+			"network/secure_explain.go tlsLine.now":             1, // for the text of an error
+			"network/authenticate.go conn.authenticate":         1, // once for a connection
+			"network/renew.go conn.keepSession":                 2, // once a turn of the writer, if the node's session ends
+			"network/renew.go conn.renew":                       2, // once in a session
+			"network/renew.go conn.await":                       2,
+			"network/catchup.go attentive.look":                 3, // on the reader, after a standstill
+			"network/catchup.go unhurried.Read":                 2,
+			"engine_topic.go engine.topicTimeout":               1, // only if the partition does not exist
+			"engine_topic.go topicState.partitionErrorAtOnce":   1, // and here
+			"bufferpool_share.go memoryShare.exhaustedError":    1, // a Send that waited in vain
+			"metrics.go measures.took":                          1, // calls that wait, by how long they took
+			"engine_close.go engine.flush":                      1,
+			"engine_transaction.go engine.transact":             1,
+			"producer_transaction.go Producer.BeginTransaction": 1,
+			"producer.go Producer.Metrics":                      1,
+			"producer.go Producer.sendThrough":                  1, // a Send that failed
+			"producer.go Producer.goroutineEnded":               1,
+			"network/versions.go conn.ask":                      1, // once for a connection
 		},
 	},
 	{

@@ -15,8 +15,8 @@ var imports = map[string][]string{
 	"quilltest/quillmock":  {".", "metadata", "protocol", "internal/goid", "internal/murmur2"},
 	"internal/conformance": {".", "metadata"},
 	"quilltest":            {"metadata", "protocol", "internal/message", "internal/compress", "internal/murmur2"}, // not the root: its own tests use quilltest
-	".":                    {"network", "network/sasl", "network/keystore", "metadata", "protocol", "internal/message", "internal/compress", "internal/deque", "internal/backoff", "internal/foreign", "internal/goid", "internal/murmur2", "internal/prefetch", "internal/seal", "internal/invariant", "internal/javaprops", "internal/login", "internal/provider", "internal/stat"},
-	"network":              {"network/sasl", "metadata", "protocol", "internal/message", "internal/backoff", "internal/foreign", "internal/seal", "internal/invariant", "internal/stat"},
+	".":                    {"network", "network/sasl", "network/keystore", "metadata", "protocol", "internal/message", "internal/compress", "internal/deque", "internal/backoff", "internal/foreign", "internal/goid", "internal/murmur2", "internal/prefetch", "internal/seal", "internal/invariant", "internal/javaprops", "internal/login", "internal/provider", "internal/stat", "metrics"},
+	"network":              {"network/sasl", "metadata", "protocol", "internal/message", "internal/backoff", "internal/foreign", "internal/seal", "internal/invariant", "internal/stat", "metrics"},
 	"network/keystore":     {"network/sasl", "internal/readfile"},
 	"network/sasl/...":     {},
 	"internal/message/...": {"protocol"},
@@ -40,6 +40,7 @@ var imports = map[string][]string{
 	"internal/lint/mutate": {},
 	"internal/lint/survey": {},
 	"metadata":             {},
+	"metrics":              {},
 	"protocol":             {},
 
 	// Apart, for their alignment.

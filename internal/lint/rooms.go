@@ -15,18 +15,19 @@ import (
 // rooms is the table of the root package's rooms. A file belongs to the room that its name begins with, up to the first underscore:
 // sender_drain.go is the sender's. Rooms are one package, so the compiler lets each name what it likes; this table does not.
 var rooms = house{
-	"face":        {[]string{"doc", "producer", "future", "interceptor", "serializer", "plugin"}, []string{"engine", "transaction", "sender", "dispatcher", "accumulator", "inbox", "board", "partitioner", "config", "record", "errors"}},
-	"engine":      {[]string{"engine"}, []string{"face", "transaction", "sender", "dispatcher", "accumulator", "inbox", "board", "memory", "partitioner", "config", "clock", "record", "errors"}},
+	"face":        {[]string{"doc", "producer", "future", "interceptor", "serializer", "plugin"}, []string{"engine", "transaction", "sender", "dispatcher", "accumulator", "inbox", "board", "partitioner", "config", "metrics", "record", "errors"}},
+	"engine":      {[]string{"engine"}, []string{"face", "transaction", "sender", "dispatcher", "accumulator", "inbox", "board", "memory", "partitioner", "config", "clock", "metrics", "record", "errors"}},
 	"transaction": {[]string{"transaction"}, []string{"sender", "accumulator", "board", "config", "record", "errors"}},
-	"sender":      {[]string{"sender"}, []string{"transaction", "dispatcher", "accumulator", "inbox", "board", "memory", "config", "clock", "record", "errors"}},
+	"sender":      {[]string{"sender"}, []string{"transaction", "dispatcher", "accumulator", "inbox", "board", "memory", "config", "clock", "metrics", "record", "errors"}},
 	"dispatcher":  {[]string{"dispatcher"}, []string{"accumulator", "record"}},
-	"accumulator": {[]string{"accumulator", "batch"}, []string{"sender", "inbox", "memory", "partitioner", "config", "clock", "record", "errors"}},
+	"accumulator": {[]string{"accumulator", "batch"}, []string{"sender", "inbox", "memory", "partitioner", "config", "clock", "metrics", "record", "errors"}},
 	"inbox":       {[]string{"inbox"}, []string{"sender", "accumulator"}},
 	"board":       {[]string{"board"}, []string{}},
 	"memory":      {[]string{"bufferpool"}, []string{"clock", "errors"}},
 	"partitioner": {[]string{"partitioner"}, []string{"face", "record", "errors"}},
 	"config":      {[]string{"config", "properties"}, []string{"face", "partitioner", "errors"}},
 	"clock":       {[]string{"clock"}, []string{}},
+	"metrics":     {[]string{"metrics"}, []string{"errors"}},
 	"record":      {[]string{"record"}, []string{"errors"}},
 	"errors":      {[]string{"errors"}, []string{}},
 }

@@ -1,0 +1,158 @@
+package quill
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/quill-kafka/quill/internal/stat"
+	"github.com/quill-kafka/quill/network"
+)
+
+// measures is what a producer counts, for Metrics (engine_metrics.go makes the snapshot).
+//
+// Nothing is counted per record. The sender counts once per request that leaves or comes back and once per turn, a
+// connection once per read or write, a caller only where it has to wait. Each sensor has a lock of its own, which is held for
+// a few additions, so a reader stops none of them, and each keeps its windows by the time of its events, so nothing runs
+// while nothing happens:
+//
+//	Send, fast path ── nothing
+//	Send that waits ──▶ memoryWaits, exhausted, times
+//	Send that fails ──▶ failures
+//	sender, a turn ───▶ turns
+//	  request leaves ─▶ leaving, forms and topics (with a codec, when it is back: its size is not known before)
+//	  request is back ▶ back, retries, failures, splits
+//
+// Java: SenderMetrics, KafkaProducerMetrics, BufferPool's sensors.
+type measures struct {
+	windows stat.Windows
+
+	leaving     *stat.Sensor // see the kinds below
+	forms       *stat.Sensor
+	back        *stat.Sensor
+	turns       *stat.Sensor
+	retries     *stat.Sensor // records
+	failures    *stat.Sensor // records
+	splits      *stat.Sensor // batches
+	memoryWaits *stat.Sensor // nanoseconds
+	exhausted   *stat.Sensor // Sends
+	times       [timedCalls]atomic.Int64
+
+	network *network.Measures
+
+	mu sync.Mutex
+	// +checklocks:mu
+	topics map[string]*topicMeasures
+}
+
+// The kinds of events that sensors share.
+const (
+	leavingRecords = 0 // records of a request
+	leavingQueued  = 1 // milliseconds that a batch was in its queue
+	leavingLargest = 2 // bytes of the largest record of a batch
+
+	formsSize  = 0 // bytes of a batch
+	formsRatio = 1 // compressed by uncompressed
+
+	backLatency  = 0 // milliseconds
+	backThrottle = 1 // milliseconds
+
+	turnsWork  = 0 // nanoseconds
+	turnsSleep = 1
+
+	topicRecords = 0 // of a batch
+	topicBytes   = 1
+	topicRatio   = 2
+)
+
+// timedCall is something that callers wait in.
+type timedCall uint8
+
+const (
+	timedMetadata timedCall = iota
+	timedFlush
+	timedInit
+	timedBegin
+	timedSendOffsets
+	timedCommit
+	timedAbort
+	timedCalls
+)
+
+// topicMeasures is what is counted by topic. Like Java's, it is kept as long as the producer.
+type topicMeasures struct{ sent, retries, failures *stat.Sensor }
+
+func newMeasures(samples int, length time.Duration, began time.Time) *measures {
+	m := &measures{windows: stat.Windows{Samples: samples, Length: length, Began: began}, topics: map[string]*topicMeasures{}}
+	for _, s := range []**stat.Sensor{&m.leaving, &m.forms, &m.back, &m.turns, &m.retries, &m.failures, &m.splits, &m.memoryWaits, &m.exhausted} {
+		*s = stat.NewSensor(&m.windows)
+	}
+	m.network = network.NewMeasures(&m.windows)
+	return m
+}
+
+// topic returns what is counted for a topic.
+func (m *measures) topic(name string) *topicMeasures {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	t := m.topics[name]
+	if t == nil {
+		t = &topicMeasures{stat.NewSensor(&m.windows), stat.NewSensor(&m.windows), stat.NewSensor(&m.windows)}
+		m.topics[name] = t
+	}
+	return t
+}
+
+// milliseconds returns d as Java's metrics have it.
+func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+// turn counts a turn of the sender and the sleep after it.
+func (m *measures) turn(work, sleep time.Duration, now time.Time) {
+	k := m.turns.Begin(now)
+	k.Add(turnsWork, float64(work))
+	k.Add(turnsSleep, float64(sleep))
+	m.turns.End()
+}
+
+// throttled counts an answer to a request that is not Produce, by the pause that it asks for.
+func (m *measures) throttled(d time.Duration, now time.Time) {
+	m.back.Begin(now).Add(backThrottle, milliseconds(d))
+	m.back.End()
+}
+
+// answered counts an answer to a Produce request.
+func (m *measures) answered(latency, throttle time.Duration, now time.Time) {
+	k := m.back.Begin(now)
+	k.Add(backLatency, milliseconds(latency))
+	k.Add(backThrottle, milliseconds(throttle))
+	m.back.End()
+}
+
+// failed counts records that failed; topic is nil if they were in no batch, which Java does not count by topic.
+func (m *measures) failed(topic *topicMeasures, err error, records int32, now time.Time) {
+	if err == nil || errors.Is(err, ErrForceClosed) || errors.Is(err, ErrTransactionAborted) || errors.Is(err, ErrWouldBlock) {
+		return // what the application asked for is no error, as in Java, and what TrySend does not take was not sent
+	}
+	m.failures.Record(now, float64(records))
+	if topic != nil {
+		topic.failures.Record(now, float64(records))
+	}
+}
+
+// retried counts records that are put back to be sent again.
+func (m *measures) retried(topic *topicMeasures, records int32, now time.Time) {
+	m.retries.Record(now, float64(records))
+	topic.retries.Record(now, float64(records))
+}
+
+// waitedForMemory counts a Send that had to wait from begin until now, and failed with err.
+func (m *measures) waitedForMemory(begin, now time.Time, err error) {
+	m.memoryWaits.Record(now, float64(now.Sub(begin)))
+	if err == ErrBufferExhausted {
+		m.exhausted.Record(now, 1)
+	}
+}
+
+// took adds the time since begin to what the calls of a kind took.
+func (m *measures) took(call timedCall, begin time.Time) { m.times[call].Add(int64(time.Since(begin))) }
