@@ -7,6 +7,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/quill-kafka/quill/metrics"
 	"github.com/quill-kafka/quill/network/sasl"
 )
 
@@ -193,14 +194,17 @@ type Config struct {
 	// Kafka: transaction.two.phase.commit.enable.
 	TransactionTwoPhaseCommit bool
 
-	// MetricsNumSamples is how many windows a metric keeps. Kafka: metrics.num.samples. If zero, 2. No effect yet.
+	// MetricsNumSamples is how many windows of time rates, averages and maxima of Metrics are taken of. Kafka:
+	// metrics.num.samples. If zero, 2.
 	MetricsNumSamples int
 	// MetricsSampleWindow is the length of a window. Kafka: metrics.sample.window.ms. If zero, 30s; if
-	// negative, none. No effect yet.
+	// negative, a millisecond.
 	MetricsSampleWindow time.Duration
 	// MetricsRecordingLevel is how detailed metrics are: INFO, DEBUG or TRACE. Kafka: metrics.recording.level. If empty,
-	// INFO. No effect yet.
+	// INFO. It changes nothing: as in Java, all metrics of a producer are of level INFO.
 	MetricsRecordingLevel string
+	// MetricsReporters are informed of metrics that are added and removed. Kafka: metric.reporters.
+	MetricsReporters []metrics.Reporter
 	// EnableMetricsPush sends the brokers the metrics they ask for (KIP-714).
 	// Kafka: enable.metrics.push. If nil, on. No effect yet.
 	EnableMetricsPush *bool
@@ -218,6 +222,7 @@ type Config struct {
 type givenProperties struct {
 	clientID    bool              // client.id was given; empty stays empty then
 	partitioner string            // partitioner.class, a Java class
+	reporters   string            // metric.reporters, Java classes
 	texts       map[string]string // properties with a field, as they were written
 	noEffect    map[string]string // properties without a field: their values, secrets hidden
 	unknown     []string          // names that are no Kafka property, sorted

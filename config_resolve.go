@@ -15,6 +15,7 @@ import (
 
 	"github.com/quill-kafka/quill/internal/compress"
 	"github.com/quill-kafka/quill/internal/foreign"
+	"github.com/quill-kafka/quill/metrics"
 )
 
 // settings is a Config that was checked and completed: every default is filled in, every rule between
@@ -48,6 +49,7 @@ type settings struct {
 	codec                             compress.Codec
 	codecLevel                        int
 	partitioner                       Partitioner // nil: the built-in one
+	reporters                         []metrics.Reporter
 	adaptive, ignoreKeys, rackAware   bool
 	availabilityTimeout               time.Duration // 0: off
 	transactionalID                   string
@@ -77,7 +79,7 @@ func (c Config) resolve() (settings, error) {
 	r := resolver{c: &c}
 	r.checkFields()
 	s := settings{
-		clientID: trimJava(c.ClientID), clientRack: trimJava(c.ClientRack), partitioner: c.Partitioner, dial: c.DialContext,
+		clientID: trimJava(c.ClientID), clientRack: trimJava(c.ClientRack), partitioner: c.Partitioner, reporters: slices.Clone(c.MetricsReporters), dial: c.DialContext,
 		transactionalID: trimJava(c.TransactionalID), properties: c.props.all, twoPhaseCommit: c.TransactionTwoPhaseCommit,
 		canonicalNames: c.ResolveCanonicalBootstrapServersOnly,
 		rebootstrap:    !c.NoRebootstrap,
@@ -330,6 +332,23 @@ func (r *resolver) rest() {
 	}
 	if c.props.partitioner != "" && c.Partitioner == nil {
 		r.fault("partitioner.class", "names a Java class", partitionerInstead(c.props.partitioner))
+	}
+	r.reporters()
+}
+
+// reporters checks metric.reporters: JmxReporter, Java's default, is no loss, others have to be there in Go.
+func (r *resolver) reporters() {
+	const name = "metric.reporters"
+	if r.c.props.reporters == "" {
+		return
+	}
+	for class := range strings.SplitSeq(r.c.props.reporters, ",") {
+		switch class = trimJava(class); {
+		case class == jmxReporter:
+			r.note(slog.LevelInfo, "property has no effect", slog.String("property", name), slog.String("reason", "there is no JMX; Producer.Metrics has the same names"))
+		case len(r.c.MetricsReporters) == 0:
+			r.fault(name, "names a Java class", "set Config.MetricsReporters to its Go counterpart, or read Producer.Metrics")
+		}
 	}
 }
 

@@ -37,6 +37,7 @@ type engine struct {
 	forcedBy  atomic.Pointer[forced] // the first Close that did not wait for the end; nil: none
 	fatal     atomic.Pointer[Error]
 	answers   answers // to calls that give up waiting
+	reports   *reporting
 }
 
 // newEngine builds and starts an engine. When it fails nothing is left running.
@@ -97,11 +98,8 @@ func assemble(cfg Config) (*engine, error) {
 	if err := e.checkBootstrap(); err != nil {
 		return nil, err
 	}
-	if s.partitioner != nil {
-		warnOfMisfits(s.logger, s.partitioner, ofBatchPartitioner, ofTypedPartitioner, ofConfigurer, ofCloser)
-		if err := configurePlugin(s.partitioner, s.clientInfo()); err != nil {
-			return nil, fmt.Errorf("configure partitioner: %w", err)
-		}
+	if err := e.configurePlugins(); err != nil {
+		return nil, err
 	}
 	// From here on nothing fails.
 	e.dispatch = newDispatcher(e.acc, s.logger)
@@ -118,7 +116,29 @@ func assemble(cfg Config) (*engine, error) {
 		e.sender.sealer.attributes = protocol.AttrTransactional
 		e.sender.txn = newTransaction(e.sender, s.transactionalID)
 	}
+	e.reports = newReporting(e)
 	return e, nil
+}
+
+// configurePlugins configures reporters and partitioner. When it fails, those that were configured are closed.
+func (e *engine) configurePlugins() error {
+	s := &e.cfg
+	for i, r := range s.reporters {
+		warnOfMisfits(s.logger, r, ofConfigurer, ofCloser)
+		if err := configurePlugin(r, s.clientInfo()); err != nil {
+			closeReporters(s.reporters[:i])
+			return fmt.Errorf("configure metrics reporter %T: %w", r, err)
+		}
+	}
+	if s.partitioner == nil {
+		return nil
+	}
+	warnOfMisfits(s.logger, s.partitioner, ofBatchPartitioner, ofTypedPartitioner, ofConfigurer, ofCloser)
+	if err := configurePlugin(s.partitioner, s.clientInfo()); err != nil {
+		closeReporters(s.reporters)
+		return fmt.Errorf("configure partitioner: %w", err)
+	}
+	return nil
 }
 
 // inside reports whether the caller runs where a wait for the producer would be one for itself: in a callback, or in the

@@ -152,11 +152,18 @@ func (e *engine) closeParts(ctx context.Context) error {
 	return e.plugins.await(ctx)
 }
 
-// closePlugins closes the partitioner and the mechanism, which nothing calls any more, and returns the first error.
+// closePlugins closes the partitioner and the mechanism, which nothing calls any more, and the reporters, after a last
+// report. It returns the first error.
 func (e *engine) closePlugins() error {
 	err := e.plugins.close(e.cfg.partitioner)
 	if no := e.plugins.close(e.cfg.security.sasl); err == nil {
 		err = no
+	}
+	e.reports.end()
+	for _, r := range e.cfg.reporters {
+		if no := e.plugins.close(r); err == nil && no != nil {
+			err = fmt.Errorf("close metrics reporter %T: %w", r, no)
+		}
 	}
 	return err
 }

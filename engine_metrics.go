@@ -2,9 +2,12 @@ package quill
 
 import (
 	"cmp"
+	"fmt"
+	"log/slog"
 	"math"
 	"runtime/debug"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/quill-kafka/quill/internal/stat"
@@ -90,3 +93,121 @@ func averageOf(r stat.Reading) metrics.Average { return metrics.Average{Avg: r.A
 
 // busyOf is for values in nanoseconds.
 func busyOf(r stat.Reading) metrics.Busy { return metrics.Busy{Ratio: r.Rate / 1e9, Total: r.Total} }
+
+// reporting informs the reporters of metrics that are added and removed. They are called on a goroutine that ends when it has
+// nothing more to report, one call after the other.
+//
+// Java: Metrics.registerMetric, removeMetric.
+type reporting struct {
+	reporters []metrics.Reporter
+	read      func() metrics.Snapshot
+	logger    *slog.Logger
+	over      chan struct{} // closed after the last report
+
+	// Used by the goroutine that reports, one at a time.
+	topics map[string]bool
+	nodes  map[int32]bool
+
+	mu sync.Mutex
+	// +checklocks:mu
+	running bool // the goroutine runs
+	// +checklocks:mu
+	wanted bool // something has changed since it last looked
+	// +checklocks:mu
+	closing bool
+}
+
+// newReporting returns the reporting of an engine, after its first report. It is nil if there are no reporters.
+func newReporting(e *engine) *reporting {
+	if len(e.cfg.reporters) == 0 {
+		return nil
+	}
+	r := &reporting{
+		reporters: e.cfg.reporters, read: func() metrics.Snapshot { return e.metrics(time.Now()) }, logger: e.cfg.logger,
+		over: make(chan struct{}), topics: map[string]bool{}, nodes: map[int32]bool{},
+	}
+	s := r.read()
+	r.tell(metrics.Change{Added: slices.Collect(s.All()), Read: r.read})
+	e.acc.measures.changed = r.poke
+	return r
+}
+
+// poke has a report made soon. It does not block.
+func (r *reporting) poke() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.wanted = true; !r.running {
+		r.running = true
+		go r.run() // ends when nothing is wanted
+	}
+}
+
+// run reports until nothing has changed any more.
+func (r *reporting) run() {
+	for {
+		r.mu.Lock()
+		if !r.wanted {
+			r.running = false
+			r.mu.Unlock()
+			return
+		}
+		r.wanted = false
+		closing := r.closing
+		r.mu.Unlock()
+		s := r.read()
+		if closing {
+			r.tell(metrics.Change{Removed: slices.Collect(s.All()), Read: r.read})
+			close(r.over)
+			return // running stays set: there is nothing more to report
+		}
+		if added := r.added(s); len(added) > 0 {
+			r.tell(metrics.Change{Added: added, Read: r.read})
+		}
+	}
+}
+
+// added returns the metrics of topics and nodes that were not reported yet.
+func (r *reporting) added(s metrics.Snapshot) (added []metrics.Metric) {
+	s.Topics = slices.DeleteFunc(s.Topics, func(t metrics.Topic) bool { return r.topics[t.Name] })
+	s.Nodes = slices.DeleteFunc(s.Nodes, func(n metrics.Node) bool { return r.nodes[n.ID] })
+	for m := range s.All() {
+		if m.Group == metrics.GroupTopic || m.Group == metrics.GroupNode {
+			added = append(added, m)
+		}
+	}
+	for _, t := range s.Topics {
+		r.topics[t.Name] = true
+	}
+	for _, n := range s.Nodes {
+		r.nodes[n.ID] = true
+	}
+	return added
+}
+
+// tell calls the reporters. One that panics, or ends its goroutine, is logged.
+func (r *reporting) tell(c metrics.Change) {
+	for _, x := range r.reporters {
+		if err := guardApart(func() error { x.MetricsChanged(c); return nil }); err != nil {
+			r.logger.Error("a metrics reporter did not return", "reporter", fmt.Sprintf("%T", x), "err", err, "stack", string(stackOf(err)))
+		}
+	}
+}
+
+// end makes the last report, that all metrics are removed, and waits until it is made.
+func (r *reporting) end() {
+	if r == nil {
+		return
+	}
+	r.mu.Lock()
+	r.closing = true
+	r.mu.Unlock()
+	r.poke()
+	<-r.over
+}
+
+// closeReporters closes reporters that New can't use after all.
+func closeReporters(reporters []metrics.Reporter) {
+	for _, r := range reporters {
+		_ = closeApart(r) // the reason to fail is the first fault
+	}
+}

@@ -40,6 +40,7 @@ type measures struct {
 	times       [timedCalls]atomic.Int64
 
 	network *network.Measures
+	changed func() // is called, without the lock, when something begins to be counted for another topic or node
 
 	mu sync.Mutex
 	// +checklocks:mu
@@ -84,22 +85,26 @@ const (
 type topicMeasures struct{ sent, retries, failures *stat.Sensor }
 
 func newMeasures(samples int, length time.Duration, began time.Time) *measures {
-	m := &measures{windows: stat.Windows{Samples: samples, Length: length, Began: began}, topics: map[string]*topicMeasures{}}
+	m := &measures{windows: stat.Windows{Samples: samples, Length: length, Began: began}, topics: map[string]*topicMeasures{}, changed: func() {}}
 	for _, s := range []**stat.Sensor{&m.leaving, &m.forms, &m.back, &m.turns, &m.retries, &m.failures, &m.splits, &m.memoryWaits, &m.exhausted} {
 		*s = stat.NewSensor(&m.windows)
 	}
-	m.network = network.NewMeasures(&m.windows)
+	m.network = network.NewMeasures(&m.windows, func() { m.changed() })
 	return m
 }
 
 // topic returns what is counted for a topic.
 func (m *measures) topic(name string) *topicMeasures {
 	m.mu.Lock()
-	defer m.mu.Unlock()
 	t := m.topics[name]
-	if t == nil {
+	isNew := t == nil
+	if isNew {
 		t = &topicMeasures{stat.NewSensor(&m.windows), stat.NewSensor(&m.windows), stat.NewSensor(&m.windows)}
 		m.topics[name] = t
+	}
+	m.mu.Unlock()
+	if isNew {
+		m.changed()
 	}
 	return t
 }

@@ -103,7 +103,7 @@ func init() {
 
 const (
 	needsTelemetry      = "client telemetry is not built yet"
-	needsMetrics        = "metrics are not built yet"
+	jmxReporter         = "org.apache.kafka.common.metrics.JmxReporter"
 	needsTwoPhaseCommit = "two-phase commit"
 	givenToNew          = "names a Java class; the Go value is an argument of New"
 )
@@ -236,18 +236,19 @@ var pluginProperties = []property{
 		typ: "LIST", def: `""`, valid: anyList, help: "Interceptors, in order."},
 	{name: "key.serializer", importance: importanceHigh, status: statusNoEffect, note: givenToNew,
 		typ: "CLASS", def: "(required)", help: "Serializer of keys."},
-	{name: "metric.reporters", importance: importanceLow, status: statusNoEffect, note: "names Java classes; " + needsMetrics,
-		typ: "LIST", def: "org.apache.kafka.common.metrics.JmxReporter", valid: anyList, help: "Receivers of metrics."},
-	{name: "metrics.num.samples", field: "MetricsNumSamples", importance: importanceLow, status: statusNoEffect, note: needsMetrics,
+	{name: "metric.reporters", field: "MetricsReporters", importance: importanceLow,
+		value: listValue{textValue{at: func(c *Config) *string { return &c.props.reporters }, typ: "LIST", def: jmxReporter, valid: anyList}},
+		help:  "Java classes, so New refuses them unless Config.MetricsReporters is set to their Go counterparts. JmxReporter has no effect, since there is no JMX: Producer.Metrics has the same names."},
+	{name: "metrics.num.samples", field: "MetricsNumSamples", importance: importanceLow,
 		value: metricsNumSamplesValue,
-		help:  "Windows that a metric keeps."},
-	{name: "metrics.recording.level", field: "MetricsRecordingLevel", importance: importanceLow, status: statusNoEffect, note: needsMetrics,
+		help:  "Windows of time that rates, averages and maxima are taken of."},
+	{name: "metrics.recording.level", field: "MetricsRecordingLevel", importance: importanceLow, status: statusNoEffect, note: "as in Java, all metrics of a producer are of level INFO",
 		value: choiceValue[string]{at: func(c *Config) *string { return &c.MetricsRecordingLevel }, def: "INFO", words: []choiceWord[string]{
 			{"INFO", ""}, {"INFO", "INFO"}, {"DEBUG", "DEBUG"}, {"TRACE", "TRACE"}}},
 		help: "How detailed metrics are."},
-	{name: "metrics.sample.window.ms", field: "MetricsSampleWindow", importance: importanceLow, status: statusNoEffect, note: needsMetrics,
+	{name: "metrics.sample.window.ms", field: "MetricsSampleWindow", importance: importanceLow,
 		value: metricsSampleWindowValue,
-		help:  "Length of a window."},
+		help:  "Length of a window. 0 counts as 1, where Java fails to measure."},
 	{name: "partitioner.adaptive.partitioning.enable", field: "PartitionerAdaptivePartitioning", importance: importanceLow,
 		value: partitionerAdaptivePartitioningValue,
 		help:  "Send more records without a key to partitions with shorter queues (KIP-794). No effect with a Partitioner."},

@@ -67,7 +67,7 @@ var sampleProperties = map[string]string{
 	"acks": "1", "batch.size": "17", "buffer.memory": "18", "buffer.memory.allocation.strategy": "INCREMENTAL", "compression.gzip.level": "6",
 	"compression.lz4.level": "5", "compression.type": "zstd", "compression.zstd.level": "0", "delivery.timeout.ms": "19", "linger.ms": "20",
 	"max.block.ms": "21", "max.in.flight.requests.per.connection": "4", "max.request.size": "22", "request.timeout.ms": "23", "retries": "24",
-	"retry.backoff.max.ms": "25", "retry.backoff.ms": "26", "enable.metrics.push": "false", "metrics.num.samples": "3",
+	"retry.backoff.max.ms": "25", "retry.backoff.ms": "26", "enable.metrics.push": "false", "metric.reporters": "com.example.M", "metrics.num.samples": "3",
 	"metrics.recording.level": "TRACE", "metrics.sample.window.ms": "27", "partitioner.adaptive.partitioning.enable": "false",
 	"partitioner.availability.timeout.ms": "28", "partitioner.class": "com.example.P", "partitioner.ignore.keys": "true",
 	"partitioner.rack.aware": "true", "enable.idempotence": "false", "transaction.timeout.ms": "29",
@@ -86,7 +86,7 @@ func TestPropertiesRoundTrip(t *testing.T) {
 	require.Equal(t, c, again)
 	require.Empty(t, Config{}.Properties())
 	for f, v := range reflect.ValueOf(c).Fields() { // every field was reached
-		if f.IsExported() && f.Name != "Logger" && f.Name != "DialContext" && f.Name != "Partitioner" && f.Name != "TLS" && f.Name != "SASL" {
+		if f.IsExported() && f.Name != "Logger" && f.Name != "DialContext" && f.Name != "Partitioner" && f.Name != "MetricsReporters" && f.Name != "TLS" && f.Name != "SASL" {
 			require.False(t, v.IsZero(), f.Name)
 		}
 	}
@@ -209,9 +209,9 @@ func TestPropertiesOfTLSAtTheirDefaultsAreNone(t *testing.T) {
 func TestUnusedPropertiesAreLogged(t *testing.T) {
 	c := mustParse(t, map[string]string{
 		"lingr.ms": "5", "compression.typ": "x", "BATCH_SIZE": "1", "zookeeper.connect": "z", "evil\nname": "secret-value",
-		"key.serializer": "com.example.S", "value.serializer": " org.apache.kafka.common.serialization.StringSerializer", "enable.metrics.push": "false", "security.providers": "x", "metric.reporters": "org.apache.kafka.common.metrics.JmxReporter",
+		"key.serializer": "com.example.S", "value.serializer": " org.apache.kafka.common.serialization.StringSerializer", "enable.metrics.push": "false", "security.providers": "x",
 	})
-	c.MetricsNumSamples = 5
+	c.MetricsRecordingLevel = "DEBUG"
 	var log bytes.Buffer
 	c.logUnused(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 		if a.Key == slog.TimeKey {
@@ -229,7 +229,7 @@ func TestUnusedPropertiesAreLogged(t *testing.T) {
 		unused+`security.providers reason="registers providers in the JVM"`+"\n"+
 		unused+`enable.metrics.push reason="client telemetry is not built yet"`+"\n"+
 		unused+`key.serializer reason="names a Java class; the Go value is an argument of New"`+"\n"+
-		unused+`metrics.num.samples reason="metrics are not built yet"`+"\n"+
+		unused+`metrics.recording.level reason="as in Java, all metrics of a producer are of level INFO"`+"\n"+
 		unused+`value.serializer reason="names a Java class; the Go value is an argument of New" counterpart=quill.String`+"\n", log.String())
 
 	log.Reset()

@@ -424,6 +424,16 @@ func (t textValue) check(c *Config) complaint {
 
 func (t textValue) kafka() (typ, def, valid string) { return t.typ, t.def, t.valid }
 
+// listValue is a text that lists something, separated by commas.
+type listValue struct{ textValue }
+
+func (l listValue) parse(c *Config, text string) complaint {
+	if no := checkList(text); no != (complaint{}) {
+		return no
+	}
+	return l.textValue.parse(c, text)
+}
+
 // serversValue is bootstrap.servers.
 type serversValue struct{}
 

@@ -98,7 +98,7 @@ func (cfg Config) withDefaults() Config {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	if cfg.Measures == nil {
-		cfg.Measures = NewMeasures(&stat.Windows{Samples: 1, Length: time.Minute})
+		cfg.Measures = NewMeasures(&stat.Windows{Samples: 1, Length: time.Minute}, func() {})
 	}
 	cfg.dialIP = new(net.Dialer).DialContext // with keep-alive and TCP_NODELAY
 	cfg.MaxInFlight = cmp.Or(max(cfg.MaxInFlight, 0), 5)

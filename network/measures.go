@@ -18,6 +18,7 @@ import (
 // Java: SelectorMetrics.
 type Measures struct {
 	windows *stat.Windows
+	changed func() // is called when something begins to be counted for another node
 
 	created, ended         *stat.Sensor
 	authenticated, refused *stat.Sensor
@@ -48,9 +49,10 @@ const (
 // nodeMeasures is what is counted of one node.
 type nodeMeasures struct{ traffic }
 
-// NewMeasures returns Measures in which nothing is counted yet. The windows must not change.
-func NewMeasures(w *stat.Windows) *Measures {
-	m := &Measures{windows: w, all: newTraffic(w), nodes: map[int32]*nodeMeasures{}}
+// NewMeasures returns Measures in which nothing is counted yet. The windows must not change. changed is called
+// when there is another node, by any goroutine, and must not block.
+func NewMeasures(w *stat.Windows, changed func()) *Measures {
+	m := &Measures{windows: w, changed: changed, all: newTraffic(w), nodes: map[int32]*nodeMeasures{}}
 	for _, s := range []**stat.Sensor{&m.created, &m.ended, &m.authenticated, &m.refused, &m.renewed, &m.notRenewed} {
 		*s = stat.NewSensor(w)
 	}
@@ -62,11 +64,15 @@ func newTraffic(w *stat.Windows) traffic { return traffic{stat.NewSensor(w), sta
 // node returns what is counted of a node. It is kept as long as the client, as in Java.
 func (m *Measures) node(id int32) *nodeMeasures {
 	m.mu.Lock()
-	defer m.mu.Unlock()
 	n := m.nodes[id]
-	if n == nil {
+	isNew := n == nil
+	if isNew {
 		n = &nodeMeasures{newTraffic(m.windows)}
 		m.nodes[id] = n
+	}
+	m.mu.Unlock()
+	if isNew {
+		m.changed()
 	}
 	return n
 }

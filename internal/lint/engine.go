@@ -27,6 +27,7 @@ var budgets = []budget{
 		known: map[string]int{
 			"engine.go newEngine":                     3, // dispatcher and sender, which engine.close waits for, and who looks at stores, which it stops
 			"sender_seal.go sealCrew.offer":           1, // workers, for which sealCrew.end waits
+			"engine_metrics.go reporting.poke":        1, // calls of reporters, until there is no change to report
 			"engine_close.go engine.closeInside":      1, // what is left of a Close in a callback
 			"engine_close.go pluginClose.begin":       1, // plug-ins' Close, which Close waits for
 			"plugin.go guardApart":                    1, // user's code that may end its goroutine, which is waited for
@@ -56,6 +57,16 @@ var budgets = []budget{
 			"bufferpool_share.go blockLimit.waited":             1,
 			"bufferpool_share.go blockLimit.over":               1, // a Send that waited in vain
 			"engine_send.go engine.awaitTopic":                  3, // a Send that waits for metadata
+			"bufferpool_share.go memoryShare.exhaustedError":    1, // a Send that waited in vain
+			"metrics.go measures.took":                          1, // calls that wait, by how long they took
+			"engine_close.go engine.flush":                      1,
+			"engine_transaction.go engine.transact":             1,
+			"producer_transaction.go Producer.BeginTransaction": 1,
+			"engine_metrics.go newReporting":                    1,
+			"producer.go Producer.Metrics":                      1,
+			"producer.go Producer.sendThrough":                  1, // a Send that failed
+			"producer.go Producer.goroutineEnded":               1,
+			"network/versions.go conn.ask":                      1, // once for a connection
 			"engine_holdup.go answers.ask":                      1, // a call whose time is over
 			"errors_context.go endedLate":                       1, // a wait whose deadline is over
 			"engine_topic.go engine.awaitAnswer":                3, // a call that waits for a broker's answer

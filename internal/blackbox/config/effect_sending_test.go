@@ -278,19 +278,31 @@ func lingersFor(d time.Duration) func(l *effectLab) {
 	}
 }
 
+// sendsAtRate requires that a record that has just been sent counts as that many a second, in the first windows.
+func sendsAtRate(rate float64) func(l *effectLab) {
+	return func(l *effectLab) {
+		p := l.started()
+		_, err := p.SendSync(l.Context(), testkit.Rec("t", "k", "v"))
+		require.NoError(l, err)
+		require.InDelta(l, rate, p.Metrics().Producer.RecordSend.Rate, rate/100+1e-9)
+		testkit.CloseProducer(l.T, p)
+	}
+}
+
 var otherEffects = []effect{
 	{"enable.metrics.push", "false", "", func(l *effectLab) { l.saysSo("enable.metrics.push") }},
 	{"interceptor.classes", "com.example.I", "", func(l *effectLab) { l.saysSo("interceptor.classes") }},
 	{"key.serializer", "com.example.S", "", func(l *effectLab) { l.saysSo("key.serializer") }},
 	{"value.serializer", "com.example.S", "", func(l *effectLab) { l.saysSo("value.serializer") }},
-	{"metric.reporters", "com.example.R", "", func(l *effectLab) { l.saysSo("metric.reporters") }},
-	{"metrics.num.samples", "3", "", func(l *effectLab) { l.saysSo("metrics.num.samples") }},
-	{"metrics.num.samples", "1", "", func(l *effectLab) { l.saysSo("metrics.num.samples") }},
-	{"metrics.num.samples", greatestInt, "", func(l *effectLab) { l.saysSo("metrics.num.samples") }},
+	{"metric.reporters", "com.example.R", "", func(l *effectLab) { l.refused("Config.MetricsReporters", false) }},
+	{"metric.reporters", "org.apache.kafka.common.metrics.JmxReporter", "", func(l *effectLab) { l.saysSo("metric.reporters") }},
+	{"metrics.num.samples", "3", "", sendsAtRate(1.0 / 60)},
+	{"metrics.num.samples", "1", "", sendsAtRate(1000)},
+	{"metrics.num.samples", greatestInt, "", sendsAtRate(0)},
 	{"metrics.recording.level", "DEBUG", "", func(l *effectLab) { l.saysSo("metrics.recording.level") }},
-	{"metrics.sample.window.ms", "1000", "", func(l *effectLab) { l.saysSo("metrics.sample.window.ms") }},
-	{"metrics.sample.window.ms", "0", "", func(l *effectLab) { l.saysSo("metrics.sample.window.ms") }},
-	{"metrics.sample.window.ms", greatestLong, "", func(l *effectLab) { l.saysSo("metrics.sample.window.ms") }},
+	{"metrics.sample.window.ms", "1000", "", sendsAtRate(1)},
+	{"metrics.sample.window.ms", "0", "", sendsAtRate(1000)},
+	{"metrics.sample.window.ms", greatestLong, "", sendsAtRate(0)},
 	{"partitioner.adaptive.partitioning.enable", "true", "linger.ms=0 batch.size=1000", avoidsASlowNode(true)},
 	{"partitioner.adaptive.partitioning.enable", "false", "linger.ms=0 batch.size=1000", avoidsASlowNode(false)},
 	{"partitioner.availability.timeout.ms", "100", "linger.ms=0 batch.size=1000", leavesOutADeadNode(true)},

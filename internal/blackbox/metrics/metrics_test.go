@@ -57,7 +57,7 @@ func names(all []metrics.Metric) (lines []string) {
 
 // TestMetricsHaveJavasNamesGroupsAndTags.
 //
-// Java: SenderTest.testSenderMetricsTemplates.
+// Java: SenderTest.testSenderMetricsTemplates
 func TestMetricsHaveJavasNamesGroupsAndTags(t *testing.T) {
 	list, err := os.ReadFile("testdata/java-metrics.tsv")
 	require.NoError(t, err)
@@ -258,7 +258,7 @@ func TestWaitsAreMeasured(t *testing.T) {
 
 // TestFlushIsMeasured.
 //
-// Java: KafkaProducerTest.testFlushMeasureLatency.
+// Java: KafkaProducerTest.testFlushMeasureLatency
 func TestFlushIsMeasured(t *testing.T) {
 	inCluster(t, quilltest.Options{Nodes: 1}, nil, func(t *testing.T, c *quilltest.Cluster, p *producer) {
 		testkit.Known(t, p, "t")
@@ -272,7 +272,7 @@ func TestFlushIsMeasured(t *testing.T) {
 
 // TestCallsAboutTransactionsAreMeasured.
 //
-// Java: KafkaProducerTest.testMeasureAbortTransactionDuration, KafkaProducerTest.testMeasureTransactionDurations.
+// Java: KafkaProducerTest.testMeasureAbortTransactionDuration, KafkaProducerTest.testMeasureTransactionDurations
 func TestCallsAboutTransactionsAreMeasured(t *testing.T) {
 	inCluster(t, quilltest.Options{Nodes: 1}, func(cfg *quill.Config) { cfg.TransactionalID = "till" }, func(t *testing.T, c *quilltest.Cluster, p *producer) {
 		slowly := func(key protocol.APIKey) {
