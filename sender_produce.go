@@ -267,7 +267,7 @@ func (s *sender) countLeaving(r *produceRequest, now time.Time) {
 	for _, b := range r.batches {
 		records += b.records
 		k.Add(leavingQueued, milliseconds(now.Sub(b.createdAt)))
-		k.Add(leavingLargest, float64(b.largest))
+		k.Add(leavingLargest, float64(protocol.BatchOverhead+b.largest)) // Java: AbstractRecords.estimateSizeInBytesUpperBound
 	}
 	k.Add(leavingRecords, float64(records))
 	m.leaving.End()

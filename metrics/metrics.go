@@ -68,7 +68,7 @@ type Producer struct {
 	RecordSend      Meter   // records that went into requests; those of a batch that is sent again count again
 	RecordRetry     Meter   // records whose batches were put back to be sent again
 	RecordError     Meter   // records that failed, in Send or later
-	RecordSize      Average // bytes; of the largest record of each batch, an upper bound
+	RecordSize      Average // bytes; of the largest record of each batch in a batch of its own, an upper bound
 	RecordQueueTime Average // milliseconds from the opening of a batch until it leaves
 	BatchSize       Average // bytes, as it is sent
 	BatchSplit      Meter   // batches that were too large for a broker

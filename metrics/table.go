@@ -54,7 +54,7 @@ var producerRows = join(
 	meter("record-send", "records", "records put into requests; those of a batch that is sent again count again", func(p *Producer) *Meter { return &p.RecordSend }),
 	meter("record-retry", "records", "records put back to be sent again", func(p *Producer) *Meter { return &p.RecordRetry }),
 	meter("record-error", "records", "records that failed, in Send or later", func(p *Producer) *Meter { return &p.RecordError }),
-	average("record-size", "bytes", "upper bound of the size of the largest record in a batch", func(p *Producer) *Average { return &p.RecordSize }),
+	average("record-size", "bytes", "upper bound of the size of the largest record in a batch, with a header of its own", func(p *Producer) *Average { return &p.RecordSize }),
 	average("record-queue-time", "ms", "time from the opening of a batch until it leaves", func(p *Producer) *Average { return &p.RecordQueueTime }),
 	average("batch-size", "bytes", "size of a batch as it is sent", func(p *Producer) *Average { return &p.BatchSize }),
 	meter("batch-split", "batches", "batches that were too large for the broker and were split", func(p *Producer) *Meter { return &p.BatchSplit }),

@@ -35,6 +35,7 @@ final class Commands {
         table.put("read", (w, rows) -> Records.read(w.get(0), w.get(1), w.get(2), rows));
         table.put("produce", (w, rows) -> Writer.produce(w, rows));
         table.put("attempt", (w, rows) -> Attempts.run(w, rows));
+        table.put("measure", Measured::measure);
         return table;
     }
 

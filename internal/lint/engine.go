@@ -84,15 +84,6 @@ var budgets = []budget{
 			"network/catchup.go unhurried.Read":                 2,
 			"engine_topic.go engine.topicTimeout":               1, // only if the partition does not exist
 			"engine_topic.go topicState.partitionErrorAtOnce":   1, // and here
-			"bufferpool_share.go memoryShare.exhaustedError":    1, // a Send that waited in vain
-			"metrics.go measures.took":                          1, // calls that wait, by how long they took
-			"engine_close.go engine.flush":                      1,
-			"engine_transaction.go engine.transact":             1,
-			"producer_transaction.go Producer.BeginTransaction": 1,
-			"producer.go Producer.Metrics":                      1,
-			"producer.go Producer.sendThrough":                  1, // a Send that failed
-			"producer.go Producer.goroutineEnded":               1,
-			"network/versions.go conn.ask":                      1, // once for a connection
 		},
 	},
 	{

@@ -553,14 +553,14 @@ func TestPluginsSeeTheGeneratedClientID(t *testing.T) {
 // Java: KafkaProducerTest.testUnusedConfigs
 func TestUnusedPropertiesAreReported(t *testing.T) {
 	testkit.WithTopic(t, func(t *testing.T, c *quilltest.Cluster) {
-		cfg, err := quill.ParseProperties(map[string]string{"metric.reporters": "com.example.Reporter", "my.own": "x"})
+		cfg, err := quill.ParseProperties(map[string]string{"interceptor.classes": "com.example.I", "my.own": "x"})
 		require.NoError(t, err)
 		var log testkit.LogText
 		cfg.BootstrapServers, cfg.DialContext = c.BootstrapServers(), c.DialContext
 		cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
 		p := testkit.Open(t, cfg)
 		require.Contains(t, log.String(), "my.own")
-		require.Contains(t, log.String(), "metric.reporters")
+		require.Contains(t, log.String(), "interceptor.classes")
 		testkit.CloseProducer(t, p)
 	})
 }
