@@ -71,12 +71,13 @@ func startSecureNode(t *testing.T) *secureNode {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, n.Close()) })
 	n.ReportFailure(t)
-	n.addUser(t)
+	n.addUser(t, user, password)
 	return n
 }
 
-// addUser gives the user a password for SCRAM.
-func (n *secureNode) addUser(t *testing.T) {
+// addUser gives a user a password for SCRAM.
+func (n *secureNode) addUser(t *testing.T, user, password string) {
+	t.Helper()
 	client, err := kgo.NewClient(kgo.SeedBrokers(n.Bootstrap()...))
 	require.NoError(t, err)
 	defer client.Close()
@@ -148,6 +149,7 @@ func TestSecuredListeners(t *testing.T) {
 		}
 	})
 	t.Run("wrong settings are named", func(t *testing.T) { n.testWrongSettings(t) })
+	t.Run("one file drives Java and Go with SCRAM", n.testScramFiles)
 	t.Run("old brokers", n.testOldLogins)
 	t.Run("sessions are renewed under load", func(t *testing.T) {
 		for _, name := range []string{"PLAIN", "SCRAM-SHA-512"} {
