@@ -250,36 +250,3 @@ func (r *renewals) Handle(_ context.Context, line slog.Record) error {
 
 // WithAttrs implements slog.Handler.
 func (r *renewals) WithAttrs([]slog.Attr) slog.Handler { return r }
-
-// testOldLogins logs in to brokers whose SaslHandshake has only version 0, behind which SASL's messages travel raw (before 1.0). They
-// want ZooKeeper, so that the harness does not start them: started by hand, as for TestOldBrokers, with user alice, their SASL_PLAINTEXT
-// listeners are named in QUILL_OLD_LOGINS:
-//
-//	QUILL_OLD_LOGINS=0.11.0.3=127.0.0.1:27603 go -C integration test -v -run TestSecuredListeners/old .
-//
-// Without it the harness's own broker stands in for them.
-func (n *secureNode) testOldLogins(t *testing.T) {
-	words := os.Getenv("QUILL_OLD_LOGINS")
-	if words == "" {
-		words = n.Node(1).Version() + "=" + n.ListenerAddr(n.Node(1), "SASLPLAIN")
-		newTopic(t, n.Cluster, "logins", 1)
-	}
-	for word := range strings.SplitSeq(words, ",") {
-		version, address, ok := strings.Cut(word, "=")
-		require.True(t, ok, "QUILL_OLD_LOGINS: %q is not version=host:port", word)
-		for name, m := range mechanisms(password) {
-			cfg := quill.Config{BootstrapServers: []string{address}, MaxBlock: 20 * time.Second, Acks: quill.AcksLeader, SASL: m}
-			p := newProducer(t, cfg)
-			begin := time.Now()
-			m, err := p.SendSync(within(t, time.Minute), quill.Record[[]byte, []byte]{Topic: "logins", Value: []byte(name)})
-			require.NoError(t, err, "%s %s", version, name)
-			t.Logf("%s %s: offset %d after %v", version, name, m.Offset, time.Since(begin).Round(time.Millisecond))
-			require.NoError(t, p.Close(within(t, time.Minute)))
-		}
-		wrong := newProducer(t, quill.Config{BootstrapServers: []string{address}, MaxBlock: 3 * time.Second, SASL: mechanisms("wrong")["PLAIN"]})
-		_, err := wrong.SendSync(within(t, time.Minute), quill.Record[[]byte, []byte]{Topic: "logins"})
-		t.Logf("%s: %v", version, err)
-		require.ErrorIs(t, err, quill.ErrAuthentication)
-		require.ErrorContains(t, err, "look at user and password in Config.SASL")
-	}
-}
