@@ -3,7 +3,9 @@ package integration
 import (
 	"context"
 	"fmt"
+	"os"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -13,46 +15,108 @@ import (
 	"github.com/quill-kafka/quill"
 )
 
-// latencies are how long records took from Send to their callbacks, in the order of sending.
-type latencies []time.Duration
-
-// String returns how many records there were and percentiles of what they took.
-func (l latencies) String() string {
-	sorted := slices.Sorted(slices.Values(l))
-	at := func(q float64) time.Duration {
-		return sorted[int(q*float64(len(sorted)-1))].Round(10 * time.Microsecond)
+// securityTime is for how long records are sent while logins and certificates change: QUILL_SECURITY_SECONDS, or enough for CI.
+func securityTime(t *testing.T, short time.Duration) time.Duration {
+	t.Helper()
+	words := os.Getenv("QUILL_SECURITY_SECONDS")
+	if words == "" {
+		return short
 	}
-	return fmt.Sprintf("%d records, 0 failed, p50 %v, p99 %v, p99.9 %v, slowest %v", len(l), at(0.5), at(0.99), at(0.999), at(1))
+	seconds, err := strconv.Atoi(words)
+	require.NoError(t, err, "QUILL_SECURITY_SECONDS")
+	return time.Duration(seconds) * time.Second
 }
 
-// sendInOrder sends records to a topic of one partition for a while, at a rate per second, and closes the producer. No record may fail, and each one's
-// offset is its number: each is in the log once, in order.
-func sendInOrder(t *testing.T, p *quill.Producer[[]byte, []byte], topic string, d time.Duration, rate int) latencies {
-	t.Helper()
+// securityRate is how many records are sent in a second meanwhile.
+const securityRate = 20_000
+
+// sample is a record that was acknowledged.
+type sample struct {
+	at   time.Time // when it was sent
+	took time.Duration
+}
+
+// steadyLoad sends records to a topic of one partition at an even rate.
+type steadyLoad struct {
+	producer *quill.Producer[[]byte, []byte]
+	topic    string
+	rate     int
+
+	mu sync.Mutex
+	// +checklocks:mu
+	samples []sample
+	// +checklocks:mu
+	faults []string
+	// +checklocks:mu
+	sent int
+}
+
+// run sends until the context ends. The producer itself is left alone by that.
+func (l *steadyLoad) run(until context.Context) {
 	const tick = 2 * time.Millisecond
-	ctx, cancel := context.WithTimeout(t.Context(), d+time.Minute)
-	defer cancel()
-	took := make(latencies, 0, int(d.Seconds()+1)*rate)
-	var mu sync.Mutex
-	var faults []string
-	begin := time.Now()
-	sent := 0
-	for elapsed := time.Duration(0); elapsed < d; elapsed = time.Since(begin) {
-		for ; sent < int(elapsed.Seconds()*float64(rate)); sent++ {
-			number, at := sent, time.Now()
-			p.SendFunc(ctx, quill.Record[[]byte, []byte]{Topic: topic, Value: fmt.Appendf(nil, "%090d", sent)}, func(m quill.RecordMetadata, err error) {
-				mu.Lock()
-				defer mu.Unlock()
-				took = append(took, time.Since(at))
-				if err != nil || m.Offset != int64(number) {
-					faults = append(faults, fmt.Sprintf("record %d: offset %d, %v", number, m.Offset, err))
-				}
+	begin, sent := time.Now(), 0
+	for until.Err() == nil {
+		for due := int(time.Since(begin).Seconds() * float64(l.rate)); sent < due; sent++ {
+			number, at := int64(sent), time.Now()
+			l.producer.SendFunc(context.WithoutCancel(until), quill.Record[[]byte, []byte]{Topic: l.topic, Value: fmt.Appendf(nil, "%090d", sent)}, func(m quill.RecordMetadata, err error) {
+				l.take(sample{at, time.Since(at)}, number, m, err)
 			})
 		}
 		time.Sleep(tick)
 	}
-	require.NoError(t, p.Close(ctx))
-	require.Empty(t, faults)
-	require.Len(t, took, sent)
-	return took
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.sent = sent
+}
+
+// take takes down the outcome of a record, whose offset must be its number: then each is in the log once, and in order.
+func (l *steadyLoad) take(s sample, number int64, m quill.RecordMetadata, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.samples = append(l.samples, s)
+	if err != nil || m.Offset != number {
+		l.faults = append(l.faults, fmt.Sprintf("record %d: offset %d, %v", number, m.Offset, err))
+	}
+}
+
+// end closes the producer, and fails the test if a record failed or is out of order. It returns what is known of the records.
+func (l *steadyLoad) end(t *testing.T) samples {
+	t.Helper()
+	require.NoError(t, l.producer.Close(within(t, time.Minute)))
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	require.Empty(t, l.faults[:min(len(l.faults), 10)], "%d records failed or are out of order", len(l.faults))
+	require.Len(t, l.samples, l.sent)
+	return l.samples
+}
+
+// samples are records in the order of their acknowledgements.
+type samples []sample
+
+// near returns the records that were sent around one of the times: from a quarter of a second before it on.
+func (s samples) near(times []time.Time) samples {
+	return slices.Collect(func(yield func(sample) bool) {
+		for _, x := range s {
+			close := func(at time.Time) bool {
+				return x.at.After(at.Add(-250*time.Millisecond)) && x.at.Before(at.Add(50*time.Millisecond))
+			}
+			if slices.ContainsFunc(times, close) && !yield(x) {
+				return
+			}
+		}
+	})
+}
+
+// String returns how many records there are, and percentiles of what they took.
+func (s samples) String() string {
+	if len(s) == 0 {
+		return "no records"
+	}
+	var took []time.Duration
+	for _, x := range s {
+		took = append(took, x.took)
+	}
+	slices.Sort(took)
+	at := func(q float64) time.Duration { return took[int(q*float64(len(took)-1))].Round(10 * time.Microsecond) }
+	return fmt.Sprintf("%d records: p50 %v, p99 %v, p99.9 %v, slowest %v", len(s), at(0.5), at(0.99), at(0.999), at(1))
 }

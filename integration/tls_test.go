@@ -16,7 +16,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -221,10 +220,10 @@ func (c *cutter) cut() {
 }
 
 // rotationUnderLoad replaces certificates, keys and trusted authorities on both sides while records are sent, until the
-// broker trusts the old authority no more. Connections are cut after each step, so that each step is used. No send fails.
+// broker trusts the old authority no more. Connections are cut after each step, so that each step is used. No send fails, and each record is in the log once, in order.
 func rotationUnderLoad(t *testing.T, s *tlsBroker, old *quilltest.CA) {
 	renewed := quilltest.NewCA()
-	topic := newTopic(t, s.Cluster, "tls-rotation", 3)
+	topic := newTopic(t, s.Cluster, "tls-rotation", 1)
 	both := string(old.PEM()) + string(renewed.PEM())
 	client := s.replace(t, "client.pem", issue(t, old, "client"))
 	trust := s.replace(t, "trust.pem", string(old.PEM()))
@@ -233,52 +232,40 @@ func rotationUnderLoad(t *testing.T, s *tlsBroker, old *quilltest.CA) {
 	require.NoError(t, err)
 	dialer := new(cutter)
 	cfg.DialContext, cfg.Logger = dialer.dial, slog.New(slog.DiscardHandler)
-	p, err := quill.New(cfg, quill.String, quill.String)
-	require.NoError(t, err)
-
-	load, stop := context.WithCancel(t.Context())
-	sent, failed := 0, make(chan error, 1<<16)
+	load := &steadyLoad{producer: newProducer(t, cfg), topic: topic, rate: securityRate}
+	until, stop := context.WithCancel(t.Context())
+	defer stop()
 	var loading sync.WaitGroup
-	loading.Go(func() {
-		for load.Err() == nil {
-			p.SendFunc(t.Context(), quill.Record[string, string]{Topic: topic, Value: "v"}, func(_ quill.RecordMetadata, err error) {
-				if err != nil {
-					failed <- err
-				}
-			})
-			sent++
-			time.Sleep(200 * time.Microsecond)
-		}
-	})
+	loading.Go(func() { load.run(until) })
+
 	oldClient, oldTrust := s.replace(t, "old-client.pem", issue(t, old, "client")), s.replace(t, "old-trust.pem", string(old.PEM()))
-	for _, step := range []func(){
+	steps := []func(){
 		func() { s.replace(t, "trust.pem", both) },
 		func() { s.replace(t, "clients.pem", both); s.reload(t) },
 		func() { s.replace(t, "client.pem", issue(t, renewed, "client")) },
 		func() { s.replace(t, "node.pem", issue(t, renewed, "node")); s.reload(t) },
 		func() { s.replace(t, "clients.pem", string(renewed.PEM())); s.reload(t) },
 		func() { s.replace(t, "trust.pem", string(renewed.PEM())) },
-	} {
+	}
+	const cuts, pause = 5, 100 * time.Millisecond
+	each := securityTime(t, 0) / time.Duration(len(steps))
+	begin := time.Now()
+	for _, step := range steps {
+		begun := time.Now()
 		step()
-		for range 5 {
+		for range cuts {
 			dialer.cut()
-			time.Sleep(100 * time.Millisecond)
+			time.Sleep(pause)
 		}
+		time.Sleep(time.Until(begun.Add(each)))
 	}
 	stop()
 	loading.Wait()
-	ctx := within(t, time.Minute)
-	assert.NoError(t, p.Flush(ctx))
-	require.NoError(t, p.Close(ctx))
-	close(failed)
-	for err := range failed {
-		require.NoError(t, err)
-	}
-	rows, err := s.Records(ctx, topic)
+	all := load.end(t)
+	rows, err := s.Records(within(t, time.Minute), topic)
 	require.NoError(t, err)
-	require.Len(t, rows, sent)
-	t.Logf("%d records sent, 0 failed", sent)
-	require.Greater(t, sent, 1000)
+	require.Len(t, rows, len(all))
+	t.Logf("%v; connections were cut %d times in %v", all, cuts*len(steps), time.Since(begin).Round(time.Second))
 
 	with := func(client, trust string) string {
 		return s.file("MTLS", "ssl.keystore.type=PEM", "ssl.keystore.location="+client, "ssl.truststore.type=PEM", "ssl.truststore.location="+trust)
