@@ -223,9 +223,25 @@ func (n *node) paused() <-chan struct{} {
 // dress puts TLS around a server's connection if the cluster has it.
 func (n *node) dress(nc net.Conn) net.Conn {
 	if cfg := n.cluster.opts.TLS; cfg != nil {
-		return tls.Server(nc, cfg)
+		return saying{tls.Server(nc, cfg)}
 	}
 	return nc
+}
+
+// saying is a server's connection with TLS that says so to a client that speaks something else, as Kafka's nodes do by Java's
+// SSLEngine; Go's only hang up.
+type saying struct{ *tls.Conn }
+
+// unexpectedMessage is an alert of TLS.
+var unexpectedMessage = []byte{21, 3, 3, 0, 2, 2, 10}
+
+// Read implements net.Conn.
+func (s saying) Read(b []byte) (int, error) {
+	n, err := s.Conn.Read(b)
+	if no, ok := errors.AsType[tls.RecordHeaderError](err); ok && no.Conn != nil {
+		_, _ = no.Conn.Write(unexpectedMessage) // a client that does not listen is gone
+	}
+	return n, err
 }
 
 func (c *Cluster) node(id int32) (*node, error) {
