@@ -1,0 +1,173 @@
+package main
+
+// TLS, authentication and its renewal on connections, tokens, and what is read and shown of others.
+var ofSecurity = []mutation{
+	{
+		name: "one-cache-of-sessions-for-all-nodes", file: "network/secure.go",
+		old: "ownSessions{conf.ClientSessionCache, c.addr}", new: "ownSessions{conf.ClientSessionCache, \"\"}",
+		breaks: "a session is resumed with another node, which can't decrypt what is sent ahead",
+		by:     by("TestSessionsOfTLSAreOneNodesOnly"),
+	},
+	{
+		name: "configuration-of-all-connections-is-changed", file: "network/secure.go",
+		old: "	conf = conf.Clone()\n", new: "",
+		breaks: "the name of one node is looked for in another's certificate",
+		by:     by("TestNamesThatAreVerified"),
+	},
+	{
+		name: "port-in-the-verified-name", file: "network/secure.go",
+		old: "conf.ServerName = verifiedName(c.addr)", new: "conf.ServerName = c.addr",
+		breaks: "no certificate has the name",
+		by:     by("TestNamesThatAreVerified"),
+	},
+	{
+		name: "small-records-at-first", file: "network/secure.go",
+		old: "conf.DynamicRecordSizingDisabled = true", new: "conf.DynamicRecordSizingDisabled = false",
+		breaks: "the first 128 KiB of a connection go out in records of a packet each",
+		by:     by("TestAFlushIsWrittenInFullTLSRecords"),
+	},
+	{
+		name: "record-of-what-is-there", file: "network/records.go",
+		old: "			if len(joined) < recordSize {\n				continue\n			}\n", new: "",
+		breaks: "each piece of a frame is a record, and a system call",
+		by:     by("TestAFlushIsWrittenInFullTLSRecords"),
+	},
+	{
+		name: "refused-mechanism-is-used", file: "network/authenticate.go",
+		old: "	if resp.ErrorCode == protocol.None {\n", new: "	if resp.ErrorCode != protocol.IllegalSaslState {\n",
+		breaks: "the node's list of mechanisms is not in the error",
+		by:     by("TestErrorsOfSASLSayWhatIsWrong"),
+	},
+	{
+		name: "refused-login-goes-on", file: "network/authenticate.go",
+		old: "	if resp.ErrorCode != protocol.None {\n", new: "	if resp.ErrorCode == protocol.IllegalSaslState {\n",
+		breaks: "the mechanism is given the message of an error",
+		by:     by("TestErrorsOfSASLSayWhatIsWrong"),
+	},
+	{
+		name: "messages-without-end", file: "network/authenticate.go",
+		old: "	for range maxMessages {\n", new: "	for range 100 * maxMessages {\n",
+		breaks: "a node keeps a login going",
+		by:     by("TestErrorsOfSASLSayWhatIsWrong"),
+	},
+	{
+		name: "more-after-the-mechanisms-end", file: "network/authenticate.go",
+		old: "if done && len(answer) > 0 {", new: "if done && len(answer) > 1000 {",
+		breaks: "what a node adds is taken for an agreement",
+		by:     by("TestErrorsOfSASLSayWhatIsWrong"),
+	},
+	{
+		name: "session-without-end", file: "network/authenticate.go",
+		old: "d.lifetime = resp.SessionLifetimeMs", new: "d.lifetime = 0",
+		breaks: "the node ends the connection when the session does",
+		by:     by("TestASessionIsRenewedOnTheLiveConnection"),
+	},
+	{
+		name: "whole-text-of-a-refusal", file: "network/authenticate.go",
+		old: "foreign.Cut(*resp.ErrorMessage, keptText)", new: "*resp.ErrorMessage",
+		breaks: "a node has a megabyte kept in each error",
+		by:     by("TestErrorsOfSASLSayWhatIsWrong"),
+	},
+	{
+		name: "renewed-when-it-is-over", file: "network/renew.go",
+		old: "float64(life)*(renewFrom+renewSpread*rand.Float64())", new: "float64(life)*(1.01+renewSpread*rand.Float64())",
+		breaks: "requests reach a node that takes them no longer",
+		by:     by("TestASessionIsRenewedAt85To95Percent"),
+	},
+	{
+		name: "renewals-all-at-once", file: "network/renew.go",
+		old: "float64(life)*(renewFrom+renewSpread*rand.Float64())", new: "float64(life)*(renewFrom+renewSpread*0.5)+0*rand.Float64()",
+		breaks: "all connections log in at the same time",
+		by:     by("TestASessionIsRenewedAt85To95Percent"),
+	},
+	{
+		name: "lifetime-that-no-clock-counts", file: "network/renew.go",
+		old: "if lifetime <= 0 || lifetime > int64(math.MaxInt64/time.Millisecond) {", new: "if lifetime <= 0 {",
+		breaks: "a session of 2^63-1 ms ends in the past",
+		by:     by("TestLifetimesOfSessions"),
+	},
+	{
+		name: "renewals-without-a-pause", file: "network/renew.go",
+		old: "renewSpread*rand.Float64())), leastRenewal)", new: "renewSpread*rand.Float64())), 0)",
+		breaks: "a session of a millisecond is renewed at each write",
+		by:     by("TestLifetimesOfSessions"),
+	},
+	{
+		name: "renewal-that-can-not-begin-ends-it", file: "network/renew.go",
+		old: "	if !now.Before(s.ends) {\n		return err\n	}\n	s.due", new: "	if !now.Before(s.due) {\n		return err\n	}\n	s.due",
+		breaks: "a token endpoint that is down ends connections whose session goes on",
+		by:     by("TestARenewalThatCanNotBeginIsTriedAgain"),
+	},
+	{
+		name: "http-without-leave", file: "network/sasl/oauthbearer/endpoint.go",
+		old: `u.Scheme == "http" && e.AllowHTTP:`, new: `u.Scheme == "http":`,
+		breaks: "a secret goes out in the clear",
+		by:     by("TestWhatAnEndpointMustNotDo"),
+	},
+	{
+		name: "secrets-that-an-endpoint-echoes", file: "network/sasl/oauthbearer/endpoint.go",
+		old: "text = strings.ReplaceAll(text, secret, \"***\")", new: "text = strings.Replace(text, secret, \"***\", 0)",
+		breaks: "the client's secret is in an error",
+		by:     by("TestWhatAnEndpointMustNotDo"),
+	},
+	{
+		name: "refusals-are-asked-about-again", file: "network/sasl/oauthbearer/endpoint.go",
+		old: "return ok && slices.Contains(final, e.Status)", new: "return ok && e.Status != http.StatusUnauthorized && slices.Contains(final, e.Status)",
+		breaks: "an identity provider locks the account of a client with a wrong secret",
+		by:     by("TestWhatIsTriedAgainIsWhatJavaTriesAgain"),
+	},
+	{
+		name: "a-flight-for-each", file: "network/sasl/oauthbearer/login.go",
+		old: "	if l.flight != nil || now.Before(l.failed.until) {\n		return l.flight\n	}\n", new: "	if now.Before(l.failed.until) {\n		return l.flight\n	}\n",
+		breaks: "each connection asks for a token of its own",
+		by:     by("TestManyConnectionsShareOneFlight"),
+	},
+	{
+		name: "the-old-token-goes-with-a-failure", file: "network/sasl/oauthbearer/login.go",
+		old: "	l.failed = failure{err, now.Add(wait), l.failed.times + 1}\n", new: "	l.failed, l.held.token.ExpiresAt = failure{err, now.Add(wait), l.failed.times + 1}, now\n",
+		breaks: "sends fail while the token endpoint is down, though the token is good",
+		by:     by("TestHalfALifeWithoutAnEndpointHarmsNothing"),
+	},
+	{
+		name: "a-refusal-answers-for-nobody", file: "network/sasl/oauthbearer/login.go",
+		old: "now.Add(wait), l.failed.times + 1}", new: "now.Add(0 * wait), l.failed.times + 1}",
+		breaks: "each connection asks an identity provider that refuses",
+		by:     by("TestARefusalAnswersForThoseWhoComeAfter"),
+	},
+	{
+		name: "a-token-that-has-ended", file: "network/sasl/oauthbearer/login.go",
+		old: "if late := now.Sub(c.expires); late >= 0 {", new: "if late := now.Sub(c.expires); late >= time.Hour {",
+		breaks: "a wrong clock is not named",
+		by:     by("TestATokenThatHasEndedNamesTheClock"),
+	},
+	{
+		name: "young-files-are-trusted", file: "internal/readfile/readfile.go",
+		old: "young: time.Since(info.ModTime()) < coarse", new: "young: false",
+		breaks: "a second write at the same time is not seen",
+		by:     by("TestAYoungFileIsNotTrusted"),
+	},
+	{
+		name: "pipes-are-read", file: "internal/readfile/readfile.go",
+		old: "if err == nil && !info.Mode().IsRegular() {", new: "if err == nil && info.Mode().IsDir() && path == \"\" {",
+		breaks: "a connection waits for who writes to a pipe",
+		by:     by("TestWhatIsNoFileIsNotRead"),
+	},
+	{
+		name: "files-of-any-size", file: "internal/readfile/readfile.go",
+		old: "int64(limit)+1", new: "int64(limit)",
+		breaks: "the beginning of a file is taken for all of it",
+		by:     by("TestAFileIsReadUpToItsLimit"),
+	},
+	{
+		name: "terminals-obey-foreign-text", file: "internal/foreign/foreign.go",
+		old: "return !strconv.IsPrint(r) || r == utf8.RuneError", new: "return r == '\\n' || r == utf8.RuneError",
+		breaks: "a node colours the terminal of who reads the log",
+		by:     by("TestEachKindIsShownOnOneLineByOneRule"),
+	},
+	{
+		name: "text-cut-within-a-character", file: "internal/foreign/foreign.go",
+		old: "&& !utf8.RuneStart(s[end]) {", new: "&& !utf8.RuneStart(s[end]) && limit < 0 {",
+		breaks: "errors are not UTF-8",
+		by:     by("TestLongTextsAreCutBetweenCharacters"),
+	},
+}
