@@ -89,7 +89,7 @@ func newConn(n *node, nc net.Conn) *conn {
 func (c *conn) close() {
 	c.closeOnce.Do(func() {
 		close(c.done)
-		c.nc.Close()
+		_ = c.nc.Close()
 	})
 }
 

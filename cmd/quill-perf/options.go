@@ -150,7 +150,7 @@ func (o *options) config() (quill.Config, error) {
 	var text bytes.Buffer
 	text.WriteString("client.id=perf-producer-client\n")
 	if o.properties != "" {
-		file, err := os.ReadFile(o.properties)
+		file, err := os.ReadFile(o.properties) // #nosec G703 -- who starts the command names it
 		if err != nil {
 			return quill.Config{}, fmt.Errorf("-properties: %w", err)
 		}

@@ -34,7 +34,7 @@ func (e *gzipEncoder) encode(dst []byte, src [][]byte) ([]byte, error) {
 	e.out.b = dst
 	e.w.Reset(&e.out)
 	for _, part := range src {
-		e.w.Write(part) // its error sticks
+		_, _ = e.w.Write(part) // its error sticks
 	}
 	err := e.w.Close()
 	dst, e.out.b = e.out.b, nil

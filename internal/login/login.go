@@ -129,7 +129,7 @@ var ownClasses = map[string][]string{
 }
 
 // instead is what to do in Go in place of a Java class.
-var instead = map[string]string{
+var instead = map[string]string{ // #nosec G101 -- what to do about credentials
 	"PLAIN":         "set Config.SASL to sasl.PlainFrom with a func that returns the credentials",
 	"SCRAM-SHA-256": "set Config.SASL to a sasl.Scram whose Credentials return them",
 	"SCRAM-SHA-512": "set Config.SASL to a sasl.Scram whose Credentials return them",

@@ -24,7 +24,7 @@ const (
 	propClientID   = "sasl.oauthbearer.client.credentials.client.id"
 	propSecret     = "sasl.oauthbearer.client.credentials.client.secret" // #nosec G101 -- the name of a property
 	propScope      = "sasl.oauthbearer.scope"
-	propAssertion  = "sasl.oauthbearer.assertion."
+	propAssertion  = "sasl.oauthbearer.assertion." // #nosec G101 -- the beginning of properties' names
 	propJAAS       = "sasl.jaas.config"
 	kafkaClasses   = "org.apache.kafka.common.security.oauthbearer."
 	unsecuredClass = kafkaClasses + "internals.unsecured.OAuthBearerUnsecuredLoginCallbackHandler"
