@@ -11,7 +11,7 @@ import (
 // imports is the import table: what each package of the root module may import of the module itself, outside tests. A name that ends in
 // "/..." stands for all packages below. Arrows go one way: from the top of this list down.
 var imports = map[string][]string{
-	"examples/...":         {".", "network", "network/sasl", "quilltest", "examples/internal/demo"},
+	"examples/...":         {".", "network", "network/sasl", "network/sasl/oauthbearer", "quilltest", "examples/internal/demo"},
 	"quilltest/quillmock":  {".", "metadata", "protocol", "internal/goid", "internal/murmur2"},
 	"internal/conformance": {".", "metadata"},
 	"quilltest":            {"metadata", "protocol", "internal/message", "internal/compress", "internal/murmur2"}, // not the root: its own tests use quilltest
