@@ -34,6 +34,7 @@ var imports = map[string][]string{
 	"internal/seal":        {},
 	"internal/stat":        {},
 	"internal/invariant":   {},
+	"internal/planted":     {}, // for tests
 	testKit:                {".", "quilltest", "protocol", "internal/message"},
 	"internal/lint":        {},
 	"internal/lint/parity": {},

@@ -50,4 +50,16 @@ var ofSASL = []mutation{
 		breaks: "a node waits for the answer to its refusal, and the client doesn't learn more (RFC 7628)",
 		by:     by("TestOAuthBearerTellsWhyATokenIsRefused"),
 	},
+	{
+		name: "secret-in-fmt", file: "network/sasl/secret.go",
+		old: "{ _, _ = io.WriteString(f, masked) }", new: "{ _, _ = io.WriteString(f, s.Reveal()) }",
+		breaks: "whoever prints a value with a password in it prints the password",
+		by:     byRoot("TestNoSecretShowsInValues"),
+	},
+	{
+		name: "echo-not-masked", file: "network/sasl/oauthbearer/endpoint.go",
+		old: "fault.Code, fault.Text = redacted(code, r), redacted(text, r)", new: "fault.Code, fault.Text = redacted(code, r), text",
+		breaks: "the secret that a token endpoint repeats in its refusal is in the log",
+		by:     byRoot("TestNoSecretShowsWhenLoggingIn"),
+	},
 }
