@@ -3,6 +3,7 @@ package quill
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 )
 
@@ -109,13 +110,17 @@ func (e *engine) sendFailed(err *Error) *Error {
 	return own
 }
 
+// isAny reports whether err is one of those.
+func isAny(err error, those ...error) bool {
+	return slices.ContainsFunc(those, func(one error) bool { return errors.Is(err, one) })
+}
+
 // abortableBy returns err as abortable if the lost record breaks the transaction, nil if it concerns only the caller and
 // Send: a state in which no records are accepted, an end of ctx, a value that can't be serialized.
 func (e *engine) abortableBy(err *Error) *Error {
-	switch {
-	case errors.Is(err, ErrInvalidTxnState), errors.Is(err, ErrWouldBlock), errors.Is(err, ErrInCallback), errors.Is(err, ErrClosed),
-		errors.Is(err, ErrSerialization), errors.Is(err, ErrPartitioner), errors.Is(err.Kind, context.Canceled), errors.Is(err.Kind, context.DeadlineExceeded), errors.Is(err.Kind, errNilContext), // not those of a dial
-		e.fatal.Load() != nil:
+	callers := isAny(err, ErrInvalidTxnState, ErrWouldBlock, ErrInCallback, ErrClosed, ErrSerialization, ErrPartitioner)
+	ended := isAny(err.Kind, context.Canceled, context.DeadlineExceeded, errNilContext) // of the call, not of a dial
+	if callers || ended || e.fatal.Load() != nil {
 		return nil
 	}
 	own := *err // not retriable, even if err is: the record is part of the transaction (KAFKA-19176)
