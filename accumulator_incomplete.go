@@ -179,7 +179,7 @@ func (a *accumulator) oldest() *batch {
 func (a *accumulator) ends() (oldest, youngest *batch) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for a.young != nil && a.young.inCompletionQueue {
+	for a.young != nil && a.young.stage != stageNew {
 		a.young = a.young.next
 	}
 	return a.first, a.young

@@ -172,7 +172,7 @@ func (o *partitionOut) replaceByParts(b *batch, parts []*batch) {
 		}
 		o.completionQueue.Remove(i)
 		for j, part := range parts {
-			part.inCompletionQueue = true
+			part.stage = stageLeft
 			o.completionQueue.Insert(i+j, part)
 		}
 		return

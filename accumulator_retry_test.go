@@ -325,7 +325,7 @@ func TestAbortFailsDrainedAndUndrainedAlike(t *testing.T) {
 		records := 0
 		for _, b := range drained {
 			require.True(t, b.closed)
-			require.False(t, b.decided)
+			require.False(t, b.decided())
 			records += int(b.records)
 		}
 		require.Greater(t, records, 0)

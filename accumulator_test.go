@@ -440,7 +440,7 @@ func TestAppendDoesNotAllocate(t *testing.T) {
 			b.move(placeHand)
 		}
 		req.Exchange = req
-		r.s.apply(req.batches[0], facts{}, verdict{act: actAccept, written: true}, nil, time.Now())
+		r.s.apply(req.batches[0], facts{}, verdict{act: actAccept, log: inLog}, nil, time.Now())
 		req.reset()
 		r.s.free = append(r.s.free, req)
 		r.dispatch()

@@ -56,19 +56,17 @@ type batch struct {
 	prev, next *batch
 
 	// Delivery: the sender's alone.
-	attempts          int       // requests it was in
-	leftAt            time.Time // when the last of them was sent
-	retryAt           time.Time
-	lastError         error
-	sequenced         bool // it has a producer id, epoch and base sequence, which it keeps while its outcome is unknown
-	renumber          bool // on the wire, but known to come after a gap: gets new sequences when it is back
-	place             batchPlace
-	evidence          evidence
-	decided           bool // its records' outcome is decided; only the wire may still hold it
-	inCompletionQueue bool // it left once, or is decided, and waits for its completion in its partition's completionQueue
-	isSplit           bool
-	epochAtSend       int32 // leader epoch of the last attempt, -1 none
-	nodeAtSend        int32
+	attempts    int       // requests it was in
+	leftAt      time.Time // when the last of them was sent
+	retryAt     time.Time
+	lastError   error
+	identity    batchIdentity
+	place       batchPlace
+	evidence    evidence
+	stage       batchStage
+	isSplit     bool
+	epochAtSend int32 // leader epoch of the last attempt, -1 none
+	nodeAtSend  int32
 
 	// Identity on the wire: written by the sender while off the wire, read by the writer.
 	producerID    int64
@@ -111,7 +109,7 @@ func (b *batch) size() int { return protocol.BatchOverhead + b.raw }
 func (b *batch) setIdentity(id int64, epoch int16, sequence int32) {
 	invariant.Check(!b.onWire() && !b.evidence.maybeWritten, "sequence of a batch whose outcome is unknown reassigned")
 	b.producerID, b.producerEpoch, b.baseSequence = id, epoch, sequence
-	b.sequenced, b.headerDone, b.renumber = true, false, false
+	b.identity, b.headerDone = identityGiven, false
 }
 
 // lastSequence returns the sequence of the batch's last record.
@@ -137,7 +135,32 @@ func (b *batch) drop(a *accumulator) {
 	a.recycle(b)
 }
 
-// The sender's view of a batch: its place, and the evidence from its attempts.
+// The sender's view of a batch: its identity, its stage, its place, and the evidence from its attempts.
+
+// batchIdentity says whether a batch has a producer id, epoch and base sequence. It keeps them while its outcome is unknown.
+type batchIdentity uint8
+
+const (
+	identityNone batchIdentity = iota
+	identityGiven
+	identityStale // on the wire, but known to come after a gap: it gets new sequences when it is back
+)
+
+// numbered reports whether the batch has sequences.
+func (b *batch) numbered() bool { return b.identity != identityNone }
+
+// batchStage is how far a batch is on its way to its outcome. From stageLeft on it waits for its completion in its partition's
+// completionQueue.
+type batchStage uint8
+
+const (
+	stageNew     batchStage = iota // it has never left
+	stageLeft                      // it left once, and its outcome is not decided
+	stageDecided                   // its records' outcome is decided; only the wire may still hold it
+)
+
+// decided reports whether the outcome of the batch's records is decided.
+func (b *batch) decided() bool { return b.stage == stageDecided }
 
 // batchPlace is where a batch is on its way to a broker:
 //

@@ -102,9 +102,9 @@ func checkPlaces(s *sender) error {
 		}
 		q.mu.Unlock()
 		switch {
-		case b.place == placeHand, b.place == placeGone && !b.decided, b.place == placeParked && !slices.Contains(q.out.seq.parked(), b),
+		case b.place == placeHand, b.place == placeGone && !b.decided(), b.place == placeParked && !slices.Contains(q.out.seq.parked(), b),
 			queued > 1, (queued == 1) != (b.place == placeQueue):
-			return fmt.Errorf("batch %d of %s-%d, decided: %v, is %d times in its queue, and its place is %v", b.number, q.topic.name, q.index, b.decided, queued, b.place)
+			return fmt.Errorf("batch %d of %s-%d, decided: %v, is %d times in its queue, and its place is %v", b.number, q.topic.name, q.index, b.decided(), queued, b.place)
 		case b.place == placeWire:
 			wire++
 		}

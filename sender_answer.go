@@ -57,11 +57,11 @@ func (s *sender) finishBatch(r *produceRequest, b *batch, now time.Time) {
 			s.doubtLeader(q, now)
 		}
 	}
-	if v.newID {
+	if v.cure == cureID {
 		s.giveUpIdentity(b, f, now)
 	}
 	s.apply(b, f, v, answer, now)
-	s.unpark(q, v.gap && v.newEpoch, now)
+	s.unpark(q, v.cure.newEpoch(), now)
 }
 
 // factsOf returns the facts for decide, and the broker's answer about the batch, nil if there is none. It notes the
@@ -69,7 +69,7 @@ func (s *sender) finishBatch(r *produceRequest, b *batch, now time.Time) {
 func (s *sender) factsOf(r *produceRequest, b *batch, now time.Time) (facts, *message.PartitionProduceResponse) {
 	mayRetry := b.attempts <= s.cfg.retries && now.Before(b.createdAt.Add(s.acc.deliveryTimeout)) && s.aborting == nil
 	f := facts{idempotent: s.idem.on, transactional: s.txn != nil,
-		batch: batchFacts{records: b.records, decided: b.decided, mayRetry: mayRetry, wasMaybe: b.evidence.maybeWritten},
+		batch: batchFacts{records: b.records, decided: b.decided(), mayRetry: mayRetry, wasMaybe: b.evidence.maybeWritten},
 		near:  b.queue.out.seq.near(b)}
 	answer := (*message.PartitionProduceResponse)(nil)
 	switch {
@@ -159,16 +159,17 @@ const doubtAfter = 5 * time.Second
 // apply carries out the verdict on b.
 func (s *sender) apply(b *batch, f facts, v verdict, answer *message.PartitionProduceResponse, now time.Time) {
 	seq := &b.queue.out.seq
-	b.evidence.maybeWritten = v.maybe
-	if b.sequenced && b.renumber && !v.written {
+	b.evidence.maybeWritten = v.log == maybeInLog
+	switch {
+	case b.identity == identityStale && !v.log.written():
 		seq.unnumber(b) // it came after a gap: refused, and to be sent under new numbers
-	} else if b.sequenced && (v.act != actRetry && v.act != actSplit || v.resequence) {
+	case b.numbered() && (v.log.written() || v.numbers != numbersKept):
 		offset := int64(-1)
-		if answer != nil && v.offsets {
+		if answer != nil && v.log == inLogAt {
 			offset = answer.BaseOffset
 		}
 		seq.settle(b, v, offset)
-		if v.resequence {
+		if v.numbers == numbersRenewed {
 			seq.unnumber(b)
 		}
 	}
@@ -178,7 +179,7 @@ func (s *sender) apply(b *batch, f facts, v verdict, answer *message.PartitionPr
 			s.idem.renewals = 0
 		}
 		out := noOutcome
-		if answer != nil && v.offsets {
+		if answer != nil && v.log == inLogAt {
 			out.baseOffset, out.logAppendTime = answer.BaseOffset, max(answer.LogAppendTimeMs, -1)
 			if f.batch.wasMaybe && out.logAppendTime == b.maxTime {
 				out.logAppendTime = -1 // for a duplicate a broker answers the batch's largest timestamp instead
@@ -186,11 +187,9 @@ func (s *sender) apply(b *batch, f facts, v verdict, answer *message.PartitionPr
 		}
 		s.conclude(b, out, now)
 	case actRetry:
-		if v.park {
-			b.move(placeParked)
-		} else {
-			s.reenqueue(b, now)
-		}
+		s.reenqueue(b, now)
+	case actPark:
+		b.move(placeParked)
 	case actSplit:
 		s.split(b, now)
 	case actSieve:
@@ -225,7 +224,8 @@ func (s *sender) reenqueue(b *batch, now time.Time) {
 //
 // Java: ProducerBatch.done.
 func (s *sender) conclude(b *batch, out batchOutcome, now time.Time) {
-	b.decided = true
+	left := b.stage == stageLeft
+	b.stage = stageDecided
 	if out.err != nil {
 		out.openedAt = b.createdAt.UnixMilli()
 	}
@@ -238,13 +238,12 @@ func (s *sender) conclude(b *batch, out batchOutcome, now time.Time) {
 		s.txn.completed(b, out.err)
 	}
 	onWire, waiting := b.onWire(), &b.queue.out.completionQueue
-	if !b.inCompletionQueue { // it never left, so it comes after all that did
-		b.inCompletionQueue = true
+	if !left { // it comes after all that did
 		waiting.PushBack(b)
 	}
 	// An outcome that is known before that of an earlier batch (answers of two leaders, a batch refused
 	// while another is sent again) waits for it, because callbacks run in the order of the sends.
-	for waiting.Len() > 0 && waiting.Front().decided {
+	for waiting.Len() > 0 && waiting.Front().decided() {
 		s.complete(waiting.PopFront())
 	}
 	if !onWire {

@@ -193,8 +193,8 @@ func (s *sender) take(q *partitionQueue, n *nodeOut, size int, now time.Time) (b
 	q.length.Store(int32(q.batches.Len()))
 	q.out.muted = s.cfg.maxInFlight == 1
 	b.epochAtSend, b.nodeAtSend, b.leftAt = epoch, n.id, now
-	if !b.inCompletionQueue {
-		b.inCompletionQueue = true
+	if b.stage == stageNew {
+		b.stage = stageLeft
 		q.out.completionQueue.PushBack(b)
 	}
 	return b, true

@@ -89,8 +89,8 @@ func (s *sender) giveUp(b *batch, err *Error, now time.Time) {
 	s.withdraw(b)
 	if !b.onWire() {
 		q := b.queue
-		if b.sequenced {
-			q.out.seq.settle(b, verdict{gap: !b.evidence.maybeWritten, unsure: b.evidence.maybeWritten}, -1)
+		if b.numbered() {
+			q.out.seq.settle(b, verdict{numbers: outOfTime(b.evidence.maybeWritten)}, -1)
 			s.unpark(q, false, now)
 		}
 		s.touched = append(s.touched, q)

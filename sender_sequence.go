@@ -98,23 +98,23 @@ func (i *idempotence) mayDrain(p *sequences, b *batch) bool {
 	if !i.on {
 		return true
 	}
-	if b.sequenced {
+	if b.numbered() {
 		return p.isHead(b) // retries go one at a time, in order
 	}
 	if len(p.inFlight) == 0 {
 		return true
 	}
-	if slices.ContainsFunc(p.inFlight, func(f *batch) bool { return f.decided }) {
+	if slices.ContainsFunc(p.inFlight, func(f *batch) bool { return f.decided() }) {
 		return false // it expired on the wire, and its answer must show first whether it was written
 	}
 	return p.known && !p.gap && !p.unsettled && p.id == i.id && p.epoch == i.epoch &&
-		len(p.inFlight) < maxInFlightPerPartition && !p.inFlight[len(p.inFlight)-1].renumber && !p.inFlight[0].parked()
+		len(p.inFlight) < maxInFlightPerPartition && p.inFlight[len(p.inFlight)-1].identity != identityStale && !p.inFlight[0].parked()
 }
 
 // number gives b its sequence, if it has none, and counts it as in flight. It may be called only if
 // mayDrain returned true. It returns false if a new producer id is needed first.
 func (i *idempotence) number(p *sequences, b *batch) bool {
-	if !i.on || b.sequenced {
+	if !i.on || b.numbered() {
 		return true
 	}
 	if i.state != idReady { // used up by another partition in this very turn
@@ -199,7 +199,7 @@ func (p *sequences) parked() []*batch {
 // passed reports whether a batch after b was accepted under b's epoch, by a log that would have
 // refused it without b.
 func (p *sequences) passed(b *batch) bool {
-	return b.sequenced && b.producerID == p.id && b.producerEpoch == p.epoch && p.lastAcked >= 0 &&
+	return b.numbered() && b.producerID == p.id && b.producerEpoch == p.epoch && p.lastAcked >= 0 &&
 		!precedes(p.lastAcked, b.lastSequence()) && !precedes(b.baseSequence, p.since)
 }
 
@@ -278,27 +278,27 @@ func (p *sequences) settle(b *batch, v verdict, offset int64) {
 	}
 	later := p.inFlight[at+1:]
 	switch {
-	case v.written:
+	case v.log.written():
 		p.acknowledged(b, offset)
 		if at == 0 && len(later) == 0 && p.next == protocol.IncrementSequence(b.lastSequence(), 1) {
 			p.unsettled, p.late = false, noLateCopy // it was accepted, so all before it were
 		}
-	case v.gap && !v.newEpoch && len(later) == 0 && p.next == protocol.IncrementSequence(b.lastSequence(), 1) && !p.gap:
+	case v.numbers.gap() && !v.cure.newEpoch() && len(later) == 0 && p.next == protocol.IncrementSequence(b.lastSequence(), 1) && !p.gap:
 		p.next = b.baseSequence // nothing came after it: its numbers are free again
-	case v.gap:
+	case v.numbers.gap():
 		p.gap = true
-		if v.unknown {
+		if v.cure == cureRestart {
 			p.startOver()
 		}
 		p.inFlight = append(p.inFlight[:at], p.afterGap(later)...)
 		return
-	case v.unsure:
+	case v.numbers.open():
 		for _, f := range p.inFlight[:at] {
 			f.evidence.laterUnsettled = true
 		}
 		p.unsettled = true
 		switch {
-		case b.evidence.unanswered && v.refused:
+		case b.evidence.unanswered && v.numbers == numbersRefused:
 			p.late = max(p.late, unlikelyLateCopy)
 		case b.evidence.unanswered:
 			p.late = likelyLateCopy
@@ -313,7 +313,8 @@ func (p *sequences) settle(b *batch, v verdict, offset int64) {
 func (p *sequences) afterGap(later []*batch) []*batch {
 	onWire := later[:0]
 	for _, l := range later {
-		if l.renumber = l.onWire(); l.renumber {
+		if l.onWire() {
+			l.identity = identityStale
 			onWire = append(onWire, l)
 		} else {
 			p.forgetSequence(l)
@@ -333,7 +334,7 @@ func (p *sequences) replaceByParts(b *batch, parts []*batch) {
 		sequence := b.baseSequence
 		for _, part := range parts {
 			part.setIdentity(b.producerID, b.producerEpoch, sequence)
-			part.renumber = b.renumber
+			part.identity = b.identity
 			sequence = protocol.IncrementSequence(sequence, part.records)
 		}
 		return
@@ -376,7 +377,7 @@ func (p *sequences) forgetSequence(b *batch) {
 // forgetIdentity takes away the producer id, epoch and sequence of a batch that is known not to be in the log.
 func (b *batch) forgetIdentity() {
 	b.evidence = b.evidence.absent()
-	b.sequenced, b.renumber = false, false
+	b.identity = identityNone
 	b.producerID, b.producerEpoch, b.baseSequence = -1, -1, -1
 }
 
@@ -396,7 +397,7 @@ func (s *sender) unpark(q *partitionQueue, missing bool, now time.Time) {
 			seq.unnumber(b)
 			s.reenqueue(b, now)
 		case seq.passed(b):
-			seq.settle(b, verdict{written: true}, -1)
+			seq.settle(b, verdict{log: inLog}, -1)
 			s.conclude(b, noOutcome, now)
 		}
 	}

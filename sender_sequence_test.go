@@ -37,7 +37,7 @@ func warm(t *testing.T, r *rig) {
 
 func requireIdentity(t *testing.T, b *batch, epoch int16, sequence int32) {
 	t.Helper()
-	require.True(t, b.sequenced)
+	require.True(t, b.numbered())
 	require.Equal(t, epoch, b.producerEpoch)
 	require.Equal(t, sequence, b.baseSequence)
 }
@@ -136,11 +136,11 @@ func TestAGapEndsTheEpochOfItsPartitionOnly(t *testing.T) {
 		r.append(1, "key", "value")
 		other := r.drainOne(0)
 		r.answer(0, refusedWith(protocol.InvalidRecord))
-		require.True(t, later.renumber)
+		require.Equal(t, identityStale, later.identity)
 		r.append(0, "key", "value")
 		require.Empty(t, r.drain(0), "until the batch in flight is back")
 		r.answer(0, refusedWith(protocol.OutOfOrderSequenceNumber))
-		require.False(t, later.sequenced)
+		require.False(t, later.numbered())
 		time.Sleep(remembered / 2)
 		require.Same(t, later, r.drainOne(0))
 		requireIdentity(t, later, 1, 0)
@@ -194,7 +194,7 @@ func TestABatchThatOthersPassedIsNotSentAgain(t *testing.T) {
 		time.Sleep(time.Second)
 		require.Same(t, a, r.drainOne(0))
 		r.answer(0, refusedWith(protocol.OutOfOrderSequenceNumber))
-		require.True(t, a.decided)
+		require.True(t, a.decided())
 		require.NoError(t, a.res.err)
 		require.EqualValues(t, -1, a.res.baseOffset, "where, nobody knows")
 		require.Zero(t, r.s.idem.bumps)
@@ -542,7 +542,7 @@ func TestAnAcceptedBatchProvesThoseBeforeAfterBillionsOfRecords(t *testing.T) {
 	p := noSequences()
 	p.id, p.epoch, p.known = 7, 0, true
 	at := func(sequence int32) *batch {
-		return &batch{sequenced: true, producerID: 7, baseSequence: sequence, records: 10}
+		return &batch{identity: identityGiven, producerID: 7, baseSequence: sequence, records: 10}
 	}
 	for sequence, i := int32(0), 0; i < 20; sequence, i = protocol.IncrementSequence(sequence, 300_000_000), i+1 {
 		before, b := at(sequence), at(protocol.IncrementSequence(sequence, 10))

@@ -21,8 +21,8 @@ func (s *sender) split(b *batch, now time.Time) {
 	records, err := b.plainRecords()
 	if err != nil {
 		b.lastError = err
-		if b.sequenced {
-			b.queue.out.seq.settle(b, verdict{gap: true}, -1)
+		if b.numbered() {
+			b.queue.out.seq.settle(b, verdict{numbers: numbersUnused}, -1)
 		}
 		s.failBatch(b, facts{answer: answerFacts{code: protocol.MessageTooLarge}}, verdict{}, nil, now)
 		return
@@ -37,7 +37,7 @@ func (s *sender) split(b *batch, now time.Time) {
 	level := b.queue.topic.tooLargeSpell.FailedForGood(now)
 	s.logger.Log(context.Background(), level, "a batch is too large for the broker and is split", "topic", b.queue.topic.name, "partition", b.queue.index,
 		"bytes", b.size(), "records", b.records, "parts", len(parts))
-	if b.sequenced {
+	if b.numbered() {
 		b.queue.out.seq.replaceByParts(b, parts)
 	}
 	s.replaceByParts(b, parts)
@@ -78,7 +78,7 @@ func (s *sender) sieve(b *batch, f facts, answer *message.PartitionProduceRespon
 func (s *sender) replaceByParts(b *batch, parts []*batch) {
 	b.queue.out.replaceByParts(b, parts)
 	s.acc.delist(b, parts...)
-	b.decided = true
+	b.stage = stageDecided
 	b.res.hasFuture = true // its futures read it to find the parts
 	b.res.finish()
 	b.retire(s.acc)

@@ -13,13 +13,14 @@ type action uint8
 const (
 	actAccept action = iota // done: the records are in the log
 	actRetry                // send it again, later
+	actPark                 // the same, but not before later batches were sent again, whose answers may show whether this one was written
 	actSplit                // too large: cut it and send the parts
 	actSieve                // some records are to blame: fail these and send the others again
 	actFail                 // give it up: its records fail
 	actForget               // it was completed before (it expired); only its sequence and memory are left
 )
 
-var actionNames = [...]string{"accept", "retry", "split", "sieve", "fail", "forget"}
+var actionNames = [...]string{"accept", "retry", "park", "split", "sieve", "fail", "forget"}
 
 func (a action) String() string { return actionNames[a] }
 
@@ -65,29 +66,87 @@ type nearFacts struct {
 // verdict is decide's answer.
 type verdict struct {
 	act     action
+	log     logState
+	numbers numbersState
+	cure    cure
 	refresh bool // ask for metadata: the leader may have moved
-	// maybe: after this, the records may be in the log without our knowing.
-	maybe bool
-	// gap: the records are surely not in the log under their present sequences, and those sequences
-	// will never be: later batches of the partition need new ones, under a new epoch.
-	gap bool
-	// resequence: this batch is to be sent again under new sequences itself (implies gap).
-	resequence bool
-	// newEpoch: the broker's idea of the sequences is not ours: only a new epoch cures that.
-	newEpoch bool
-	newID    bool // the producer id is no longer accepted, or another producer has it too: take another one
-	unknown  bool // newEpoch of a transactional producer: the broker does not know it any more, and takes 0 again
-	park     bool // actRetry: not before later batches were sent again, whose answers may show whether this one was written
-	written  bool // the records are in the log
-	// unsure: the batch is given up while it may be in the log. Whether its sequences are used up is
-	// not known until a later batch is answered.
-	unsure bool
-	// refused: unsure, and given up because a broker refused it, not for want of time. That proves nothing about its
-	// other copies, which another broker, or this one under other settings, may have taken or may take yet.
-	refused bool
-	offsets bool // actAccept: the answer's offset counts (not so for a duplicate)
 	fatal   bool // the producer can't go on
 }
+
+// logState says whether the records are in the log, as far as is known after the answer.
+type logState uint8
+
+const (
+	notInLog   logState = iota
+	maybeInLog          // without our knowing
+	inLog               // but the answer does not say where: for a duplicate its offset does not count
+	inLogAt             // at the answer's offset
+)
+
+// written reports whether the records are in the log.
+func (l logState) written() bool { return l >= inLog }
+
+// doubtful returns maybeInLog if the records may be in the log, else notInLog.
+func doubtful(maybe bool) logState {
+	if maybe {
+		return maybeInLog
+	}
+	return notInLog
+}
+
+// numbersState says what becomes of the sequences of a batch that is not in the log for all that is known.
+type numbersState uint8
+
+const (
+	// numbersKept: it is sent again under them, or as parts that share them; or it has none.
+	numbersKept numbersState = iota
+	// numbersUnused: the batch is given up, is surely not in the log under them, and never will be. Later batches of the
+	// partition need new ones, under a new epoch.
+	numbersUnused
+	// numbersRenewed: the same, but the batch is to be sent again itself, under new ones.
+	numbersRenewed
+	// numbersOpen: the batch is given up while it may be in the log. Whether they are used up is not known until a later
+	// batch is answered.
+	numbersOpen
+	// numbersRefused: the same, and it is given up because a broker refused it, not for want of time. That proves nothing
+	// about its other copies, which another broker, or this one under other settings, may have taken or may take yet.
+	numbersRefused
+)
+
+// gap reports whether no record will ever be in the log under these sequences.
+func (n numbersState) gap() bool { return n == numbersUnused || n == numbersRenewed }
+
+// open reports whether it is unknown if they are used up.
+func (n numbersState) open() bool { return n == numbersOpen || n == numbersRefused }
+
+// outOfTime returns what becomes of the sequences of a batch that is given up because its time is over.
+func outOfTime(maybe bool) numbersState {
+	if maybe {
+		return numbersOpen
+	}
+	return numbersUnused
+}
+
+// givenUp returns what becomes of the sequences of a batch that is given up after an answer.
+func (f facts) givenUp(log logState) numbersState {
+	if log == maybeInLog && f.batch.mayRetry {
+		return numbersRefused
+	}
+	return outOfTime(log == maybeInLog)
+}
+
+// cure is what the producer needs before brokers take its sequences again.
+type cure uint8
+
+const (
+	cureNone    cure = iota
+	cureEpoch        // a new epoch: the broker's idea of the sequences is not ours
+	cureRestart      // of a transactional producer, whose epoch can't change: the broker does not know it any more, and takes 0 again
+	cureID           // another producer id: this one is no longer accepted, or another producer has it too
+)
+
+// newEpoch reports whether the broker's idea of the sequences is not ours.
+func (c cure) newEpoch() bool { return c == cureEpoch || c == cureRestart }
 
 // decide returns the verdict on a batch. The table is that of Kafka 4.4 (Sender.completeBatch,
 // TransactionManager.canRetry), with two deviations on purpose: only batches that are known not to be
@@ -95,15 +154,15 @@ type verdict struct {
 // as one that the broker refuses are sent again.
 func decide(f facts) verdict {
 	if f.answer.foreign {
-		return decideIdentity(f, verdict{maybe: true})
+		return decideIdentity(f, verdict{log: maybeInLog})
 	}
 	if f.answer.code == protocol.None && !f.answer.lost {
-		return verdict{act: acceptOr(f.batch.decided), written: true, offsets: true}
+		return verdict{act: acceptOr(f.batch.decided), log: inLogAt}
 	}
 	if f.answer.code == protocol.DuplicateSequenceNumber {
-		return verdict{act: acceptOr(f.batch.decided), written: true}
+		return verdict{act: acceptOr(f.batch.decided), log: inLog}
 	}
-	v := verdict{refresh: f.answer.lost && !f.answer.unsent || f.answer.code.RefreshMetadata(), maybe: f.batch.wasMaybe || f.answer.leavesDoubt()}
+	v := verdict{refresh: f.answer.lost && !f.answer.unsent || f.answer.code.RefreshMetadata(), log: doubtful(f.batch.wasMaybe || f.answer.leavesDoubt())}
 	if f.idempotent && (f.answer.code == protocol.OutOfOrderSequenceNumber || f.answer.code == protocol.UnknownProducerID) {
 		return decideSequence(f, v)
 	}
@@ -113,13 +172,13 @@ func decide(f facts) verdict {
 	switch {
 	case f.batch.decided:
 		v.act = actForget
-	case f.answer.code == protocol.MessageTooLarge && f.batch.records > 1 && !(f.idempotent && v.maybe): // if it is written, its parts would be written again
+	case f.answer.code == protocol.MessageTooLarge && f.batch.records > 1 && !(f.idempotent && v.log == maybeInLog): // if it is written, its parts would be written again
 		v.act = actSplit
 		return v
 	case f.batch.mayRetry && (f.answer.lost || f.answer.code.Retriable()):
 		v.act = actRetry
 		return v
-	case f.batch.mayRetry && f.answer.blamed && !v.maybe: // a copy in the log would have the others in it
+	case f.batch.mayRetry && f.answer.blamed && v.log == notInLog: // a copy in the log would have the others in it
 		v.act = actSieve
 	default:
 		v.act = actFail
@@ -127,7 +186,7 @@ func decide(f facts) verdict {
 	}
 	// Given up: what follows in the partition depends on whether its sequences were used.
 	if f.idempotent {
-		v.gap, v.unsure, v.refused = !v.maybe, v.maybe, v.maybe && f.batch.mayRetry
+		v.numbers = f.givenUp(v.log)
 	}
 	return v
 }
@@ -191,7 +250,7 @@ func decideSequence(f facts, v verdict) verdict {
 	hopeless := false // no later answer will show whether the batch was written
 	switch v.refresh = false; f.trouble() {
 	case alreadyWritten:
-		return verdict{act: acceptOr(f.batch.decided), written: true}
+		return verdict{act: acceptOr(f.batch.decided), log: inLog}
 	case stateLost:
 		return decideLost(f, v)
 	case lastOnlyKnown:
@@ -202,10 +261,10 @@ func decideSequence(f facts, v verdict) verdict {
 		hopeless = true
 	}
 	if f.batch.decided || !f.batch.mayRetry || hopeless {
-		v.act, v.maybe, v.unsure, v.refused = failOr(f.batch.decided), f.batch.wasMaybe, true, f.batch.mayRetry
+		v.act, v.log, v.numbers = failOr(f.batch.decided), doubtful(f.batch.wasMaybe), f.givenUp(maybeInLog)
 		return v
 	}
-	v.act, v.park = actRetry, f.near.head && f.batch.wasMaybe
+	v.act = retryOrPark(f.near.head && f.batch.wasMaybe)
 	return v
 }
 
@@ -220,39 +279,41 @@ func decideLost(f facts, v verdict) verdict {
 	stuck := f.transactional && (!unknown || sure && !f.answer.truncated)
 	switch {
 	case f.batch.decided || !f.batch.mayRetry || stuck:
-		v.act, v.gap, v.maybe = failOr(f.batch.decided), true, false
+		v.act, v.log, v.numbers = failOr(f.batch.decided), notInLog, numbersUnused
 	case sure:
-		v.act, v.gap, v.resequence, v.maybe = actRetry, true, true, false
+		v.act, v.log, v.numbers = actRetry, notInLog, numbersRenewed
 	default:
-		v.act, v.park = actRetry, f.batch.wasMaybe
+		v.act = retryOrPark(f.batch.wasMaybe)
 		return v
 	}
-	v.newEpoch, v.unknown = true, f.transactional && unknown
+	if v.cure = cureEpoch; f.transactional && unknown {
+		v.cure = cureRestart
+	}
 	return v
 }
 
 // decideIdentity returns the verdict after an answer that every batch would get under the same producer id, under any
 // epoch. The batch is sent again under the next id if it is surely not in the log.
 func decideIdentity(f facts, v verdict) verdict {
-	v.newID = !f.transactional
-	switch {
-	case f.batch.decided:
-		v.act = actForget
-	case f.batch.mayRetry && !v.maybe:
-		v.act, v.gap, v.resequence = actRetry, true, true
-		return v
-	default:
-		v.act = actFail
+	if !f.transactional {
+		v.cure = cureID
 	}
-	v.gap, v.unsure, v.refused = !v.maybe, v.maybe, v.maybe && f.batch.mayRetry
+	if f.batch.mayRetry && !f.batch.decided && v.log == notInLog {
+		v.act, v.numbers = actRetry, numbersRenewed
+		return v
+	}
+	v.act, v.numbers = failOr(f.batch.decided), f.givenUp(v.log)
 	return v
 }
 
 // worthRetry reports whether the batch would be sent again if retries and delivery time were left.
 func (f facts) worthRetry() bool {
 	f.batch.mayRetry = true
-	act := decide(f).act
-	return act == actRetry || act == actSieve
+	switch decide(f).act {
+	case actRetry, actPark, actSieve:
+		return true
+	}
+	return false
 }
 
 // acceptOr returns actAccept, or actForget if the records' outcome was reported before.
@@ -261,6 +322,14 @@ func acceptOr(decided bool) action {
 		return actForget
 	}
 	return actAccept
+}
+
+// retryOrPark returns actPark if later answers may show whether the batch was written, else actRetry.
+func retryOrPark(park bool) action {
+	if park {
+		return actPark
+	}
+	return actRetry
 }
 
 // failOr returns actFail, or actForget if the records' outcome was reported before.

@@ -53,6 +53,9 @@ func everyFact(test func(f facts)) {
 	}
 }
 
+// sentAgain reports whether the batch is sent again as it is, now or later.
+func sentAgain(v verdict) bool { return v.act == actRetry || v.act == actPark }
+
 // actionFor is Kafka's table (Sender.completeBatch, canRetry) in other words than decide's.
 func actionFor(f facts) action {
 	sequence := f.idempotent && slices.Contains(sequenceCodes, f.answer.code)
@@ -82,30 +85,34 @@ func actionFor(f facts) action {
 func TestDecideFollowsKafkasTable(t *testing.T) {
 	everyFact(func(f facts) {
 		v := decide(f)
-		require.Equal(t, actionFor(f), v.act, "%v %+v", f.answer.code, f)
+		act := v.act
+		if act == actPark {
+			act = actRetry
+		}
+		require.Equal(t, actionFor(f), act, "%v %+v", f.answer.code, f)
 		doubt := f.batch.wasMaybe || slices.Contains(doubtfulCodes, f.answer.code) || !f.answer.code.Known()
 		switch sequence := f.idempotent && slices.Contains(sequenceCodes, f.answer.code); {
-		case v.written:
+		case v.log.written():
 			require.Contains(t, append([]protocol.ErrorCode{protocol.None, protocol.DuplicateSequenceNumber}, sequenceCodes...), f.answer.code)
-			require.Equal(t, v.offsets, f.answer.code == protocol.None)
+			require.Equal(t, v.log == inLogAt, f.answer.code == protocol.None)
 		case sequence:
 			require.False(t, v.refresh)
-			require.Equal(t, v.maybe, f.batch.wasMaybe && !v.gap, "%+v", f)
-			require.Equal(t, v.newEpoch, v.gap, "%+v", f)
-			require.True(t, !v.gap || f.near.head, "only the head is known not to be in the log")
+			require.Equal(t, v.log == maybeInLog, f.batch.wasMaybe && !v.numbers.gap(), "%+v", f)
+			require.Equal(t, v.cure.newEpoch(), v.numbers.gap(), "%+v", f)
+			require.True(t, !v.numbers.gap() || f.near.head, "only the head is known not to be in the log")
 			forgotten := f.answer.code == protocol.OutOfOrderSequenceNumber && f.batch.wasMaybe && (f.near.followed || f.near.laterGivenUp)
-			require.False(t, v.gap && forgotten, "nor if the node may remember another one only: %+v", f)
-			require.Equal(t, v.park, v.act == actRetry && f.near.head && f.batch.wasMaybe && !v.gap, "%+v", f)
+			require.False(t, v.numbers.gap() && forgotten, "nor if the node may remember another one only: %+v", f)
+			require.Equal(t, v.act == actPark, sentAgain(v) && f.near.head && f.batch.wasMaybe && !v.numbers.gap(), "%+v", f)
 		case f.idempotent && slices.Contains(identityCodes, f.answer.code):
-			require.True(t, v.newID, "%+v", f)
-			require.Equal(t, v.act == actRetry, v.resequence, "%+v", f)
-			require.Equal(t, f.batch.wasMaybe, v.maybe, "%+v", f)
-			require.False(t, v.newEpoch, "an epoch of the same id is no cure: %+v", f)
+			require.True(t, v.cure == cureID, "%+v", f)
+			require.Equal(t, v.act == actRetry, v.numbers == numbersRenewed, "%+v", f)
+			require.Equal(t, f.batch.wasMaybe, v.log == maybeInLog, "%+v", f)
+			require.False(t, v.cure.newEpoch(), "an epoch of the same id is no cure: %+v", f)
 		default:
-			require.Equal(t, doubt, v.maybe, "%v %+v", f.answer.code, f)
+			require.Equal(t, doubt, v.log == maybeInLog, "%v %+v", f.answer.code, f)
 			require.Equal(t, f.answer.code.RefreshMetadata(), v.refresh)
-			require.False(t, v.newEpoch)
-			require.False(t, v.resequence)
+			require.False(t, v.cure.newEpoch())
+			require.False(t, v.numbers == numbersRenewed)
 		}
 		require.Equal(t, v.fatal, v.act == actFail && f.idempotent && slices.Contains(fatalCodes, f.answer.code), "%v %+v", f.answer.code, f)
 	})
@@ -126,10 +133,10 @@ func TestDecideOnALostRequest(t *testing.T) {
 		}
 		require.Equal(t, want, v.act, "%+v", f)
 		require.Equal(t, !f.answer.unsent, v.refresh)
-		require.Equal(t, f.batch.wasMaybe || !f.answer.unsent, v.maybe)
-		if v.act != actRetry && f.idempotent {
-			require.Equal(t, v.maybe, v.unsure)
-			require.Equal(t, !v.maybe, v.gap)
+		require.Equal(t, f.batch.wasMaybe || !f.answer.unsent, v.log == maybeInLog)
+		if !sentAgain(v) && f.idempotent {
+			require.Equal(t, v.log == maybeInLog, v.numbers.open())
+			require.Equal(t, v.log != maybeInLog, v.numbers.gap())
 		}
 	}
 }
@@ -139,14 +146,14 @@ func TestDecideOnALostRequest(t *testing.T) {
 func TestDecideKeepsSequencesHonest(t *testing.T) {
 	everyFact(func(f facts) {
 		v := decide(f)
-		require.False(t, v.gap && v.maybe, "%v %+v", f.answer.code, f)
-		require.False(t, v.gap && v.unsure, "%v %+v", f.answer.code, f)
-		require.False(t, v.resequence && (v.maybe || !v.gap || v.act != actRetry), "%v %+v", f.answer.code, f)
-		require.False(t, v.written && (v.gap || v.unsure || v.fatal), "%v %+v", f.answer.code, f)
-		givenUp := !v.written && (v.act == actFail || v.act == actForget || v.act == actSieve)
-		require.Equal(t, givenUp && f.idempotent, (v.gap || v.unsure) && v.act != actRetry, "%v %+v", f.answer.code, f)
+		require.False(t, v.numbers.gap() && v.log == maybeInLog, "%v %+v", f.answer.code, f)
+		require.False(t, v.numbers.gap() && v.numbers.open(), "%v %+v", f.answer.code, f)
+		require.False(t, v.numbers == numbersRenewed && (v.log == maybeInLog || !v.numbers.gap() || !sentAgain(v)), "%v %+v", f.answer.code, f)
+		require.False(t, v.log.written() && (v.numbers.gap() || v.numbers.open() || v.fatal), "%v %+v", f.answer.code, f)
+		givenUp := !v.log.written() && (v.act == actFail || v.act == actForget || v.act == actSieve)
+		require.Equal(t, givenUp && f.idempotent, (v.numbers.gap() || v.numbers.open()) && !sentAgain(v), "%v %+v", f.answer.code, f)
 		if !f.idempotent {
-			require.False(t, v.gap || v.unsure || v.newEpoch || v.fatal)
+			require.False(t, v.numbers.gap() || v.numbers.open() || v.cure.newEpoch() || v.fatal)
 		}
 	})
 }
@@ -161,12 +168,12 @@ func TestDecideInDoubt(t *testing.T) {
 		f.batch.unanswered = true
 		for _, f.near.late = range []lateCopy{likelyLateCopy, unlikelyLateCopy} {
 			v := decide(f)
-			require.False(t, v.gap || v.resequence, "%+v", f)
-			require.True(t, v.maybe, "%+v", f)
+			require.False(t, v.numbers.gap() || v.numbers == numbersRenewed, "%+v", f)
+			require.True(t, v.log == maybeInLog, "%+v", f)
 			forgotten := f.answer.code == protocol.OutOfOrderSequenceNumber && (f.near.followed || f.near.laterGivenUp)
 			givenUp := f.batch.decided || !f.batch.mayRetry || f.near.head && !f.near.followed && (f.near.late == unlikelyLateCopy || forgotten)
-			require.Equal(t, givenUp, v.act != actRetry, "%+v", f)
-			require.Equal(t, givenUp && f.batch.mayRetry, v.refused, "%+v", f)
+			require.Equal(t, givenUp, !sentAgain(v), "%+v", f)
+			require.Equal(t, givenUp && f.batch.mayRetry, v.numbers == numbersRefused, "%+v", f)
 		}
 	})
 }
@@ -177,12 +184,12 @@ func TestDecideOnABrokerThatForgotTheProducerTwice(t *testing.T) {
 	f := facts{idempotent: true, answer: answerFacts{code: protocol.UnknownProducerID, logStart: -1, again: true},
 		batch: batchFacts{records: 1, mayRetry: true}, near: nearFacts{head: true}}
 	v := decide(f)
-	require.True(t, v.act == actRetry && v.resequence && v.newEpoch)
+	require.True(t, v.act == actRetry && v.numbers == numbersRenewed && v.cure.newEpoch())
 	f.batch.wasMaybe = true
 	v = decide(f)
-	require.Equal(t, actRetry, v.act)
-	require.False(t, v.resequence || v.gap)
-	require.True(t, v.maybe)
+	require.True(t, sentAgain(v))
+	require.False(t, v.numbers == numbersRenewed || v.numbers.gap())
+	require.True(t, v.log == maybeInLog)
 }
 
 // In a transaction only the coordinator gives out epochs: where another producer would begin a new one,
@@ -198,20 +205,22 @@ func TestDecideInATransaction(t *testing.T) {
 			other := decide(f)
 			f.transactional = true
 			v := decide(f)
-			if slices.Contains(identityCodes, f.answer.code) && !v.written {
+			if slices.Contains(identityCodes, f.answer.code) && !v.log.written() {
 				fatal := f.answer.code == protocol.InvalidProducerIDMapping || f.answer.code == protocol.ProducerFenced
 				require.Equal(t, fatal && v.act == actFail, v.fatal, "%v %+v", f.answer.code, f)
-				require.False(t, v.newID, "%v %+v", f.answer.code, f)
+				require.False(t, v.cure == cureID, "%v %+v", f.answer.code, f)
 				continue
 			}
-			v.unknown = false // which is for later
+			if v.cure == cureRestart { // which is for later
+				v.cure = cureEpoch
+			}
 			forgotten := f.answer.code == protocol.UnknownProducerID && truncated && f.answer.logStart >= 0
-			if !other.resequence || forgotten {
+			if other.numbers != numbersRenewed || forgotten {
 				require.Equal(t, other, v, "%v %+v", f.answer.code, f)
 				continue
 			}
 			require.Equal(t, actFail, v.act, "%v %+v", f.answer.code, f)
-			require.True(t, v.gap && !v.maybe && !v.unsure && !v.resequence && !v.fatal, "%v %+v", f.answer.code, f)
+			require.True(t, v.numbers.gap() && v.log != maybeInLog && !v.numbers.open() && v.numbers != numbersRenewed && !v.fatal, "%v %+v", f.answer.code, f)
 		}
 	})
 }
@@ -221,5 +230,5 @@ func TestActionsHaveNames(t *testing.T) {
 	for a := range action(len(actionNames)) {
 		names = append(names, a.String())
 	}
-	require.Equal(t, []string{"accept", "retry", "split", "sieve", "fail", "forget"}, names)
+	require.Equal(t, []string{"accept", "retry", "park", "split", "sieve", "fail", "forget"}, names)
 }

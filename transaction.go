@@ -422,7 +422,7 @@ func (t *transaction) sendFailed(err *Error) {
 // next epoch keeps it out.
 func (t *transaction) dropUnsent(now time.Time) {
 	for _, b := range t.s.acc.unfinished() {
-		if b.onWire() || b.decided || b.sequenced && !t.version2 {
+		if b.onWire() || b.decided() || b.numbered() && !t.version2 {
 			continue
 		}
 		base := &Error{Kind: ErrTransactionAborted, Class: ErrAbortable, Reason: t.abortedBy()}
@@ -436,7 +436,7 @@ func (t *transaction) dropUnsent(now time.Time) {
 // mayDrain reports whether a batch may leave now. If not, either the partition is being added, or the
 // batch is about to be dropped.
 func (t *transaction) mayDrain(q *partitionQueue, b *batch) bool {
-	if t.state.failing() && !b.sequenced {
+	if t.state.failing() && !b.numbered() {
 		return false
 	}
 	return t.version2 || t.joined(q)

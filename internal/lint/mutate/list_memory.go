@@ -280,7 +280,7 @@ var ofMemory = []mutation{
 	},
 	{
 		name: "unreadable-batch-keeps-its-sequence", file: "sender_split.go",
-		old: "			b.queue.out.seq.settle(b, verdict{gap: true}, -1)\n", new: "			_ = b.queue\n",
+		old: "			b.queue.out.seq.settle(b, verdict{numbers: numbersUnused}, -1)\n", new: "			_ = b.queue\n",
 		breaks: "behind a batch that can't be unpacked the partition stands still",
 		by:     by("TestABatchThatCannotBeUnpackedFails"),
 	},

@@ -34,7 +34,7 @@ var ofSender = []mutation{
 	},
 	{
 		name: "dropped-records-out-of-turn", file: "sender_answer.go",
-		old: "		b.inCompletionQueue = true\n		waiting.PushBack(b)\n", new: "		s.complete(b)\n",
+		old: "	if !left { // it comes after all that did\n		waiting.PushBack(b)\n", new: "	if !left {\n		s.complete(b)\n",
 		breaks: "records that an abort drops are told before those on the wire",
 		by:     byTransactions,
 	},
@@ -70,7 +70,7 @@ var ofSender = []mutation{
 	},
 	{
 		name: "sequences-reused-in-doubt", file: "sender_verdict.go",
-		old: "	if f.idempotent {\n		v.gap, v.unsure, v.refused = !v.maybe, v.maybe, v.maybe && f.batch.mayRetry", new: "	if f.idempotent {\n		v.gap, v.unsure = true, false",
+		old: "	if f.idempotent {\n		v.numbers = f.givenUp(v.log)", new: "	if f.idempotent {\n		v.numbers = numbersUnused",
 		breaks: "a batch that is given up and may be written leaves its sequences to the next (KAFKA-14397)",
 		by:     bySimulator,
 	},
@@ -184,7 +184,7 @@ var ofSender = []mutation{
 	},
 	{
 		name: "put-aside-and-lost", file: "sender_answer.go",
-		old: "			b.move(placeParked)\n", new: "			_ = b.parked\n",
+		old: "		b.move(placeParked)\n", new: "		_ = b.parked\n",
 		breaks: "a batch that waits for the answer to a later one is in no place, and is forgotten",
 		by:     by("TestSimulatorRegressions"),
 	},
@@ -232,7 +232,7 @@ var ofSender = []mutation{
 	},
 	{
 		name: "split-loses-its-doubt", file: "sender_verdict.go",
-		old: "f.batch.records > 1 && !(f.idempotent && v.maybe): ", new: "f.batch.records > 1: ",
+		old: "f.batch.records > 1 && !(f.idempotent && v.log == maybeInLog): ", new: "f.batch.records > 1: ",
 		breaks: "a batch that may be written is split, and its parts are written again",
 		by:     bySimulator,
 	},
@@ -298,7 +298,7 @@ var ofSender = []mutation{
 	},
 	{
 		name: "header-not-rewritten", file: "batch.go",
-		old: "	b.sequenced, b.headerDone, b.renumber = true, false, false\n", new: "	b.sequenced, b.renumber = true, false\n",
+		old: "	b.identity, b.headerDone = identityGiven, false\n", new: "	b.identity = identityGiven\n",
 		breaks: "a renumbered batch goes out under its old sequence",
 		by:     bySimulator,
 	},
@@ -322,7 +322,7 @@ var ofSender = []mutation{
 	},
 	{
 		name: "expired-in-flight-is-settled", file: "sender_expiry.go",
-		old: "		if b.sequenced {\n			q.out.seq.settle(b,", new: "		if b.sequenced && !b.evidence.maybeWritten {\n			q.out.seq.settle(b,",
+		old: "		if b.numbered() {\n			q.out.seq.settle(b,", new: "		if b.numbered() && !b.evidence.maybeWritten {\n			q.out.seq.settle(b,",
 		breaks: "a batch that expires while it waits to be sent again blocks its partition for ever",
 		by:     bySimulator,
 	},
@@ -334,8 +334,8 @@ var ofSender = []mutation{
 	},
 	{
 		name: "callbacks-out-of-order", file: "sender_answer.go",
-		old:    "	for waiting.Len() > 0 && waiting.Front().decided {\n		s.complete(waiting.PopFront())\n	}\n",
-		new:    "	for i := 0; i < waiting.Len(); {\n		if !waiting.At(i).decided {\n			i++\n			continue\n		}\n		s.complete(waiting.At(i))\n		waiting.Remove(i)\n	}\n",
+		old:    "	for waiting.Len() > 0 && waiting.Front().decided() {\n		s.complete(waiting.PopFront())\n	}\n",
+		new:    "	for i := 0; i < waiting.Len(); {\n		if !waiting.At(i).decided() {\n			i++\n			continue\n		}\n		s.complete(waiting.At(i))\n		waiting.Remove(i)\n	}\n",
 		breaks: "a batch is told before an earlier one of its partition",
 		by:     bySimulator,
 	},
