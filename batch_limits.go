@@ -21,7 +21,8 @@ type batchLimits struct {
 // full batch is two chunks (many small ones measured 10 % slower).
 func newBatchLimits(batchSize int, bufferMemory int64, compressed bool) batchLimits {
 	batchSize = int(min(int64(batchSize), bufferMemory)) // a larger chunk could never be allocated
-	l := batchLimits{size: batchSize, small: int(min(max(int64(batchSize), minChunk), bufferMemory)), rawMax: batchSize, compress: compressed}
+	l := batchLimits{size: batchSize, small: int(min(max(int64(batchSize), minChunk), bufferMemory)), rawMax: batchSize,
+		compress: compressed}
 	if l.small > firstChunk {
 		l.small, l.large = firstChunk, batchSize-firstChunk
 	}

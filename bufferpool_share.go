@@ -400,7 +400,8 @@ func (s *memoryShare) describe(size int) (reason string, kind error) {
 		holder = "partitions without a leader hold"
 	}
 	if int64(size) > free || p.allowedLocked(s, size) {
-		return reason + fmt.Sprintf(": the cluster takes no records, or more slowly than they are sent; %s %d bytes", holder, p.countsLocked(s)), ErrBufferExhausted
+		return reason + fmt.Sprintf(": the cluster takes no records, or more slowly than they are sent; %s %d bytes", holder,
+			p.countsLocked(s)), ErrBufferExhausted
 	}
 	return reason + fmt.Sprintf(": what is free is kept for other nodes; %s %d bytes already", holder, p.countsLocked(s)), ErrMemoryShare
 }

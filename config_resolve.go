@@ -201,7 +201,8 @@ func (r *resolver) times(s *settings) {
 	}
 
 	s.retryBackoff, s.retryBackoffMax = r.upTo("retry.backoff.ms", retryBackoffValue, "retry.backoff.max.ms", retryBackoffMaxValue)
-	s.setupTimeout, s.setupTimeoutMax = r.upTo("socket.connection.setup.timeout.ms", socketConnectionSetupTimeoutValue, "socket.connection.setup.timeout.max.ms", socketConnectionSetupTimeoutMaxValue)
+	s.setupTimeout, s.setupTimeoutMax = r.upTo("socket.connection.setup.timeout.ms", socketConnectionSetupTimeoutValue,
+		"socket.connection.setup.timeout.max.ms", socketConnectionSetupTimeoutMaxValue)
 	s.reconnectBackoff, s.reconnectBackoffMax = reconnectBackoffValue.get(r.c), reconnectBackoffMaxValue.get(r.c)
 	if r.c.ReconnectBackoff != 0 && r.c.ReconnectBackoffMax == 0 {
 		s.reconnectBackoffMax = s.reconnectBackoff
@@ -255,7 +256,8 @@ func (r *resolver) deliveryTimeout(s *settings) {
 	switch {
 	case s.deliveryTimeout >= need:
 	case r.c.DeliveryTimeout != 0:
-		r.fault("delivery.timeout.ms", "must be at least linger.ms + request.timeout.ms, "+need.String(), "raise it, or lower request.timeout.ms or linger.ms")
+		r.fault("delivery.timeout.ms", "must be at least linger.ms + request.timeout.ms, "+need.String(),
+			"raise it, or lower request.timeout.ms or linger.ms")
 	default:
 		s.deliveryTimeout = need
 		r.note(slog.LevelWarn, "delivery.timeout.ms was raised to linger.ms + request.timeout.ms", slog.Duration("delivery_timeout", need))
@@ -277,9 +279,11 @@ func (r *resolver) compression(s *settings) {
 		return
 	}
 	if c.Compression != CompressionNone {
-		r.fault("buffer.memory.allocation.strategy", "does not support compression yet", "set compression.type to none, or the strategy to full")
+		r.fault("buffer.memory.allocation.strategy", "does not support compression yet",
+			"set compression.type to none, or the strategy to full")
 	} else if s.batchSize < 16<<10 {
-		r.note(slog.LevelWarn, "buffer.memory.allocation.strategy is full because batch.size is below 16384", slog.Int("batch_size", s.batchSize))
+		r.note(slog.LevelWarn, "buffer.memory.allocation.strategy is full because batch.size is below 16384",
+			slog.Int("batch_size", s.batchSize))
 	}
 }
 
@@ -297,7 +301,8 @@ func (r *resolver) idempotence(s *settings) {
 	s.idempotent = idempotenceValue.get(c)
 	if s.idempotent {
 		if s.maxInFlight > 5 {
-			r.fault("max.in.flight.requests.per.connection", "must be at most 5 with idempotence", "lower it, or set enable.idempotence to false")
+			r.fault("max.in.flight.requests.per.connection", "must be at most 5 with idempotence",
+				"lower it, or set enable.idempotence to false")
 		}
 		for _, need := range []struct {
 			met         bool
@@ -345,7 +350,8 @@ func (r *resolver) reporters() {
 	for class := range strings.SplitSeq(r.c.props.reporters, ",") {
 		switch class = trimJava(class); {
 		case class == jmxReporter:
-			r.note(slog.LevelInfo, "property has no effect", slog.String("property", name), slog.String("reason", "there is no JMX; Producer.Metrics has the same names"))
+			r.note(slog.LevelInfo, "property has no effect", slog.String("property", name),
+				slog.String("reason", "there is no JMX; Producer.Metrics has the same names"))
 		case len(r.c.MetricsReporters) == 0:
 			r.fault(name, "names a Java class", "set Config.MetricsReporters to its Go counterpart, or read Producer.Metrics")
 		}
@@ -356,7 +362,8 @@ func (r *resolver) reporters() {
 func (r *resolver) bootstrap() []string {
 	const name = "bootstrap.servers"
 	if len(r.c.BootstrapServers) == 0 {
-		r.faults = append(r.faults, ConfigFault{Name: name, Field: "BootstrapServers", Reason: "is required", Fix: r.c.meantFor(name, "name one or more host:port")})
+		r.faults = append(r.faults, ConfigFault{Name: name, Field: "BootstrapServers", Reason: "is required",
+			Fix: r.c.meantFor(name, "name one or more host:port")})
 	}
 	var addrs []string
 	for _, server := range r.c.BootstrapServers {

@@ -34,15 +34,19 @@ func (r *resolver) transport(s *security) SecurityProtocol {
 	withTLS, withSASL := p == SSL || p == SASLSSL, p == SASLPlaintext || p == SASLSSL
 	switch {
 	case c.TLS != nil && !withTLS:
-		r.fault("security.protocol", "does not use TLS, and Config.TLS is set", "set it to "+protocols[true][withSASL].String()+", or leave one of them out")
+		r.fault("security.protocol", "does not use TLS, and Config.TLS is set",
+			"set it to "+protocols[true][withSASL].String()+", or leave one of them out")
 	case c.SASL != nil && !withSASL:
-		r.fault("security.protocol", "does not use SASL, and Config.SASL is set", "set it to "+protocols[withTLS][true].String()+", or leave one of them out")
+		r.fault("security.protocol", "does not use SASL, and Config.SASL is set",
+			"set it to "+protocols[withTLS][true].String()+", or leave one of them out")
 	}
 	if given := c.props.givenTLS(); given != nil && c.TLS != nil {
-		r.faults = append(r.faults, ConfigFault{Name: given.name, Field: "TLS", Value: given.shown(c.props.kept[given.name].Reveal()), Reason: "and Config.TLS are both set", Fix: "leave one of them out"})
+		r.faults = append(r.faults, ConfigFault{Name: given.name, Field: "TLS",
+			Value: given.shown(c.props.kept[given.name].Reveal()), Reason: "and Config.TLS are both set", Fix: "leave one of them out"})
 	} else if given != nil && !withTLS {
 		// Java ignores them too, and says so among the properties that are not used.
-		r.note(slog.LevelWarn, "properties of TLS have no effect: connections are plaintext; is security.protocol=SSL meant?", slog.String("property", given.name))
+		r.note(slog.LevelWarn, "properties of TLS have no effect: connections are plaintext; is security.protocol=SSL meant?",
+			slog.String("property", given.name))
 	}
 	if withTLS {
 		r.secure(s)
@@ -97,7 +101,8 @@ func (r *resolver) secure(s *security) {
 // bareCredentials warns of mechanisms that show their credentials to whoever listens. Java allows them.
 func (r *resolver) bareCredentials(mechanism string) {
 	if mechanism == "PLAIN" || mechanism == "OAUTHBEARER" {
-		r.note(slog.LevelWarn, "SASL sends credentials in the clear: without TLS whoever listens can use them", slog.String("mechanism", mechanism),
+		r.note(slog.LevelWarn, "SASL sends credentials in the clear: without TLS whoever listens can use them",
+			slog.String("mechanism", mechanism),
 			slog.String("instead", "security.protocol SASL_SSL, or SCRAM"))
 	}
 }

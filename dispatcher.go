@@ -196,7 +196,8 @@ func (d *dispatcher) call(fn Callback, m RecordMetadata, err error) {
 }
 
 func (d *dispatcher) logPanic(m RecordMetadata, p any) {
-	d.logger.Error("callback panicked", "topic", m.Topic, "partition", m.Partition, "offset", m.Offset, "panic", p, "stack", string(debug.Stack()))
+	d.logger.Error("callback panicked", "topic", m.Topic, "partition", m.Partition, "offset", m.Offset, "panic", p,
+		"stack", string(debug.Stack()))
 }
 
 // inside reports whether the caller runs on the dispatcher, that is, in a callback. Calls that would wait for
@@ -259,7 +260,8 @@ func (d *dispatcher) watchCallbacks() {
 	if count := w.count.Load(); ended || count != w.last {
 		w.last, w.looks = count, 0
 	} else if w.looks++; w.looks%repeatAfter == slowAfter {
-		d.logger.Warn("a callback has not returned: no other outcome is reported until it does", "for_more_than", time.Duration(w.looks)*watchEvery,
+		d.logger.Warn("a callback has not returned: no other outcome is reported until it does",
+			"for_more_than", time.Duration(w.looks)*watchEvery,
 			"topic", q.topic.name, "partition", q.index)
 	}
 	time.AfterFunc(watchEvery, d.watchCallbacks)

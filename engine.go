@@ -84,7 +84,8 @@ func assemble(cfg Config) (*engine, error) {
 	cfg.logUnused(s.logger)
 	s.logNotes()
 	if s.twoPhaseCommit && s.transactionalID != "" {
-		return nil, &ConfigError{Faults: []ConfigFault{{Name: "transaction.two.phase.commit.enable", Field: "TransactionTwoPhaseCommit", Value: "true",
+		return nil, &ConfigError{Faults: []ConfigFault{{Name: "transaction.two.phase.commit.enable",
+			Field: "TransactionTwoPhaseCommit", Value: "true",
 			Reason: "two-phase commit is not supported yet", Fix: "leave it unset", Unsupported: true}}}
 	}
 	e := &engine{cfg: s, box: newInbox(), board: newBoard(), clock: newCoarseClock(), gone: make(chan struct{}), random: rand.Uint32,

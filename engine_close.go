@@ -31,7 +31,8 @@ func (e *engine) flush(ctx context.Context) error {
 	e.box.wakeNow()
 	for _, r := range results {
 		if err := awaitResult(ctx, r); err != nil {
-			return newError(Error{Op: "flush", Kind: err, Cause: e.holdUp("", -1), Reason: late.reason("the records go out, but were not waited for", "")})
+			return newError(Error{Op: "flush", Kind: err, Cause: e.holdUp("", -1),
+				Reason: late.reason("the records go out, but were not waited for", "")})
 		}
 	}
 	return nil
@@ -205,7 +206,8 @@ func (c *pluginClose) await(ctx context.Context) error {
 		return nil
 	}
 	if !awaitClosed(ctx, c.done, abortGrace) {
-		return newError(Error{Op: "close plug-ins", Kind: endOf(ctx), Reason: "Close of an interceptor, serializer, partitioner or SASL mechanism has not returned"})
+		return newError(Error{Op: "close plug-ins", Kind: endOf(ctx),
+			Reason: "Close of an interceptor, serializer, partitioner or SASL mechanism has not returned"})
 	}
 	return c.err
 }

@@ -59,7 +59,8 @@ func lacks(info *metadata.Topic, partition PartitionID) bool {
 }
 
 func partitionError(topic string, id int32, info *metadata.Topic) *Error {
-	return &Error{Op: "send", Kind: ErrInvalidPartition, Topic: topic, Partition: id, Node: -1, Reason: "the topic has " + countOf(int32(len(info.Partitions)), "partition")}
+	return &Error{Op: "send", Kind: ErrInvalidPartition, Topic: topic, Partition: id, Node: -1,
+		Reason: "the topic has " + countOf(int32(len(info.Partitions)), "partition")}
 }
 
 // faultError returns the error of a Send to a topic with a fault that lasts.
@@ -138,7 +139,8 @@ func (e *engine) awaitAnswer(ctx context.Context, op string) (*metadata.Snapshot
 		case known && now.answered > old:
 			return now.snapshot, nil
 		case now.denial.Number > denials || now.denial.Number > 0 && time.Now().Before(now.denial.Until):
-			return nil, newError(Error{Op: op, Kind: denialKind(now.denial.Err), Elapsed: limit.waited(), Cause: now.denial.Err, lasting: true})
+			return nil, newError(Error{Op: op, Kind: denialKind(now.denial.Err), Elapsed: limit.waited(),
+				Cause: now.denial.Err, lasting: true})
 		case errors.Is(now.lastErr, network.ErrController):
 			return nil, newError(Error{Op: op, Kind: ErrUnsupportedVersion, Class: ErrRetriable,
 				Elapsed: limit.waited(), Reason: "no bootstrap server is a broker", Cause: now.lastErr})
@@ -155,7 +157,8 @@ func (e *engine) awaitAnswer(ctx context.Context, op string) (*metadata.Snapshot
 			}
 		case <-timer.C:
 			if limit.over(ctx, timer, e.lastLook) {
-				return nil, e.noAnswer(Error{Op: op, Kind: ErrTimeout, Reason: fmt.Sprintf("no broker has answered within %v", limit.max)}, limit)
+				return nil, e.noAnswer(Error{Op: op, Kind: ErrTimeout,
+					Reason: fmt.Sprintf("no broker has answered within %v", limit.max)}, limit)
 			}
 		}
 	}

@@ -8,13 +8,15 @@ import (
 )
 
 // timedTransaction is where the time of a call about transactions is counted.
-var timedTransaction = map[string]timedCall{callInit: timedInit, callBegin: timedBegin, callSendOffsets: timedSendOffsets, callCommit: timedCommit, callAbort: timedAbort}
+var timedTransaction = map[string]timedCall{callInit: timedInit, callBegin: timedBegin, callSendOffsets: timedSendOffsets,
+	callCommit: timedCommit, callAbort: timedAbort}
 
 // instruct has the sender run do and waits for its result. It fails if the producer has no transactional id or is
 // closed.
 func (e *engine) instruct(call string, do func(t *transaction) *Error) *Error {
 	if e.cfg.transactionalID == "" {
-		return newError(Error{Op: call, Kind: ErrInvalidTxnState, Reason: "the producer has no transactional.id; set Config.TransactionalID"})
+		return newError(Error{Op: call, Kind: ErrInvalidTxnState,
+			Reason: "the producer has no transactional.id; set Config.TransactionalID"})
 	}
 	if e.closed.Load() {
 		return e.closedCall(call)

@@ -73,7 +73,8 @@ func newInterceptorChain[K, V any](interceptors []Interceptor[K, V], info Client
 	for i, it := range interceptors {
 		if it == nil {
 			_ = c.close(closeApart)
-			return nil, &ConfigError{Faults: []ConfigFault{{Name: "interceptor.classes", Reason: fmt.Sprintf("interceptor %d is nil", i), Fix: "pass none instead"}}}
+			return nil, &ConfigError{Faults: []ConfigFault{{Name: "interceptor.classes",
+				Reason: fmt.Sprintf("interceptor %d is nil", i), Fix: "pass none instead"}}}
 		}
 		warnOfMisfits(info.Logger, it, ofContextInterceptor[K, V](), ofAcknowledgement, ofConfigurer, ofCloser)
 		link := chainLink[K, V]{interceptor: it, faults: new(atomic.Uint64)}
@@ -224,4 +225,14 @@ func (c *interceptorChain[K, V]) report(l *chainLink[K, V], method, topic string
 		attrs = append(attrs, slog.String("stack", string(p.Stack)))
 	}
 	c.logger.LogAttrs(context.Background(), slog.LevelWarn, "interceptor failed", attrs...)
+}
+
+// acknowledging returns a Callback that calls the interceptors' OnAcknowledgement and then fn.
+func (p *Producer[K, V]) acknowledging(fn Callback, headers Headers, contexts []context.Context) Callback {
+	return func(m RecordMetadata, err error) {
+		if fn != nil {
+			defer fn(m, err) // also if an interceptor ends the goroutine
+		}
+		p.chain.onAcknowledgement(contexts, m, headers, err)
+	}
 }

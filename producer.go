@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -71,7 +69,8 @@ func New[K, V any](cfg Config, key Serializer[K], value Serializer[V], intercept
 // Closing the view flushes it and closes its serializers and interceptors, and it can't send any
 // more; the producer itself is closed by closing p, after which no view can. If p is
 // closed, Share returns ErrClosed.
-func Share[K, V, K0, V0 any](p *Producer[K0, V0], key Serializer[K], value Serializer[V], interceptors ...Interceptor[K, V]) (*Producer[K, V], error) {
+func Share[K, V, K0, V0 any](p *Producer[K0, V0], key Serializer[K], value Serializer[V],
+	interceptors ...Interceptor[K, V]) (*Producer[K, V], error) {
 	if p.closed.Load() || p.e.closed.Load() {
 		return nil, newError(Error{Op: "share", Kind: ErrClosed})
 	}
@@ -234,32 +233,6 @@ func (p *Producer[K, V]) Flush(ctx context.Context) error {
 	return p.e.flush(ctx)
 }
 
-// PartitionsFor returns the topic's partitions with their leaders and replicas. If the topic is not
-// known yet it waits for its metadata as Send does, and fails in the same ways. Call it at the start to
-// check that the cluster can be reached and has the topic.
-func (p *Producer[K, V]) PartitionsFor(ctx context.Context, topic string) ([]metadata.Partition, error) {
-	if ctx == nil {
-		return nil, notBegun(ctx, opPartitions)
-	}
-	late := begun(ctx)
-	out := outgoing{mayWait: true, lookOnly: true}
-	out.Topic = topic
-	info, err := (*metadata.Topic)(nil), (*Error)(nil)
-	if p.closed.Load() {
-		err = p.e.errorFor(p.e.closedReason(), topic, -1)
-	} else {
-		_, info, err = p.e.topicFor(ctx, &out)
-	}
-	if err != nil {
-		own := *err
-		if own.Op = opPartitions; own.Reason == waitingForMetadata {
-			own.Reason = late.reason("its metadata are not known yet", own.Reason)
-		}
-		return nil, &own
-	}
-	return slices.Clone(info.Partitions), nil
-}
-
 // Metrics returns what the producer has counted so far: see package metrics. It does not wait, stops nobody, and works after
 // Close, too; views share the numbers of their producer. It may be called concurrently, also in callbacks, and costs some
 // microseconds, and less than one more for each node and topic.
@@ -362,7 +335,8 @@ func (p *Producer[K, V]) send(ctx context.Context, r *Record[K, V], out *outgoin
 // goroutineEnded completes a record whose Send did not return, because a plug-in called runtime.Goexit, as
 // FailNow of a test does.
 func (p *Producer[K, V]) goroutineEnded(r *Record[K, V], out *outgoing) {
-	err := &Error{Op: "send", Topic: r.Topic, Partition: out.chosen, Node: -1, Reason: "a plug-in ended the goroutine (runtime.Goexit, which FailNow of a test calls)"}
+	err := &Error{Op: "send", Topic: r.Topic, Partition: out.chosen, Node: -1,
+		Reason: "a plug-in ended the goroutine (runtime.Goexit, which FailNow of a test calls)"}
 	p.e.sender.losses.add(r.Topic, err, 1)
 	p.e.acc.measures.failed(nil, err, 1, time.Now())
 	if out.callback != nil {
@@ -468,43 +442,11 @@ func (p *Producer[K, V]) sendAcknowledged(ctx context.Context, r *Record[K, V], 
 	return err
 }
 
-// acknowledging returns a Callback that calls the interceptors' OnAcknowledgement and then fn.
-func (p *Producer[K, V]) acknowledging(fn Callback, headers Headers, contexts []context.Context) Callback {
-	return func(m RecordMetadata, err error) {
-		if fn != nil {
-			defer fn(m, err) // also if an interceptor ends the goroutine
-		}
-		p.chain.onAcknowledgement(contexts, m, headers, err)
-	}
-}
-
-// scratch is memory that serializers append to; it is free again when the record is in its batch.
-type scratch struct{ key, value []byte }
-
-var scratches = sync.Pool{New: func() any { return &scratch{make([]byte, 0, 64), make([]byte, 0, 512)} }}
-
-// maxScratch is the largest capacity that a scratch keeps.
-const maxScratch = 64 << 10
-
-// serialize turns key and value into bytes.
-func (p *Producer[K, V]) serialize(r *Record[K, V], out *outgoing, lent *scratch) *Error {
-	var err error
-	if out.Key, out.Headers, err = p.key.serialize(lent.key, r.Topic, out.Headers, r.Key); err == nil {
-		out.Value, out.Headers, err = p.value.serialize(lent.value, r.Topic, out.Headers, r.Value)
-	}
-	if err != nil {
-		return p.e.sendError(err, r.Topic, out.chosen)
-	}
-	if grown := cap(out.Value); grown > cap(lent.value) && grown <= maxScratch {
-		lent.value = make([]byte, 0, grown) // for the next record; out.Value may be a slice of the serializer's own
-	}
-	return nil
-}
-
 // newView builds a typed view of an engine. When it fails, the plug-ins that were configured are closed.
 func newView[K, V any](e *engine, key Serializer[K], value Serializer[V], interceptors []Interceptor[K, V]) (_ *Producer[K, V], err error) {
 	if key == nil || value == nil {
-		return nil, &ConfigError{Faults: []ConfigFault{{Name: "key.serializer, value.serializer", Reason: "a serializer is nil", Fix: "pass one for the key and one for the value"}}}
+		return nil, &ConfigError{Faults: []ConfigFault{{Name: "key.serializer, value.serializer",
+			Reason: "a serializer is nil", Fix: "pass one for the key and one for the value"}}}
 	}
 	p := &Producer[K, V]{e: e, plugins: pluginClose{done: make(chan struct{})}}
 	info := e.cfg.clientInfo()

@@ -3,6 +3,7 @@ package quill
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/quill-kafka/quill/metadata"
 )
@@ -11,8 +12,8 @@ import (
 // and that the two have versions of Kafka's protocol in common. It does not show that every topic has a leader, or that
 // records may be written to one: see PartitionsFor.
 //
-// It waits until ctx ends; without a deadline on ctx, for max.block.ms or request.timeout.ms at most, whichever is longer. The error is ErrAuthentication or ErrTLS at once if brokers refuse this
-// client, ErrTimeout or ctx's if none answers (its Cause says why, as far as that is known), ErrClosed, the producer's
+// It waits until ctx ends; without a deadline on ctx, for max.block.ms or request.timeout.ms at most, whichever is longer.
+// The error is ErrAuthentication or ErrTLS at once if brokers refuse this client, ErrTimeout or ctx's if none answers (its Cause says why, as far as that is known), ErrClosed, the producer's
 // fatal error, or ErrInCallback. Calls at the same time share requests: there are at most ten in a second.
 func (p *Producer[K, V]) Ping(ctx context.Context) error {
 	if _, err := p.cluster(ctx, opPing, true); err != nil {
@@ -86,4 +87,30 @@ func (p *Producer[K, V]) cluster(ctx context.Context, op string, fresh bool) (*m
 		return nil, newError(Error{Op: op, Kind: ErrInCallback, Reason: "a broker has to answer first"})
 	}
 	return p.e.awaitAnswer(ctx, op)
+}
+
+// PartitionsFor returns the topic's partitions with their leaders and replicas. If the topic is not
+// known yet it waits for its metadata as Send does, and fails in the same ways. Call it at the start to
+// check that the cluster can be reached and has the topic.
+func (p *Producer[K, V]) PartitionsFor(ctx context.Context, topic string) ([]metadata.Partition, error) {
+	if ctx == nil {
+		return nil, notBegun(ctx, opPartitions)
+	}
+	late := begun(ctx)
+	out := outgoing{mayWait: true, lookOnly: true}
+	out.Topic = topic
+	info, err := (*metadata.Topic)(nil), (*Error)(nil)
+	if p.closed.Load() {
+		err = p.e.errorFor(p.e.closedReason(), topic, -1)
+	} else {
+		_, info, err = p.e.topicFor(ctx, &out)
+	}
+	if err != nil {
+		own := *err
+		if own.Op = opPartitions; own.Reason == waitingForMetadata {
+			own.Reason = late.reason("its metadata are not known yet", own.Reason)
+		}
+		return nil, &own
+	}
+	return slices.Clone(info.Partitions), nil
 }

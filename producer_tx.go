@@ -146,7 +146,8 @@ func (p *Producer[K, V]) InTransaction(ctx context.Context, fn func(tx *Tx[K, V]
 }
 
 // inTransaction does the work of InTransaction for a producer or for a fake of one.
-func inTransaction[K, V any](ctx context.Context, p Transactor[K, V], pause backoff.Backoff, newTx func() *Tx[K, V], fn func(tx *Tx[K, V]) error) error {
+func inTransaction[K, V any](ctx context.Context, p Transactor[K, V], pause backoff.Backoff, newTx func() *Tx[K, V],
+	fn func(tx *Tx[K, V]) error) error {
 	if err := notBegun(ctx, "InTransaction"); err != nil {
 		return err
 	}
@@ -171,7 +172,8 @@ func inTransaction[K, V any](ctx context.Context, p Transactor[K, V], pause back
 }
 
 // attemptTransaction runs fn once and commits. open reports that the outcome of the commit is not known.
-func attemptTransaction[K, V any](ctx context.Context, p Transactor[K, V], tx *Tx[K, V], fn func(tx *Tx[K, V]) error) (open bool, err error) {
+func attemptTransaction[K, V any](ctx context.Context, p Transactor[K, V], tx *Tx[K, V],
+	fn func(tx *Tx[K, V]) error) (open bool, err error) {
 	returned := false
 	defer func() {
 		tx.over.Store(true)

@@ -48,7 +48,8 @@ func LoadProperties(r io.Reader) (Config, error) {
 		return Config{}, fmt.Errorf("quill: reading properties: %w", err)
 	}
 	if len(data) > limit {
-		return Config{}, &ConfigError{Faults: []ConfigFault{{Name: "properties", Reason: "longer than 1 MiB", Fix: "is this the right file?"}}}
+		return Config{}, &ConfigError{Faults: []ConfigFault{{Name: "properties", Reason: "longer than 1 MiB",
+			Fix: "is this the right file?"}}}
 	}
 	props, malformed := javaprops.Read(data)
 	var c Config

@@ -105,7 +105,8 @@ func (m millisValue) check(c *Config) complaint {
 	case d == 0, d < 0 && m.ever:
 		return complaint{}
 	case d > 0 && d < time.Microsecond: // nobody means that: a property's 5 became a field's 5
-		return complaint{"is in nanoseconds, as a number without a unit is in Go", fmt.Sprintf("write %d*time.Millisecond", d.Nanoseconds())}
+		return complaint{"is in nanoseconds, as a number without a unit is in Go",
+			fmt.Sprintf("write %d*time.Millisecond", d.Nanoseconds())}
 	case d > 0 && m.min > 0 && d < time.Duration(m.min)*time.Millisecond:
 		return complain("must be at least %s", inWords(m.min))
 	}

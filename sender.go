@@ -151,7 +151,8 @@ func (s *sender) run() {
 	s.takeEvents(now)
 	if s.txn != nil {
 		if s.lost.transaction = s.txn.unfinished(); s.lost.transaction != "" {
-			s.logger.Warn("Close had to end before the producer's transactions did", "transactional_id", s.txn.id, "left", s.lost.transaction)
+			s.logger.Warn("Close had to end before the producer's transactions did", "transactional_id", s.txn.id,
+				"left", s.lost.transaction)
 		}
 		s.txn.stop(s.closedError())
 	}

@@ -217,7 +217,8 @@ var errTooManyPartitions = fmt.Errorf("the node's answer names more than %d part
 // and parts that can't be used. It logs the latter at most once a second.
 func (r *refresher) complain(old *metadata.Snapshot, u *metadata.Update, node int32, now time.Time) {
 	if was := old.ClusterID(); was != "" && u.ClusterID != "" && u.ClusterID != was {
-		r.logger.Log(context.Background(), r.clusterSpell.FailedForGood(now), "node belongs to another cluster", "node", node, "cluster_id", foreign.Plain(u.ClusterID), "was", foreign.Plain(was))
+		r.logger.Log(context.Background(), r.clusterSpell.FailedForGood(now), "node belongs to another cluster", "node", node,
+			"cluster_id", foreign.Plain(u.ClusterID), "was", foreign.Plain(was))
 	}
 	if now.Sub(r.loggedAt) < complaintEvery || !r.logger.Enabled(context.Background(), slog.LevelWarn) {
 		return

@@ -68,7 +68,8 @@ func (s *sender) neverResolved(now time.Time) bool {
 		return false
 	}
 	s.fatal(newError(Error{Op: "send", Kind: ErrTimeout, Class: ErrFatal, Cause: err,
-		Reason: fmt.Sprintf("no name of bootstrap.servers was resolved within %v (bootstrap.resolve.timeout.ms)", s.cfg.bootstrapResolveTimeout)}))
+		Reason: fmt.Sprintf("no name of bootstrap.servers was resolved within %v (bootstrap.resolve.timeout.ms)",
+			s.cfg.bootstrapResolveTimeout)}))
 	return true
 }
 
@@ -104,7 +105,8 @@ func (s *sender) askProducerID(now time.Time) time.Time {
 	req := &message.InitProducerIDRequest{}
 	req.Reset()
 	req.TransactionTimeoutMs = int32(s.cfg.transactionTimeout.Milliseconds())
-	s.client.Send(id, &network.Request{Exchange: &network.Message{Request: req, Response: &message.InitProducerIDResponse{}}, Tag: tagInitProducerID}, now)
+	s.client.Send(id, &network.Request{Exchange: &network.Message{Request: req, Response: &message.InitProducerIDResponse{}},
+		Tag: tagInitProducerID}, now)
 	i.state = idAsked
 	return time.Time{}
 }
@@ -137,7 +139,8 @@ func (s *sender) finishProducerID(r *network.Request, now time.Time) {
 	case code == protocol.ClusterAuthorizationFailed: // it may be granted later: waiting batches fail now, later sends ask again
 		s.logNoProducerID(s.idSpell.FailedForGood(now), r, err, now)
 		for b := s.acc.oldest(); b != nil; b = s.acc.oldest() {
-			s.giveUp(b, s.describe(b, &Error{Code: code, Class: ErrRetriable, Reason: "this client may not have a producer id, which idempotence needs; the next send asks again"}, now), now)
+			s.giveUp(b, s.describe(b, &Error{Code: code, Class: ErrRetriable,
+				Reason: "this client may not have a producer id, which idempotence needs; the next send asks again"}, now), now)
 		}
 	case answered && !code.Retriable() && code != protocol.UnknownServerError:
 		s.fatal(nodeError(r.Node, Error{Op: "get a producer id", Code: code, Class: ErrFatal}))
@@ -147,7 +150,8 @@ func (s *sender) finishProducerID(r *network.Request, now time.Time) {
 }
 
 func (s *sender) logNoProducerID(level slog.Level, r *network.Request, err error, now time.Time) {
-	s.logger.Log(context.Background(), level, "could not get a producer id yet, it is asked for again", "node", r.Node, "attempts", s.idem.attempts,
+	s.logger.Log(context.Background(), level, "could not get a producer id yet, it is asked for again", "node", r.Node,
+		"attempts", s.idem.attempts,
 		"elapsed", now.Sub(s.idSpell.Since()), "err", err)
 }
 
@@ -202,7 +206,8 @@ func (s *sender) giveUpIdentity(b *batch, f facts, now time.Time) {
 			"topic", b.queue.topic.name, "partition", b.queue.index, "producer_id", b.producerID, "producer_epoch", b.producerEpoch)
 		return
 	}
-	s.logger.Log(context.Background(), level, "the producer id is of no use any more, a new one is taken", "topic", b.queue.topic.name, "partition", b.queue.index,
+	s.logger.Log(context.Background(), level, "the producer id is of no use any more, a new one is taken",
+		"topic", b.queue.topic.name, "partition", b.queue.index,
 		"producer_id", b.producerID, "producer_epoch", b.producerEpoch, "err", f.answer.code)
 }
 

@@ -280,7 +280,8 @@ func (r *refresher) failed(a *metadataAsk, err error, now time.Time) {
 		r.trouble = now
 	}
 	level := r.spell.Failed(now, now)
-	r.logger.Log(context.Background(), level, "a metadata request brought nothing, it is repeated", "node", a.node, "elapsed", now.Sub(r.spell.Since()), "err", err)
+	r.logger.Log(context.Background(), level, "a metadata request brought nothing, it is repeated", "node", a.node,
+		"elapsed", now.Sub(r.spell.Since()), "err", err)
 	r.schedule(now)
 	r.board.post(r.board.look().snapshot, err)
 }

@@ -35,7 +35,8 @@ func (s *sender) split(b *batch, now time.Time) {
 	s.acc.measures.splits.Record(now, 1)
 	parts := s.acc.cut(b, records, limit, nil)
 	level := b.queue.topic.tooLargeSpell.FailedForGood(now)
-	s.logger.Log(context.Background(), level, "a batch is too large for the broker and is split", "topic", b.queue.topic.name, "partition", b.queue.index,
+	s.logger.Log(context.Background(), level, "a batch is too large for the broker and is split", "topic", b.queue.topic.name,
+		"partition", b.queue.index,
 		"bytes", b.size(), "records", b.records, "parts", len(parts))
 	if b.numbered() {
 		b.queue.out.seq.replaceByParts(b, parts)
@@ -56,7 +57,8 @@ func (s *sender) sieve(b *batch, f facts, answer *message.PartitionProduceRespon
 	}
 	guilty := blamed(s.batchError(b, f, answer, now), answer.RecordErrors, b.records)
 	parts := s.acc.cut(b, records, math.MaxInt, guilty)
-	s.logger.Info("the broker refuses some records of a batch, the others are sent again", "topic", b.queue.topic.name, "partition", b.queue.index,
+	s.logger.Info("the broker refuses some records of a batch, the others are sent again", "topic", b.queue.topic.name,
+		"partition", b.queue.index,
 		"records", b.records, "refused", len(guilty), "err", f.answer.code)
 	children := b.res.children
 	s.replaceByParts(b, parts)

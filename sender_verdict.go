@@ -162,7 +162,8 @@ func decide(f facts) verdict {
 	if f.answer.code == protocol.DuplicateSequenceNumber {
 		return verdict{act: acceptOr(f.batch.decided), log: inLog}
 	}
-	v := verdict{refresh: f.answer.lost && !f.answer.unsent || f.answer.code.RefreshMetadata(), log: doubtful(f.batch.wasMaybe || f.answer.leavesDoubt())}
+	v := verdict{refresh: f.answer.lost && !f.answer.unsent || f.answer.code.RefreshMetadata(),
+		log: doubtful(f.batch.wasMaybe || f.answer.leavesDoubt())}
 	if f.idempotent && (f.answer.code == protocol.OutOfOrderSequenceNumber || f.answer.code == protocol.UnknownProducerID) {
 		return decideSequence(f, v)
 	}

@@ -315,3 +315,26 @@ func appendJSON(dst []byte, v any) ([]byte, error) {
 	}
 	return dst[:len(dst)-1], nil // without Encode's newline
 }
+
+// scratch is memory that serializers append to; it is free again when the record is in its batch.
+type scratch struct{ key, value []byte }
+
+var scratches = sync.Pool{New: func() any { return &scratch{make([]byte, 0, 64), make([]byte, 0, 512)} }}
+
+// maxScratch is the largest capacity that a scratch keeps.
+const maxScratch = 64 << 10
+
+// serialize turns key and value into bytes.
+func (p *Producer[K, V]) serialize(r *Record[K, V], out *outgoing, lent *scratch) *Error {
+	var err error
+	if out.Key, out.Headers, err = p.key.serialize(lent.key, r.Topic, out.Headers, r.Key); err == nil {
+		out.Value, out.Headers, err = p.value.serialize(lent.value, r.Topic, out.Headers, r.Value)
+	}
+	if err != nil {
+		return p.e.sendError(err, r.Topic, out.chosen)
+	}
+	if grown := cap(out.Value); grown > cap(lent.value) && grown <= maxScratch {
+		lent.value = make([]byte, 0, grown) // for the next record; out.Value may be a slice of the serializer's own
+	}
+	return nil
+}

@@ -68,7 +68,8 @@ func (t *transaction) lost(r *txnRequest, req *network.Request, now time.Time) {
 // logRepeat logs that a request failed and is sent again.
 func (t *transaction) logRepeat(r *txnRequest, node int32, err error, now time.Time) {
 	level := r.spell.Failed(now, now)
-	t.s.logger.Log(context.Background(), level, "a coordinator has to be asked again", "request", r.kind.String(), "transactional_id", t.id, "node", node,
+	t.s.logger.Log(context.Background(), level, "a coordinator has to be asked again", "request", r.kind.String(),
+		"transactional_id", t.id, "node", node,
 		"attempts", r.attempts, "elapsed", now.Sub(r.spell.Since()), "err", err)
 }
 
@@ -149,7 +150,8 @@ func (t *transaction) conclude(r *txnRequest, v txnVerdict, code protocol.ErrorC
 
 // whyFenced returns a text that says what may have fenced the producer.
 func (t *transaction) whyFenced() string {
-	why := fmt.Sprintf("another producer took over transactional id %s (this one has producer id %d, epoch %d)", foreign.Quote(t.id), t.s.idem.id, t.s.idem.epoch)
+	why := fmt.Sprintf("another producer took over transactional id %s (this one has producer id %d, epoch %d)",
+		foreign.Quote(t.id), t.s.idem.id, t.s.idem.epoch)
 	if t.started {
 		why += fmt.Sprintf(", or the transaction was open for longer than %v (transaction.timeout.ms)", t.s.cfg.transactionTimeout)
 	}
@@ -260,7 +262,8 @@ func (t *transaction) initialized(r *txnRequest, resp *message.InitProducerIDRes
 		return
 	}
 	t.adopt(resp.ProducerID, resp.ProducerEpoch)
-	t.s.logger.Info("got a producer id", "transactional_id", t.id, "producer_id", resp.ProducerID, "producer_epoch", resp.ProducerEpoch, "node", node)
+	t.s.logger.Info("got a producer id", "transactional_id", t.id, "producer_id", resp.ProducerID,
+		"producer_epoch", resp.ProducerEpoch, "node", node)
 	t.toReady(true)
 }
 
@@ -333,7 +336,8 @@ func (t *transaction) ended(r *txnRequest, resp *message.EndTxnResponse, now tim
 	case follows(id, epoch, resp.ProducerID, resp.ProducerEpoch):
 		t.adopt(resp.ProducerID, resp.ProducerEpoch)
 	default:
-		t.s.logger.Warn("the end of a transaction named an impossible producer id, so it is asked for", "transactional_id", t.id, "producer_id", id, "producer_epoch", epoch,
+		t.s.logger.Warn("the end of a transaction named an impossible producer id, so it is asked for",
+			"transactional_id", t.id, "producer_id", id, "producer_epoch", epoch,
 			"next_producer_id", resp.ProducerID, "next_producer_epoch", resp.ProducerEpoch)
 		t.bump = true // ask for it
 	}

@@ -58,3 +58,53 @@ func (t *transaction) abortedBy() string {
 	}
 	return ""
 }
+
+// over goes on after the end of a transaction, also of one that the coordinator never heard of: to the
+// next epoch if one is needed, else to the state ready.
+func (t *transaction) over(now time.Time) {
+	t.concluded = true
+	if t.straggler && !t.version2 && !t.canBump {
+		t.s.fatal(newError(Error{Op: "end the transaction", Kind: ErrUnsupportedVersion, Class: ErrFatal,
+			Reason: "it has ended, but a copy of a request may still arrive, and this cluster is too old to protect the next transaction from it (KIP-360)"}))
+		return
+	}
+	if t.s.idem.state != idReady || t.canBump && t.tooManyIdle() {
+		t.bump = true
+	}
+	if t.bump && !t.canBump && t.s.idem.state == idReady {
+		t.bump = false
+		if !t.closeGaps() {
+			t.s.fatal(newError(Error{Op: "end the transaction", Kind: ErrUnsupportedVersion, Class: ErrFatal,
+				Reason: "it has ended, but records that were given up may still be written, and this cluster is too old to keep them out of the next transaction (KIP-360)"}))
+			return
+		}
+	}
+	t.unnamed = !t.bump && t.tooManyIdle()
+	if t.bump || t.unnamed {
+		t.enter(txnInitializing, nil)
+		return
+	}
+	t.toReady(false)
+}
+
+// closeGaps closes the gaps in the sequences of the transaction's partitions under the same epoch. It reports
+// whether that was possible, which it is if every missing batch is known not to be in the log.
+func (t *transaction) closeGaps() bool {
+	ok := true
+	for _, q := range t.members {
+		ok = q.out.seq.closeGap() && ok
+	}
+	return ok
+}
+
+// toReady enters the state between transactions and clears what belonged to the last one. newEpoch says that
+// the epoch comes from InitProducerId, not from EndTxn: only then may the producer change to version 2.
+func (t *transaction) toReady(newEpoch bool) {
+	t.bump, t.unnamed, t.straggler, t.concluded, t.started, t.unsure = false, false, false, false, false, false
+	t.members, t.toAdd = nil, nil
+	t.version2 = t.speaks2() && (newEpoch || t.version2)
+	t.unused = newEpoch || t.version2 // version 2 has a new epoch for each transaction
+	t.enter(txnReady, nil)
+	t.s.forgetIdle() // now, because a metadata answer may never arrive between two transactions
+	t.pending.end(nil)
+}

@@ -211,7 +211,8 @@ func (t *transaction) missing(r *txnRequest, node int32) *Error {
 		return nil
 	}
 	return newError(Error{Op: r.kind.String(), Kind: ErrUnsupportedVersion, Class: ErrFatal,
-		Reason: fmt.Sprintf("node %d does not serve %s, which transactions need; Kafka has that since 0.11", node, strings.Join(names, " and "))})
+		Reason: fmt.Sprintf("node %d does not serve %s, which transactions need; Kafka has that since 0.11", node,
+			strings.Join(names, " and "))})
 }
 
 // leavesOpen reports whether the request may have been or may yet be carried out although its answer is that

@@ -114,7 +114,8 @@ func (c *Client) Busy(id int32, now time.Time) error {
 	case len(n.inFlight) == 1:
 		return fmt.Errorf("a request to node %d is unanswered after %v", id, now.Sub(n.inFlight[0].SentAt).Round(time.Millisecond))
 	case len(n.inFlight) > 1:
-		return fmt.Errorf("%d requests to node %d are unanswered, the first after %v", len(n.inFlight), id, now.Sub(n.inFlight[0].SentAt).Round(time.Millisecond))
+		return fmt.Errorf("%d requests to node %d are unanswered, the first after %v", len(n.inFlight), id,
+			now.Sub(n.inFlight[0].SentAt).Round(time.Millisecond))
 	}
 	return nil
 }

@@ -225,7 +225,8 @@ func (c *conn) unanswered(waited time.Duration) *Error {
 	case phase == dialling:
 		return c.errorf("dial", fmt.Errorf("no connection for %v; is the address right, and does no firewall drop what goes there?", waited))
 	case phase == securing && c.cfg.TLS != nil:
-		return c.errorf("TLS handshake", fmt.Errorf("it accepts connections, but the TLS handshake has not ended for %v; %s", waited, plaintextHint))
+		return c.errorf("TLS handshake", fmt.Errorf("it accepts connections, but the TLS handshake has not ended for %v; %s",
+			waited, plaintextHint))
 	case phase == authenticating:
 		return c.errorf(opAuthenticate, fmt.Errorf("authentication with %s has not ended for %v", foreign.Quote(c.cfg.SASL.Name()), waited))
 	}

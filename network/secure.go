@@ -30,7 +30,8 @@ func (c *conn) secure(ctx context.Context, nc *unhurried) (secured *tlsLine, fai
 	}()
 	conf, err := c.tlsConfig(ctx, nc.until)
 	if err != nil {
-		return nil, c.tlsError(&TLSError{Step: "settings", Err: err, Lasting: ctx.Err() == nil && !errors.Is(err, ErrSetupTimeout), Hint: "look at Config.TLS, or the ssl.* properties"})
+		return nil, c.tlsError(&TLSError{Step: "settings", Err: err,
+			Lasting: ctx.Err() == nil && !errors.Is(err, ErrSetupTimeout), Hint: "look at Config.TLS, or the ssl.* properties"})
 	}
 	line := &tlsLine{conf: conf}
 	line.watchCertificate()

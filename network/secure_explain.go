@@ -91,7 +91,8 @@ func (l *tlsLine) explainName(e *TLSError, wrong x509.HostnameError) {
 	for _, ip := range wrong.Certificate.IPAddresses {
 		names = append(names[:len(names):len(names)], ip.String())
 	}
-	e.Err = shown{fmt.Sprintf("the node's certificate is not one for %s: its names are %s", foreign.Quote(wrong.Host), nameList(names)), wrong}
+	e.Err = shown{fmt.Sprintf("the node's certificate is not one for %s: its names are %s", foreign.Quote(wrong.Host),
+		nameList(names)), wrong}
 	e.Hint = "connect to the node by one of its names (bootstrap.servers; advertised.listeners of the broker), or set Config.TLS.ServerName"
 	if len(names) == 0 {
 		e.Err = shown{fmt.Sprintf("the node's certificate is not one for %s: it has no subject alternative names, and its common name %s does not count",

@@ -57,7 +57,8 @@ func newVersions(resp *message.APIVersionsResponse) (*versions, error) {
 	}
 	for _, key := range []protocol.APIKey{protocol.Produce, protocol.Metadata} {
 		if _, _, ok := v.get(key); !ok && v.ranges[voteKey].served {
-			return nil, fmt.Errorf("%w: the node does not serve %v: %w; name the listeners of brokers", ErrUnsupportedVersion, key, ErrController)
+			return nil, fmt.Errorf("%w: the node does not serve %v: %w; name the listeners of brokers", ErrUnsupportedVersion,
+				key, ErrController)
 		} else if !ok {
 			return nil, fmt.Errorf("%w: the node does not serve %v; is it a broker?", ErrUnsupportedVersion, key)
 		}
@@ -170,7 +171,8 @@ func (c *conn) askVersions(nc net.Conn, version int16, id int32) (*message.APIVe
 	if err != nil {
 		return nil, err
 	}
-	c.arrived = arrived{reads: c.arrived.reads + 1, bytes: c.arrived.bytes + sizeField + int64(len(frame)), response: sizeField + int32(len(frame))}
+	c.arrived = arrived{reads: c.arrived.reads + 1, bytes: c.arrived.bytes + sizeField + int64(len(frame)),
+		response: sizeField + int32(len(frame))}
 	rd := protocol.NewReader(frame)
 	if got := message.DecodeResponseHeader(&rd, protocol.APIVersions, version); got != id {
 		return nil, malformed("correlation id %d, want %d", got, id)

@@ -273,7 +273,7 @@ var ofTransactions = []mutation{
 		by:     by("TestAnEndThatTimedOutIsRepeatedAsItWas|TestACallThatTimedOutIsRepeated"),
 	},
 	{
-		name: "old-clusters-keep-all-topics", file: "transaction.go",
+		name: "old-clusters-keep-all-topics", file: "transaction_close.go",
 		old: "	t.unnamed = !t.bump && t.tooManyIdle()\n", new: "	t.unnamed = false\n",
 		breaks: "a transactional producer before 2.5 keeps each topic that it ever sent to",
 		by:     by("TestTopicsOfAMomentLeaveNothing|TestTopicsThatAreForgottenOnOldClustersComeBack"),
