@@ -152,11 +152,31 @@ func (t *transcript) transactions() {
 	t.note("no group: %s", describe(t.p.SendOffsetsToTransaction(t.ctx, offsets, quill.GroupMetadata{})))
 	t.send("serializer fails in a transaction", t.to(k, []byte("error")))
 	t.note("commit: %s", describe(t.p.CommitTransaction(t.ctx)))
+	t.lostRecords(k, v)
 	t.note("begin: %s", describe(t.p.BeginTransaction()))
+	t.note("negative offset: %s", describe(t.p.SendOffsetsToTransaction(t.ctx, map[quill.TopicPartition]quill.OffsetAndMetadata{{Topic: t.Topic}: {Offset: -1}}, group)))
 	t.send("to be aborted", t.to(k, v))
 	t.note("abort: %s", describe(t.p.AbortTransaction(t.ctx)))
 	all("after abort")
 	t.functions(k, v)
+}
+
+// lostRecords loses a record in a transaction before it leaves: that breaks it.
+func (t *transcript) lostRecords(k, v []byte) {
+	far, wrong, early := t.to(k, v), t.to(k, v), t.to(k, v)
+	far.Partition = quill.Partition(3)
+	wrong.Topic = "no topic's name"
+	early.Timestamp = time.UnixMilli(-1)
+	for _, lost := range []struct {
+		step string
+		record
+	}{{"to no partition", far}, {"to no topic", wrong}, {"before 1970", early}} {
+		t.note("begin: %s", describe(t.p.BeginTransaction()))
+		t.send(lost.step, lost.record)
+		t.send("after one "+lost.step, t.to(k, v))
+		t.note("commit after one %s: %s", lost.step, describe(t.p.CommitTransaction(t.ctx)))
+		t.note("abort: %s", describe(t.p.AbortTransaction(t.ctx)))
+	}
 }
 
 // functions runs transactions by InTransaction.

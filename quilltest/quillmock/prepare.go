@@ -167,7 +167,7 @@ var topicName = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,249}$`)
 
 func unknownTopic(op, topic string) error {
 	if !topicName.MatchString(topic) || topic == "." || topic == ".." {
-		return newError(quill.Error{Op: op, Code: protocol.InvalidTopicException, Topic: topic})
+		return newError(quill.Error{Op: op, Kind: quill.ErrInvalidTopic, Topic: topic})
 	}
 	return newError(quill.Error{Op: op, Kind: quill.ErrTimeout, Code: protocol.UnknownTopicOrPartition, Topic: topic, Reason: "the mock does not have the topic"})
 }

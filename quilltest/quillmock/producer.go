@@ -351,6 +351,7 @@ func (p *Producer[K, V]) send(ctx context.Context, r quill.Record[K, V], fn quil
 	}
 	if err != nil {
 		m.Timestamp = time.Time{}
+		err = p.breakTransaction(err)
 		p.refused(e, contexts, m, err)
 		return e.future, m, err
 	}

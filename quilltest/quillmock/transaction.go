@@ -2,6 +2,8 @@ package quillmock
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"maps"
 
 	"github.com/quill-kafka/quill"
@@ -140,6 +142,11 @@ func (p *Producer[K, V]) SendOffsetsToTransaction(ctx context.Context, offsets m
 	if err := p.needOpenLocked(call); err != nil {
 		return err
 	}
+	for at, offset := range offsets {
+		if at.Partition < 0 || offset.Offset < 0 {
+			return newError(quill.Error{Op: call, Reason: fmt.Sprintf("offset %d of %v: neither offset nor partition is ever negative", offset.Offset, at)})
+		}
+	}
 	sent := p.txn.open.offsets
 	if sent[group.GroupID] == nil {
 		sent[group.GroupID] = make(map[quill.TopicPartition]quill.OffsetAndMetadata)
@@ -238,6 +245,31 @@ func (c *core) transactLocked(ctx context.Context, call string, viewClosed bool,
 
 func fenced(op string) *quill.Error {
 	return newError(quill.Error{Op: op, Kind: quill.ErrProducerFenced, Code: protocol.ProducerFenced, Class: quill.ErrFatal})
+}
+
+// breakTransaction makes the open transaction abortable if a record that was not taken breaks it, as it does in the real
+// producer, unless the failure concerns only the caller. It returns the error to report.
+func (c *core) breakTransaction(err error) error {
+	e, ok := err.(*quill.Error)
+	if !ok {
+		return err // one that Fail set
+	}
+	for _, own := range []error{quill.ErrInvalidTxnState, quill.ErrClosed, quill.ErrSerialization, quill.ErrPartitioner, context.Canceled, context.DeadlineExceeded} {
+		if errors.Is(e, own) {
+			return err
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.txn.look.Open || c.txn.look.Fenced {
+		return err
+	}
+	broken := *e
+	broken.Class = quill.ErrAbortable
+	if c.txn.open.failed == nil {
+		c.txn.open.failed = &broken
+	}
+	return &broken
 }
 
 // needOpenLocked is nil if the open transaction takes records and may be committed.
