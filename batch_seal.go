@@ -2,6 +2,7 @@ package quill
 
 import (
 	"sync"
+	"time"
 
 	"github.com/quill-kafka/quill/internal/compress"
 	"github.com/quill-kafka/quill/protocol"
@@ -20,6 +21,7 @@ type sealer struct {
 	attributes int16
 	scratch    sync.Pool // of *sealScratch
 	crew       sealCrew
+	sealed     func(begin time.Time) // counts the time of a compression
 }
 
 type sealScratch struct {
@@ -28,7 +30,7 @@ type sealScratch struct {
 }
 
 func newSealer(codec compress.Codec, level int) (*sealer, error) {
-	s := &sealer{codec: codec}
+	s := &sealer{codec: codec, sealed: func(time.Time) {}}
 	s.scratch.New = func() any { return new(sealScratch) }
 	if codec == compress.None {
 		return s, nil
@@ -43,6 +45,7 @@ func (s *sealer) compress(b *batch) error {
 	if s.codec == compress.None {
 		return nil
 	}
+	defer s.sealed(time.Now())
 	buf := s.scratch.Get().(*sealScratch)
 	defer s.scratch.Put(buf)
 	buf.parts = append(buf.parts[:0], b.chunks...)

@@ -119,6 +119,9 @@ func (d *dispatcher) run() {
 
 // deliver runs the callbacks of the records of b from d.at on, releases its futures and drops it.
 func (d *dispatcher) deliver(b *batch) {
+	if runs := b.res.runs; len(runs) > 1 || len(runs) == 1 && runs[0].fn != nil {
+		defer d.acc.measures.called(b.res.topic, b.res.partition, len(b.res.meta), time.Now())
+	}
 	res := b.res
 	for ; d.at.run < len(res.runs); d.at.run++ {
 		run := &res.runs[d.at.run]

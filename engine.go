@@ -106,6 +106,7 @@ func assemble(cfg Config) (*engine, error) {
 	e.dispatch = newDispatcher(e.acc, s.logger)
 	e.acc.inCallback, e.acc.holdUp, e.acc.lastLook = e.inside, e.holdUp, e.lastLook
 	e.acc.pool.lastLook = e.lastLook
+	seal.sealed = e.acc.measures.sealed
 	e.sender = &sender{
 		cfg: &e.cfg, acc: e.acc, box: e.box, dispatch: e.dispatch, sealer: seal, logger: s.logger,
 		refresh: newRefresher(&e.cfg, e.board, e.acc.setNodes, rand.Float64), retry: backoff.New(s.retryBackoff, s.retryBackoffMax),

@@ -28,7 +28,37 @@ func (e *engine) metrics(now time.Time) metrics.Snapshot {
 		p.MetadataAge = now.Sub(at).Seconds()
 	}
 	m.network.Read(&s, now)
+	m.readBeyond(&s, now)
+	s.Memory = e.acc.pool.held()
 	return s
+}
+
+// readBeyond reads what Java does not measure.
+func (m *measures) readBeyond(s *metrics.Snapshot, now time.Time) {
+	s.Latency = metrics.Latency{Metadata: metrics.HistogramOf(m.metadataWait, now), Memory: metrics.HistogramOf(m.memoryWait, now),
+		Queue: metrics.HistogramOf(m.queue, now), Request: metrics.HistogramOf(m.request, now), EndToEnd: metrics.HistogramOf(m.end, now)}
+	s.Outcomes = metrics.Outcomes{NotSent: meterOf(m.outcomes[NotSent].Read(now)[0]), MaybeWritten: meterOf(m.outcomes[MaybeWritten].Read(now)[0]), Rejected: meterOf(m.outcomes[Rejected].Read(now)[0])}
+	callbacks := m.callbacks.Read(now)[0]
+	s.Callbacks.Busy, s.Callbacks.Average = busyOf(callbacks), metrics.Average{Avg: callbacks.Avg / 1e6, Max: callbacks.Max / 1e6}
+	s.Sealing = busyOf(m.sealing.Read(now)[0])
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s.Callbacks.Slowest = m.slowest
+	for cause, counted := range m.causes {
+		s.Retries = append(s.Retries, metrics.Retry{Cause: cause, Records: meterOf(counted.Read(now)[0])})
+	}
+	slices.SortFunc(s.Retries, func(a, b metrics.Retry) int { return cmp.Compare(a.Cause, b.Cause) })
+}
+
+// held returns what the batches for each node hold.
+func (p *bufferPool) held() (held []metrics.Memory) {
+	p.mu.Lock()
+	for node, s := range p.shares {
+		held = append(held, metrics.Memory{Node: node, Bytes: s.heldBytes})
+	}
+	p.mu.Unlock()
+	slices.SortFunc(held, func(a, b metrics.Memory) int { return cmp.Compare(a.Node, b.Node) })
+	return held
 }
 
 // app describes the library. The values are those of the user's binary.

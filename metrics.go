@@ -7,7 +7,9 @@ import (
 	"time"
 
 	"github.com/quill-kafka/quill/internal/stat"
+	"github.com/quill-kafka/quill/metrics"
 	"github.com/quill-kafka/quill/network"
+	"github.com/quill-kafka/quill/protocol"
 )
 
 // measures is what a producer counts, for Metrics (engine_metrics.go makes the snapshot).
@@ -39,12 +41,21 @@ type measures struct {
 	exhausted   *stat.Sensor // Sends
 	times       [timedCalls]atomic.Int64
 
+	// Beyond Java.
+	outcomes                                      [Rejected + 1]*stat.Sensor // records that failed
+	callbacks, sealing                            *stat.Sensor               // nanoseconds, of a batch
+	metadataWait, memoryWait, queue, request, end *stat.Histogram
+
 	network *network.Measures
 	changed func() // is called, without the lock, when something begins to be counted for another topic or node
 
 	mu sync.Mutex
 	// +checklocks:mu
 	topics map[string]*topicMeasures
+	// +checklocks:mu
+	causes map[string]*stat.Sensor // of retries: records
+	// +checklocks:mu
+	slowest metrics.Slowest
 }
 
 // The kinds of events that sensors share.
@@ -85,9 +96,12 @@ const (
 type topicMeasures struct{ sent, retries, failures *stat.Sensor }
 
 func newMeasures(samples int, length time.Duration, began time.Time) *measures {
-	m := &measures{windows: stat.Windows{Samples: samples, Length: length, Began: began}, topics: map[string]*topicMeasures{}, changed: func() {}}
-	for _, s := range []**stat.Sensor{&m.leaving, &m.forms, &m.back, &m.turns, &m.retries, &m.failures, &m.splits, &m.memoryWaits, &m.exhausted} {
+	m := &measures{windows: stat.Windows{Samples: samples, Length: length, Began: began}, topics: map[string]*topicMeasures{}, causes: map[string]*stat.Sensor{}, changed: func() {}}
+	for _, s := range []**stat.Sensor{&m.leaving, &m.forms, &m.back, &m.turns, &m.retries, &m.failures, &m.splits, &m.memoryWaits, &m.exhausted, &m.callbacks, &m.sealing, &m.outcomes[NotSent], &m.outcomes[MaybeWritten], &m.outcomes[Rejected]} {
 		*s = stat.NewSensor(&m.windows)
+	}
+	for _, h := range []**stat.Histogram{&m.metadataWait, &m.memoryWait, &m.queue, &m.request, &m.end} {
+		*h = stat.NewHistogram(&m.windows)
 	}
 	m.network = network.NewMeasures(&m.windows, func() { m.changed() })
 	return m
@@ -132,12 +146,20 @@ func (m *measures) answered(latency, throttle time.Duration, now time.Time) {
 	k.Add(backLatency, milliseconds(latency))
 	k.Add(backThrottle, milliseconds(throttle))
 	m.back.End()
+	m.request.Record(now, latency, 1)
 }
 
 // failed counts records that failed; topic is nil if they were in no batch, which Java does not count by topic.
 func (m *measures) failed(topic *topicMeasures, err error, records int32, now time.Time) {
-	if err == nil || errors.Is(err, ErrForceClosed) || errors.Is(err, ErrTransactionAborted) || errors.Is(err, ErrWouldBlock) {
-		return // what the application asked for is no error, as in Java, and what TrySend does not take was not sent
+	if err == nil || errors.Is(err, ErrWouldBlock) {
+		return // what TrySend does not take was not sent
+	}
+	if known, outcome := OutcomeOf(err), NotSent; int(known) < len(m.outcomes) {
+		outcome = known
+		m.outcomes[outcome].Record(now, float64(records))
+	}
+	if errors.Is(err, ErrForceClosed) || errors.Is(err, ErrTransactionAborted) {
+		return // what the application asked for is no error, as in Java
 	}
 	m.failures.Record(now, float64(records))
 	if topic != nil {
@@ -146,18 +168,61 @@ func (m *measures) failed(topic *topicMeasures, err error, records int32, now ti
 }
 
 // retried counts records that are put back to be sent again.
-func (m *measures) retried(topic *topicMeasures, records int32, now time.Time) {
+func (m *measures) retried(topic *topicMeasures, cause error, records int32, now time.Time) {
 	m.retries.Record(now, float64(records))
+	m.cause(cause).Record(now, float64(records))
 	topic.retries.Record(now, float64(records))
 }
 
 // waitedForMemory counts a Send that had to wait from begin until now, and failed with err.
 func (m *measures) waitedForMemory(begin, now time.Time, err error) {
 	m.memoryWaits.Record(now, float64(now.Sub(begin)))
+	m.memoryWait.Record(now, now.Sub(begin), 1)
 	if err == ErrBufferExhausted {
 		m.exhausted.Record(now, 1)
 	}
 }
 
 // took adds the time since begin to what the calls of a kind took.
-func (m *measures) took(call timedCall, begin time.Time) { m.times[call].Add(int64(time.Since(begin))) }
+func (m *measures) took(call timedCall, begin time.Time) {
+	now := time.Now()
+	if m.times[call].Add(int64(now.Sub(begin))); call == timedMetadata {
+		m.metadataWait.Record(now, now.Sub(begin), 1)
+	}
+}
+
+// cause returns what is counted of retries for the reason err. There are as many as Kafka has errors that pass, and two.
+func (m *measures) cause(err error) *stat.Sensor {
+	name := "disconnected"
+	if code, ok := errors.AsType[protocol.ErrorCode](err); ok {
+		name = code.String()
+	} else if errors.Is(err, network.ErrRequestTimeout) {
+		name = "timed out"
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := m.causes[name]
+	if s == nil {
+		s = stat.NewSensor(&m.windows)
+		m.causes[name] = s
+	}
+	return s
+}
+
+// called counts the callbacks of a batch, which began then and have returned now.
+func (m *measures) called(topic string, partition int32, records int, begin time.Time) {
+	now := time.Now()
+	took := now.Sub(begin)
+	m.callbacks.Record(now, float64(took))
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if took > m.slowest.Took || m.slowest.At.IsZero() {
+		m.slowest = metrics.Slowest{Topic: topic, Partition: partition, Records: records, Took: took, At: now}
+	}
+}
+
+// sealed counts the compression of a batch that began then and ends now.
+func (m *measures) sealed(begin time.Time) {
+	now := time.Now()
+	m.sealing.Record(now, float64(now.Sub(begin)))
+}

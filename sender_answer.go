@@ -212,7 +212,7 @@ func (s *sender) reenqueue(b *batch, now time.Time) {
 	s.logger.Log(context.Background(), s.resentLevel(b, now), "a batch is sent again", "topic", b.queue.topic.name,
 		"partition", b.queue.index, "node", b.nodeAtSend, "attempt", b.attempts, "base_sequence", b.baseSequence, "err", b.lastError)
 	q := b.queue
-	s.acc.measures.retried(s.topicMeasures(q.topic), b.records, now)
+	s.acc.measures.retried(s.topicMeasures(q.topic), b.lastError, b.records, now)
 	q.mu.Lock()
 	q.insertLocked(b)
 	q.mu.Unlock()
@@ -230,6 +230,7 @@ func (s *sender) conclude(b *batch, out batchOutcome, now time.Time) {
 		out.openedAt = b.createdAt.UnixMilli()
 	}
 	b.res.batchOutcome = out
+	s.acc.measures.end.Record(now, now.Sub(b.createdAt), int64(b.records))
 	if out.err != nil {
 		s.losses.add(b.queue.topic.name, out.err, int64(b.records))
 		s.acc.measures.failed(s.topicMeasures(b.queue.topic), out.err, b.records, now)

@@ -267,6 +267,9 @@ func (s *sender) countLeaving(r *produceRequest, now time.Time) {
 	for _, b := range r.batches {
 		records += b.records
 		k.Add(leavingQueued, milliseconds(now.Sub(b.createdAt)))
+		if b.attempts == 1 {
+			m.queue.Record(now, now.Sub(b.createdAt), int64(b.records))
+		}
 		k.Add(leavingLargest, float64(protocol.BatchOverhead+b.largest)) // Java: AbstractRecords.estimateSizeInBytesUpperBound
 	}
 	k.Add(leavingRecords, float64(records))

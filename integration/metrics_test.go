@@ -2,6 +2,7 @@ package integration
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"os"
 	"slices"
@@ -11,10 +12,10 @@ import (
 	"time"
 
 	"github.com/quill-kafka/quill"
+	"github.com/quill-kafka/quill/integration/kafkaharness"
 	"github.com/quill-kafka/quill/metrics"
 	"github.com/quill-kafka/quill/protocol"
 	"github.com/quill-kafka/quill/quilltest"
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -78,10 +79,12 @@ func measure(t *testing.T, work string, bootstrap []string, settings ...string) 
 
 // doWork is work of Measured.java.
 func doWork(t *testing.T, p *quill.Producer[[]byte, []byte], work string) {
+	random := uint32(1)
 	send := func(topic string, size int) quill.Future {
 		value := make([]byte, size)
 		for i := range value {
-			value[i] = byte('a' + (i*7+i/13)%26)
+			random = random*1103515245 + 12345
+			value[i] = byte('a' + (random>>16)%26)
 		}
 		return p.Send(context.Background(), quill.Record[[]byte, []byte]{Topic: topic, Partition: quill.Partition(0), Value: value})
 	}
@@ -166,23 +169,10 @@ func withoutNodes(t *testing.T, classes measured) measured {
 	return all
 }
 
-// TestMetricsHaveTheValuesOfJavas plays the same records with both producers, against the same cluster and faults: each within 10 %.
+// TestMetricsHaveTheValuesOfJavas plays the same records with both producers, against the same cluster and faults: each within 10 %. A machine that
+// has other work may delay one of the two, so there are three tries.
 func TestMetricsHaveTheValuesOfJavas(t *testing.T) {
-	t.Parallel()
-	c := quilltest.Start(t, quilltest.Options{Nodes: 1})
-	clients := []string{"java", "quill"}
-	for _, topic := range []string{"plain", "retried", "throttled", "hold"} {
-		c.MustCreateTopic(topic, 1, quilltest.TopicConfig{})
-	}
-	produce := []protocol.APIKey{protocol.Produce}
-	for _, id := range clients {
-		c.Inject(quilltest.Fault{APIs: produce, ClientID: id, Topic: "hold", DropRequest: true, Times: -1})
-		c.Inject(quilltest.Fault{APIs: produce, ClientID: id, Topic: "retried", Err: protocol.NotEnoughReplicas, AnswerDelay: time.Second})
-		c.Inject(quilltest.Fault{APIs: produce, ClientID: id, Topic: "throttled", Throttle: 400 * time.Millisecond, AnswerDelay: 100 * time.Millisecond})
-	}
-	c.Inject(quilltest.Fault{APIs: produce, AnswerDelay: 100 * time.Millisecond, Times: -1})
 	java := startJava(t)()
-
 	for work, x := range map[string]struct{ settings, names []string }{
 		"batches": {
 			[]string{"linger.ms=200", "retry.backoff.ms=10", "retry.backoff.max.ms=10", "compression.type=gzip"},
@@ -195,20 +185,45 @@ func TestMetricsHaveTheValuesOfJavas(t *testing.T) {
 		},
 	} {
 		t.Run(work, func(t *testing.T) {
-			theirs := make(chan measured, 1)
-			go func() {
-				values, _ := measureJava(t, java.Call, work, c.BootstrapServers(), append(slices.Clone(x.settings), "client.id=java")...)
-				theirs <- values
-			}()
-			ours, _ := measure(t, work, c.BootstrapServers(), append(slices.Clone(x.settings), "client.id=quill")...)
-			other := <-theirs
-			for _, name := range x.names {
-				a, b := number(t, other, "producer-metrics "+name), number(t, ours, "producer-metrics "+name)
-				t.Logf("%-30s Java %14.4f  quill %14.4f  %+.1f %%", name, a, b, 100*(b/a-1))
-				assert.LessOrEqual(t, math.Abs(a-b), 0.1*math.Abs(a), name)
+			var apart []string
+			for range 3 {
+				if apart = compareWithJava(t, java, work, x.settings, x.names); len(apart) == 0 {
+					return
+				}
 			}
+			require.Empty(t, apart, "more than 10 % apart, three times")
 		})
 	}
+}
+
+// compareWithJava returns which of these metrics are more than 10 % apart after both producers did that work at the same time.
+func compareWithJava(t *testing.T, java *kafkaharness.Helper, work string, settings, names []string) (apart []string) {
+	c := quilltest.Start(t, quilltest.Options{Nodes: 1})
+	for _, topic := range []string{"plain", "retried", "throttled", "hold"} {
+		c.MustCreateTopic(topic, 1, quilltest.TopicConfig{})
+	}
+	produce := []protocol.APIKey{protocol.Produce}
+	for _, id := range []string{"java", "quill"} {
+		c.Inject(quilltest.Fault{APIs: produce, ClientID: id, Topic: "hold", DropRequest: true, Times: -1})
+		c.Inject(quilltest.Fault{APIs: produce, ClientID: id, Topic: "retried", Err: protocol.NotEnoughReplicas, AnswerDelay: time.Second})
+		c.Inject(quilltest.Fault{APIs: produce, ClientID: id, Topic: "throttled", Throttle: 400 * time.Millisecond, AnswerDelay: 100 * time.Millisecond})
+	}
+	c.Inject(quilltest.Fault{APIs: produce, AnswerDelay: 100 * time.Millisecond, Times: -1})
+	theirs := make(chan measured, 1)
+	go func() {
+		values, _ := measureJava(t, java.Call, work, c.BootstrapServers(), append(slices.Clone(settings), "client.id=java")...)
+		theirs <- values
+	}()
+	ours, _ := measure(t, work, c.BootstrapServers(), append(slices.Clone(settings), "client.id=quill")...)
+	other := <-theirs
+	for _, name := range names {
+		a, b := number(t, other, "producer-metrics "+name), number(t, ours, "producer-metrics "+name)
+		line := fmt.Sprintf("%-30s Java %14.4f  quill %14.4f  %+.1f %%", name, a, b, 100*(b/a-1))
+		if t.Log(line); math.Abs(a-b) > 0.1*math.Abs(a) {
+			apart = append(apart, line)
+		}
+	}
+	return apart
 }
 
 func number(t *testing.T, values measured, key string) float64 {

@@ -39,6 +39,15 @@ type Snapshot struct {
 	Producer Producer
 	Nodes    []Node  // those that were connected to, by id
 	Topics   []Topic // those that records were sent to, by name
+
+	// Beyond Java.
+
+	Latency   Latency
+	Outcomes  Outcomes
+	Retries   []Retry  // by cause
+	Memory    []Memory // by node
+	Callbacks Callbacks
+	Sealing   Busy // compressing batches; the work of several processors adds up
 }
 
 // Meter is a count, and its rate.

@@ -58,6 +58,10 @@ var budgets = []budget{
 			"bufferpool_share.go blockLimit.over":               1, // a Send that waited in vain
 			"engine_send.go engine.awaitTopic":                  3, // a Send that waits for metadata
 			"bufferpool_share.go memoryShare.exhaustedError":    1, // a Send that waited in vain
+			"metrics.go measures.called":                        1, // twice for the callbacks of a batch
+			"dispatcher.go dispatcher.deliver":                  1,
+			"metrics.go measures.sealed":                        1, // twice for a batch that is compressed
+			"batch_seal.go sealer.compress":                     1,
 			"metrics.go measures.took":                          1, // calls that wait, by how long they took
 			"engine_close.go engine.flush":                      1,
 			"engine_transaction.go engine.transact":             1,

@@ -41,7 +41,7 @@ var imports = map[string][]string{
 	"internal/lint/mutate": {},
 	"internal/lint/survey": {},
 	"metadata":             {},
-	"metrics":              {},
+	"metrics":              {"internal/stat"},
 	"protocol":             {},
 
 	// Apart, for their alignment.

@@ -19,7 +19,7 @@ var rooms = house{
 	"engine":      {[]string{"engine"}, []string{"face", "transaction", "sender", "dispatcher", "accumulator", "inbox", "board", "memory", "partitioner", "config", "clock", "metrics", "record", "errors"}},
 	"transaction": {[]string{"transaction"}, []string{"sender", "accumulator", "board", "config", "record", "errors"}},
 	"sender":      {[]string{"sender"}, []string{"transaction", "dispatcher", "accumulator", "inbox", "board", "memory", "config", "clock", "metrics", "record", "errors"}},
-	"dispatcher":  {[]string{"dispatcher"}, []string{"accumulator", "record"}},
+	"dispatcher":  {[]string{"dispatcher"}, []string{"accumulator", "metrics", "record"}},
 	"accumulator": {[]string{"accumulator", "batch"}, []string{"sender", "inbox", "memory", "partitioner", "config", "clock", "metrics", "record", "errors"}},
 	"inbox":       {[]string{"inbox"}, []string{"sender", "accumulator"}},
 	"board":       {[]string{"board"}, []string{}},

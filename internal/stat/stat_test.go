@@ -143,6 +143,12 @@ func TestTotalsKeepWhatLeavesTheWindows(t *testing.T) {
 			require.EqualValues(t, 2*(i+1), r[1].Total)
 			require.EqualValues(t, i+1, r[1].Count)
 		}
+		unread := NewSensor(&Windows{Samples: 2, Length: time.Second, Began: time.Now()})
+		for range 10 {
+			two(unread, 1, 2)
+			time.Sleep(time.Second)
+		}
+		require.EqualValues(t, 20, unread.Read(time.Now())[1].Total)
 	})
 }
 

@@ -93,5 +93,5 @@ func testsOutside(root string) (map[string]string, error) {
 
 // mutations returns the whole list.
 func mutations() []mutation {
-	return slices.Concat(ofSender, ofSending, ofTransactions, ofMemory, ofMetadata, ofNetwork, ofSASL, ofSecurity, ofProtocol, ofConfig, ofPlugins, ofTrials)
+	return slices.Concat(ofSender, ofSending, ofTransactions, ofMemory, ofMetadata, ofNetwork, ofSASL, ofSecurity, ofProtocol, ofConfig, ofPlugins, ofMetrics, ofTrials)
 }
