@@ -7,7 +7,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -92,14 +91,14 @@ func (n strictNode) producer(t *testing.T, more ...string) *quill.Producer[[]byt
 	t.Helper()
 	cfg, err := quill.LoadProperties(strings.NewReader(strings.Join(n.settings(more...), "\n")))
 	require.NoError(t, err)
-	cfg.Logger = slog.New(slog.DiscardHandler)
+	cfg.Logger = watch(t).Logger()
 	return newProducer(t, cfg)
 }
 
 // java makes calls with Kafka's own producer and returns the classes of their errors.
 func (n strictNode) java(t *testing.T, more []string, steps ...string) []string {
 	t.Helper()
-	attempts, err := n.AttemptWithJava(within(t, time.Minute), n.settings(more...), steps...)
+	attempts, err := n.AttemptWithJava(within(t, 2*time.Minute), n.settings(more...), steps...)
 	require.NoError(t, err)
 	var classes []string
 	for i, a := range attempts {
@@ -110,7 +109,7 @@ func (n strictNode) java(t *testing.T, more []string, steps ...string) []string 
 }
 
 func sendTo(ctx context.Context, p *quill.Producer[[]byte, []byte], topic string) error {
-	_, err := p.SendSync(ctx, quill.Record[[]byte, []byte]{Topic: topic, Value: []byte("from Go")})
+	_, err := p.SendSync(ctx, withHeader(quill.Record[[]byte, []byte]{Topic: topic, Value: []byte("from Go")}))
 	return err
 }
 
@@ -118,6 +117,7 @@ func sendTo(ctx context.Context, p *quill.Producer[[]byte, []byte], topic string
 func denied(t *testing.T, err error, code protocol.ErrorCode, words ...string) {
 	t.Helper()
 	t.Log(err)
+	watch(t).Check(err)
 	require.ErrorIs(t, err, code)
 	require.NotErrorIs(t, err, quill.ErrTimeout)
 	require.NotErrorIs(t, err, context.DeadlineExceeded)
@@ -151,7 +151,7 @@ func TestWhatIsDeniedFailsAtOnceAndNothingElse(t *testing.T) {
 func (n strictNode) testDeniedCluster(t *testing.T) {
 	topic := n.topic(t, "described", kmsg.ACLOperationDescribe)
 	require.Equal(t, []string{"ClusterAuthorizationException"}, n.java(t, nil, "send "+topic))
-	ctx := within(t, 30*time.Second)
+	ctx := within(t, 2*time.Minute)
 	p := n.producer(t)
 	denied(t, sendTo(ctx, p, topic), protocol.ClusterAuthorizationFailed, "IDEMPOTENT_WRITE", "cluster", `topic "described"`)
 	n.allow(t, kmsg.ACLResourceTypeCluster, "kafka-cluster", kmsg.ACLOperationIdempotentWrite)
@@ -172,7 +172,7 @@ func (n strictNode) testDeniedTopic(t *testing.T) {
 	open := n.topic(t, "open", kmsg.ACLOperationWrite)
 	hidden, readOnly := n.topic(t, "hidden"), n.topic(t, "read-only", kmsg.ACLOperationRead)
 	require.Equal(t, []string{"TopicAuthorizationException", "TopicAuthorizationException", ""}, n.java(t, nil, "send "+hidden, "send "+readOnly, "send "+open))
-	ctx := within(t, 30*time.Second)
+	ctx := within(t, 2*time.Minute)
 	p := n.producer(t)
 	for range 3 {
 		inTheMeantime := p.Send(ctx, quill.Record[[]byte, []byte]{Topic: open, Value: []byte("from Go")})
@@ -193,9 +193,9 @@ func (n strictNode) testDeniedTopicInTransaction(t *testing.T) {
 	open, closed := n.topic(t, "tx-open", kmsg.ACLOperationWrite), n.topic(t, "tx-closed", kmsg.ACLOperationDescribe)
 	n.allow(t, kmsg.ACLResourceTypeTransactionalId, "writer", kmsg.ACLOperationWrite)
 	n.allow(t, kmsg.ACLResourceTypeTransactionalId, "java-writer", kmsg.ACLOperationWrite)
-	require.Equal(t, []string{"", "", "", "TopicAuthorizationException", "TopicAuthorizationException", "", "", "", ""},
-		n.java(t, []string{"transactional.id=java-writer"}, "init", "begin", "send "+open, "send "+closed, "commit", "abort", "begin", "send "+open, "commit"))
-	ctx := within(t, 30*time.Second)
+	require.Equal(t, []string{"", "", "", "TopicAuthorizationException", "", "", "", ""},
+		n.java(t, []string{"transactional.id=java-writer"}, "init", "begin", "send "+open, "send "+closed, "abort", "begin", "send "+open, "commit"))
+	ctx := within(t, 2*time.Minute)
 	p := n.producer(t, "transactional.id=writer")
 	require.NoError(t, p.InitTransactions(ctx))
 	inTransaction := func(topics ...string) error {
@@ -219,7 +219,7 @@ func (n strictNode) testDeniedTransactionalID(t *testing.T) {
 	n.allow(t, kmsg.ACLResourceTypeTransactionalId, "seen", kmsg.ACLOperationDescribe)
 	for _, id := range []string{"unseen", "seen"} { // FindCoordinator denies the one, InitProducerId the other
 		require.Equal(t, []string{"TransactionalIdAuthorizationException"}, n.java(t, []string{"transactional.id=" + id}, "init"))
-		ctx := within(t, 30*time.Second)
+		ctx := within(t, 2*time.Minute)
 		p := n.producer(t, "transactional.id="+id)
 		denied(t, p.InitTransactions(ctx), protocol.TransactionalIDAuthorizationFailed, `transactional id "`+id+`"`, "grant", "WRITE")
 		n.allow(t, kmsg.ACLResourceTypeTransactionalId, id, kmsg.ACLOperationWrite)
@@ -239,7 +239,7 @@ func (n strictNode) testDeniedGroup(t *testing.T) {
 	n.allow(t, kmsg.ACLResourceTypeTransactionalId, "java-copier", kmsg.ACLOperationWrite)
 	require.Equal(t, []string{"", "", "GroupAuthorizationException", ""},
 		n.java(t, []string{"transactional.id=java-copier"}, "init", "begin", "offsets copiers "+topic, "abort"))
-	ctx := within(t, 30*time.Second)
+	ctx := within(t, 2*time.Minute)
 	p := n.producer(t, "transactional.id=copier")
 	require.NoError(t, p.InitTransactions(ctx))
 	commit := func() error {

@@ -235,11 +235,11 @@ sasl.jaas.config = org.apache.kafka.common.security.plain.PlainLoginModule requi
 	write(quotedPassword)
 	ctx := within(t, 2*time.Minute)
 	require.NoError(t, c.ConsoleProducer(ctx, addr, topic, file, strings.NewReader("from Java\n")))
-	require.NoError(t, sendByFile(ctx, file, topic, "from Go"))
+	require.NoError(t, sendByFile(ctx, t, file, topic, "from Go"))
 	require.ElementsMatch(t, []string{"from Java", "from Go"}, values(t, c, topic))
 	write("wr0ng")
 	begun := time.Now()
-	err := sendByFile(ctx, file, topic, "never")
+	err := sendByFile(ctx, t, file, topic, "never")
 	require.ErrorContains(t, err, "PLAIN")
 	require.NotContains(t, err.Error(), "wr0ng")
 	t.Logf("%v after %v", err, time.Since(begun).Round(time.Millisecond))
@@ -276,7 +276,7 @@ func TestOAuthTokensOfAllKinds(t *testing.T) {
 			require.NoError(t, os.WriteFile(file, []byte("bootstrap.servers="+addr+"\nsecurity.protocol=SASL_PLAINTEXT\nsasl.mechanism=OAUTHBEARER\n"+way.properties), 0o600))
 			ctx := within(t, 2*time.Minute)
 			require.NoError(t, c.ConsoleProducer(ctx, addr, topic, file, strings.NewReader("from Java\n"), p.flags()...))
-			require.NoError(t, sendByFile(ctx, file, topic, "from Go"))
+			require.NoError(t, sendByFile(ctx, t, file, topic, "from Go"))
 			require.ElementsMatch(t, []string{"from Java", "from Go"}, values(t, c, topic))
 			grants := p.granted()
 			if way.grant == "" {
@@ -292,21 +292,22 @@ func TestOAuthTokensOfAllKinds(t *testing.T) {
 		config := quill.Config{BootstrapServers: []string{addr}, SecurityProtocol: quill.SASLPlaintext, SASL: sasl.OAuthBearer(func(context.Context) (sasl.Token, error) {
 			return sasl.Token{Value: sasl.NewSecret(p.token())}, nil
 		})}
-		require.NoError(t, sendBy(within(t, time.Minute), config, topic, "from Go"))
+		require.NoError(t, sendBy(within(t, time.Minute), t, config, topic, "from Go"))
 		require.Equal(t, []string{"from Go"}, values(t, c, topic))
 	})
 	t.Run("wrong secret", func(t *testing.T) {
 		wrong := &oauthbearer.ClientCredentials{Endpoint: oauthbearer.Endpoint{URL: p.server.URL + "/token", Client: p.server.Client()}, ClientID: "quill", ClientSecret: sasl.NewSecret("wr0ng")}
 		config := quill.Config{BootstrapServers: []string{addr}, SecurityProtocol: quill.SASLPlaintext, SASL: &oauthbearer.Login{Retriever: wrong}}
 		begun := time.Now()
-		err := sendBy(within(t, time.Minute), config, "oauth-callback", "never")
+		err := sendBy(within(t, time.Minute), t, config, "oauth-callback", "never")
 		require.ErrorContains(t, err, `answered 401 Unauthorized: "invalid_client": "who are you?"`)
 		require.NotContains(t, err.Error(), "wr0ng")
 		t.Logf("%v after %v", err, time.Since(begun).Round(time.Millisecond))
 	})
 }
 
-func sendByFile(ctx context.Context, file, topic, value string) error {
+func sendByFile(ctx context.Context, t *testing.T, file, topic, value string) error {
+	t.Helper()
 	f, err := os.Open(file)
 	if err != nil {
 		return err
@@ -316,16 +317,20 @@ func sendByFile(ctx context.Context, file, topic, value string) error {
 	if err != nil {
 		return err
 	}
-	return sendBy(ctx, config, topic, value)
+	return sendBy(ctx, t, config, topic, value)
 }
 
-func sendBy(ctx context.Context, config quill.Config, topic, value string) (err error) {
+func sendBy(ctx context.Context, t *testing.T, config quill.Config, topic, value string) error {
+	t.Helper()
+	seen := watch(t)
+	config.Logger = seen.Logger()
 	p, err := quill.New(config, quill.String, quill.String)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = p.Close(ctx) }()
-	_, err = p.SendSync(ctx, quill.Record[string, string]{Topic: topic, Value: value})
+	_, err = p.SendSync(ctx, withHeader(quill.Record[string, string]{Topic: topic, Value: value}))
+	require.NoError(t, p.Close(ctx))
+	seen.Check(err, config, p)
 	return err
 }
 

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"log/slog"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -20,8 +19,8 @@ import (
 
 // oldListener is a secured listener of a broker of some version.
 type oldListener struct {
-	version, protocol, address string
-	trust                      *x509.CertPool
+	version, protocol, address, password string
+	trust                                *x509.CertPool
 }
 
 // testOldLogins logs in to brokers of old versions. Before 1.0 their SaslHandshake has only version 0, behind which SASL's messages travel
@@ -34,13 +33,14 @@ type oldListener struct {
 //
 // Without it the harness's own broker stands in for them.
 func (n *secureNode) testOldLogins(t *testing.T) {
-	words, trust := os.Getenv("QUILL_OLD_LOGINS"), x509.NewCertPool()
+	words, trust, secret := os.Getenv("QUILL_OLD_LOGINS"), x509.NewCertPool(), "alice-secret"
 	if words == "" {
 		own := func(protocol, listener string) string {
 			return n.Node(1).Version() + "=" + protocol + "://" + n.ListenerAddr(n.Node(1), listener)
 		}
 		words, trust = strings.Join([]string{own("ssl", "TLS"), own("sasl_plaintext", "SASLPLAIN"), own("sasl_ssl", "SASLTLS")}, ","), n.ca.Pool()
 		newTopic(t, n.Cluster, "logins", 1)
+		secret = password
 	} else if file := os.Getenv("QUILL_OLD_CA"); file != "" {
 		text, err := os.ReadFile(file)
 		require.NoError(t, err)
@@ -53,7 +53,7 @@ func (n *secureNode) testOldLogins(t *testing.T) {
 		if !ok {
 			protocol, rest = "sasl_plaintext", address
 		}
-		l := oldListener{version, protocol, rest, trust}
+		l := oldListener{version, protocol, rest, secret, trust}
 		t.Run(version+" "+protocol, l.test)
 	}
 }
@@ -74,7 +74,7 @@ func (l oldListener) test(t *testing.T) {
 	default:
 		t.Fatalf("no such protocol: %q", l.protocol)
 	}
-	for name, m := range mechanisms(password) {
+	for name, m := range mechanisms(l.password) {
 		cfg := l.config()
 		cfg.SASL = m
 		l.works(t, name, cfg)
@@ -88,7 +88,7 @@ func (l oldListener) test(t *testing.T) {
 
 // config returns a configuration that the listener agrees with, but for SASL.
 func (l oldListener) config() quill.Config {
-	cfg := quill.Config{BootstrapServers: []string{l.address}, MaxBlock: 20 * time.Second, Acks: quill.AcksLeader, Logger: slog.New(slog.DiscardHandler)}
+	cfg := quill.Config{BootstrapServers: []string{l.address}, MaxBlock: 20 * time.Second, Acks: quill.AcksLeader}
 	if l.protocol != "sasl_plaintext" {
 		cfg.TLS = &tls.Config{RootCAs: l.trust}
 	}
@@ -101,6 +101,7 @@ func (l oldListener) works(t *testing.T, name string, cfg quill.Config) {
 	if cfg.TLS != nil {
 		cfg.TLS.VerifyConnection = func(s tls.ConnectionState) error { spoken.Store(uint32(s.Version)); return nil }
 	}
+	cfg.Logger = watch(t).Logger()
 	p := newProducer(t, cfg)
 	begin := time.Now()
 	m, err := p.SendSync(within(t, time.Minute), quill.Record[[]byte, []byte]{Topic: "logins", Value: []byte(name)})
@@ -114,11 +115,13 @@ func (l oldListener) works(t *testing.T, name string, cfg quill.Config) {
 // password without a word, which could be a restart too.
 func (l oldListener) fails(t *testing.T, cfg quill.Config, kind error, text string) {
 	t.Helper()
-	cfg.MaxBlock = 3 * time.Second
+	seen := watch(t)
+	cfg.MaxBlock, cfg.Logger = 3*time.Second, seen.Logger()
 	p := newProducer(t, cfg)
 	begin := time.Now()
 	_, err := p.SendSync(within(t, time.Minute), quill.Record[[]byte, []byte]{Topic: "logins"})
 	t.Logf("%s %s, after %v: %v", l.version, l.protocol, time.Since(begin).Round(time.Millisecond), err)
+	seen.Check(err, cfg)
 	require.ErrorIs(t, err, kind)
 	require.ErrorContains(t, err, text)
 	silent := kind == quill.ErrAuthentication && strings.HasPrefix(l.version, "0.")

@@ -41,14 +41,14 @@ func (n *secureNode) testScramFiles(t *testing.T) {
 			require.NoError(t, err)
 			require.Empty(t, attempts[0].Text)
 		}
-		require.NoError(t, sendByFile(ctx, file, topic, "from Go"), u.name)
+		require.NoError(t, sendByFile(ctx, t, file, topic, "from Go"), u.name)
 		require.Equal(t, []string{"from Java", "from Go"}, values(t, n.Cluster, topic), u.name)
 
 		n.addUser(t, u.name, "another password")
 		attempts, err := n.AttemptWithJava(ctx, []string{text}, "send "+topic)
 		require.NoError(t, err)
 		require.Equal(t, "SaslAuthenticationException", attempts[0].Error, "Java: %s", attempts[0].Text)
-		err = sendByFile(ctx, file, topic, "never")
+		err = sendByFile(ctx, t, file, topic, "never")
 		require.ErrorIs(t, err, quill.ErrAuthentication, u.name)
 		require.NotContains(t, err.Error(), u.password)
 	}

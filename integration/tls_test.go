@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
-	"log/slog"
 	"maps"
 	"net"
 	"os"
@@ -23,6 +22,7 @@ import (
 	"github.com/quill-kafka/quill"
 	"github.com/quill-kafka/quill/integration/kafkaharness"
 	"github.com/quill-kafka/quill/integration/ledger"
+	"github.com/quill-kafka/quill/internal/planted"
 	"github.com/quill-kafka/quill/network"
 	_ "github.com/quill-kafka/quill/plugin/keystore"
 	"github.com/quill-kafka/quill/quilltest"
@@ -127,41 +127,44 @@ func storesOfEveryType(t *testing.T, s *tlsBroker, ca *quilltest.CA) {
 	client := s.replace(t, "client.pem", issue(t, ca, "client"))
 	trust := s.replace(t, "trust.pem", string(ca.PEM()))
 	in := func(file string) string { return filepath.Join(s.dir, file) }
-	tool(t, "openssl", "pkcs12", "-export", "-in", client, "-inkey", client, "-name", "client", "-passout", "pass:changeit", "-out", in("client.p12"))
+	tool(t, "openssl", "pkcs12", "-export", "-in", client, "-inkey", client, "-name", "client", "-passout", "pass:"+planted.PassPhrase, "-out", in("client.p12"))
 	certificate, err := os.ReadFile(client)
 	require.NoError(t, err)
 	for _, scheme := range [][]string{{"pbes1.pem", "-v1", "PBE-SHA1-3DES"}, {"pbes2.pem", "-v2", "aes-256-cbc"}} {
-		tool(t, append([]string{"openssl", "pkcs8", "-topk8", "-in", client, "-passout", "pass:changeit", "-out", in(scheme[0])}, scheme[1:]...)...)
+		tool(t, append([]string{"openssl", "pkcs8", "-topk8", "-in", client, "-passout", "pass:" + planted.PassPhrase, "-out", in(scheme[0])}, scheme[1:]...)...)
 		key, err := os.ReadFile(in(scheme[0]))
 		require.NoError(t, err)
 		s.replace(t, scheme[0], string(key)+string(certificate[strings.Index(string(certificate), "-----BEGIN CERT"):]))
 	}
-	tool(t, "keytool", "-importkeystore", "-srckeystore", in("client.p12"), "-srcstoretype", "PKCS12", "-srcstorepass", "changeit",
-		"-destkeystore", in("client.jks"), "-deststoretype", "JKS", "-deststorepass", "changeit")
+	tool(t, "keytool", "-importkeystore", "-srckeystore", in("client.p12"), "-srcstoretype", "PKCS12", "-srcstorepass", planted.PassPhrase,
+		"-destkeystore", in("client.jks"), "-deststoretype", "JKS", "-deststorepass", planted.PassPhrase)
 	for _, typ := range []string{"JKS", "PKCS12"} {
-		tool(t, "keytool", "-importcert", "-noprompt", "-file", trust, "-alias", "ca", "-keystore", in("trust."+typ), "-storetype", typ, "-storepass", "changeit")
+		tool(t, "keytool", "-importcert", "-noprompt", "-file", trust, "-alias", "ca", "-keystore", in("trust."+typ), "-storetype", typ, "-storepass", planted.PassPhrase)
 	}
 	pemTrust := "ssl.truststore.type=PEM\nssl.truststore.location=" + trust
 	for name, file := range map[string]string{
 		"TLS, PEM":           s.file("TLS", pemTrust),
 		"TLS, JKS":           s.file("TLS", "ssl.truststore.location="+in("trust.JKS")),
 		"mTLS, PEM":          s.file("MTLS", pemTrust, "ssl.keystore.type=PEM", "ssl.keystore.location="+client),
-		"mTLS, PEM, PBES1":   s.file("MTLS", pemTrust, "ssl.keystore.type=PEM", "ssl.keystore.location="+in("pbes1.pem"), "ssl.key.password=changeit"),
-		withoutJava:          s.file("MTLS", pemTrust, "ssl.keystore.type=PEM", "ssl.keystore.location="+in("pbes2.pem"), "ssl.key.password=changeit"),
-		"mTLS, PKCS12":       s.file("MTLS", "ssl.truststore.type=PKCS12", "ssl.truststore.location="+in("trust.PKCS12"), "ssl.truststore.password=changeit", "ssl.keystore.type=PKCS12", "ssl.keystore.location="+in("client.p12"), "ssl.keystore.password=changeit"),
-		"mTLS, JKS":          s.file("MTLS", "ssl.truststore.location="+in("trust.JKS"), "ssl.truststore.password=changeit", "ssl.keystore.location="+in("client.jks"), "ssl.keystore.password=changeit", "ssl.key.password=changeit"),
-		"mTLS, JKS is P12":   s.file("MTLS", "ssl.truststore.location="+in("trust.PKCS12"), "ssl.truststore.password=changeit", "ssl.keystore.location="+in("client.p12"), "ssl.keystore.password=changeit"),
+		"mTLS, PEM, PBES1":   s.file("MTLS", pemTrust, "ssl.keystore.type=PEM", "ssl.keystore.location="+in("pbes1.pem"), "ssl.key.password="+planted.PassPhrase),
+		withoutJava:          s.file("MTLS", pemTrust, "ssl.keystore.type=PEM", "ssl.keystore.location="+in("pbes2.pem"), "ssl.key.password="+planted.PassPhrase),
+		"mTLS, PKCS12":       s.file("MTLS", "ssl.truststore.type=PKCS12", "ssl.truststore.location="+in("trust.PKCS12"), "ssl.truststore.password="+planted.PassPhrase, "ssl.keystore.type=PKCS12", "ssl.keystore.location="+in("client.p12"), "ssl.keystore.password="+planted.PassPhrase),
+		"mTLS, JKS":          s.file("MTLS", "ssl.truststore.location="+in("trust.JKS"), "ssl.truststore.password="+planted.PassPhrase, "ssl.keystore.location="+in("client.jks"), "ssl.keystore.password="+planted.PassPhrase, "ssl.key.password="+planted.PassPhrase),
+		"mTLS, JKS is P12":   s.file("MTLS", "ssl.truststore.location="+in("trust.PKCS12"), "ssl.truststore.password="+planted.PassPhrase, "ssl.keystore.location="+in("client.p12"), "ssl.keystore.password="+planted.PassPhrase),
 		"TLS 1.2, one suite": s.file("TLS", pemTrust, "ssl.enabled.protocols=TLSv1.2", "ssl.cipher.suites=TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			ctx := within(t, time.Minute)
 			cfg, err := quill.LoadProperties(strings.NewReader(file))
 			require.NoError(t, err)
+			seen := watch(t)
+			cfg.Logger = seen.Logger()
 			p, err := quill.New(cfg, quill.String, quill.String)
 			require.NoError(t, err)
 			_, err = p.SendSync(ctx, quill.Record[string, string]{Topic: topic, Value: name})
 			require.NoError(t, err)
 			require.NoError(t, p.Close(ctx))
+			seen.Check(cfg, p)
 			if name == withoutJava {
 				return
 			}
@@ -185,12 +188,15 @@ func sendOnce(t *testing.T, file, topic string) error {
 	t.Helper()
 	cfg, err := quill.LoadProperties(strings.NewReader(file + "max.block.ms=20000\n"))
 	require.NoError(t, err)
-	cfg.Logger = slog.New(slog.DiscardHandler)
+	seen := watch(t)
+	cfg.Logger = seen.Logger()
 	p, err := quill.New(cfg, quill.String, quill.String)
 	require.NoError(t, err)
 	ctx := within(t, time.Minute)
 	_, err = p.SendSync(ctx, quill.Record[string, string]{Topic: topic, Value: "v"})
-	return errors.Join(err, p.Close(ctx))
+	err = errors.Join(err, p.Close(ctx))
+	seen.Check(err, cfg, p)
+	return err
 }
 
 // cutter dials and can cut all connections.
@@ -231,7 +237,7 @@ func rotationUnderLoad(t *testing.T, s *tlsBroker, old *quilltest.CA) {
 	cfg, err := quill.LoadProperties(strings.NewReader(s.file("MTLS", lines...)))
 	require.NoError(t, err)
 	dialer := new(cutter)
-	cfg.DialContext, cfg.Logger = dialer.dial, slog.New(slog.DiscardHandler)
+	cfg.DialContext, cfg.Logger = dialer.dial, watch(t).Logger()
 	load := &steadyLoad{producer: newProducer(t, cfg), topic: topic, rate: securityRate}
 	until, stop := context.WithCancel(t.Context())
 	defer stop()
