@@ -49,6 +49,9 @@ func (b Backoff) Next(attempts int, rnd func() float64) time.Duration {
 	return time.Duration(wait)
 }
 
+// Exact is for Next in place of a random number: waits have no jitter.
+func Exact() float64 { return 0.5 }
+
 // Later returns the later of two instants.
 func Later(a, b time.Time) time.Time {
 	if a.After(b) {

@@ -46,7 +46,7 @@ var imports = map[string][]string{
 
 	// Apart, for their alignment.
 	"internal/login":           {"internal/jaas", "network/sasl", "network/sasl/oauthbearer"},
-	"network/sasl/oauthbearer": {"network/keystore", "network/sasl", "internal/foreign", "internal/readfile"},
+	"network/sasl/oauthbearer": {"network/keystore", "network/sasl", "internal/backoff", "internal/foreign", "internal/readfile"},
 }
 
 // codecs are the modules that internal/compress, and nothing else, may import.

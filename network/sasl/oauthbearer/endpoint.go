@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/quill-kafka/quill/internal/backoff"
 	"github.com/quill-kafka/quill/internal/foreign"
 	"github.com/quill-kafka/quill/network/sasl"
 )
@@ -114,20 +115,19 @@ func (e *Endpoint) post(ctx context.Context, r request) (sasl.Secret, error) {
 		return sasl.Secret{}, err
 	}
 	client := e.client()
-	wait, end := orDefault(e.RetryBackoff, 100*time.Millisecond), time.Now().Add(orDefault(e.RetryBackoffMax, 10*time.Second))
+	waits, end := retries(e.RetryBackoff, e.RetryBackoffMax), time.Now().Add(orDefault(e.RetryBackoffMax, 10*time.Second))
 	for attempt := 1; ; attempt++ {
 		token, err := e.attempt(ctx, client, u, r, attempt)
 		if err == nil {
 			return token, nil
 		}
-		pause := min(wait, time.Until(end))
+		pause := min(waits.Next(attempt-1, backoff.Exact), time.Until(end))
 		if isFinal(err) || ctx.Err() != nil || pause <= 0 {
 			return sasl.Secret{}, err
 		}
 		if !sleep(ctx, pause) {
 			return sasl.Secret{}, err
 		}
-		wait *= 2
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/quill-kafka/quill/internal/backoff"
 	"github.com/quill-kafka/quill/network/sasl"
 )
 
@@ -193,14 +194,7 @@ func (l *Login) land(f *flight, token sasl.Token, start, now time.Time, err erro
 //
 // +checklocks:l.mu
 func (l *Login) failLocked(now time.Time, err error) line {
-	wait := orDefault(l.RetryBackoff, 100*time.Millisecond)
-	for range min(l.failed.times, 62) {
-		if wait >= orDefault(l.RetryBackoffMax, 10*time.Second) {
-			break
-		}
-		wait *= 2
-	}
-	wait = min(wait, orDefault(l.RetryBackoffMax, 10*time.Second))
+	wait := retries(l.RetryBackoff, l.RetryBackoffMax).Next(l.failed.times, backoff.Exact)
 	l.failed = failure{err, now.Add(wait), l.failed.times + 1}
 	if l.held.token.ExpiresAt.IsZero() {
 		return line{} // whoever asked has the error; nothing is to be replaced
@@ -212,6 +206,11 @@ func (l *Login) failLocked(now time.Time, err error) line {
 		attrs = append(attrs, slog.Time("old_token_expires_at", l.held.token.ExpiresAt))
 	}
 	return line{slog.LevelWarn, "could not replace the token", attrs}
+}
+
+// retries returns the waits between attempts that are set by two fields of that name.
+func retries(first, longest time.Duration) backoff.Backoff {
+	return backoff.New(orDefault(first, 100*time.Millisecond), orDefault(longest, 10*time.Second))
 }
 
 // scheduleLocked sets the timer, unless the login is closed.
