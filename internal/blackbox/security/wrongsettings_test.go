@@ -159,7 +159,7 @@ var wrongSettings = []wrong{
 }
 
 // provoke plays a wrong setting until the user sees an error.
-func (w wrong) provoke(t *testing.T, a authorities) (err error, took time.Duration) {
+func (w wrong) provoke(t *testing.T, a authorities) (took time.Duration, err error) {
 	opts := quilltest.Options{Nodes: 1}
 	if w.node != nil {
 		w.node(a, &opts)
@@ -194,7 +194,7 @@ func (w wrong) provoke(t *testing.T, a authorities) (err error, took time.Durati
 			_ = p.Close(ctx)
 		}
 	})
-	return err, took
+	return took, err
 }
 
 // host is the name that a node has here.
@@ -220,7 +220,7 @@ func TestWrongSettingsSayWhatIsWrong(t *testing.T) {
 	b.WriteString("| what is wrong | what one sees | after |\n|---|---|---|\n")
 	for _, w := range wrongSettings {
 		t.Run(w.name, func(t *testing.T) {
-			err, took := w.provoke(t, a)
+			took, err := w.provoke(t, a)
 			require.ErrorContains(t, err, w.text)
 			if w.kind != nil {
 				require.ErrorIs(t, err, w.kind)
