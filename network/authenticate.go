@@ -316,7 +316,7 @@ func (c *conn) sendRaw(line net.Conn, token []byte) error {
 }
 
 // token reads a message with its size in front, which may be empty.
-func (x *inbox) token(line net.Conn) ([]byte, error) {
+func (x *frameReader) token(line net.Conn) ([]byte, error) {
 	if err := x.want(line, sizeField); err != nil {
 		return nil, err
 	}

@@ -16,7 +16,7 @@ import (
 // conn is one connection with its two goroutines, the writer (run) and the reader.
 //
 // A request goes from queue (the owner put it there) to the writer, to awaiting (an answer is
-// expected), to the reader, and sometimes to held (answered, but the write has not returned). Wherever
+// expected), to the reader, and sometimes to early (answered, but the write has not returned). Wherever
 // it is when the connection fails, it stays there untouched, and the owner gives it back upon the
 // closed event, which is posted when both goroutines have ended.
 type conn struct {
@@ -40,7 +40,7 @@ type conn struct {
 	dialled string          // the address dialled last. The writer's until it posts opened or closed
 	session session         // the writer's: how long the node takes this client for who it is
 	out     outbox          // the writer's
-	in      inbox           // the writer's during the handshake, then the reader's
+	in      frameReader     // the writer's during the handshake, then the reader's
 	body    protocol.Reader // the reader's; here because it would escape to the heap with each answer
 
 	behind    bool        // the owner's: asked to catch up, and caughtUp has not come
@@ -59,10 +59,10 @@ type conn struct {
 	ended int64 // the last write that has returned: the writer no longer reads its requests
 	// +checklocks:mu
 	movedAt time.Time // when the last write, or a part of the one that goes on, returned
-	// held are answers to requests of a write that has not returned. The writer posts them afterwards;
+	// early are answers to requests of a write that has not returned. The writer posts them afterwards;
 	// posting is set while it does, and later answers then queue behind them.
 	// +checklocks:mu
-	held []Event
+	early []Event
 	// +checklocks:mu
 	posting bool
 	// +checklocks:mu

@@ -179,7 +179,7 @@ func TestInboxCutsFramesHoweverTheyArrive(t *testing.T) {
 		"ragged": &ragged{bytes.NewReader(stream), rnd},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var x inbox
+			var x frameReader
 			for _, w := range want {
 				got, err := x.next(r, 2<<20)
 				require.NoError(t, err)
@@ -204,12 +204,12 @@ func TestInboxTellsWhereTheStreamEnds(t *testing.T) {
 	for _, size := range []int{10, inboxSize + 10} {
 		whole := append(binary.BigEndian.AppendUint32(nil, uint32(size)), make([]byte, size)...)
 		for _, cut := range []int{1, 3, 4, 5, len(whole) - 1} {
-			var x inbox
+			var x frameReader
 			_, err := x.next(bytes.NewReader(whole[:cut]), 1<<20)
 			require.Equal(t, io.ErrUnexpectedEOF, err, "size %d cut at %d", size, cut)
 		}
 	}
-	var x inbox
+	var x frameReader
 	_, err := x.next(iotest.ErrReader(io.ErrClosedPipe), 10)
 	require.Equal(t, io.ErrClosedPipe, err)
 	_, err = x.next(nothing{}, 10)
@@ -227,7 +227,7 @@ func FuzzInbox(f *testing.F) {
 	f.Add([]byte("HTTP/1.1 200"))
 	f.Add([]byte{0, 1, 0, 0, 9})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		var x inbox
+		var x frameReader
 		r := bytes.NewReader(b)
 		for rest := b; ; {
 			got, err := x.next(r, 1<<20)

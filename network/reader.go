@@ -108,7 +108,7 @@ func (c *conn) deliver(write int64, e Event) {
 	c.mu.Lock()
 	hold := write > c.ended || c.posting
 	if hold {
-		c.held = append(c.held, e)
+		c.early = append(c.early, e)
 	}
 	c.mu.Unlock()
 	if !hold {
@@ -116,8 +116,8 @@ func (c *conn) deliver(write int64, e Event) {
 	}
 }
 
-// inbox cuts what arrives into frames.
-type inbox struct {
+// frameReader cuts what arrives into frames.
+type frameReader struct {
 	buf  []byte
 	r, w int // buf[r:w] is not yet consumed
 
@@ -125,7 +125,7 @@ type inbox struct {
 }
 
 // next reads one frame, without its size. The result is valid until the next call.
-func (x *inbox) next(nc io.Reader, limit int) ([]byte, error) {
+func (x *frameReader) next(nc io.Reader, limit int) ([]byte, error) {
 	if x.buf == nil {
 		x.buf = make([]byte, inboxSize)
 	}
@@ -152,7 +152,7 @@ func (x *inbox) next(nc io.Reader, limit int) ([]byte, error) {
 }
 
 // want reads until n bytes are there. n is at most len(buf).
-func (x *inbox) want(nc io.Reader, n int) error {
+func (x *frameReader) want(nc io.Reader, n int) error {
 	if x.r == x.w {
 		x.r, x.w = 0, 0
 	}
@@ -174,7 +174,7 @@ func (x *inbox) want(nc io.Reader, n int) error {
 }
 
 // nextLarge reads a frame that buf can't hold. Its buffer grows with what arrives, see roomFor.
-func (x *inbox) nextLarge(nc io.Reader, size int) ([]byte, error) {
+func (x *frameReader) nextLarge(nc io.Reader, size int) ([]byte, error) {
 	have := min(size, x.w-x.r)
 	b := append(x.large[:0], x.buf[x.r:x.r+have]...)
 	x.r += have

@@ -80,7 +80,7 @@ type cork struct {
 	// +checklocks:mu
 	in bool
 	// +checklocks:mu
-	held []byte
+	joined []byte
 }
 
 // put makes Write collect.
@@ -88,8 +88,8 @@ func (k *cork) put() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.in = true
-	if k.held == nil {
-		k.held = make([]byte, 0, corkSize)
+	if k.joined == nil {
+		k.joined = make([]byte, 0, corkSize)
 	}
 }
 
@@ -105,11 +105,11 @@ func (k *cork) pull() error {
 //
 // +checklocks:k.mu
 func (k *cork) drainLocked() error {
-	if len(k.held) == 0 {
+	if len(k.joined) == 0 {
 		return nil
 	}
-	_, err := k.Conn.Write(k.held)
-	k.held = k.held[:0]
+	_, err := k.Conn.Write(k.joined)
+	k.joined = k.joined[:0]
 	return err
 }
 
@@ -120,14 +120,14 @@ func (k *cork) Write(b []byte) (int, error) {
 	if !k.in {
 		return k.Conn.Write(b)
 	}
-	if len(k.held)+len(b) > cap(k.held) {
+	if len(k.joined)+len(b) > cap(k.joined) {
 		if err := k.drainLocked(); err != nil {
 			return 0, err
 		}
 	}
-	if len(b) > cap(k.held) {
+	if len(b) > cap(k.joined) {
 		return k.Conn.Write(b)
 	}
-	k.held = append(k.held, b...)
+	k.joined = append(k.joined, b...)
 	return len(b), nil
 }

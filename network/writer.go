@@ -22,7 +22,7 @@ type outbox struct {
 	joined  []placed    // in the frame
 	calls   int         // of the connection's Write since that was counted
 	writes  int64       // begun
-	held    []Event     // to be posted
+	toPost  []Event     // to be posted
 	part    net.Buffers // of a frame that is written in parts
 	buffers net.Buffers // what the write consumes
 	scratch []byte      // for connections without writev
@@ -160,7 +160,7 @@ func (c *conn) announce() {
 }
 
 // markWritten notes that the writer no longer reads the requests of the last write, and posts the
-// answers that were held until then. It returns when that was.
+// answers that came early, which waited for that. It returns when that was.
 func (c *conn) markWritten() (now time.Time) {
 	now = time.Now()
 	c.mu.Lock()
@@ -168,26 +168,26 @@ func (c *conn) markWritten() (now time.Time) {
 	for i := len(c.awaiting) - 1; i >= 0 && c.awaiting[i].write == c.ended; i-- {
 		c.awaiting[i].writtenAt = now
 	}
-	more := c.takeHeldLocked()
+	more := c.takeEarlyLocked()
 	c.mu.Unlock()
 	for more {
-		for _, e := range c.out.held {
+		for _, e := range c.out.toPost {
 			c.cfg.Post(e)
 		}
 		c.mu.Lock()
-		more = c.takeHeldLocked()
+		more = c.takeEarlyLocked()
 		c.mu.Unlock()
 	}
 	return now
 }
 
-// takeHeldLocked moves the held answers to the writer. It reports whether there are any.
+// takeEarlyLocked moves the early answers to the writer. It reports whether there are any.
 //
 // +checklocks:c.mu
-func (c *conn) takeHeldLocked() bool {
-	clear(c.out.held)
-	c.out.held, c.held = c.held, c.out.held[:0]
-	c.posting = len(c.out.held) > 0
+func (c *conn) takeEarlyLocked() bool {
+	clear(c.out.toPost)
+	c.out.toPost, c.early = c.early, c.out.toPost[:0]
+	c.posting = len(c.out.toPost) > 0
 	return c.posting
 }
 
