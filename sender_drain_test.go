@@ -1,7 +1,6 @@
 package quill
 
 import (
-	"math"
 	"testing"
 	"time"
 
@@ -31,13 +30,7 @@ func (x *oneNode) Send(int32, *network.Request, time.Time) { x.sent++; x.inFligh
 // When the epochs of a producer id are used up the next one is asked for at once: nothing else would wake the sender.
 func TestANewProducerIDIsAskedForAtOnce(t *testing.T) {
 	withRig(t, idempotentRig, func(t *testing.T, r *rig) {
-		r.s.idem.epoch = math.MaxInt16
-		warm(t, r)
-		sendBatch(t, r, 1)
-		r.lose(0)
-		time.Sleep(r.cfg.deliveryTimeout)
-		r.s.expire(time.Now())
-		r.append(0, "key", "value")
+		useUpEpochs(t, r)
 		r.ready()
 		r.s.client = &oneNode{ready: true}
 		require.Equal(t, time.Now(), r.s.drainAll(time.Now()))

@@ -216,15 +216,21 @@ func TestSequencesWrap(t *testing.T) {
 	})
 }
 
+// useUpEpochs leaves a batch that needs a new epoch when its id has no more of them: the one before was lost and expired.
+func useUpEpochs(t *testing.T, r *rig) {
+	t.Helper()
+	r.s.idem.epoch = math.MaxInt16
+	warm(t, r)
+	sendBatch(t, r, 1)
+	r.lose(0)
+	time.Sleep(r.cfg.deliveryTimeout)
+	r.s.expire(time.Now())
+	r.append(0, "key", "value")
+}
+
 func TestTheLastEpochAsksForANewID(t *testing.T) {
 	withRig(t, idempotentRig, func(t *testing.T, r *rig) {
-		r.s.idem.epoch = math.MaxInt16
-		warm(t, r)
-		sendBatch(t, r, 1)
-		r.lose(0)
-		time.Sleep(r.cfg.deliveryTimeout)
-		r.s.expire(time.Now())
-		r.append(0, "key", "value")
+		useUpEpochs(t, r)
 		require.Empty(t, r.drain(0))
 		require.Equal(t, idNone, r.s.idem.state)
 		r.s.idem = idempotence{on: true, state: idReady, id: 8}

@@ -98,13 +98,18 @@ func (n *secureNode) addUser(t *testing.T, user, password string) {
 		answer, err := req.RequestWith(within(t, time.Minute), client)
 		require.NoError(t, err)
 		for _, r := range answer.Results {
-			message := ""
-			if r.ErrorMessage != nil {
-				message = *r.ErrorMessage
-			}
-			require.Zero(t, r.ErrorCode, message)
+			requireNoCode(t, r.ErrorCode, r.ErrorMessage)
 		}
 	}
+}
+
+// requireNoCode requires that a broker answered without an error.
+func requireNoCode(t *testing.T, code int16, message *string) {
+	t.Helper()
+	if message == nil {
+		message = new("without a message")
+	}
+	require.Zero(t, code, *message)
 }
 
 // config returns a configuration for one of the node's listeners.

@@ -94,11 +94,7 @@ func (s *tlsBroker) reload(t *testing.T) {
 	answer, err := req.RequestWith(within(t, time.Minute), client)
 	require.NoError(t, err)
 	for _, r := range answer.Resources {
-		message := ""
-		if r.ErrorMessage != nil {
-			message = *r.ErrorMessage
-		}
-		require.Zero(t, r.ErrorCode, message)
+		requireNoCode(t, r.ErrorCode, r.ErrorMessage)
 	}
 }
 
