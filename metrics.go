@@ -42,9 +42,14 @@ type measures struct {
 	times       [timedCalls]atomic.Int64
 
 	// Beyond Java.
-	outcomes                                      [Rejected + 1]*stat.Sensor // records that failed
-	callbacks, sealing                            *stat.Sensor               // nanoseconds, of a batch
-	metadataWait, memoryWait, queue, request, end *stat.Histogram
+	outcomes     [Rejected + 1]*stat.Sensor // records that failed
+	callbacks    *stat.Sensor               // nanoseconds, of those of a batch
+	sealing      *stat.Sensor               // nanoseconds, of a batch
+	metadataWait *stat.Histogram
+	memoryWait   *stat.Histogram
+	queue        *stat.Histogram
+	request      *stat.Histogram
+	end          *stat.Histogram
 
 	network *network.Measures
 	changed func() // is called, without the lock, when something begins to be counted for another topic or node

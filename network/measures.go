@@ -20,11 +20,14 @@ type Measures struct {
 	windows *stat.Windows
 	changed func() // is called when something begins to be counted for another node
 
-	created, ended         *stat.Sensor
-	authenticated, refused *stat.Sensor
-	renewed, notRenewed    *stat.Sensor // renewed: milliseconds that it took
-	all                    traffic
-	inFlight               atomic.Int32
+	created       *stat.Sensor
+	ended         *stat.Sensor
+	authenticated *stat.Sensor
+	refused       *stat.Sensor
+	renewed       *stat.Sensor // milliseconds that it took
+	notRenewed    *stat.Sensor
+	all           traffic
+	inFlight      atomic.Int32
 
 	mu sync.Mutex
 	// +checklocks:mu
