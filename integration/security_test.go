@@ -245,7 +245,8 @@ func (n *secureNode) testRenewal(t *testing.T, m sasl.Mechanism) {
 // renewals counts what a producer logs about its connections, and hands it on.
 type renewals struct {
 	slog.Handler
-	renewed, lost atomic.Int64
+	renewed atomic.Int64
+	lost    atomic.Int64
 
 	mu sync.Mutex
 	// +checklocks:mu

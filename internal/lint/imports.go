@@ -12,7 +12,7 @@ import (
 // "/..." stands for all packages below. Arrows go one way: from the top of this list down.
 var imports = map[string][]string{
 	"examples/...":         {".", "network", "network/sasl", "network/sasl/oauthbearer", "quilltest", "examples/internal/demo"},
-	"quilltest/quillmock":  {".", "metadata", "protocol", "internal/goid", "internal/murmur2"},
+	"quilltest/quillmock":  {".", "metadata", "metrics", "protocol", "internal/goid", "internal/murmur2"},
 	"internal/conformance": {".", "metadata"},
 	"quilltest":            {"metadata", "protocol", "internal/message", "internal/compress", "internal/murmur2"}, // not the root: its own tests use quilltest
 	".":                    {"network", "network/sasl", "network/keystore", "metadata", "protocol", "internal/message", "internal/compress", "internal/deque", "internal/backoff", "internal/foreign", "internal/goid", "internal/murmur2", "internal/prefetch", "internal/seal", "internal/invariant", "internal/javaprops", "internal/login", "internal/provider", "internal/stat", "metrics"},

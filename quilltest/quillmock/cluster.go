@@ -5,6 +5,7 @@ import (
 
 	"github.com/quill-kafka/quill"
 	"github.com/quill-kafka/quill/metadata"
+	"github.com/quill-kafka/quill/metrics"
 )
 
 // Ping works, as long as the producer is not closed and Fail has set no error for it.
@@ -34,6 +35,20 @@ func (p *Producer[K, V]) Cluster(ctx context.Context) (*metadata.Snapshot, error
 // Health returns nil, ErrClosed, or the error that Fail has set for it.
 func (p *Producer[K, V]) Health() error {
 	return p.look("check the producer's health", func(e *Errors) error { return e.Health })
+}
+
+// Metrics returns what SetMetrics has set. Kafka: MockProducer.metrics.
+func (p *Producer[K, V]) Metrics() metrics.Snapshot {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.metrics
+}
+
+// SetMetrics sets what Metrics returns, for tests of what reads them. Kafka: MockProducer.setMockMetrics.
+func (p *Producer[K, V]) SetMetrics(s metrics.Snapshot) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.metrics = s
 }
 
 // look returns the error of a call that only looks at the cluster.

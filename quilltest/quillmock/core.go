@@ -7,6 +7,7 @@ import (
 
 	"github.com/quill-kafka/quill"
 	"github.com/quill-kafka/quill/internal/goid"
+	"github.com/quill-kafka/quill/metrics"
 )
 
 // core is what all views of a mock share: what is not completed yet, offsets, the transaction.
@@ -16,6 +17,8 @@ type core struct {
 	mu sync.Mutex // held for memory work only
 	// +checklocks:mu
 	errs Errors
+	// +checklocks:mu
+	metrics metrics.Snapshot
 	// pending are the records not completed, oldest first.
 	// +checklocks:mu
 	pending []*item

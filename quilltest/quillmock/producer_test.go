@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/quill-kafka/quill"
+	"github.com/quill-kafka/quill/metrics"
 	"github.com/quill-kafka/quill/quilltest/quillmock"
 	"github.com/stretchr/testify/require"
 )
@@ -243,6 +244,9 @@ func TestInjectedErrors(t *testing.T) {
 	require.Equal(t, leader, controller)
 	require.NoError(t, p.Ping(t.Context()))
 	require.NoError(t, p.Health())
+	require.Empty(t, p.Metrics().ClientID)
+	p.SetMetrics(metrics.Snapshot{ClientID: "c"})
+	require.Equal(t, "c", p.Metrics().ClientID)
 	f := p.Send(t.Context(), record{Topic: "orders"})
 	require.False(t, p.Closed())
 	require.NoError(t, p.Close(t.Context()))
