@@ -89,8 +89,16 @@ func TestReportersHearOfEachMetricOnceWhenItIsAddedAndRemoved(t *testing.T) {
 		_, err = p.SendSync(t.Context(), to(1, "v"))
 		require.NoError(t, err)
 		require.Empty(t, r.take(), "nothing new")
+		c.MustCreateTopic("u", 1, quilltest.TopicConfig{})
+		another := to(0, "v")
+		another.Topic = "u"
+		_, err = p.SendSync(t.Context(), another)
+		require.NoError(t, err)
+		changes = append(changes, r.take()...)
+		require.Len(t, changes, 2)
+		require.Equal(t, map[string]int{"u": 9}, tagged(changes[1].Added), "what is known is not reported again")
 		read := changes[0].Read()
-		require.EqualValues(t, 2, read.Producer.RecordSend.Total)
+		require.EqualValues(t, 3, read.Producer.RecordSend.Total)
 
 		testkit.CloseProducer(t, p)
 		changes = r.take()
