@@ -22,7 +22,7 @@ const (
 	Password     = `pl4nted+p4ss/w0rd=&?1`
 	Token        = `pl4nted.t0/k3n+~2==`
 	ClientSecret = `pl4nted+cl13nt/s3cret=&?3`
-	PassPhrase   = `pl4nted+k3y/phr4se=&?4`
+	PassPhrase   = `pl4nted+k3y/phr4se=&?4` // #nosec G101 -- planted on purpose
 	HeaderValue  = `pl4nted+h34der/v4lue=&?5`
 )
 
