@@ -83,3 +83,25 @@ func (o *board) poke() {
 	o.mu.Unlock()
 	close(old)
 }
+
+// setNextFull notes that no full request is sent before the time again, because one has just been answered.
+func (o *board) setNextFull(again time.Time) {
+	o.mu.Lock()
+	o.again = again
+	o.mu.Unlock()
+}
+
+// setAnswered notes that the request of that number was answered, and when the last full answer came.
+func (o *board) setAnswered(number int64, refreshedAt time.Time) {
+	o.mu.Lock()
+	o.answered, o.refreshedAt = max(o.answered, number), refreshedAt
+	o.mu.Unlock()
+}
+
+// warn notes err as the last error, and wakes the waiting callers, if it is not the last error already.
+func (o *board) warn(err error) {
+	if o.look().lastErr != err {
+		o.note(err)
+		o.poke()
+	}
+}

@@ -91,35 +91,6 @@ const (
 	quickAsks = 2
 )
 
-// setNextFull notes that no full request is sent before the time again, because one has just been answered.
-func (o *board) setNextFull(again time.Time) {
-	o.mu.Lock()
-	o.again = again
-	o.mu.Unlock()
-}
-
-// setAnswered notes that the request of that number was answered.
-func (o *board) setAnswered(number int64) {
-	o.mu.Lock()
-	o.answered = max(o.answered, number)
-	o.mu.Unlock()
-}
-
-// setRefreshed notes when a full answer came.
-func (o *board) setRefreshed(at time.Time) {
-	o.mu.Lock()
-	o.refreshedAt = at
-	o.mu.Unlock()
-}
-
-// warn notes err as the last error, and wakes the waiting callers, if it is not the last error already.
-func (o *board) warn(err error) {
-	if o.look().lastErr != err {
-		o.note(err)
-		o.poke()
-	}
-}
-
 func newRefresher(s *settings, o *board, onNodes func(*metadata.Snapshot), random func() float64) *refresher {
 	r := &refresher{
 		maxAge: s.metadataMaxAge, maxIdle: s.metadataMaxIdle, gap: s.retryBackoff, board: o, onNodes: onNodes, random: random, logger: s.logger,
@@ -347,7 +318,6 @@ func (r *refresher) answered(req *network.Request, now time.Time) (snapshot *met
 	r.spell.Ended()
 	if a.full || r.refreshedAt.IsZero() {
 		r.refreshedAt = now
-		r.board.setRefreshed(now)
 	}
 	named := make(map[string]bool, len(update.Topics))
 	for i := range update.Topics {
@@ -371,7 +341,7 @@ func (r *refresher) answered(req *network.Request, now time.Time) (snapshot *met
 	}
 	r.clearShelf(now)
 	r.schedule(now)
-	r.board.setAnswered(a.number)
+	r.board.setAnswered(a.number, r.refreshedAt)
 	r.board.post(next, nil)
 	return next, false
 }
