@@ -1,9 +1,7 @@
 package provider
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -114,10 +112,7 @@ func (p directoryProvider) Get(path string, keys []string) (map[string]string, e
 	}
 	entries, err := os.ReadDir(path)
 	if err != nil {
-		if e, ok := errors.AsType[*fs.PathError](err); ok {
-			err = e.Err
-		}
-		return nil, fmt.Errorf("%q can't be read: %w", path, err)
+		return nil, fmt.Errorf("%q %w", path, readfile.Unreadable(err))
 	}
 	values := map[string]string{}
 	for _, e := range entries { // a key is the name of an entry, so that none leads out of the directory

@@ -37,7 +37,8 @@ type unreadableError struct{ err error }
 func (e unreadableError) Error() string { return "can't be read: " + e.err.Error() }
 func (e unreadableError) Unwrap() error { return e.err }
 
-func unreadable(err error) error {
+// Unreadable returns the operating system's error about a file or directory, without its name.
+func Unreadable(err error) error {
 	if e, ok := errors.AsType[*fs.PathError](err); ok {
 		err = e.Err
 	}
@@ -72,21 +73,21 @@ func Read(path string, limit int) ([]byte, Seen, error) {
 		return nil, Seen{}, ErrNotRegular
 	}
 	if err != nil {
-		return nil, Seen{}, unreadable(err)
+		return nil, Seen{}, Unreadable(err)
 	}
 	f, err := os.Open(path) // #nosec G304 -- the path is a setting of the program's own
 	if err != nil {
-		return nil, Seen{}, unreadable(err)
+		return nil, Seen{}, Unreadable(err)
 	}
 	defer func() { _ = f.Close() }()      // nothing was written
 	if info, err = f.Stat(); err != nil { // before reading: what is written meanwhile is read again
-		return nil, Seen{}, unreadable(err)
+		return nil, Seen{}, Unreadable(err)
 	}
 	seen := Seen{info: info, young: time.Since(info.ModTime()) < coarse}
 	data, err := io.ReadAll(io.LimitReader(f, int64(limit)+1))
 	switch {
 	case err != nil:
-		return nil, seen, unreadable(err)
+		return nil, seen, Unreadable(err)
 	case len(data) > limit:
 		return nil, seen, TooLargeError(limit)
 	}
