@@ -3,6 +3,7 @@ package testkit
 import (
 	"context"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/quill-kafka/quill"
@@ -221,6 +222,14 @@ func (x *TxnLab) Leader(partition int32) int32 {
 	node, _, err := x.C.Leader("t", partition)
 	require.NoError(x, err)
 	return node
+}
+
+// Resume resumes a node and returns when it has handled what arrived meanwhile. Without the wait a late
+// request is handled beside what the test does next, in either order.
+func (x *TxnLab) Resume(node int32) {
+	x.Helper()
+	require.NoError(x, x.C.ResumeNode(node))
+	synctest.Wait()
 }
 
 // Apart gives partitions 0 and 1 a leader that is neither coordinator nor leads partition 2, and returns it.

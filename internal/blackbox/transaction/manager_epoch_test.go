@@ -40,7 +40,7 @@ func TestBatchesThatExpireMakeTheTransactionAbortable(t *testing.T) {
 				x.Failure(f, quill.ErrDeliveryTimeout)
 			}
 			x.RequireState("ABORTABLE_ERROR")
-			require.NoError(x, x.C.ResumeNode(away))
+			x.Resume(away)
 			x.Abort()
 			x.RequireGoesOn()
 			x.RequireCommitted("on")
@@ -65,7 +65,7 @@ func TestABatchThatExpiresCancelsTheCommit(t *testing.T) {
 		x.RequireState("ABORTABLE_ERROR")
 		txn, _ := x.C.Transaction(testkit.TxnID)
 		require.Equal(x, quilltest.TransactionOngoing, txn.State)
-		require.NoError(x, x.C.ResumeNode(away))
+		x.Resume(away)
 		x.Abort()
 		require.Empty(x, wire.Named("commit"))
 		require.NotEmpty(x, wire.Named("abort"))
@@ -143,7 +143,7 @@ var bumps = []struct {
 		away := x.Leader(0)
 		require.NoError(x, x.C.CutOffNode(away))
 		x.Failure(x.Send(0, "v"), quill.ErrDeliveryTimeout)
-		require.NoError(x, x.C.ResumeNode(away))
+		x.Resume(away)
 	}, false},
 	// Java: TransactionManagerTest.testBumpTransactionalEpochOnRecoverableAddPartitionRequestError
 	{"AddPartitionsToTxn", func(x *testkit.TxnLab) {

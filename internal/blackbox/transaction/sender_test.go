@@ -60,7 +60,7 @@ func TestABatchWhoseFateIsOpenIsNotFatal(t *testing.T) {
 		x.RequireState("ABORTABLE_ERROR")
 		_, err := two.Wait(x.Context())
 		require.ErrorIs(x, err, quill.ErrAbortable)
-		require.NoError(x, x.C.ResumeNode(away))
+		x.Resume(away)
 		x.Abort()
 		x.RequireGoesOn()
 		x.RequireCommitted("on")
