@@ -53,6 +53,12 @@ type Slowest struct {
 // Histogram counts durations.
 type Histogram struct{ total, recent *stat.Counts }
 
+// MeterOf returns the sum of the values of r's events, and how fast it grows.
+func MeterOf(r stat.Reading) Meter { return Meter{Rate: r.Rate, Total: r.Total} }
+
+// AverageOf returns the average and the largest of the values of r's events.
+func AverageOf(r stat.Reading) Average { return Average{Avg: r.Avg, Max: r.Max} }
+
 // HistogramOf returns what h has counted until now.
 func HistogramOf(h *stat.Histogram, now time.Time) Histogram {
 	total, recent := h.Read(now)

@@ -140,13 +140,13 @@ func (m *Measures) countEnd(err error, phase setupPhase, now time.Time) {
 func (m *Measures) Read(s *metrics.Snapshot, now time.Time) {
 	p := &s.Producer
 	created, ended := m.created.Read(now)[0], m.ended.Read(now)[0]
-	p.ConnectionCreation, p.ConnectionClose = meterOf(created), meterOf(ended)
+	p.ConnectionCreation, p.ConnectionClose = metrics.MeterOf(created), metrics.MeterOf(ended)
 	p.ConnectionCount = max(0, created.Total-ended.Total) // the two are read one after the other
-	p.SuccessfulAuthentication, p.FailedAuthentication = meterOf(m.authenticated.Read(now)[0]), meterOf(m.refused.Read(now)[0])
+	p.SuccessfulAuthentication, p.FailedAuthentication = metrics.MeterOf(m.authenticated.Read(now)[0]), metrics.MeterOf(m.refused.Read(now)[0])
 	p.SuccessfulAuthenticationNoReauth = p.SuccessfulAuthentication.Total
 	renewed := m.renewed.Read(now)[0]
-	p.SuccessfulReauthentication, p.ReauthenticationLatency = countOf(renewed), averageOf(renewed)
-	p.FailedReauthentication = meterOf(m.notRenewed.Read(now)[0])
+	p.SuccessfulReauthentication, p.ReauthenticationLatency = countOf(renewed), metrics.AverageOf(renewed)
+	p.FailedReauthentication = metrics.MeterOf(m.notRenewed.Read(now)[0])
 	p.RequestsInFlight = float64(m.inFlight.Load())
 	var writes, reads [4]stat.Reading
 	p.Traffic, writes, reads = m.all.read(now)
@@ -167,7 +167,7 @@ func (m *Measures) readNodes(now time.Time) []metrics.Node {
 	for i, n := range counted {
 		var reads [4]stat.Reading
 		nodes[i].Traffic, _, reads = n.read(now)
-		nodes[i].RequestLatency = averageOf(reads[readLatency])
+		nodes[i].RequestLatency = metrics.AverageOf(reads[readLatency])
 	}
 	slices.SortFunc(nodes, func(a, b metrics.Node) int { return cmp.Compare(a.ID, b.ID) })
 	return nodes
@@ -176,13 +176,10 @@ func (m *Measures) readNodes(now time.Time) []metrics.Node {
 func (t *traffic) read(now time.Time) (_ metrics.Traffic, writes, reads [4]stat.Reading) {
 	writes, reads = t.writes.Read(now), t.reads.Read(now)
 	return metrics.Traffic{
-		Outgoing: meterOf(writes[wroteBytes]), Request: countOf(writes[wroteRequests]), RequestSize: averageOf(writes[wroteRequests]),
-		Incoming: meterOf(reads[readBytes]), Response: countOf(reads[readResponses]),
+		Outgoing: metrics.MeterOf(writes[wroteBytes]), Request: countOf(writes[wroteRequests]), RequestSize: metrics.AverageOf(writes[wroteRequests]),
+		Incoming: metrics.MeterOf(reads[readBytes]), Response: countOf(reads[readResponses]),
 	}, writes, reads
 }
 
-// meterOf returns the sum of the events' values, countOf their number.
-func meterOf(r stat.Reading) metrics.Meter { return metrics.Meter{Rate: r.Rate, Total: r.Total} }
+// countOf returns how many events there were, where metrics.MeterOf returns the sum of their values.
 func countOf(r stat.Reading) metrics.Meter { return metrics.Meter{Rate: r.CountRate, Total: r.Count} }
-
-func averageOf(r stat.Reading) metrics.Average { return metrics.Average{Avg: r.Avg, Max: r.Max} }
