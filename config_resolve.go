@@ -200,9 +200,8 @@ func (r *resolver) times(s *settings) {
 		r.note(slog.LevelWarn, "request.timeout.ms is 0: an answer that takes a millisecond comes too late")
 	}
 
-	s.retryBackoff, s.retryBackoffMax = r.upTo("retry.backoff.ms", retryBackoffValue, "retry.backoff.max.ms", retryBackoffMaxValue)
-	s.setupTimeout, s.setupTimeoutMax = r.upTo("socket.connection.setup.timeout.ms", socketConnectionSetupTimeoutValue,
-		"socket.connection.setup.timeout.max.ms", socketConnectionSetupTimeoutMaxValue)
+	s.retryBackoff, s.retryBackoffMax = r.growing(retryBackoffValue, retryBackoffMaxValue)
+	s.setupTimeout, s.setupTimeoutMax = r.growing(socketConnectionSetupTimeoutValue, socketConnectionSetupTimeoutMaxValue)
 	s.reconnectBackoff, s.reconnectBackoffMax = reconnectBackoffValue.get(r.c), reconnectBackoffMaxValue.get(r.c)
 	if r.c.ReconnectBackoff != 0 && r.c.ReconnectBackoffMax == 0 {
 		s.reconnectBackoffMax = s.reconnectBackoff
@@ -212,11 +211,11 @@ func (r *resolver) times(s *settings) {
 	s.reconnectBackoff = min(s.reconnectBackoff, s.reconnectBackoffMax)
 }
 
-// upTo resolves a time that grows from a base to a maximum. A base beyond it is the maximum.
-func (r *resolver) upTo(baseName string, base millisValue, limitName string, limit millisValue) (from, to time.Duration) {
-	from, to = base.get(r.c), limit.get(r.c)
+// growing resolves a time that grows from a base to a maximum. A base that is greater counts as the maximum.
+func (r *resolver) growing(base, most millisValue) (from, to time.Duration) {
+	from, to = base.get(r.c), most.get(r.c)
 	if from > to {
-		r.note(slog.LevelWarn, baseName+" is greater than "+limitName+": the time is always the latter",
+		r.note(slog.LevelWarn, base.name+" is greater than "+most.name+": the time is always the latter",
 			slog.Duration("base", from), slog.Duration("max", to))
 	}
 	return min(from, to), to
@@ -232,7 +231,7 @@ func (r *resolver) sizes(s *settings) {
 	s.batchSize = max(1, batchSizeValue.get(r.c))
 	s.bufferMemory = bufferMemoryValue.get(r.c)
 	if reason := addressable(s.bufferMemory, math.MaxInt); reason != "" {
-		r.fault("buffer.memory", reason, "lower it")
+		r.fault(nameBufferMemory, reason, "lower it")
 	}
 	s.adaptive = partitionerAdaptivePartitioningValue.get(r.c)
 	s.metricsPush = enableMetricsPushValue.get(r.c)
@@ -256,7 +255,7 @@ func (r *resolver) deliveryTimeout(s *settings) {
 	switch {
 	case s.deliveryTimeout >= need:
 	case r.c.DeliveryTimeout != 0:
-		r.fault("delivery.timeout.ms", "must be at least linger.ms + request.timeout.ms, "+need.String(),
+		r.fault(nameDeliveryTimeout, "must be at least linger.ms + request.timeout.ms, "+need.String(),
 			"raise it, or lower request.timeout.ms or linger.ms")
 	default:
 		s.deliveryTimeout = need
@@ -279,7 +278,7 @@ func (r *resolver) compression(s *settings) {
 		return
 	}
 	if c.Compression != CompressionNone {
-		r.fault("buffer.memory.allocation.strategy", "does not support compression yet",
+		r.fault(nameAllocationStrategy, "does not support compression yet",
 			"set compression.type to none, or the strategy to full")
 	} else if s.batchSize < 16<<10 {
 		r.note(slog.LevelWarn, "buffer.memory.allocation.strategy is full because batch.size is below 16384",
@@ -301,15 +300,15 @@ func (r *resolver) idempotence(s *settings) {
 	s.idempotent = idempotenceValue.get(c)
 	if s.idempotent {
 		if s.maxInFlight > 5 {
-			r.fault("max.in.flight.requests.per.connection", "must be at most 5 with idempotence",
+			r.fault(nameMaxInFlight, "must be at most 5 with idempotence",
 				"lower it, or set enable.idempotence to false")
 		}
 		for _, need := range []struct {
 			met         bool
 			name, claim string
 		}{
-			{s.retries != 0, "retries", "must not be 0 with idempotence"},
-			{c.Acks == AcksAll, "acks", "must be all with idempotence"},
+			{s.retries != 0, nameRetries, "must not be 0 with idempotence"},
+			{c.Acks == AcksAll, nameAcks, "must be all with idempotence"},
 		} {
 			switch {
 			case need.met:
@@ -322,10 +321,10 @@ func (r *resolver) idempotence(s *settings) {
 		}
 	}
 	if !s.idempotent && c.TransactionalID != "" {
-		r.fault("transactional.id", "needs idempotence", "leave acks, retries and enable.idempotence at their defaults")
+		r.fault(nameTransactionalID, "needs idempotence", "leave acks, retries and enable.idempotence at their defaults")
 	}
 	if c.TransactionTwoPhaseCommit && c.TransactionTimeout != 0 {
-		r.fault("transaction.timeout.ms", "must not be set with transaction.two.phase.commit.enable: such transactions never time out", "leave one of them out")
+		r.fault(nameTransactionTimeout, "must not be set with transaction.two.phase.commit.enable: such transactions never time out", "leave one of them out")
 	}
 }
 
@@ -333,49 +332,47 @@ func (r *resolver) idempotence(s *settings) {
 func (r *resolver) rest() {
 	c := r.c
 	if c.PartitionerRackAware && trimJava(c.ClientRack) == "" {
-		r.fault("partitioner.rack.aware", "needs client.rack", "set client.rack to the rack this client runs in")
+		r.fault(nameRackAware, "needs client.rack", "set client.rack to the rack this client runs in")
 	}
 	if c.props.partitioner != "" && c.Partitioner == nil {
-		r.fault("partitioner.class", "names a Java class", partitionerInstead(c.props.partitioner))
+		r.fault(namePartitionerClass, "names a Java class", partitionerInstead(c.props.partitioner))
 	}
 	r.reporters()
 }
 
 // reporters checks metric.reporters: JmxReporter, Java's default, is no loss, others have to be there in Go.
 func (r *resolver) reporters() {
-	const name = "metric.reporters"
 	if r.c.props.reporters == "" {
 		return
 	}
 	for class := range strings.SplitSeq(r.c.props.reporters, ",") {
 		switch class = trimJava(class); {
 		case class == jmxReporter:
-			r.note(slog.LevelInfo, "property has no effect", slog.String("property", name),
+			r.note(slog.LevelInfo, "property has no effect", slog.String("property", nameMetricReporters),
 				slog.String("reason", "there is no JMX; Producer.Metrics has the same names"))
 		case len(r.c.MetricsReporters) == 0:
-			r.fault(name, "names a Java class", "set Config.MetricsReporters to its Go counterpart, or read Producer.Metrics")
+			r.fault(nameMetricReporters, "names a Java class", "set Config.MetricsReporters to its Go counterpart, or read Producer.Metrics")
 		}
 	}
 }
 
 // bootstrap checks BootstrapServers.
 func (r *resolver) bootstrap() []string {
-	const name = "bootstrap.servers"
 	if len(r.c.BootstrapServers) == 0 {
-		r.faults = append(r.faults, ConfigFault{Name: name, Field: "BootstrapServers", Reason: "is required",
-			Fix: r.c.meantFor(name, "name one or more host:port")})
+		r.faults = append(r.faults, ConfigFault{Name: nameBootstrapServers, Field: "BootstrapServers", Reason: "is required",
+			Fix: r.c.meantFor(nameBootstrapServers, "name one or more host:port")})
 	}
 	var addrs []string
 	for _, server := range r.c.BootstrapServers {
 		addr, reason, fix := parseServer(server)
 		if reason != "" {
-			r.faults = append(r.faults, ConfigFault{Name: name, Field: "BootstrapServers", Value: server, Reason: reason, Fix: fix})
+			r.faults = append(r.faults, ConfigFault{Name: nameBootstrapServers, Field: "BootstrapServers", Value: server, Reason: reason, Fix: fix})
 			continue
 		}
 		addrs = append(addrs, addr)
 	}
 	if r.c.DialContext == nil && len(addrs) > 0 && !slices.ContainsFunc(addrs, mayExist) {
-		r.faults = append(r.faults, ConfigFault{Name: name, Value: strings.Join(r.c.BootstrapServers, ","),
+		r.faults = append(r.faults, ConfigFault{Name: nameBootstrapServers, Value: strings.Join(r.c.BootstrapServers, ","),
 			Reason: "names that end in .invalid never have an address (RFC 6761)",
 			Fix:    "set Config.DialContext to the function that knows them; for a quilltest.Cluster with Pipes that is its DialContext"})
 	}

@@ -28,16 +28,16 @@ var protocols = map[bool]map[bool]SecurityProtocol{ // by TLS and SASL
 func (r *resolver) transport(s *security) SecurityProtocol {
 	c := r.c
 	p := c.SecurityProtocol
-	if _, written := c.props.all["security.protocol"]; p == Plaintext && !written {
+	if _, written := c.props.all[nameSecurityProtocol]; p == Plaintext && !written {
 		p = protocols[c.TLS != nil][c.SASL != nil]
 	}
 	withTLS, withSASL := p == SSL || p == SASLSSL, p == SASLPlaintext || p == SASLSSL
 	switch {
 	case c.TLS != nil && !withTLS:
-		r.fault("security.protocol", "does not use TLS, and Config.TLS is set",
+		r.fault(nameSecurityProtocol, "does not use TLS, and Config.TLS is set",
 			"set it to "+protocols[true][withSASL].String()+", or leave one of them out")
 	case c.SASL != nil && !withSASL:
-		r.fault("security.protocol", "does not use SASL, and Config.SASL is set",
+		r.fault(nameSecurityProtocol, "does not use SASL, and Config.SASL is set",
 			"set it to "+protocols[withTLS][true].String()+", or leave one of them out")
 	}
 	if given := c.props.givenTLS(); given != nil && c.TLS != nil {
@@ -67,14 +67,14 @@ func (r *resolver) authentication(s *settings, p SecurityProtocol) {
 // mechanism makes the mechanism that the properties name; nil if it can't be made.
 func (r *resolver) mechanism(l *slog.Logger) sasl.Mechanism {
 	if len(r.c.props.kept) == 0 {
-		r.fault("security.protocol", "needs a SASL mechanism", "set Config.SASL, as to sasl.Plain, or sasl.mechanism and sasl.jaas.config")
+		r.fault(nameSecurityProtocol, "needs a SASL mechanism", "set Config.SASL, as to sasl.Plain, or sasl.mechanism and sasl.jaas.config")
 		return nil
 	}
 	m, err := r.c.mechanismOfProperties(l)
 	if wrong, ok := errors.AsType[*sasl.SettingError](err); ok {
 		r.fault(wrong.Property, wrong.Reason, wrong.Fix)
 	} else if err != nil {
-		r.fault("sasl.mechanism", err.Error(), "")
+		r.fault(nameSASLMechanism, err.Error(), "")
 	}
 	if err != nil {
 		return nil

@@ -84,7 +84,7 @@ func assemble(cfg Config) (*engine, error) {
 	cfg.logUnused(s.logger)
 	s.logNotes()
 	if s.twoPhaseCommit && s.transactionalID != "" {
-		return nil, &ConfigError{Faults: []ConfigFault{{Name: "transaction.two.phase.commit.enable",
+		return nil, &ConfigError{Faults: []ConfigFault{{Name: nameTwoPhaseCommit,
 			Field: "TransactionTwoPhaseCommit", Value: "true",
 			Reason: "two-phase commit is not supported yet", Fix: "leave it unset", Unsupported: true}}}
 	}
@@ -188,7 +188,7 @@ func (e *engine) checkBootstrap() error {
 		}
 		last = err
 	}
-	return &ConfigError{Faults: []ConfigFault{{Name: "bootstrap.servers", Field: "BootstrapServers", Value: fmt.Sprint(e.cfg.bootstrap),
+	return &ConfigError{Faults: []ConfigFault{{Name: nameBootstrapServers, Field: "BootstrapServers", Value: fmt.Sprint(e.cfg.bootstrap),
 		Reason: "no host name can be resolved: " + last.Error(), Fix: "give at least one that resolves, or set bootstrap.resolve.timeout.ms"}}}
 }
 

@@ -73,7 +73,7 @@ func newInterceptorChain[K, V any](interceptors []Interceptor[K, V], info Client
 	for i, it := range interceptors {
 		if it == nil {
 			_ = c.close(closeApart)
-			return nil, &ConfigError{Faults: []ConfigFault{{Name: "interceptor.classes",
+			return nil, &ConfigError{Faults: []ConfigFault{{Name: nameInterceptorClasses,
 				Reason: fmt.Sprintf("interceptor %d is nil", i), Fix: "pass none instead"}}}
 		}
 		warnOfMisfits(info.Logger, it, ofContextInterceptor[K, V](), ofAcknowledgement, ofConfigurer, ofCloser)

@@ -32,7 +32,7 @@ var saslProperties = []property{
 	keptRow("sasl.login.refresh.window.jitter", "DOUBLE", "0.05", "[0.0,...,0.25]", importanceLow, "OAUTHBEARER: random part of the refresh time."),
 	keptRow("sasl.login.retry.backoff.max.ms", "LONG", "10000", "", importanceLow, "OAUTHBEARER: how long the token endpoint is tried for, in all, before a login fails."),
 	keptRow("sasl.login.retry.backoff.ms", "LONG", "100", "", importanceLow, "OAUTHBEARER: first wait between tries at the token endpoint."),
-	keptRow("sasl.mechanism", "STRING", "GSSAPI", "non-empty when security.protocol is SASL_* (post-check)", importanceMedium, "PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER; GSSAPI with plugin/kerberos, AWS_MSK_IAM with plugin/awsmsk, others that are registered."),
+	keptRow(nameSASLMechanism, "STRING", "GSSAPI", "non-empty when security.protocol is SASL_* (post-check)", importanceMedium, "PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER; GSSAPI with plugin/kerberos, AWS_MSK_IAM with plugin/awsmsk, others that are registered."),
 	unusedRow("sasl.oauthbearer.allow.unverified.audience", "BOOLEAN", "false", "", importanceMedium, "used by brokers only", "Used by brokers only."),
 	unusedRow("sasl.oauthbearer.allow.unverified.issuer", "BOOLEAN", "false", "", importanceMedium, "used by brokers only", "Used by brokers only."),
 	keptRow("sasl.oauthbearer.assertion.algorithm", "STRING", "RS256", "(case insensitive) [ES256, RS256]", importanceMedium, "How an assertion is signed (KIP-1139)."),
@@ -164,5 +164,5 @@ func (c *Config) keptText(name string) string {
 
 // mechanismOfProperties makes the mechanism that the properties name. Its error is a *sasl.SettingError.
 func (c *Config) mechanismOfProperties(l *slog.Logger) (sasl.Mechanism, error) {
-	return login.Mechanism(sasl.Settings{Mechanism: c.keptText("sasl.mechanism"), Property: c.keptText, Logger: l})
+	return login.Mechanism(sasl.Settings{Mechanism: c.keptText(nameSASLMechanism), Property: c.keptText, Logger: l})
 }

@@ -21,7 +21,7 @@ const (
 var sslProperties = []property{
 	keptRow("ssl.cipher.suites", "LIST", `""`, anyList, importanceLow, "Cipher suites allowed, under Java's names. Those that Go lacks are left out and logged; suites of one version of TLS alone rule out the other. Of TLS 1.3 Go offers all three: one that is not named ends the connection."),
 	keptRow("ssl.enabled.protocols", "LIST", "TLSv1.2,TLSv1.3", anyList, importanceMedium, "TLS versions allowed. TLSv1 and TLSv1.1 are left out and logged; the JDK switches them off too."),
-	keptRow("ssl.endpoint.identification.algorithm", "STRING", "https", "", importanceLow, "`https` compares the host name with the broker's certificate. The empty text switches that off, and nothing else: the chain is checked all the same."),
+	keptRow(nameEndpointIdentification, "STRING", "https", "", importanceLow, "`https` compares the host name with the broker's certificate. The empty text switches that off, and nothing else: the chain is checked all the same."),
 	keptRow("ssl.engine.factory.class", "CLASS", "null", "", importanceLow, "Java class that makes TLS engines. Kafka's own are understood; others are refused: set `Config.TLS`."),
 	keptRow("ssl.key.password", "PASSWORD", "null", "", importanceHigh, "Password of the private key. If not given, that of the key store."),
 	unusedRow("ssl.keymanager.algorithm", "STRING", "SunX509", "", importanceLow, "names a part of the JVM; crypto/tls chooses the certificate", "Key manager of the JVM."),
@@ -58,7 +58,7 @@ func (r *resolver) tlsOfText() *keystore.Source {
 	for _, what := range notes {
 		r.note(slog.LevelWarn, "a value of a property of TLS was left out", slog.String("reason", what))
 	}
-	if text, given := r.c.props.kept["ssl.endpoint.identification.algorithm"]; given && text.IsZero() {
+	if text, given := r.c.props.kept[nameEndpointIdentification]; given && text.IsZero() {
 		r.note(slog.LevelWarn, "host names are not checked: ssl.endpoint.identification.algorithm is empty, so any node with a certificate of a trusted authority will do")
 	}
 	return source
@@ -77,7 +77,7 @@ func (c *Config) tlsOfProperties() (source *keystore.Source, notes []string, fau
 	for _, e := range joined(err) {
 		fault, ok := errors.AsType[*keystore.Error](e)
 		if !ok {
-			fault = &keystore.Error{Property: "security.protocol", Reason: e.Error()}
+			fault = &keystore.Error{Property: nameSecurityProtocol, Reason: e.Error()}
 		}
 		row := propertyByName[fault.Property]
 		faults = append(faults, ConfigFault{Name: row.name, Value: row.shown(c.props.kept[row.name].Reveal()), Reason: fault.Reason, Fix: fault.Fix})

@@ -1,6 +1,10 @@
 package quill
 
-import "time"
+import (
+	"time"
+
+	"github.com/quill-kafka/quill/internal/provider"
+)
 
 // status says how this library treats a property.
 type status uint8
@@ -64,8 +68,8 @@ var (
 	reconnectBackoffMaxValue                = millisValue{at: func(c *Config) *time.Duration { return &c.ReconnectBackoffMax }, typ: "LONG", def: time.Second}
 	reconnectBackoffValue                   = millisValue{at: func(c *Config) *time.Duration { return &c.ReconnectBackoff }, typ: "LONG", def: 50 * time.Millisecond}
 	sendBufferBytesValue                    = numberValue[int]{at: func(c *Config) *int { return &c.SendBufferBytes }, unit: "bytes", typ: "INT", def: 128 << 10, min: -1, max: maxInt32, low: true}
-	socketConnectionSetupTimeoutMaxValue    = millisValue{at: func(c *Config) *time.Duration { return &c.SocketConnectionSetupTimeoutMax }, typ: "LONG", def: 30 * time.Second, min: noMin, must: true}
-	socketConnectionSetupTimeoutValue       = millisValue{at: func(c *Config) *time.Duration { return &c.SocketConnectionSetupTimeout }, typ: "LONG", def: 10 * time.Second, min: noMin, must: true}
+	socketConnectionSetupTimeoutMaxValue    = millisValue{name: "socket.connection.setup.timeout.max.ms", at: func(c *Config) *time.Duration { return &c.SocketConnectionSetupTimeoutMax }, typ: "LONG", def: 30 * time.Second, min: noMin, must: true}
+	socketConnectionSetupTimeoutValue       = millisValue{name: "socket.connection.setup.timeout.ms", at: func(c *Config) *time.Duration { return &c.SocketConnectionSetupTimeout }, typ: "LONG", def: 10 * time.Second, min: noMin, must: true}
 	batchSizeValue                          = numberValue[int]{at: func(c *Config) *int { return &c.BatchSize }, unit: "bytes", typ: "INT", def: 16 << 10, max: maxInt32}
 	bufferMemoryValue                       = numberValue[int64]{at: func(c *Config) *int64 { return &c.BufferMemory }, unit: "bytes", typ: "LONG", def: 32 << 20, max: maxInt64, must: true}
 	deliveryTimeoutValue                    = millisValue{at: func(c *Config) *time.Duration { return &c.DeliveryTimeout }, typ: "INT", def: 2 * time.Minute}
@@ -75,8 +79,8 @@ var (
 	maxRequestSizeValue                     = numberValue[int]{at: func(c *Config) *int { return &c.MaxRequestSize }, unit: "bytes", typ: "INT", def: 1 << 20, max: maxInt32, must: true}
 	requestTimeoutValue                     = millisValue{at: func(c *Config) *time.Duration { return &c.RequestTimeout }, typ: "INT", def: 30 * time.Second}
 	retriesValue                            = numberValue[int]{at: func(c *Config) *int { return &c.Retries }, typ: "INT", def: maxInt32, max: maxInt32, valid: "[0,...,2147483647]"}
-	retryBackoffMaxValue                    = millisValue{at: func(c *Config) *time.Duration { return &c.RetryBackoffMax }, typ: "LONG", def: time.Second}
-	retryBackoffValue                       = millisValue{at: func(c *Config) *time.Duration { return &c.RetryBackoff }, typ: "LONG", def: 100 * time.Millisecond}
+	retryBackoffMaxValue                    = millisValue{name: "retry.backoff.max.ms", at: func(c *Config) *time.Duration { return &c.RetryBackoffMax }, typ: "LONG", def: time.Second}
+	retryBackoffValue                       = millisValue{name: "retry.backoff.ms", at: func(c *Config) *time.Duration { return &c.RetryBackoff }, typ: "LONG", def: 100 * time.Millisecond}
 	enableMetricsPushValue                  = toggleValue{func(c *Config) **bool { return &c.EnableMetricsPush }}
 	metricsNumSamplesValue                  = numberValue[int]{at: func(c *Config) *int { return &c.MetricsNumSamples }, typ: "INT", def: 2, min: 1, max: maxInt32}
 	metricsSampleWindowValue                = millisValue{at: func(c *Config) *time.Duration { return &c.MetricsSampleWindow }, typ: "LONG", def: 30 * time.Second}
@@ -84,6 +88,27 @@ var (
 	partitionerAvailabilityTimeoutValue     = millisValue{at: func(c *Config) *time.Duration { return &c.PartitionerAvailabilityTimeout }, typ: "LONG"}
 	idempotenceValue                        = toggleValue{func(c *Config) **bool { return &c.Idempotence }}
 	transactionTimeoutValue                 = millisValue{at: func(c *Config) *time.Duration { return &c.TransactionTimeout }, typ: "INT", def: time.Minute, min: noMin, must: true}
+)
+
+// The names of the properties that code beside the table speaks of. Each name is a literal in one place only.
+const (
+	nameAcks                   = "acks"
+	nameAllocationStrategy     = "buffer.memory.allocation.strategy"
+	nameBootstrapServers       = "bootstrap.servers"
+	nameBufferMemory           = "buffer.memory"
+	nameDeliveryTimeout        = "delivery.timeout.ms"
+	nameEndpointIdentification = "ssl.endpoint.identification.algorithm"
+	nameInterceptorClasses     = "interceptor.classes"
+	nameMaxInFlight            = "max.in.flight.requests.per.connection"
+	nameMetricReporters        = "metric.reporters"
+	namePartitionerClass       = "partitioner.class"
+	nameRackAware              = "partitioner.rack.aware"
+	nameRetries                = "retries"
+	nameSASLMechanism          = "sasl.mechanism"
+	nameSecurityProtocol       = "security.protocol"
+	nameTransactionTimeout     = "transaction.timeout.ms"
+	nameTransactionalID        = "transactional.id"
+	nameTwoPhaseCommit         = "transaction.two.phase.commit.enable"
 )
 
 // propertyByName is filled by init, so that the table may refer to functions that use it.
@@ -109,7 +134,7 @@ const (
 )
 
 var connectionProperties = []property{
-	{name: "bootstrap.servers", field: "BootstrapServers", importance: importanceHigh, value: serversValue{},
+	{name: nameBootstrapServers, field: "BootstrapServers", importance: importanceHigh, value: serversValue{},
 		help: "Addresses at which the cluster is first looked for, host:port separated by commas."},
 	{name: "bootstrap.resolve.timeout.ms", field: "BootstrapResolveTimeout", importance: importanceHigh,
 		value: bootstrapResolveTimeoutValue,
@@ -124,7 +149,7 @@ var connectionProperties = []property{
 	{name: "client.rack", field: "ClientRack", importance: importanceLow,
 		value: textValue{at: func(c *Config) *string { return &c.ClientRack }, typ: "STRING", def: `""`, valid: "non-blank when partitioner.rack.aware=true (post-check)"},
 		help:  "Where this client runs; see partitioner.rack.aware."},
-	{name: "config.providers", importance: importanceLow, kept: true, typ: "LIST", def: `""`,
+	{name: provider.List, importance: importanceLow, kept: true, typ: "LIST", def: `""`,
 		help: "Names of providers that `${name:path:key}` in values is looked up in (KIP-297). `config.providers.NAME.class` is Kafka's FileConfigProvider, DirectoryConfigProvider or EnvVarConfigProvider, or one of RegisterConfigProvider; `config.providers.NAME.param.*` are its parameters (allowed.paths, allowlist.pattern)."},
 	{name: "connections.max.idle.ms", field: "ConnectionsMaxIdle", importance: importanceMedium,
 		value: connectionsMaxIdleValue,
@@ -154,7 +179,7 @@ var connectionProperties = []property{
 	{name: "reconnect.backoff.ms", field: "ReconnectBackoff", importance: importanceLow,
 		value: reconnectBackoffValue,
 		help:  "First wait before a node is tried again; it doubles with every failure."},
-	{name: "security.protocol", field: "SecurityProtocol", importance: importanceMedium,
+	{name: nameSecurityProtocol, field: "SecurityProtocol", importance: importanceMedium,
 		value: choiceValue[SecurityProtocol]{at: func(c *Config) *SecurityProtocol { return &c.SecurityProtocol }, def: "PLAINTEXT", folded: true, words: []choiceWord[SecurityProtocol]{
 			{"SASL_SSL", SASLSSL}, {"PLAINTEXT", Plaintext}, {"SSL", SSL}, {"SASL_PLAINTEXT", SASLPlaintext}}},
 		help: "How connections are secured. If it is left out in Go, it follows from Config.TLS and Config.SASL; leave it at PLAINTEXT if DialContext makes TLS connections."},
@@ -163,26 +188,26 @@ var connectionProperties = []property{
 	{name: "send.buffer.bytes", field: "SendBufferBytes", importance: importanceMedium,
 		value: sendBufferBytesValue,
 		help:  "Send buffer of sockets (SO_SNDBUF). -1, and here also 0: the operating system's choice."},
-	{name: "socket.connection.setup.timeout.max.ms", field: "SocketConnectionSetupTimeoutMax", importance: importanceMedium,
+	{name: socketConnectionSetupTimeoutMaxValue.name, field: "SocketConnectionSetupTimeoutMax", importance: importanceMedium,
 		value: socketConnectionSetupTimeoutMaxValue,
 		help:  "Longest time that setting up a connection may take (KIP-601). At least 1, unlike Java."},
-	{name: "socket.connection.setup.timeout.ms", field: "SocketConnectionSetupTimeout", importance: importanceMedium,
+	{name: socketConnectionSetupTimeoutValue.name, field: "SocketConnectionSetupTimeout", importance: importanceMedium,
 		value: socketConnectionSetupTimeoutValue,
 		help:  "First time-out for setting up a connection; it doubles with every failure. At least 1, unlike Java."},
 }
 
 var sendingProperties = []property{
-	{name: "acks", field: "Acks", importance: importanceLow,
+	{name: nameAcks, field: "Acks", importance: importanceLow,
 		value: choiceValue[Acks]{at: func(c *Config) *Acks { return &c.Acks }, def: "all", words: []choiceWord[Acks]{
 			{"all", AcksAll}, {"-1", AcksAll}, {"0", AcksNone}, {"1", AcksLeader}}},
 		help: "Replicas that must have a batch before it counts as written: all in sync, the leader (1), or none (0). Other than all switches idempotence off."},
 	{name: "batch.size", field: "BatchSize", importance: importanceMedium,
 		value: batchSizeValue,
 		help:  "Bytes of one partition that are sent together at most. 0: every record is a batch of its own. With compression they count as they are on the wire; before compression a batch has at most min(4 × batch.size, buffer.memory / 16), but never below batch.size."},
-	{name: "buffer.memory", field: "BufferMemory", importance: importanceHigh,
+	{name: nameBufferMemory, field: "BufferMemory", importance: importanceHigh,
 		value: bufferMemoryValue,
 		help:  "Bytes that all waiting and unanswered records may take; a hard bound. When it is full, Send waits."},
-	{name: "buffer.memory.allocation.strategy", field: "IncrementalBufferMemory", importance: importanceMedium, status: statusNoEffect, note: "how memory is laid out is this library's own matter",
+	{name: nameAllocationStrategy, field: "IncrementalBufferMemory", importance: importanceMedium, status: statusNoEffect, note: "how memory is laid out is this library's own matter",
 		value: choiceValue[bool]{at: func(c *Config) *bool { return &c.IncrementalBufferMemory }, def: "full", folded: true, words: []choiceWord[bool]{
 			{"FULL", false}, {"INCREMENTAL", true}}},
 		help: "Reserve batch.size for an open batch, or let it grow (KIP-1332). Checked as in Kafka."},
@@ -199,7 +224,7 @@ var sendingProperties = []property{
 	{name: "compression.zstd.level", field: "CompressionZstdLevel", importance: importanceMedium,
 		value: levelValue{at: func(c *Config) **int { return &c.CompressionZstdLevel }, def: 3, min: -131072, max: 22, extra: 3, valid: "[-131072,...,22]"},
 		help:  "Negative is fastest, 22 is small, 0 is 3. Below 0, 0 to 3, 4 and 5, 6 to 9, 10 to 22 are one level each. Checked for every codec. See Compression levels."},
-	{name: "delivery.timeout.ms", field: "DeliveryTimeout", importance: importanceMedium,
+	{name: nameDeliveryTimeout, field: "DeliveryTimeout", importance: importanceMedium,
 		value: deliveryTimeoutValue,
 		help:  "When a record without an answer is given up. If given, at least linger.ms + request.timeout.ms; if not, raised to that."},
 	{name: "linger.ms", field: "Linger", importance: importanceMedium,
@@ -208,7 +233,7 @@ var sendingProperties = []property{
 	{name: "max.block.ms", field: "MaxBlock", importance: importanceMedium,
 		value: maxBlockValue,
 		help:  "How long Send may wait for metadata and memory together."},
-	{name: "max.in.flight.requests.per.connection", field: "MaxInFlightRequestsPerConnection", importance: importanceLow,
+	{name: nameMaxInFlight, field: "MaxInFlightRequestsPerConnection", importance: importanceLow,
 		value: maxInFlightRequestsPerConnectionValue,
 		help:  "Unanswered requests on one connection. At most 5 with idempotence, even if acks or retries switch that off."},
 	{name: "max.request.size", field: "MaxRequestSize", importance: importanceMedium,
@@ -217,13 +242,13 @@ var sendingProperties = []property{
 	{name: "request.timeout.ms", field: "RequestTimeout", importance: importanceMedium,
 		value: requestTimeoutValue,
 		help:  "How long an answer may take before the connection is closed and the batch retried, and how long brokers wait for replicas. With 0 an answer has to come in the same millisecond."},
-	{name: "retries", field: "Retries", importance: importanceHigh,
+	{name: nameRetries, field: "Retries", importance: importanceHigh,
 		value: retriesValue,
 		help:  "How often a batch is sent again; delivery.timeout.ms is the better limit. 0 switches idempotence off."},
-	{name: "retry.backoff.max.ms", field: "RetryBackoffMax", importance: importanceLow,
+	{name: retryBackoffMaxValue.name, field: "RetryBackoffMax", importance: importanceLow,
 		value: retryBackoffMaxValue,
 		help:  "Longest wait before something is sent again."},
-	{name: "retry.backoff.ms", field: "RetryBackoff", importance: importanceLow,
+	{name: retryBackoffValue.name, field: "RetryBackoff", importance: importanceLow,
 		value: retryBackoffValue,
 		help:  "First wait before something is sent again; it doubles with every failure (KIP-580)."},
 }
@@ -232,11 +257,11 @@ var pluginProperties = []property{
 	{name: "enable.metrics.push", field: "EnableMetricsPush", importance: importanceLow, status: statusNoEffect, note: needsTelemetry,
 		value: enableMetricsPushValue,
 		help:  "Send the brokers the metrics they ask for (KIP-714)."},
-	{name: "interceptor.classes", importance: importanceLow, status: statusNoEffect, note: givenToNew,
+	{name: nameInterceptorClasses, importance: importanceLow, status: statusNoEffect, note: givenToNew,
 		typ: "LIST", def: `""`, valid: anyList, help: "Interceptors, in order."},
 	{name: "key.serializer", importance: importanceHigh, status: statusNoEffect, note: givenToNew,
 		typ: "CLASS", def: "(required)", help: "Serializer of keys."},
-	{name: "metric.reporters", field: "MetricsReporters", importance: importanceLow,
+	{name: nameMetricReporters, field: "MetricsReporters", importance: importanceLow,
 		value: listValue{textValue{at: func(c *Config) *string { return &c.props.reporters }, typ: "LIST", def: jmxReporter, valid: anyList}},
 		help:  "Java classes, so New refuses them unless Config.MetricsReporters is set to their Go counterparts. JmxReporter has no effect, since there is no JMX: Producer.Metrics has the same names."},
 	{name: "metrics.num.samples", field: "MetricsNumSamples", importance: importanceLow,
@@ -255,13 +280,13 @@ var pluginProperties = []property{
 	{name: "partitioner.availability.timeout.ms", field: "PartitionerAvailabilityTimeout", importance: importanceLow,
 		value: partitionerAvailabilityTimeoutValue,
 		help:  "Leave out partitions whose node took no batch for this long. 0: leave none out."},
-	{name: "partitioner.class", field: "Partitioner", importance: importanceMedium,
+	{name: namePartitionerClass, field: "Partitioner", importance: importanceMedium,
 		value: textValue{at: func(c *Config) *string { return &c.props.partitioner }, typ: "CLASS", def: "null"},
 		help:  "A Java class, so New refuses it unless Config.Partitioner is set to its Go counterpart. If not given, the built-in partitioner, which places keys as Java's does."},
 	{name: "partitioner.ignore.keys", field: "PartitionerIgnoreKeys", importance: importanceMedium,
 		value: flagValue{func(c *Config) *bool { return &c.PartitionerIgnoreKeys }},
 		help:  "Treat records with a key as if they had none."},
-	{name: "partitioner.rack.aware", field: "PartitionerRackAware", importance: importanceLow,
+	{name: nameRackAware, field: "PartitionerRackAware", importance: importanceLow,
 		value: flagValue{func(c *Config) *bool { return &c.PartitionerRackAware }},
 		help:  "Send records without a key to leaders in client.rack, if there are any (KIP-1123)."},
 	{name: "value.serializer", importance: importanceHigh, status: statusNoEffect, note: givenToNew,
@@ -272,13 +297,13 @@ var transactionProperties = []property{
 	{name: "enable.idempotence", field: "Idempotence", importance: importanceLow,
 		value: idempotenceValue,
 		help:  "Write each record once and in order although batches are retried. If given as true, acks and retries must allow it."},
-	{name: "transaction.timeout.ms", field: "TransactionTimeout", importance: importanceLow,
+	{name: nameTransactionTimeout, field: "TransactionTimeout", importance: importanceLow,
 		value: transactionTimeoutValue,
 		help:  "When the coordinator aborts a transaction that stays open. At least 1, as brokers demand. Without a transactional id it means nothing."},
-	{name: "transaction.two.phase.commit.enable", field: "TransactionTwoPhaseCommit", importance: importanceLow, status: statusNotYet, note: needsTwoPhaseCommit,
+	{name: nameTwoPhaseCommit, field: "TransactionTwoPhaseCommit", importance: importanceLow, status: statusNotYet, note: needsTwoPhaseCommit,
 		value: flagValue{func(c *Config) *bool { return &c.TransactionTwoPhaseCommit }},
 		help:  "Transactions never time out (KIP-939). Not together with transaction.timeout.ms. With a transactional.id, New refuses it so far."},
-	{name: "transactional.id", field: "TransactionalID", importance: importanceLow,
+	{name: nameTransactionalID, field: "TransactionalID", importance: importanceLow,
 		value: textValue{at: func(c *Config) *string { return &c.TransactionalID }, typ: "STRING", def: "null", valid: "non-empty string", nonEmpty: true},
 		help:  "Identity that survives restarts; makes transactions possible. Of producers with the same one, only the latest can write."},
 }

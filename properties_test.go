@@ -4,16 +4,23 @@ import (
 	"bytes"
 	"flag"
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"log/slog"
 	"maps"
 	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/quill-kafka/quill/internal/provider"
 )
 
 var updateFiles = flag.Bool("update", false, "rewrite the files that are made from this package")
@@ -31,6 +38,34 @@ func TestTableIsKafkas(t *testing.T) {
 		require.Equal(t, f[1:], []string{row.typ, row.def, row.valid, string(row.importance)}, f[0])
 	}
 	require.Len(t, propertyByName, len(lines))
+}
+
+// A mistyped name of a property is a compile error: what code needs besides its row is a constant or the name of a value.
+func TestEachNameOfAPropertyIsALiteralOnce(t *testing.T) {
+	files, err := filepath.Glob("*.go")
+	require.NoError(t, err)
+	fset, at := token.NewFileSet(), map[string][]string{}
+	for _, name := range files {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		file, err := parser.ParseFile(fset, name, nil, parser.SkipObjectResolution)
+		require.NoError(t, err)
+		ast.Inspect(file, func(n ast.Node) bool {
+			if literal, ok := n.(*ast.BasicLit); ok && literal.Kind == token.STRING {
+				text, _ := strconv.Unquote(literal.Value)
+				at[text] = append(at[text], fset.Position(literal.Pos()).String())
+			}
+			return true
+		})
+	}
+	for name := range propertyByName {
+		if name == provider.List { // a literal of that package
+			require.Empty(t, at[name])
+			continue
+		}
+		require.Len(t, at[name], 1, "%s: %q", name, at[name])
+	}
 }
 
 func TestEveryFieldHasARowAndEveryRowAStatus(t *testing.T) {

@@ -48,6 +48,7 @@ const maxDuration = 100 * 365 * 24 * time.Hour
 
 // millisValue is a duration that Kafka writes in milliseconds.
 type millisValue struct {
+	name string // the property's, if more than its row needs it
 	at   func(*Config) *time.Duration
 	typ  string // "INT" or "LONG"
 	def  time.Duration

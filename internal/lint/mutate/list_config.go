@@ -34,13 +34,13 @@ var ofConfig = []mutation{
 	},
 	{
 		name: "acks-without-idempotence", file: "config_resolve.go",
-		old: "			{c.Acks == AcksAll, \"acks\"", new: "			{c.Acks != AcksNone, \"acks\"",
+		old: "			{c.Acks == AcksAll, nameAcks", new: "			{c.Acks != AcksNone, nameAcks",
 		breaks: "idempotence stays on with acks=1",
 		by:     by("TestInterplayAsInKafka"),
 	},
 	{
 		name: "retries-without-idempotence", file: "config_resolve.go",
-		old: "			{s.retries != 0, \"retries\"", new: "			{s.retries >= 0, \"retries\"",
+		old: "			{s.retries != 0, nameRetries", new: "			{s.retries >= 0, nameRetries",
 		breaks: "idempotence stays on without retries",
 		by:     by("TestInterplayAsInKafka"),
 	},
