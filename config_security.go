@@ -19,7 +19,7 @@ type security struct {
 
 // protocols names the security protocol of what is used.
 var protocols = map[bool]map[bool]SecurityProtocol{ // by TLS and SASL
-	false: {false: Plaintext, true: SASLPlaintext},
+	false: {false: plaintext, true: SASLPlaintext},
 	true:  {false: SSL, true: SASLSSL},
 }
 
@@ -28,7 +28,7 @@ var protocols = map[bool]map[bool]SecurityProtocol{ // by TLS and SASL
 func (r *resolver) transport(s *security) SecurityProtocol {
 	c := r.c
 	p := c.SecurityProtocol
-	if _, written := c.props.all[nameSecurityProtocol]; p == Plaintext && !written {
+	if _, written := c.props.all[nameSecurityProtocol]; p == plaintext && !written {
 		p = protocols[c.TLS != nil][c.SASL != nil]
 	}
 	withTLS, withSASL := p == SSL || p == SASLSSL, p == SASLPlaintext || p == SASLSSL

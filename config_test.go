@@ -475,7 +475,7 @@ func TestSecurityProtocolIsNeverLessThanWhatIsSet(t *testing.T) {
 		secured   bool // what comes of it
 		fault     bool
 	}{
-		{Plaintext, false, false, false, false}, {Plaintext, true, false, true, false}, {Plaintext, false, true, false, false}, {Plaintext, true, true, true, false},
+		{plaintext, false, false, false, false}, {plaintext, true, false, true, false}, {plaintext, false, true, false, false}, {plaintext, true, true, true, false},
 		{SSL, false, false, true, false}, {SSL, true, false, true, false}, {SSL, false, true, false, true}, {SSL, true, true, false, true},
 		{SASLPlaintext, false, false, false, true}, {SASLPlaintext, true, false, false, true}, {SASLPlaintext, false, true, false, false}, {SASLPlaintext, true, true, false, true},
 		{SASLSSL, false, false, false, true}, {SASLSSL, true, false, false, true}, {SASLSSL, false, true, true, false}, {SASLSSL, true, true, true, false},

@@ -42,9 +42,9 @@ func (c Compression) String() string {
 // SecurityProtocol is how connections are secured.
 type SecurityProtocol uint8
 
-// The security protocols of Kafka. Plaintext, the zero value, is what Config.TLS and Config.SASL make of it.
+// The security protocols of Kafka. The zero value leaves it to Config.TLS and Config.SASL: PLAINTEXT without either.
 const (
-	Plaintext SecurityProtocol = iota
+	plaintext SecurityProtocol = iota
 	SSL
 	SASLPlaintext
 	SASLSSL

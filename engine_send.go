@@ -174,8 +174,8 @@ func (e *engine) awaitTopic(ctx context.Context, r *outgoing, t *topicState, lim
 
 // denialKind returns the sentinel of an error of authentication or TLS.
 func denialKind(err error) error {
-	if errors.Is(err, ErrTLS) {
-		return ErrTLS
+	if errors.Is(err, network.ErrTLS) {
+		return network.ErrTLS
 	}
 	return ErrAuthentication
 }

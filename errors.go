@@ -65,19 +65,12 @@ var (
 	ErrNotAborted error = &sentinel{text: "transaction is not aborted"}
 	// ErrUnsupportedVersion: the cluster does not speak a protocol version that is needed.
 	ErrUnsupportedVersion error = &sentinel{text: "cluster does not support this"}
-	// ErrAuthentication: a broker refused this client, or this client the broker; the error holds an *AuthenticationError or a
-	// *TLSError. It fails what waits at once, as in Java; later calls try again. Kafka: AuthenticationException.
+	// ErrAuthentication: a broker refused this client, or this client the broker. The error holds a *network.AuthenticationError
+	// or a *network.TLSError, which Is also network.ErrTLS: errors.As finds them. They have the node, the mechanism, the step, the
+	// broker's own words, and the setting to look at. It fails what waits at once, as in Java; later calls try again.
+	// Kafka: AuthenticationException, SslAuthenticationException.
 	ErrAuthentication = network.ErrAuthentication
-	// ErrTLS: a connection could not be secured; the error holds a *TLSError. Is also ErrAuthentication. Kafka: SslAuthenticationException.
-	ErrTLS = network.ErrTLS
 )
-
-// AuthenticationError says that a broker and this client did not agree on who the client is: with node, mechanism, step, the
-// broker's own words, and where to look. errors.As finds it in what Send, Wait and the others return.
-type AuthenticationError = network.AuthenticationError
-
-// TLSError says that a connection to a broker could not be secured, and why. errors.As finds it as well.
-type TLSError = network.TLSError
 
 // The classes of errors: what can be done about one. An error has at most one class.
 var (

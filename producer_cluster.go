@@ -13,7 +13,8 @@ import (
 // records may be written to one: see PartitionsFor.
 //
 // It waits until ctx ends; without a deadline on ctx, for max.block.ms or request.timeout.ms at most, whichever is longer.
-// The error is ErrAuthentication or ErrTLS at once if brokers refuse this client, ErrTimeout or ctx's if none answers (its Cause says why, as far as that is known), ErrClosed, the producer's
+// The error is ErrAuthentication at once if brokers and this client refuse each other, ErrTimeout or ctx's if none answers (its
+// Cause says why, as far as that is known), ErrClosed, the producer's
 // fatal error, or ErrInCallback. Calls at the same time share requests: there are at most ten in a second.
 func (p *Producer[K, V]) Ping(ctx context.Context) error {
 	if _, err := p.cluster(ctx, opPing, true); err != nil {
@@ -38,7 +39,7 @@ func (p *Producer[K, V]) Cluster(ctx context.Context) (*metadata.Snapshot, error
 //
 //   - ErrFatal: the producer has failed for good and has to be replaced;
 //   - ErrClosed: it was closed;
-//   - ErrAuthentication or ErrTLS: the brokers do not let this client in; it goes on trying;
+//   - ErrAuthentication: brokers and this client refuse each other; it goes on trying;
 //   - ErrDisconnected: no broker has answered yet, or the last request for metadata failed; it goes on trying.
 //
 // For Kubernetes: a liveness probe fails on ErrFatal alone, because a restart cures nothing else; a readiness probe fails on
@@ -53,7 +54,7 @@ func (p *Producer[K, V]) Health() error {
 	now := p.e.board.look()
 	failed := Error{Op: opHealth, Kind: ErrDisconnected, Class: ErrRetriable, Cause: now.lastErr}
 	switch {
-	case errors.Is(now.lastErr, ErrAuthentication) || errors.Is(now.lastErr, ErrTLS):
+	case errors.Is(now.lastErr, ErrAuthentication):
 		failed.Kind, failed.Class = denialKind(now.lastErr), nil
 	case now.snapshot.Empty():
 		failed.Reason = "no broker has answered yet"

@@ -27,7 +27,7 @@ import (
 // secrets are not shown again. Fields without a property, such as Logger, are for the caller to set afterwards.
 //
 // A value may have variables, ${name:path:key}, for the providers that config.providers names (KIP-297): Kafka's own for files,
-// directories and the environment under their class names, and those of RegisterConfigProvider. Nothing is read from elsewhere
+// directories and the environment under their class names, and those of package provider. Nothing is read from elsewhere
 // without config.providers.
 func ParseProperties(props map[string]string) (Config, error) {
 	var c Config
@@ -355,4 +355,39 @@ func partitionerInstead(class string) string {
 		return "set Config.Partitioner to " + same + ", which does the same"
 	}
 	return "set Config.Partitioner to its counterpart in Go, or remove it to have the built-in partitioner"
+}
+
+// configProviderOf returns what makes a provider of the class, nil if it is not known.
+func configProviderOf(class string) provider.Factory {
+	if own := provider.Kafka[class]; own != nil {
+		return own
+	}
+	newProvider := provider.Registered(class)
+	if newProvider == nil {
+		return nil
+	}
+	return func(params map[string]string) (p provider.Provider, err error) {
+		fault := guard(func() error {
+			p, err = newProvider(params)
+			return nil
+		})
+		if fault != nil {
+			return nil, fault
+		}
+		return guardedProvider{p}, err
+	}
+}
+
+// guardedProvider turns a panic in a provider of the user's into an error.
+type guardedProvider struct{ provider.Provider }
+
+func (g guardedProvider) Get(path string, keys []string) (values map[string]string, err error) {
+	fault := guard(func() error {
+		values, err = g.Provider.Get(path, keys)
+		return nil
+	})
+	if fault != nil {
+		return nil, fault
+	}
+	return values, err
 }

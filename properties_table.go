@@ -150,7 +150,7 @@ var connectionProperties = []property{
 		value: textValue{at: func(c *Config) *string { return &c.ClientRack }, typ: "STRING", def: `""`, valid: "non-blank when partitioner.rack.aware=true (post-check)"},
 		help:  "Where this client runs; see partitioner.rack.aware."},
 	{name: provider.List, importance: importanceLow, kept: true, typ: "LIST", def: `""`,
-		help: "Names of providers that `${name:path:key}` in values is looked up in (KIP-297). `config.providers.NAME.class` is Kafka's FileConfigProvider, DirectoryConfigProvider or EnvVarConfigProvider, or one of RegisterConfigProvider; `config.providers.NAME.param.*` are its parameters (allowed.paths, allowlist.pattern)."},
+		help: "Names of providers that `${name:path:key}` in values is looked up in (KIP-297). `config.providers.NAME.class` is Kafka's FileConfigProvider, DirectoryConfigProvider or EnvVarConfigProvider, or one that package provider registers; `config.providers.NAME.param.*` are its parameters (allowed.paths, allowlist.pattern)."},
 	{name: "connections.max.idle.ms", field: "ConnectionsMaxIdle", importance: importanceMedium,
 		value: connectionsMaxIdleValue,
 		help:  "When an idle connection is closed. Negative: never; 0 counts as 1 ms."},
@@ -181,7 +181,7 @@ var connectionProperties = []property{
 		help:  "First wait before a node is tried again; it doubles with every failure."},
 	{name: nameSecurityProtocol, field: "SecurityProtocol", importance: importanceMedium,
 		value: choiceValue[SecurityProtocol]{at: func(c *Config) *SecurityProtocol { return &c.SecurityProtocol }, def: "PLAINTEXT", folded: true, words: []choiceWord[SecurityProtocol]{
-			{"SASL_SSL", SASLSSL}, {"PLAINTEXT", Plaintext}, {"SSL", SSL}, {"SASL_PLAINTEXT", SASLPlaintext}}},
+			{"SASL_SSL", SASLSSL}, {"PLAINTEXT", plaintext}, {"SSL", SSL}, {"SASL_PLAINTEXT", SASLPlaintext}}},
 		help: "How connections are secured. If it is left out in Go, it follows from Config.TLS and Config.SASL; leave it at PLAINTEXT if DialContext makes TLS connections."},
 	{name: "security.providers", importance: importanceLow, status: statusNoEffect, note: "registers providers in the JVM",
 		typ: "STRING", def: "null", help: "Java security providers."},

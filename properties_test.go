@@ -21,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/quill-kafka/quill/internal/provider"
+	configprovider "github.com/quill-kafka/quill/provider"
 )
 
 var updateFiles = flag.Bool("update", false, "rewrite the files that are made from this package")
@@ -161,7 +162,7 @@ func TestPropertyValuesAsJavaReadsThem(t *testing.T) {
 	require.EqualValues(t, 7e6, c.Linger)
 	require.Equal(t, []string{"a:1", "b:2"}, c.BootstrapServers)
 	require.EqualValues(t, -1, c.ConnectionsMaxIdle)
-	require.Equal(t, Plaintext, c.SecurityProtocol)
+	require.Equal(t, plaintext, c.SecurityProtocol)
 }
 
 // All lists of the table, also those that nothing is done with. Java: ConfigDef.ValidList.
@@ -574,16 +575,16 @@ func (v vault) Get(path string, keys []string) (map[string]string, error) {
 
 func TestConfigProviderOfTheUsers(t *testing.T) {
 	class := "com.example.Vault" + time.Now().String() // the test may run more than once
-	RegisterConfigProvider(class, func(params map[string]string) (ConfigProvider, error) { return vault{params["address"]}, nil })
+	configprovider.Register(class, func(params map[string]string) (configprovider.Provider, error) { return vault{params["address"]}, nil })
 	props := map[string]string{"config.providers": "v", "config.providers.v.class": class, "config.providers.v.param.address": "here", "client.id": "${v:path:key}"}
 	require.Equal(t, "here/path", mustParse(t, props).ClientID)
 	props["client.id"] = "${v:panic:key}"
 	_, err := ParseProperties(props)
 	require.Equal(t, []string{"client.id"}, faultNames(t, err))
+	again := func(map[string]string) (configprovider.Provider, error) { return vault{}, nil }
+	require.Panics(t, func() { configprovider.Register(class, again) })
+	require.Panics(t, func() { configprovider.Register(class+".nil", nil) })
 	require.Panics(t, func() {
-		RegisterConfigProvider(class, func(map[string]string) (ConfigProvider, error) { return vault{}, nil })
-	})
-	require.Panics(t, func() {
-		RegisterConfigProvider("org.apache.kafka.common.config.provider.FileConfigProvider", func(map[string]string) (ConfigProvider, error) { return vault{}, nil })
+		configprovider.Register("org.apache.kafka.common.config.provider.FileConfigProvider", again)
 	})
 }

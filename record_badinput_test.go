@@ -84,7 +84,7 @@ var badInputs = []badInput{
 		}
 	}, is: []error{quill.ErrTimeout, network.ErrSetupTimeout}, partition: -1, least: 40 * time.Second, most: 40 * time.Second},
 	{name: "TLS port spoken to in plaintext", opts: quilltest.Options{TLS: &tls.Config{}},
-		is: []error{quill.ErrTLS, quill.ErrAuthentication}, partition: -1, text: "set Config.TLS", most: 10 * time.Millisecond},
+		is: []error{network.ErrTLS, quill.ErrAuthentication}, partition: -1, text: "set Config.TLS", most: 10 * time.Millisecond},
 
 	// Topics.
 	{name: "no topic", noName: true, is: []error{quill.ErrInvalidTopic}, partition: -1},

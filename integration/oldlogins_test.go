@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/quill-kafka/quill"
+	"github.com/quill-kafka/quill/network"
 	"github.com/quill-kafka/quill/quilltest"
 )
 
@@ -68,7 +69,7 @@ func (l oldListener) test(t *testing.T) {
 		l.works(t, "TLS 1.2 at most", limited)
 		stranger := l.config()
 		stranger.TLS = &tls.Config{RootCAs: quilltest.NewCA().Pool()}
-		l.fails(t, stranger, quill.ErrTLS, "authority that is not trusted")
+		l.fails(t, stranger, network.ErrTLS, "authority that is not trusted")
 		return
 	case "sasl_plaintext", "sasl_ssl":
 	default:

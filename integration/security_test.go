@@ -25,6 +25,7 @@ import (
 	"github.com/quill-kafka/quill"
 	"github.com/quill-kafka/quill/integration/kafkaharness"
 	"github.com/quill-kafka/quill/internal/planted"
+	"github.com/quill-kafka/quill/network"
 	"github.com/quill-kafka/quill/network/sasl"
 	"github.com/quill-kafka/quill/quilltest"
 )
@@ -177,18 +178,18 @@ type wrongSetting struct {
 func (n *secureNode) testWrongSettings(t *testing.T) {
 	topic := newTopic(t, n.Cluster, "wrong", 1)
 	for _, w := range []wrongSetting{
-		{"plaintext to a TLS listener", "TLS", func(*quill.Config) {}, quill.ErrTLS, "set Config.TLS", false},
-		{"TLS to a plaintext listener", "PLAINTEXT", func(cfg *quill.Config) { cfg.TLS = n.trusting() }, quill.ErrTLS, "plaintext listener", true},
-		{"unknown authority", "TLS", func(cfg *quill.Config) { cfg.TLS = new(tls.Config) }, quill.ErrTLS, "authority that is not trusted", false},
+		{"plaintext to a TLS listener", "TLS", func(*quill.Config) {}, network.ErrTLS, "set Config.TLS", false},
+		{"TLS to a plaintext listener", "PLAINTEXT", func(cfg *quill.Config) { cfg.TLS = n.trusting() }, network.ErrTLS, "plaintext listener", true},
+		{"unknown authority", "TLS", func(cfg *quill.Config) { cfg.TLS = new(tls.Config) }, network.ErrTLS, "authority that is not trusted", false},
 		{"wrong host", "TLS", func(cfg *quill.Config) {
 			cfg.TLS, cfg.BootstrapServers[0] = n.trusting(), strings.Replace(cfg.BootstrapServers[0], "localhost", "127.0.0.1", 1)
-		}, quill.ErrTLS, `its names are "localhost"`, false},
-		{"no certificate of the client", "MTLS", func(cfg *quill.Config) { cfg.TLS = n.trusting() }, quill.ErrTLS, "asked for a certificate and got none", false},
-		{"no certificate of the client, TLS 1.2", "MTLS", func(cfg *quill.Config) { cfg.TLS = n.trusting(); cfg.TLS.MaxVersion = tls.VersionTLS12 }, quill.ErrTLS, "asked for a certificate and got none", false},
+		}, network.ErrTLS, `its names are "localhost"`, false},
+		{"no certificate of the client", "MTLS", func(cfg *quill.Config) { cfg.TLS = n.trusting() }, network.ErrTLS, "asked for a certificate and got none", false},
+		{"no certificate of the client, TLS 1.2", "MTLS", func(cfg *quill.Config) { cfg.TLS = n.trusting(); cfg.TLS.MaxVersion = tls.VersionTLS12 }, network.ErrTLS, "asked for a certificate and got none", false},
 		{"certificate of another authority", "MTLS", func(cfg *quill.Config) {
 			cfg.TLS = n.trusting()
 			cfg.TLS.Certificates = []tls.Certificate{quilltest.NewCA().Issue(quilltest.Certificate{Name: "client"})}
-		}, quill.ErrTLS, "certificate", false},
+		}, network.ErrTLS, "certificate", false},
 		{"wrong password, PLAIN", "SASLPLAIN", func(cfg *quill.Config) { cfg.SASL = mechanisms("wrong")["PLAIN"] }, quill.ErrAuthentication, "SASL_AUTHENTICATION_FAILED", false},
 		{"wrong password, SCRAM", "SASLPLAIN", func(cfg *quill.Config) { cfg.SASL = mechanisms("wrong")["SCRAM-SHA-512"] }, quill.ErrAuthentication, "SASL_AUTHENTICATION_FAILED", false},
 		{"mechanism that is not enabled", "SASLPLAIN", func(cfg *quill.Config) {
@@ -196,7 +197,7 @@ func (n *secureNode) testWrongSettings(t *testing.T) {
 		}, quill.ErrAuthentication, `the listener has "PLAIN", "SCRAM`, false},
 		{"SASL to a listener without", "PLAINTEXT", func(cfg *quill.Config) { cfg.SASL = mechanisms(password)["PLAIN"] }, quill.ErrAuthentication, "leave Config.SASL out", false},
 		{"no SASL to a listener with it", "SASLPLAIN", func(*quill.Config) {}, nil, "does the listener want SASL", true},
-		{"SASL without TLS to a TLS listener", "SASLTLS", func(cfg *quill.Config) { cfg.SASL = mechanisms(password)["PLAIN"] }, quill.ErrTLS, "set Config.TLS", false},
+		{"SASL without TLS to a TLS listener", "SASLTLS", func(cfg *quill.Config) { cfg.SASL = mechanisms(password)["PLAIN"] }, network.ErrTLS, "set Config.TLS", false},
 	} {
 		cfg := n.config(w.listener)
 		if w.listener == "PLAINTEXT" {

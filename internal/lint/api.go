@@ -25,6 +25,18 @@ func API(dirs []string) (map[string][]string, error) {
 	return api, err
 }
 
+// mostNames is how many names the root may export: its documentation is one page.
+const mostNames = 100
+
+// Names returns the names that package dir exports at its top, without fields and methods.
+func Names(dir string) ([]string, error) {
+	packages, err := exported([]string{dir})
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(packages[dir].Scope().Names(), func(name string) bool { return !token.IsExported(name) }), nil
+}
+
 // exported returns the packages of the root module with what they export, by the directories given.
 func exported(dirs []string) (map[string]*types.Package, error) {
 	files, err := exportFiles(dirs)

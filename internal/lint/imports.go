@@ -30,6 +30,7 @@ var imports = map[string][]string{
 	"internal/javaprops":   {},
 	"internal/provider":    {"internal/javaprops", "internal/readfile"},
 	"internal/readfile":    {},
+	"provider":             {"internal/provider"},
 	"internal/prefetch":    {},
 	"internal/seal":        {},
 	"internal/stat":        {},

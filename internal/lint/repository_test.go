@@ -100,6 +100,15 @@ func TestAPIChangesOnPurpose(t *testing.T) {
 	}
 }
 
+func TestTheRootHasFewNames(t *testing.T) {
+	names, err := Names(".")
+	require.NoError(t, err)
+	if len(names) > mostNames {
+		t.Errorf("the root exports %d names, at most %d may be: put the new one in a package of its room, or make it a method\n%s",
+			len(names), mostNames, strings.Join(names, " "))
+	}
+}
+
 func TestAnOutsidersExchangeDoesNotCompile(t *testing.T) {
 	packages, err := exported([]string{"network", "."})
 	require.NoError(t, err)

@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // Provider has the values of keys.
@@ -36,6 +37,24 @@ var Kafka = map[string]Factory{
 	"org.apache.kafka.common.config.provider.FileConfigProvider":      newFile,
 	"org.apache.kafka.common.config.provider.DirectoryConfigProvider": newDirectory,
 	"org.apache.kafka.common.config.provider.EnvVarConfigProvider":    newEnv,
+}
+
+var registered sync.Map // of Factory, by class
+
+// Register makes a provider of the user's known, and returns false if the class is Kafka's or registered already.
+func Register(class string, f Factory) bool {
+	if Kafka[class] != nil {
+		return false
+	}
+	_, taken := registered.LoadOrStore(class, f)
+	return !taken
+}
+
+// Registered returns what makes a provider of the user's, nil if none was registered under this class.
+func Registered(class string) Factory {
+	f, _ := registered.Load(class)
+	made, _ := f.(Factory)
+	return made
 }
 
 // variable is Java's: ${provider:[path:]key}.
@@ -85,7 +104,7 @@ func (r *resolver) makeProviders(factory func(class string) Factory) {
 		class = strings.TrimSpace(class)
 		make := factory(class)
 		if make == nil {
-			r.faults = append(r.faults, Fault{property, class, "names a class that is not known", "use Kafka's FileConfigProvider, DirectoryConfigProvider or EnvVarConfigProvider, or register a provider in Go under this name with RegisterConfigProvider"})
+			r.faults = append(r.faults, Fault{property, class, "names a class that is not known", "use Kafka's FileConfigProvider, DirectoryConfigProvider or EnvVarConfigProvider, or register a provider in Go under this name with provider.Register"})
 			continue
 		}
 		params := map[string]string{}

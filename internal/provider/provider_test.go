@@ -121,7 +121,7 @@ func TestFaultsAreReportedTogether(t *testing.T) {
 		names = append(names, f.Name)
 	}
 	require.Equal(t, []string{"config.providers.a.class", "config.providers.b.class", "x", "y", "z"}, names)
-	require.Contains(t, faults[0].Fix, "RegisterConfigProvider")
+	require.Contains(t, faults[0].Fix, "provider.Register")
 }
 
 // failing is a provider of the user's.

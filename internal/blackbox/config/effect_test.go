@@ -18,6 +18,7 @@ import (
 	"github.com/quill-kafka/quill"
 	"github.com/quill-kafka/quill/internal/blackbox/testkit"
 	"github.com/quill-kafka/quill/internal/message"
+	"github.com/quill-kafka/quill/network"
 	"github.com/quill-kafka/quill/protocol"
 	"github.com/quill-kafka/quill/quilltest"
 	"github.com/stretchr/testify/require"
@@ -470,7 +471,7 @@ var connectionEffects = []effect{
 	{"security.protocol", "SSL", "max.block.ms=1000", func(l *effectLab) { // the nodes speak plaintext
 		p := l.open()
 		_, err := p.SendSync(l.Context(), testkit.Rec("t", "k", "v"))
-		require.ErrorIs(l, err, quill.ErrTLS)
+		require.ErrorIs(l, err, network.ErrTLS)
 		require.ErrorContains(l, err, "plaintext listener")
 		testkit.CloseProducer(l.T, p)
 	}},

@@ -18,6 +18,7 @@ import (
 
 	"github.com/quill-kafka/quill"
 	"github.com/quill-kafka/quill/internal/blackbox/testkit"
+	"github.com/quill-kafka/quill/network"
 	"github.com/quill-kafka/quill/network/sasl"
 	"github.com/quill-kafka/quill/quilltest"
 	"github.com/stretchr/testify/require"
@@ -46,11 +47,11 @@ func TestWhoIsNotLetInHearsItAtOnce(t *testing.T) {
 		denied := func(err error) {
 			t.Helper()
 			require.ErrorIs(t, err, quill.ErrAuthentication)
-			require.NotErrorIs(t, err, quill.ErrTLS)
+			require.NotErrorIs(t, err, network.ErrTLS)
 			require.NotErrorIs(t, err, quill.ErrTimeout)
 			require.NotErrorIs(t, err, quill.ErrRetriable)
 			require.ErrorIs(t, err, errNoCredentials)
-			e, ok := errors.AsType[*quill.AuthenticationError](err)
+			e, ok := errors.AsType[*network.AuthenticationError](err)
 			require.True(t, ok)
 			require.Equal(t, []string{"LOCKED", "start"}, []string{e.Mechanism, e.Step})
 			require.Contains(t, c.BootstrapServers(), e.Addr)
@@ -179,11 +180,11 @@ func TestSendsWorkAgainOnceBrokersAreTrusted(t *testing.T) {
 		p := testkit.Open(t, cfg)
 		begin := time.Now()
 		_, err := p.SendSync(t.Context(), testkit.Rec("t", "k", "v"))
-		require.ErrorIs(t, err, quill.ErrTLS)
+		require.ErrorIs(t, err, network.ErrTLS)
 		require.ErrorIs(t, err, quill.ErrAuthentication)
 		require.ErrorContains(t, err, "an authority that is not trusted")
 		require.ErrorContains(t, err, "Config.TLS.RootCAs")
-		e, ok := errors.AsType[*quill.TLSError](err)
+		e, ok := errors.AsType[*network.TLSError](err)
 		require.True(t, ok)
 		require.Equal(t, "handshake", e.Step)
 		require.Less(t, time.Since(begin), 200*time.Millisecond)
@@ -199,7 +200,7 @@ func TestSendsWorkAgainOnceBrokersAreTrusted(t *testing.T) {
 		x.serve(other)
 		accepted := p.Send(t.Context(), testkit.Rec("t", "k", "v"))
 		_, err = p.SendSync(t.Context(), testkit.Rec("u", "k", "v"))
-		require.ErrorIs(t, err, quill.ErrTLS)
+		require.ErrorIs(t, err, network.ErrTLS)
 		time.Sleep(time.Minute)
 		require.False(t, accepted.Done())
 		x.serve(good)

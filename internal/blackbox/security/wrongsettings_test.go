@@ -18,6 +18,7 @@ import (
 
 	"github.com/quill-kafka/quill"
 	"github.com/quill-kafka/quill/internal/blackbox/testkit"
+	"github.com/quill-kafka/quill/network"
 	"github.com/quill-kafka/quill/network/sasl"
 	"github.com/quill-kafka/quill/network/sasl/oauthbearer"
 	"github.com/quill-kafka/quill/protocol"
@@ -103,31 +104,31 @@ func endpoint(url string) sasl.Mechanism {
 }
 
 var wrongSettings = []wrong{
-	{name: "the broker's authority is not trusted", node: serving, kind: quill.ErrTLS, text: "signed by an authority that is not trusted",
+	{name: "the broker's authority is not trusted", node: serving, kind: network.ErrTLS, text: "signed by an authority that is not trusted",
 		client: func(a authorities, cfg *quill.Config) { cfg.TLS = &tls.Config{RootCAs: a.other.Pool()} }},
 	{name: "the broker's certificate has expired", node: certified(quilltest.Certificate{NotAfter: time.Date(1999, 12, 24, 18, 0, 0, 0, time.UTC)}),
-		client: trusting, kind: quill.ErrTLS, text: "has expired at 1999-12-24T18:00:00Z"},
+		client: trusting, kind: network.ErrTLS, text: "has expired at 1999-12-24T18:00:00Z"},
 	{name: "the broker's certificate is not valid yet", node: certified(quilltest.Certificate{NotBefore: time.Date(2000, 1, 2, 0, 0, 0, 0, time.UTC)}),
-		client: trusting, kind: quill.ErrTLS, text: "is not valid before 2000-01-02T00:00:00Z"},
+		client: trusting, kind: network.ErrTLS, text: "is not valid before 2000-01-02T00:00:00Z"},
 	{name: "the broker's certificate is for another host", node: certified(quilltest.Certificate{Hosts: []string{"kafka-1.example.com", "10.0.0.1"}}),
-		client: trusting, kind: quill.ErrTLS, text: `its names are "kafka-1.example.com", "10.0.0.1"`},
+		client: trusting, kind: network.ErrTLS, text: `its names are "kafka-1.example.com", "10.0.0.1"`},
 	{name: "the broker's certificate has a common name alone", node: certified(quilltest.Certificate{Name: "kafka-1.example.com", Hosts: []string{}}),
-		client: trusting, kind: quill.ErrTLS, text: `common name "kafka-1.example.com" does not count`},
-	{name: "the broker wants a certificate, and the client has none", node: mutually, client: trusting, kind: quill.ErrTLS, text: "got none"},
-	{name: "the client's certificate is of an authority that the broker does not trust", node: mutually, kind: quill.ErrTLS, text: "unknown certificate authority",
+		client: trusting, kind: network.ErrTLS, text: `common name "kafka-1.example.com" does not count`},
+	{name: "the broker wants a certificate, and the client has none", node: mutually, client: trusting, kind: network.ErrTLS, text: "got none"},
+	{name: "the client's certificate is of an authority that the broker does not trust", node: mutually, kind: network.ErrTLS, text: "unknown certificate authority",
 		client: func(a authorities, cfg *quill.Config) {
 			trusting(a, cfg)
 			cfg.TLS.Certificates = []tls.Certificate{a.other.Issue(quilltest.Certificate{})}
 		}},
-	{name: "the client's certificate has expired", node: mutually, kind: quill.ErrTLS, text: "does not accept the certificate",
+	{name: "the client's certificate has expired", node: mutually, kind: network.ErrTLS, text: "does not accept the certificate",
 		client: func(a authorities, cfg *quill.Config) {
 			trusting(a, cfg)
 			cfg.TLS.Certificates = []tls.Certificate{a.ca.Issue(quilltest.Certificate{NotAfter: time.Date(1999, 12, 24, 18, 0, 0, 0, time.UTC)})}
 		}},
-	{name: "the broker has TLS 1.2 only, and the client 1.3", kind: quill.ErrTLS, text: "protocol version",
+	{name: "the broker has TLS 1.2 only, and the client 1.3", kind: network.ErrTLS, text: "protocol version",
 		node:   func(a authorities, o *quilltest.Options) { serving(a, o); o.TLS.MaxVersion = tls.VersionTLS12 },
 		client: func(a authorities, cfg *quill.Config) { trusting(a, cfg); cfg.TLS.MinVersion = tls.VersionTLS13 }},
-	{name: "the client speaks plaintext to a TLS listener", node: serving, client: func(authorities, *quill.Config) {}, kind: quill.ErrTLS, text: "set Config.TLS"},
+	{name: "the client speaks plaintext to a TLS listener", node: serving, client: func(authorities, *quill.Config) {}, kind: network.ErrTLS, text: "set Config.TLS"},
 	{name: "the client speaks TLS to a plaintext listener", client: trusting, text: "plaintext listener"},
 	{name: "PLAIN with a wrong password", node: users(), client: as(func() sasl.Mechanism { return sasl.Plain("alice", "wrong") }), kind: quill.ErrAuthentication, text: "Invalid username or password"},
 	{name: "SCRAM with a wrong password", node: users(), client: as(func() sasl.Mechanism { return sasl.ScramSHA512("alice", "wrong") }), kind: quill.ErrAuthentication, text: "invalid credentials"},
