@@ -173,7 +173,8 @@ type Error struct {
 	Code protocol.ErrorCode
 	// Kind is the sentinel this failure belongs to, or the error of a context; nil if Code says it all.
 	Kind error
-	// Class is ErrRetriable, ErrAbortable or ErrFatal where the circumstances decide it. If nil, Kind and Code do.
+	// Class is ErrRetriable, ErrAbortable or ErrFatal where the circumstances decide it. If nil, Kind and Code do; no
+	// Code is fatal by itself, because it depends on the producer whether it can go on.
 	Class error
 	// Outcome says whether the record may be in the log. It counts for failed sends; OutcomeOf asks an error that wraps this one.
 	Outcome Outcome
@@ -198,8 +199,8 @@ func (e *Error) Retriable() bool { return e.class() == ErrRetriable }
 // Abortable reports whether the transaction has to be aborted. Kafka: TransactionAbortableException.
 func (e *Error) Abortable() bool { return e.class() == ErrAbortable }
 
-// Fatal reports whether the producer can't go on. Kafka: ApplicationRecoverableException and
-// what the producer's transaction manager treats as fatal.
+// Fatal reports whether the producer can't go on. It is the same as errors.Is(err, ErrFatal). Kafka: what the
+// producer's transaction manager treats as fatal.
 func (e *Error) Fatal() bool { return e.class() == ErrFatal }
 
 // Timeout reports whether the failure is a time-out, as net.Error does.
@@ -232,21 +233,13 @@ func (e *Error) class() error {
 	if e.Kind != nil && e.Code == protocol.None {
 		return nil
 	}
-	switch e.Code {
-	case protocol.ClusterAuthorizationFailed, protocol.TransactionalIDAuthorizationFailed, protocol.UnsupportedVersion:
-		return ErrFatal
-	}
 	switch e.Code.Class() {
 	case protocol.ClassRetriable, protocol.ClassRefreshRetriable:
 		return ErrRetriable
 	case protocol.ClassAbortable:
 		return ErrAbortable
-	case protocol.ClassApplicationRecoverable:
-		if e.Code != protocol.InvalidProducerEpoch { // an idempotent producer takes a new epoch and goes on
-			return ErrFatal
-		}
 	}
-	return nil
+	return nil // no code ends a producer by itself: if one does, the sender has set Class
 }
 
 // classOf returns the class of any error, nil if it has none.

@@ -106,7 +106,7 @@ func TestEveryErrorHasAtMostOneClass(t *testing.T) {
 		}
 		require.LessOrEqual(t, n, 1, code)
 		require.Equal(t, code.Retriable(), e.Retriable(), code)
-		require.Equal(t, e.Fatal(), errors.Is(e, ErrFatal))
+		require.False(t, e.Fatal(), code)
 		require.Equal(t, e.Abortable(), errors.Is(e, ErrAbortable))
 	}
 	class := func(e Error) string {
@@ -121,10 +121,11 @@ func TestEveryErrorHasAtMostOneClass(t *testing.T) {
 		{retriable, Error{Kind: ErrDeliveryTimeout, Code: protocol.NotLeaderOrFollower}},
 		{retriable, Error{Kind: ErrWouldBlock}},
 		{fatal, Error{Kind: ErrForceClosed}},
-		{fatal, Error{Code: protocol.ProducerFenced}},
-		{fatal, Error{Code: protocol.InvalidProducerIDMapping}},
-		{fatal, Error{Code: protocol.ClusterAuthorizationFailed}},
-		{fatal, Error{Code: protocol.UnsupportedVersion}},
+		{fatal, Error{Code: protocol.ProducerFenced, Class: ErrFatal}},
+		{fatal, Error{Kind: ErrProducerFenced}},
+		{none, Error{Code: protocol.ProducerFenced}},
+		{none, Error{Code: protocol.ClusterAuthorizationFailed}},
+		{none, Error{Code: protocol.UnsupportedVersion}},
 		{abortable, Error{Code: protocol.TransactionAbortable}},
 		{abortable, Error{Code: protocol.InvalidProducerEpoch, Class: ErrAbortable}},
 		{abortable, Error{Kind: ErrDeliveryTimeout, Class: ErrAbortable}},

@@ -175,7 +175,7 @@ func (e *Error) hint() string {
 			return h.text
 		}
 	}
-	if text, ok := codeHints[e.Code]; ok {
+	if text, ok := codeHints[e.Code]; ok && (text != hintMember || e.Abortable()) { // without a transaction it is not about a consumer
 		if e.Fatal() && !strings.Contains(e.Reason, "close this producer") {
 			text += "; then close this producer, which cannot go on, and make a new one"
 		}

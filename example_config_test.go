@@ -82,7 +82,7 @@ func ExampleError() {
 	handle(&quill.Error{Op: "send", Kind: quill.ErrBufferExhausted})
 	handle(&quill.Error{Op: "send", Topic: "orders", Kind: quill.ErrDeliveryTimeout, Outcome: quill.MaybeWritten})
 	handle(&quill.Error{Op: "send", Topic: "orders", Code: protocol.MessageTooLarge, Outcome: quill.Rejected})
-	handle(&quill.Error{Op: "send", Topic: "orders", Code: protocol.ProducerFenced, Outcome: quill.Rejected})
+	handle(&quill.Error{Op: "send", Topic: "orders", Code: protocol.ProducerFenced, Class: quill.ErrFatal, Outcome: quill.Rejected})
 	handle(&quill.Error{Op: "send", Topic: "orders", Code: protocol.InvalidRecord, Outcome: quill.Rejected})
 	// Output:
 	// safe to send again

@@ -2,6 +2,7 @@ package delivery_test
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -93,4 +94,32 @@ func TestZstdToANodeThatDoesNotKnowItFailsAndSaysWhy(t *testing.T) {
 	testkit.InLab(t, quilltest.Options{Release: "2.0"}, func(cfg *quill.Config) { cfg.Compression = quill.CompressionLZ4 }, func(x *testkit.Lab) {
 		x.Deliver(0, strings.Repeat("v", 1000))
 	})
+}
+
+// ErrFatal says that the producer can't go on. So an error is fatal if and only if the next send fails, whatever the code is,
+// and whether or not the producer is idempotent. Java's non-idempotent producer goes on after each code.
+func TestARefusalIsFatalOnlyIfTheProducerEnds(t *testing.T) {
+	for code := protocol.ErrorCode(-1); code <= 140; code++ {
+		for _, idempotent := range []bool{true, false} {
+			if code == protocol.None {
+				continue
+			}
+			t.Run(fmt.Sprintf("%s, idempotent %v", code.Name(), idempotent), func(t *testing.T) {
+				testkit.InLab(t, quilltest.Options{}, func(cfg *quill.Config) {
+					cfg.RequestTimeout, cfg.DeliveryTimeout, cfg.Idempotence = time.Second, 2*time.Second, &idempotent
+				}, func(x *testkit.Lab) { refusedThenSent(x, code) })
+			})
+		}
+	}
+}
+
+// refusedThenSent has the nodes refuse a record as often as it is sent, and then take the next one.
+func refusedThenSent(x *testkit.Lab, code protocol.ErrorCode) {
+	x.Deliver(0, "a")
+	refusing := x.Produce(quilltest.Fault{Err: code, Times: -1})
+	_, err := x.Send(0, "b").Wait(x.Context())
+	refusing.Remove()
+	_, next := x.Send(0, "c").Wait(x.Context())
+	require.Equal(x, next != nil, errors.Is(err, quill.ErrFatal), "%v; the next one: %v", err, next)
+	require.Equal(x, next != nil, errors.Is(x.P.Health(), quill.ErrFatal), "%v", x.P.Health())
 }

@@ -76,3 +76,27 @@ func TestVainAskingForOnePartitionDelaysNoOther(t *testing.T) {
 		})
 	}
 }
+
+// What is wrong with one topic ends no producer, whatever the code is: others are sent to, and this one when the answer changes.
+func TestNoErrorOfATopicIsFatal(t *testing.T) {
+	for code := protocol.ErrorCode(-1); code <= 140; code++ {
+		if code == protocol.None {
+			continue
+		}
+		t.Run(code.Name(), func(t *testing.T) {
+			testkit.InLab(t, quilltest.Options{}, func(cfg *quill.Config) { cfg.MaxBlock = 2 * time.Second }, func(x *testkit.Lab) {
+				x.C.MustCreateTopic("u", 1, quilltest.TopicConfig{})
+				refusing := x.C.Inject(quilltest.Fault{APIs: []protocol.APIKey{protocol.Metadata}, Topic: "u", Err: code, Times: -1})
+				_, sent := x.P.SendSync(x.Context(), testkit.Rec("u", "k", "v"))
+				_, looked := x.P.PartitionsFor(x.Context(), "u")
+				for _, err := range []error{sent, looked} {
+					require.NotErrorIs(x, err, quill.ErrFatal)
+				}
+				x.Deliver(0, "a")
+				refusing.Remove()
+				time.Sleep(3 * time.Second)
+				testkit.SendOK(x.T, x.P, "u")
+			})
+		})
+	}
+}

@@ -279,3 +279,33 @@ func TestAForgottenProducerBeginsAnew(t *testing.T) {
 		require.Equal(x, []int32{1, 0}, sequences)
 	})
 }
+
+// A refused record of a transaction is fatal if and only if the producer can't go on after an abort, whatever the code is.
+func TestARefusedRecordIsFatalOnlyIfTheProducerEnds(t *testing.T) {
+	for code := protocol.ErrorCode(-1); code <= 140; code++ {
+		if code == protocol.None {
+			continue
+		}
+		t.Run(code.Name(), func(t *testing.T) {
+			inTransactions(t, func(cfg *quill.Config) {
+				cfg.RequestTimeout, cfg.DeliveryTimeout = time.Second, 2*time.Second
+			}, func(x *testkit.TxnLab) { refusedThenAborted(x, code) })
+		})
+	}
+}
+
+// refusedThenAborted has the nodes refuse a record as often as it is sent, and then take the records of the next transaction.
+func refusedThenAborted(x *testkit.TxnLab, code protocol.ErrorCode) {
+	x.Begin()
+	refusing := x.C.Inject(quilltest.Fault{APIs: []protocol.APIKey{protocol.Produce}, Err: code, Times: -1})
+	_, err := x.Send(0, "v").Wait(x.Context())
+	refusing.Remove()
+	aborted := x.P.AbortTransaction(x.Context())
+	require.Equal(x, err != nil && aborted != nil, errors.Is(err, quill.ErrFatal), "%v; the abort: %v", err, aborted)
+	require.Equal(x, aborted != nil, errors.Is(x.P.Health(), quill.ErrFatal), "%v", x.P.Health())
+	if aborted != nil {
+		x.Over()
+		return
+	}
+	x.RequireGoesOn()
+}
