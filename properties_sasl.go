@@ -96,8 +96,18 @@ func (row *property) checkKept(text string) complaint {
 		return row.checkWords(text)
 	case "LIST":
 		return checkList(text)
+	case "CLASS":
+		return checkClass(text)
 	}
 	return complaint{no.Reason, no.Fix}
+}
+
+// checkClass checks that a class is named. In Java the empty name is a class that can't be found.
+func checkClass(text string) complaint {
+	if text == "" {
+		return complaint{"is empty", "name a Java class, or leave it out"}
+	}
+	return complaint{}
 }
 
 // checkList checks that no element of a list is empty, as Java does since 4.0 (ConfigDef.ValidList). Elements that are there twice

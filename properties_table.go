@@ -281,7 +281,7 @@ var pluginProperties = []property{
 		value: partitionerAvailabilityTimeoutValue,
 		help:  "Leave out partitions whose node took no batch for this long. 0: leave none out."},
 	{name: namePartitionerClass, field: "Partitioner", importance: importanceMedium,
-		value: textValue{at: func(c *Config) *string { return &c.props.partitioner }, typ: "CLASS", def: "null"},
+		value: classValue{textValue{at: func(c *Config) *string { return &c.props.partitioner }, typ: "CLASS", def: "null"}},
 		help:  "A Java class, so New refuses it unless Config.Partitioner is set to its Go counterpart. If not given, the built-in partitioner, which places keys as Java's does."},
 	{name: "partitioner.ignore.keys", field: "PartitionerIgnoreKeys", importance: importanceMedium,
 		value: flagValue{func(c *Config) *bool { return &c.PartitionerIgnoreKeys }},

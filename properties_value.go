@@ -436,6 +436,16 @@ func (l listValue) parse(c *Config, text string) complaint {
 	return l.textValue.parse(c, text)
 }
 
+// classValue is the name of a Java class.
+type classValue struct{ textValue }
+
+func (v classValue) parse(c *Config, text string) complaint {
+	if no := checkClass(text); no != (complaint{}) {
+		return no
+	}
+	return v.textValue.parse(c, text)
+}
+
 // serversValue is bootstrap.servers.
 type serversValue struct{}
 
