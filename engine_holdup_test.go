@@ -5,7 +5,6 @@ import (
 	"errors"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -105,9 +104,9 @@ func TestACrowdThatGivesUpAsksOnce(t *testing.T) {
 		release()
 		crowd.Wait()
 		for _, err := range failed {
-			require.ErrorIs(t, err, syscall.ECONNREFUSED)
+			require.ErrorIs(t, err, testkit.Refused)
 		}
-		require.ErrorIs(t, fillPartition(t, p, 0), syscall.ECONNREFUSED, "an answer that is old is not given again, but asked for")
+		require.ErrorIs(t, fillPartition(t, p, 0), testkit.Refused, "an answer that is old is not given again, but asked for")
 	})
 }
 
@@ -122,7 +121,7 @@ func TestTheReasonIsNotWaitedForLongerThanMemory(t *testing.T) {
 		}
 		require.LessOrEqual(t, p.CommandsWaiting(), 2, "the question, and that memory is short")
 		release()
-		require.ErrorIs(t, fillPartition(t, p, 0), syscall.ECONNREFUSED)
+		require.ErrorIs(t, fillPartition(t, p, 0), testkit.Refused)
 	})
 }
 
@@ -140,16 +139,16 @@ func TestASenderThatDoesNotAnswerIsWaitedForOnce(t *testing.T) {
 			for _, f := range sent {
 				_, err := f.Wait(testkit.Ended(context.Canceled))
 				require.ErrorIs(t, err, context.Canceled)
-				require.Equal(t, cause != nil, errors.Is(err, syscall.ECONNREFUSED))
+				require.Equal(t, cause != nil, errors.Is(err, testkit.Refused))
 			}
 		}
-		testkit.Within(t, 0, 0, func() { look(syscall.ECONNREFUSED) })
+		testkit.Within(t, 0, 0, func() { look(testkit.Refused) })
 		time.Sleep(time.Second)
 		release := p.HoldSender(t)
 		testkit.Within(t, 100*time.Millisecond, 100*time.Millisecond, func() { look(nil) })
 		require.LessOrEqual(t, p.CommandsWaiting(), 1)
 		release()
 		synctest.Wait()
-		testkit.Within(t, 0, 0, func() { look(syscall.ECONNREFUSED) })
+		testkit.Within(t, 0, 0, func() { look(testkit.Refused) })
 	})
 }

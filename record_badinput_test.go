@@ -10,7 +10,6 @@ import (
 	"net"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -66,7 +65,7 @@ var badInputs = []badInput{
 
 	// Wrong addresses.
 	{name: "unreachable bootstrap address", before: func(c *quilltest.Cluster) { stopAll(c) }, change: withConfig(blockFor(2 * time.Second)),
-		is: []error{quill.ErrTimeout, quill.ErrRetriable, syscall.ECONNREFUSED}, partition: -1, least: 2 * time.Second, most: 2 * time.Second},
+		is: []error{quill.ErrTimeout, quill.ErrRetriable, testkit.Refused}, partition: -1, least: 2 * time.Second, most: 2 * time.Second},
 	{name: "bootstrap address that swallows packets", before: func(c *quilltest.Cluster) { testkit.CutOffAll(c) }, change: withConfig(blockFor(40 * time.Second)),
 		is: []error{quill.ErrTimeout, network.ErrSetupTimeout}, partition: -1, least: 40 * time.Second, most: 40 * time.Second},
 	{name: "bootstrap port that answers HTTP", opts: quilltest.Options{Greet: testkit.Greet("HTTP/1.1 400 Bad Request\r\n\r\n")}, change: withConfig(blockFor(2 * time.Second)),

@@ -17,7 +17,7 @@ func values(size int) [][]byte {
 	out := make([][]byte, max(1, min(4<<20/size, 64<<10)))
 	for i := range out {
 		v := fmt.Appendf(make([]byte, 0, size+128), `{"ts":%d,"uid":%d,"ev":"%s","cc":"%s","ms":%d,"path":"/p/%x"`,
-			1700000000000+i*37+r.IntN(30), r.IntN(1e7), pick(events), pick(countries), r.IntN(5000), r.Int64())
+			1700000000000+int64(i*37+r.IntN(30)), r.IntN(1e7), pick(events), pick(countries), r.IntN(5000), r.Int64())
 		for k := 0; len(v) < size; k++ {
 			switch r.IntN(4) {
 			case 0:

@@ -3,7 +3,6 @@ package errors_test
 import (
 	"context"
 	"errors"
-	"syscall"
 	"testing"
 	"time"
 
@@ -64,7 +63,7 @@ var holdUps = []holdsUp{
 		for _, id := range c.NodeIDs() {
 			require.NoError(t, c.StopNode(id))
 		}
-	}, syscall.ECONNREFUSED, ""},
+	}, testkit.Refused, ""},
 	{"no answer", func(_ *testing.T, c *quilltest.Cluster) {
 		c.Inject(quilltest.Fault{APIs: []protocol.APIKey{protocol.Produce}, Times: -1, DropAnswer: true})
 	}, nil, "waiting for an answer"},
