@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/quill-kafka/quill/internal/message"
+	"github.com/quill-kafka/quill/internal/planted"
 	"github.com/quill-kafka/quill/network/sasl"
 	"github.com/quill-kafka/quill/protocol"
 )
@@ -215,40 +216,40 @@ type unwelcome struct {
 var errEndpoint = errors.New(`the token endpoint answers 401: "invalid_client"`)
 
 var unwelcomeCases = []unwelcome{
-	{name: "H68 not enabled", keeper: &doorkeeper{mechanisms: []string{"PLAIN", "SCRAM-SHA-512"}}, words: words("x"), step: "SaslHandshake",
+	{name: "H68 not enabled", keeper: &doorkeeper{mechanisms: []string{"PLAIN", "SCRAM-SHA-512"}}, words: words(planted.Password), step: "SaslHandshake",
 		text: "UNSUPPORTED_SASL_MECHANISM", hint: `has "PLAIN", "SCRAM-SHA-512": let Config.SASL (sasl.mechanism)`, code: protocol.UnsupportedSaslMechanism},
-	{name: "H68 other case", keeper: &doorkeeper{mechanisms: []string{"words"}}, words: words("x"), step: "SaslHandshake", hint: `the node spells it "words"`, code: protocol.UnsupportedSaslMechanism},
-	{name: "H68 none", keeper: &doorkeeper{mechanisms: []string{}}, words: words("x"), step: "SaslHandshake", hint: "the listener has none", code: protocol.UnsupportedSaslMechanism},
-	{name: "H68 10^4 mechanisms", keeper: &doorkeeper{mechanisms: slices.Repeat([]string{"é"}, 10_000)}, words: words("x"), step: "SaslHandshake",
+	{name: "H68 other case", keeper: &doorkeeper{mechanisms: []string{"words"}}, words: words(planted.Password), step: "SaslHandshake", hint: `the node spells it "words"`, code: protocol.UnsupportedSaslMechanism},
+	{name: "H68 none", keeper: &doorkeeper{mechanisms: []string{}}, words: words(planted.Password), step: "SaslHandshake", hint: "the listener has none", code: protocol.UnsupportedSaslMechanism},
+	{name: "H68 10^4 mechanisms", keeper: &doorkeeper{mechanisms: slices.Repeat([]string{"é"}, 10_000)}, words: words(planted.Password), step: "SaslHandshake",
 		hint: "and 9992 more", code: protocol.UnsupportedSaslMechanism},
-	{name: "H68 10^5 mechanisms", keeper: &doorkeeper{mechanisms: slices.Repeat([]string{"é"}, 100_000)}, words: words("x"), step: "SaslHandshake",
+	{name: "H68 10^5 mechanisms", keeper: &doorkeeper{mechanisms: slices.Repeat([]string{"é"}, 100_000)}, words: words(planted.Password), step: "SaslHandshake",
 		text: "too many small elements", passing: true},
-	{name: "no SASL", words: words("x"), node: func(d *doorkeeper, p *peer) {
+	{name: "no SASL", words: words(planted.Password), node: func(d *doorkeeper, p *peer) {
 		p.versions(d.versions())
 		q := p.request()
 		p.answer(q.id, string((&message.SaslHandshakeResponse{ErrorCode: protocol.IllegalSaslState}).Append(nil, q.version)))
 	}, step: "SaslHandshake", text: "ILLEGAL_SASL_STATE", hint: "then leave Config.SASL out (security.protocol PLAINTEXT or SSL)", code: protocol.IllegalSaslState},
-	{name: "H69 closes after the handshake", words: words("x"), node: func(d *doorkeeper, p *peer) { d.open(p, 0); p.request() },
+	{name: "H69 closes after the handshake", words: words(planted.Password), node: func(d *doorkeeper, p *peer) { d.open(p, 0); p.request() },
 		step: "SaslAuthenticate", text: "the node closed the connection", passing: true},
 	{name: "bad credentials", keeper: &doorkeeper{refusal: protocol.SaslAuthenticationFailed, text: "Authentication failed: \x1b[31mInvalid username"},
-		words: words("x"), step: "SaslAuthenticate", text: `SASL_AUTHENTICATION_FAILED: "Authentication failed: \x1b[31mInvalid username"`, hint: "Config.SASL (sasl.jaas.config)", code: protocol.SaslAuthenticationFailed},
-	{name: "H70 text of 1 MB", keeper: &doorkeeper{refusal: protocol.SaslAuthenticationFailed, text: strings.Repeat("ä", 500_000)}, words: words("x"), step: "SaslAuthenticate",
+		words: words(planted.Password), step: "SaslAuthenticate", text: `SASL_AUTHENTICATION_FAILED: "Authentication failed: \x1b[31mInvalid username"`, hint: "Config.SASL (sasl.jaas.config)", code: protocol.SaslAuthenticationFailed},
+	{name: "H70 text of 1 MB", keeper: &doorkeeper{refusal: protocol.SaslAuthenticationFailed, text: strings.Repeat("ä", 500_000)}, words: words(planted.Password), step: "SaslAuthenticate",
 		text: strings.Repeat("ä", 128) + `"…`, code: protocol.SaslAuthenticationFailed},
-	{name: "H70 text beyond the limit", keeper: &doorkeeper{refusal: protocol.SaslAuthenticationFailed, text: strings.Repeat("x", 1<<20)}, words: words("x"), step: "SaslAuthenticate",
+	{name: "H70 text beyond the limit", keeper: &doorkeeper{refusal: protocol.SaslAuthenticationFailed, text: strings.Repeat("x", 1<<20)}, words: words(planted.Password), step: "SaslAuthenticate",
 		text: "response too large", passing: true},
-	{name: "the node's own trouble", keeper: &doorkeeper{refusal: protocol.UnknownServerError, text: "oops"}, words: words("x"), step: "SaslAuthenticate",
+	{name: "the node's own trouble", keeper: &doorkeeper{refusal: protocol.UnknownServerError, text: "oops"}, words: words(planted.Password), step: "SaslAuthenticate",
 		text: `"oops"`, code: protocol.UnknownServerError, passing: true},
-	{name: "raw, refused", keeper: &doorkeeper{raw: true, refusal: protocol.SaslAuthenticationFailed}, words: words("x"), step: "SaslAuthenticate",
+	{name: "raw, refused", keeper: &doorkeeper{raw: true, refusal: protocol.SaslAuthenticationFailed}, words: words(planted.Password), step: "SaslAuthenticate",
 		text: "closed the connection", hint: "brokers before 1.0 do so without a word", passing: true},
 	{name: "token endpoint", words: &wordplay{name: "WORDS", begin: func(context.Context) error { return errEndpoint }}, step: "start", text: errEndpoint.Error()},
 	{name: "no token in time", words: &wordplay{name: "WORDS", begin: func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }}, step: "start",
 		text: "connection setup timed out", passing: true},
-	{name: "the mechanism's own error", keeper: &doorkeeper{answer: func(string) []byte { return []byte("no") }}, words: words("x"), step: "SaslAuthenticate", text: `unexpected challenge "no"`},
+	{name: "the mechanism's own error", keeper: &doorkeeper{answer: func(string) []byte { return []byte("no") }}, words: words(planted.Password), step: "SaslAuthenticate", text: `unexpected challenge "no"`},
 	{name: "H73 no end", words: &wordplay{name: "WORDS", words: []string{"x"}, answer: func([]byte) ([]byte, bool, error) { return []byte("x"), false, nil }},
 		node: func(d *doorkeeper, p *peer) { d.open(p, 1000) }, step: "SaslAuthenticate", text: "no end after 32 messages", passing: true},
 	{name: "more after the end", words: &wordplay{name: "WORDS", words: []string{"x"}, answer: func([]byte) ([]byte, bool, error) { return []byte("x"), true, nil }},
 		node: func(d *doorkeeper, p *peer) { d.open(p, 2) }, step: "SaslAuthenticate", text: "2 bytes after the mechanism's end", passing: true},
-	{name: "silent", words: words("x"), node: func(d *doorkeeper, p *peer) { d.open(p, 0); silent(p) }, step: "SaslAuthenticate", text: "connection setup timed out", passing: true},
+	{name: "silent", words: words(planted.Password), node: func(d *doorkeeper, p *peer) { d.open(p, 0); silent(p) }, step: "SaslAuthenticate", text: "connection setup timed out", passing: true},
 }
 
 func TestErrorsOfSASLSayWhatIsWrong(t *testing.T) {
@@ -316,7 +317,7 @@ func TestAMechanismThatRefusesHasTheLastWord(t *testing.T) {
 func TestCloseEndsAnAuthentication(t *testing.T) { // C10
 	for _, begin := range []func(context.Context) error{nil, func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }} {
 		bubble(t, func(t *testing.T) {
-			m := words("x")
+			m := words(planted.Password)
 			m.begin = begin
 			r := newRig(t, func(p *peer) { new(doorkeeper).open(p, 0); silent(p) }, withSASL(m))
 			require.False(t, r.Ready(-1, time.Now()))
@@ -334,7 +335,7 @@ func TestAuthenticationFailuresAreNoStorm(t *testing.T) { // S17
 	bubble(t, func(t *testing.T) {
 		d := &doorkeeper{refusal: protocol.SaslAuthenticationFailed}
 		var log lockedBuffer
-		r := newRig(t, func(p *peer) { d.open(p, 1) }, withSASL(words("x")), func(c *Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+		r := newRig(t, func(p *peer) { d.open(p, 1) }, withSASL(words(planted.Password)), func(c *Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
 		require.Empty(t, r.hammer())
 		r.requireDials(8, 20)
 		require.Contains(t, log.String(), "could not authenticate")

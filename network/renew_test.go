@@ -14,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/quill-kafka/quill/internal/planted"
 	"github.com/quill-kafka/quill/protocol"
 )
 
@@ -55,7 +56,7 @@ func TestASessionIsRenewedOnTheLiveConnection(t *testing.T) {
 	for rounds := range 3 {
 		bubble(t, func(t *testing.T) {
 			d := &doorkeeper{lifetime: 10_000}
-			m := words(slices.Repeat([]string{"w"}, rounds+1)...)
+			m := words(slices.Repeat([]string{planted.Token}, rounds+1)...)
 			r := newRig(t, func(p *peer) { d.open(p, rounds+1); d.guest(p, rounds+1) }, withSASL(m))
 			r.connect(-1)
 			var want []string
@@ -99,7 +100,7 @@ func TestLifetimesOfSessions(t *testing.T) { // H71
 	for _, lifetime := range []int64{1, 1000, math.MaxInt64 / int64(time.Millisecond)} {
 		bubble(t, func(t *testing.T) {
 			d := &doorkeeper{lifetime: lifetime}
-			r := newRig(t, func(p *peer) { d.open(p, 1); d.guest(p, 1) }, withSASL(words("w")))
+			r := newRig(t, func(p *peer) { d.open(p, 1); d.guest(p, 1) }, withSASL(words(planted.Token)))
 			r.connect(-1)
 			for range 200 { // 10 seconds
 				req := r.send(-1, "x")
@@ -122,7 +123,7 @@ func TestRequestsAreHeldBackForOneRoundTrip(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		const away = 40 * time.Millisecond // from the node and back
 		d := &doorkeeper{lifetime: 100_000}
-		m := words("w")
+		m := words(planted.Token)
 		r := newRig(t, func(p *peer) {
 			d.open(p, 1)
 			p, end := distant(p, away)
@@ -180,14 +181,14 @@ func (d *delayed) Write(b []byte) (int, error) {
 func TestASessionThatIsOverIsRenewedFirst(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		d := &doorkeeper{lifetime: 10_000}
-		r := newRig(t, func(p *peer) { d.open(p, 1); d.guest(p, 1) }, withSASL(words("w")))
+		r := newRig(t, func(p *peer) { d.open(p, 1); d.guest(p, 1) }, withSASL(words(planted.Token)))
 		r.connect(-1)
 		r.pass(time.Minute)
 		require.Equal(t, 1, d.shakes(), "an idle connection is left alone")
 		req := r.send(-1, "x")
 		r.back(req)
 		require.NoError(t, req.Err)
-		require.Equal(t, []string{"SaslHandshake v1 WORDS", "w", "SaslHandshake v1 WORDS", "w", "x"}, d.heard)
+		require.Equal(t, []string{"SaslHandshake v1 WORDS", planted.Token, "SaslHandshake v1 WORDS", planted.Token, "x"}, d.heard)
 	})
 }
 
@@ -195,7 +196,7 @@ func TestASessionThatIsOverIsRenewedFirst(t *testing.T) {
 func TestARenewalThatCanNotBeginIsTriedAgain(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		d := &doorkeeper{lifetime: 100_000}
-		m := words("w")
+		m := words(planted.Token)
 		var log lockedBuffer
 		r := newRig(t, func(p *peer) { d.open(p, 1); d.guest(p, 1) }, withSASL(m), func(c *Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
 		r.connect(-1)
@@ -233,7 +234,7 @@ func TestARenewalThatIsRefusedEndsTheConnection(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				d := &doorkeeper{lifetime: 10_000}
-				r := newRig(t, func(p *peer) { d.open(p, 1); d.guest(patient(p), 1) }, withSASL(words("w")))
+				r := newRig(t, func(p *peer) { d.open(p, 1); d.guest(patient(p), 1) }, withSASL(words(planted.Token)))
 				r.connect(-1)
 				r.pass(11 * time.Second)
 				refuse(d)
@@ -255,7 +256,7 @@ func TestARenewalThatIsRefusedEndsTheConnection(t *testing.T) {
 func TestARenewalWithoutAnAnswerTimesOut(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		d := &doorkeeper{lifetime: 10_000}
-		r := newRig(t, func(p *peer) { d.open(p, 1); p.request(); silent(p) }, withSASL(words("w")))
+		r := newRig(t, func(p *peer) { d.open(p, 1); p.request(); silent(p) }, withSASL(words(planted.Token)))
 		r.connect(-1)
 		r.pass(9600 * time.Millisecond)
 		r.nodes[-1].conn.ring() // nothing is sent that could time out by itself
@@ -277,7 +278,7 @@ func TestCloseEndsARenewal(t *testing.T) { // C10
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
-				d, m := &doorkeeper{lifetime: 10_000}, words("w")
+				d, m := &doorkeeper{lifetime: 10_000}, words(planted.Token)
 				r := newRig(t, func(p *peer) { d.open(p, 1); script(d, m, p) }, withSASL(m))
 				r.connect(-1)
 				if name == "the mechanism begins" {
@@ -312,7 +313,7 @@ func TestARenewalWaitsBehindSlowAnswers(t *testing.T) {
 			}
 			time.Sleep(25 * time.Second)
 			d.guest(p, 1)
-		}, withSASL(words("w")))
+		}, withSASL(words(planted.Token)))
 		r.connect(-1)
 		r.pass(8 * time.Second)
 		first, second := r.send(-1, "1"), r.send(-1, "2")

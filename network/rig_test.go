@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
-	"log/slog"
 	"net"
 	"runtime"
 	"slices"
@@ -18,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/quill-kafka/quill/internal/message"
+	"github.com/quill-kafka/quill/internal/planted"
 	"github.com/quill-kafka/quill/internal/seal"
 	"github.com/quill-kafka/quill/metadata"
 	"github.com/quill-kafka/quill/protocol"
@@ -46,15 +46,16 @@ const bootAddr = "boot:9092"
 var errRefused = errors.New("connection refused")
 
 // newRig makes a rig whose bootstrap server plays script (nil: refuses). When the test ends, nothing
-// may be left: no goroutine (the bubble sees to that) and no request.
+// may be left: no goroutine (the bubble sees to that) and no request. No planted secret may be in a log or an error.
 func newRig(t *testing.T, script func(*peer), options ...func(*Config)) *rig {
 	r := &rig{t: t, peers: map[string]func(*peer){}, open: map[string][]*trackedConn{}}
 	if script != nil {
 		r.peers[bootAddr] = script
 	}
+	watch := planted.NewWatch(t, t.Output())
 	cfg := Config{
 		ClientID: "tester", SoftwareName: "quill test", SoftwareVersion: "v1.2",
-		Post: r.post, DialContext: r.dial, Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Post: r.post, DialContext: r.dial, Logger: watch.Logger(),
 	}
 	for _, o := range options {
 		o(&cfg)
@@ -70,6 +71,9 @@ func newRig(t *testing.T, script func(*peer), options ...func(*Config)) *rig {
 		require.Empty(t, r.opened(), "connections left open")
 		require.Zero(t, r.InFlightTotal(), "requests lost")
 		require.Len(t, slices.Compact(r.done), len(r.done))
+		for _, req := range r.done {
+			watch.Check(req.Err)
+		}
 	})
 	return r
 }

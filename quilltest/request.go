@@ -13,7 +13,7 @@ import (
 	"github.com/quill-kafka/quill/protocol"
 )
 
-// A Request is one request as a node received it.
+// A Request is one request as a node received it. It prints without Body and Message, in which there may be passwords and records.
 type Request struct {
 	API           protocol.APIKey
 	Version       int16
@@ -31,12 +31,19 @@ type Request struct {
 
 	// Body is the request behind its header. It is valid until the hook returns, and nil in what
 	// Requests returns.
-	Body []byte
+	Body []byte `json:"-"`
 	// Message is the decoded request, a pointer to a struct of this module's internal/message;
 	// hooks outside the module use Body and the methods. Like Body it lives as long as the hook.
-	Message any
+	Message any `json:"-"`
 
 	partitions []TopicPartition // nil: the request names none
+}
+
+// Format writes the request without Body and Message. It implements fmt.Formatter.
+func (r Request) Format(f fmt.State, verb rune) {
+	type bare Request // without this method
+	r.Body, r.Message = nil, nil
+	_, _ = fmt.Fprintf(f, fmt.FormatString(f, verb), bare(r))
 }
 
 // A TopicPartition names a partition. Partition is -1 for a whole topic.

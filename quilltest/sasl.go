@@ -13,6 +13,8 @@ import (
 // SASL says who may connect to a cluster, and how. The nodes then do what Kafka's do on a SASL listener: a connection gets no
 // further than ApiVersions without a login, a wrong one is answered and the connection closed, and a session
 // that has ended is closed at the next request. With Options.TLS it is SASL_SSL, else SASL_PLAINTEXT.
+//
+// It prints without passwords and tokens, so that a test may log its options.
 type SASL struct {
 	// Users are usernames with their passwords, for PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512.
 	Users map[string]string
@@ -34,11 +36,32 @@ type SASL struct {
 	SessionLifetime time.Duration
 }
 
-// A DelegationToken is what a token's id stands for.
+// Format writes the settings with *** for each password and token. It implements fmt.Formatter.
+func (s SASL) Format(f fmt.State, verb rune) {
+	type bare SASL // without this method
+	users := make(map[string]string, len(s.Users))
+	for name := range s.Users {
+		users[name] = masked
+	}
+	s.Users = users
+	_, _ = fmt.Fprintf(f, fmt.FormatString(f, verb), bare(s))
+}
+
+// masked stands for a secret that would be printed.
+const masked = "***"
+
+// A DelegationToken is what a token's id stands for. It prints without the secret.
 type DelegationToken struct {
-	HMAC      string    // the secret, in base64 as clients get it
+	HMAC      string    `json:"-"` // the secret, in base64 as clients get it
 	Owner     string    // the principal's name
 	ExpiresAt time.Time // zero: never
+}
+
+// Format writes the token with *** for its secret. It implements fmt.Formatter.
+func (d DelegationToken) Format(f fmt.State, verb rune) {
+	type bare DelegationToken // without this method
+	d.HMAC = masked
+	_, _ = fmt.Fprintf(f, fmt.FormatString(f, verb), bare(d))
 }
 
 // A TokenError is the answer to a token that is refused, as RFC 7628 §3.2.2 has it.

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/quill-kafka/quill/internal/message"
+	"github.com/quill-kafka/quill/internal/planted"
 	"github.com/quill-kafka/quill/network/sasl"
 	"github.com/quill-kafka/quill/protocol"
 )
@@ -20,7 +21,7 @@ import (
 // testSASL is what the tests' clusters want. A token is "NAME" or "NAME.SECONDS", and ends after so many seconds.
 func testSASL() *SASL {
 	return &SASL{
-		Users:            map[string]string{"alice": "alice-secret", "a,b=c": "p,w=d ä"},
+		Users:            map[string]string{"alice": planted.Password, "a,b=c": "p,w=d ä"},
 		DelegationTokens: map[string]DelegationToken{"token-1": {HMAC: "aG1hYw==", Owner: "owner", ExpiresAt: time.Date(2000, 1, 1, 1, 0, 0, 0, time.UTC)}},
 		CheckToken: func(token string, _ map[string]string) (string, time.Time, error) {
 			name, seconds, _ := strings.Cut(token, ".")
@@ -61,6 +62,7 @@ func (r *rawClient) login(m sasl.Mechanism, version int16) (*message.SaslAuthent
 	require.NoError(r.t, err)
 	for {
 		res := r.do(&message.SaslAuthenticateRequest{AuthBytes: token}, version).(*message.SaslAuthenticateResponse)
+		require.Empty(r.t, planted.All().FindIn(*res))
 		if res.ErrorCode != protocol.None || err != nil {
 			return res, err
 		}
@@ -73,7 +75,7 @@ func (r *rawClient) login(m sasl.Mechanism, version int16) (*message.SaslAuthent
 
 func TestSASLLetsClientsInWithTheRightCredentials(t *testing.T) {
 	for name, m := range map[string]sasl.Mechanism{
-		"alice": sasl.Plain("alice", "alice-secret"), "a,b=c": sasl.ScramSHA256("a,b=c", "p,w=d ä"), "alice ": sasl.ScramSHA512("alice", "alice-secret"),
+		"alice": sasl.Plain("alice", planted.Password), "a,b=c": sasl.ScramSHA256("a,b=c", "p,w=d ä"), "alice ": sasl.ScramSHA512("alice", planted.Password),
 		"bob": tokens("bob"), "owner": delegationToken("token-1", "aG1hYw=="),
 	} {
 		for version := range message.SaslAuthenticateMaxVersion + 1 {
@@ -101,9 +103,9 @@ func TestSASLLetsClientsInWithTheRightCredentials(t *testing.T) {
 func TestSASLRefusesWrongCredentials(t *testing.T) {
 	const invalid = "Authentication failed during authentication due to invalid credentials with SASL mechanism "
 	for want, m := range map[string][]sasl.Mechanism{
-		"Authentication failed: Invalid username or password": {sasl.Plain("alice", "wrong"), sasl.Plain("nobody", "alice-secret")},
-		invalid + "SCRAM-SHA-256":                             {sasl.ScramSHA256("alice", "wrong"), sasl.ScramSHA256("nobody", "alice-secret")},
-		invalid + "SCRAM-SHA-512":                             {sasl.ScramSHA512("token-1", "aG1hYw=="), delegationToken("alice", "alice-secret"), delegationToken("token-1", "x")},
+		"Authentication failed: Invalid username or password": {sasl.Plain("alice", "wrong"), sasl.Plain("nobody", planted.Password)},
+		invalid + "SCRAM-SHA-256":                             {sasl.ScramSHA256("alice", "wrong"), sasl.ScramSHA256("nobody", planted.Password)},
+		invalid + "SCRAM-SHA-512":                             {sasl.ScramSHA512("token-1", "aG1hYw=="), delegationToken("alice", planted.Password), delegationToken("token-1", "x")},
 		`{"status":"invalid_token"}`:                          {tokens("bad")},
 		`{"status":"insufficient_scope", "scope":"kafka", "openid-configuration":"https://idp.invalid"}`: {tokens("narrow")},
 	} {
@@ -133,7 +135,7 @@ func TestDelegationTokensEnd(t *testing.T) {
 // TestMalformedLoginsAreRefused sends what no client of ours does.
 func TestMalformedLoginsAreRefused(t *testing.T) {
 	for mechanism, messages := range map[string][]string{
-		plainMechanism:       {"", "alice", "\x00alice", "\x00\x00alice-secret", "\x00alice\x00", "\x00alice\x00alice-secret\x00", "bob\x00alice\x00alice-secret"},
+		plainMechanism:       {"", "alice", "\x00alice", "\x00\x00" + planted.Password, "\x00alice\x00", "\x00alice\x00" + planted.Password + "\x00", "bob\x00alice\x00" + planted.Password},
 		scram256Mechanism:    {"", "n=alice,r=abc", "y,,n=alice,r=abc", "p=tls-unique,,n=alice,r=abc", "n,,n=,r=abc", "n,,n=alice,r=", "n,,n=al=ice,r=abc", "n,a=bob,n=alice,r=abc", "n,,n=alicé,r=abc"},
 		oauthBearerMechanism: {"", "\x01", "n,,\x01\x01", "n,,\x01auth=Basic x\x01\x01", "n,,\x01auth=Bearer x\x01", "n,,\x01auth=Bearer\x01\x01", "n,,auth=Bearer x\x01\x01", "n,a=bob,\x01auth=Bearer alice\x01\x01", "n,,\x01auth=Bearer x\x01a1=b\x01\x01"},
 	} {
@@ -143,7 +145,7 @@ func TestMalformedLoginsAreRefused(t *testing.T) {
 				r.do(&message.SaslHandshakeRequest{Mechanism: mechanism}, 1)
 				res := r.do(&message.SaslAuthenticateRequest{AuthBytes: []byte(text)}, 2).(*message.SaslAuthenticateResponse)
 				require.Equal(t, protocol.SaslAuthenticationFailed, res.ErrorCode, "%q", text)
-				require.NotContains(t, *res.ErrorMessage, "alice-secret")
+				require.NotContains(t, *res.ErrorMessage, planted.Password)
 				r.requireClosed()
 			})
 		}
@@ -168,7 +170,7 @@ func TestScramServerChecksTheFinalMessage(t *testing.T) {
 
 // TestSaslHandshakeZeroIsFollowedByBareTokens is the login of clients before Kafka 1.0.
 func TestSaslHandshakeZeroIsFollowedByBareTokens(t *testing.T) {
-	for _, m := range []sasl.Mechanism{sasl.Plain("alice", "alice-secret"), sasl.ScramSHA512("alice", "alice-secret"), tokens("alice")} {
+	for _, m := range []sasl.Mechanism{sasl.Plain("alice", planted.Password), sasl.ScramSHA512("alice", planted.Password), tokens("alice")} {
 		inBubble(t, Options{SASL: testSASL(), Release: "0.11"}, func(t *testing.T, c *Cluster) {
 			r := dial(t, c, 1)
 			require.Equal(t, protocol.None, r.do(&message.SaslHandshakeRequest{Mechanism: m.Name()}, 0).(*message.SaslHandshakeResponse).ErrorCode)
@@ -240,7 +242,7 @@ func TestApiVersionsMayBeAskedForInTwoVersionsBeforeTheLogin(t *testing.T) {
 		r.send(apiVersions(), 3)
 		require.Equal(t, protocol.UnsupportedVersion, r.receive(protocol.APIVersions, 0).(*message.APIVersionsResponse).ErrorCode)
 		require.Equal(t, protocol.None, r.do(apiVersions(), 2).(*message.APIVersionsResponse).ErrorCode)
-		_, err := r.login(sasl.Plain("alice", "alice-secret"), 0)
+		_, err := r.login(sasl.Plain("alice", planted.Password), 0)
 		require.NoError(t, err)
 	})
 }
@@ -261,7 +263,7 @@ func TestLoginsAreOutOfPlaceWithoutSASL(t *testing.T) {
 func TestSessionsEnd(t *testing.T) {
 	opts := Options{SASL: testSASL()}
 	opts.SASL.SessionLifetime = 10 * time.Second
-	alice := sasl.Plain("alice", "alice-secret")
+	alice := sasl.Plain("alice", planted.Password)
 	inBubble(t, opts, func(t *testing.T, c *Cluster) {
 		r := dial(t, c, 1)
 		res, err := r.login(alice, 2)
@@ -303,7 +305,7 @@ func TestReauthenticationKeepsThePrincipal(t *testing.T) {
 	}
 	inBubble(t, Options{SASL: testSASL()}, func(t *testing.T, c *Cluster) {
 		r := dial(t, c, 1)
-		_, err := r.login(sasl.Plain("alice", "alice-secret"), 2)
+		_, err := r.login(sasl.Plain("alice", planted.Password), 2)
 		require.NoError(t, err)
 		require.Equal(t, protocol.None, r.do(&message.SaslHandshakeRequest{Mechanism: scram256Mechanism}, 1).(*message.SaslHandshakeResponse).ErrorCode)
 		r.send(&message.SaslAuthenticateRequest{AuthBytes: []byte("n,,n=alice,r=abc")}, 2)
@@ -314,7 +316,7 @@ func TestReauthenticationKeepsThePrincipal(t *testing.T) {
 func TestReauthenticationIsRefusedTwiceASecond(t *testing.T) {
 	inBubble(t, Options{SASL: testSASL()}, func(t *testing.T, c *Cluster) {
 		r := dial(t, c, 1)
-		alice := sasl.ScramSHA256("alice", "alice-secret")
+		alice := sasl.ScramSHA256("alice", planted.Password)
 		for range 2 {
 			_, err := r.login(alice, 2)
 			require.NoError(t, err, "the first time may be soon")
@@ -359,11 +361,11 @@ func TestTokensEndTheirSessions(t *testing.T) {
 func TestAlterSASLTakesEffectAtTheNextLogin(t *testing.T) {
 	inBubble(t, Options{SASL: testSASL()}, func(t *testing.T, c *Cluster) {
 		r := dial(t, c, 1)
-		_, err := r.login(sasl.ScramSHA256("alice", "alice-secret"), 2)
+		_, err := r.login(sasl.ScramSHA256("alice", planted.Password), 2)
 		require.NoError(t, err)
 		require.NoError(t, c.AlterSASL(func(s *SASL) { s.Users["alice"], s.Mechanisms = "changed", []string{scram256Mechanism} }))
 		require.Len(t, r.metadata(13).Brokers, 3)
-		res, _ := dial(t, c, 1).login(sasl.ScramSHA256("alice", "alice-secret"), 2)
+		res, _ := dial(t, c, 1).login(sasl.ScramSHA256("alice", planted.Password), 2)
 		require.Equal(t, protocol.SaslAuthenticationFailed, res.ErrorCode)
 		_, err = dial(t, c, 1).login(sasl.ScramSHA256("alice", "changed"), 2)
 		require.NoError(t, err)
@@ -381,7 +383,7 @@ func TestLoginsGoWrongOnDemand(t *testing.T) {
 	inBubble(t, Options{SASL: testSASL()}, func(t *testing.T, c *Cluster) {
 		c.Inject(Fault{APIs: login, Err: protocol.SaslAuthenticationFailed, ErrMessage: "the directory is down"})
 		r := dial(t, c, 1)
-		res, _ := r.login(sasl.Plain("alice", "alice-secret"), 2)
+		res, _ := r.login(sasl.Plain("alice", planted.Password), 2)
 		require.Equal(t, "the directory is down", *res.ErrorMessage)
 		r.requireClosed()
 
@@ -391,13 +393,13 @@ func TestLoginsGoWrongOnDemand(t *testing.T) {
 		r.requireClosed()
 
 		c.Inject(Fault{APIs: login, Skip: 1, Challenge: func(*Request, []byte) []byte { return []byte("v=AAAA") }})
-		_, err := dial(t, c, 1).login(sasl.ScramSHA256("alice", "alice-secret"), 2)
+		_, err := dial(t, c, 1).login(sasl.ScramSHA256("alice", planted.Password), 2)
 		require.ErrorContains(t, err, "signature is wrong")
 
 		c.Inject(Fault{APIs: login, Challenge: func(_ *Request, challenge []byte) []byte {
 			return []byte(strings.Replace(string(challenge), "i=4096", "i=1", 1))
 		}})
-		_, err = dial(t, c, 1).login(sasl.ScramSHA256("alice", "alice-secret"), 2)
+		_, err = dial(t, c, 1).login(sasl.ScramSHA256("alice", planted.Password), 2)
 		require.ErrorContains(t, err, "asks for 1 iterations")
 	})
 }
@@ -424,7 +426,7 @@ func FuzzSASL(f *testing.F) {
 	for _, text := range []string{"\x00alice\x00alice-secreT", "n,,n=alice,r=abc", "c=biws,r=abc,p=AAAA", "n,,\x01auth=Bearer bad\x01a=b\x01\x01", "\x01"} {
 		f.Add([]byte(text), []byte("c=biws,r=abc,p=AAAA"))
 	}
-	cfg, err := SASL{Users: map[string]string{"alice": "alice-secret"}, CheckToken: func(string, map[string]string) (string, time.Time, error) { return "", time.Time{}, errors.New("no") }}.resolve()
+	cfg, err := SASL{Users: map[string]string{"alice": planted.Password}, CheckToken: func(string, map[string]string) (string, time.Time, error) { return "", time.Time{}, errors.New("no") }}.resolve()
 	require.NoError(f, err)
 	f.Fuzz(func(t *testing.T, first, second []byte) {
 		c := &Cluster{}
@@ -432,7 +434,7 @@ func FuzzSASL(f *testing.F) {
 			server := c.newSaslServer(&cfg, mechanism)
 			for _, message := range [][]byte{first, second} {
 				_, who, err := server.next(message)
-				if who != nil && !strings.HasSuffix(string(message), "alice\x00alice-secret") {
+				if who != nil && !strings.HasSuffix(string(message), "alice\x00"+planted.Password) {
 					t.Fatal(mechanism, who)
 				}
 				if err != nil {
@@ -445,7 +447,7 @@ func FuzzSASL(f *testing.F) {
 
 func ExampleSASL() {
 	ca := NewCA()
-	cluster, err := NewCluster(Options{TLS: ca.ServerConfig(), SASL: &SASL{Users: map[string]string{"alice": "alice-secret"}, SessionLifetime: time.Minute}})
+	cluster, err := NewCluster(Options{TLS: ca.ServerConfig(), SASL: &SASL{Users: map[string]string{"alice": planted.Password}, SessionLifetime: time.Minute}})
 	if err != nil {
 		panic(err)
 	}

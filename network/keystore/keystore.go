@@ -22,11 +22,17 @@ type Contents struct {
 	Skipped []string
 }
 
-// Key is a private key with its certificates.
+// Key is a private key with its certificates. It prints without the key, under every verb of fmt and in JSON.
 type Key struct {
-	Alias        string // the name of the entry, may be empty
-	Private      crypto.Signer
+	Alias        string              // the name of the entry, may be empty
+	Private      crypto.Signer       `json:"-"`
 	Certificates []*x509.Certificate // in any order; the one of the key may be among others
+}
+
+// Format writes the alias and the number of certificates for every verb: fmt would print an Ed25519 key byte by byte. It
+// implements [fmt.Formatter].
+func (k Key) Format(f fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(f, "{Alias:%q Certificates:%d}", k.Alias, len(k.Certificates))
 }
 
 // A Decoder reads a store of one format. keyPassword is the password of the keys within it, the store's own if the user

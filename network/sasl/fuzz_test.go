@@ -14,7 +14,7 @@ func FuzzScramServerFirst(f *testing.F) {
 	f.Add([]byte("m=x,r=Nn,s=c2FsdA==,i=16,x=y"))
 	f.Fuzz(func(t *testing.T, message []byte) {
 		m := &Scram{Hash: crypto.SHA256, MinIterations: 2, MaxIterations: 16}
-		s := newScramSession(m, Credentials{Username: "u", Password: NewSecret(planted)}, "N")
+		s := newScramSession(m, Credentials{Username: "u", Password: NewSecret(secretText)}, "N")
 		response, done, err := s.Next(t.Context(), message)
 		require.False(t, done)
 		if err != nil {

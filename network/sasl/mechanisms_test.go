@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/quill-kafka/quill/internal/planted"
 )
 
 func TestPlainSendsItsThreeFields(t *testing.T) {
@@ -45,14 +47,14 @@ func TestCredentialsAreFetchedForEachAuthentication(t *testing.T) {
 // TestBadCredentialsAreNotSent has what can't be put into a message, or would be read as another one.
 func TestBadCredentialsAreNotSent(t *testing.T) {
 	for want, c := range map[string]Credentials{
-		"the username is empty":                   {Password: NewSecret(planted)},
+		"the username is empty":                   {Password: NewSecret(secretText)},
 		"the password is empty":                   {Username: "u"},
-		"the username has a NUL":                  {Username: "u\x00", Password: NewSecret(planted)},
-		"the password has a NUL":                  {Username: "u", Password: NewSecret(planted + "\x00")},
-		"the authorization id has a NUL":          {Username: "u", Password: NewSecret(planted), AuthorizationID: "a\x00b"},
-		"the username is not valid UTF-8":         {Username: "u\xff", Password: NewSecret(planted)},
-		"the password is not valid UTF-8":         {Username: "u", Password: NewSecret(planted + "\xff")},
-		"the authorization id is not valid UTF-8": {Username: "u", Password: NewSecret(planted), AuthorizationID: "\xff"},
+		"the username has a NUL":                  {Username: "u\x00", Password: NewSecret(secretText)},
+		"the password has a NUL":                  {Username: "u", Password: NewSecret(secretText + "\x00")},
+		"the authorization id has a NUL":          {Username: "u", Password: NewSecret(secretText), AuthorizationID: "a\x00b"},
+		"the username is not valid UTF-8":         {Username: "u\xff", Password: NewSecret(secretText)},
+		"the password is not valid UTF-8":         {Username: "u", Password: NewSecret(secretText + "\xff")},
+		"the authorization id is not valid UTF-8": {Username: "u", Password: NewSecret(secretText), AuthorizationID: "\xff"},
 	} {
 		scram := ScramSHA512("", "")
 		scram.Credentials = fixed(c)
@@ -64,7 +66,7 @@ func TestBadCredentialsAreNotSent(t *testing.T) {
 			require.Nil(t, initial)
 		}
 	}
-	_, _, err := PlainFrom(fixed(Credentials{Username: "u", Password: NewSecret(planted), DelegationToken: true})).Start(t.Context(), Peer{})
+	_, _, err := PlainFrom(fixed(Credentials{Username: "u", Password: NewSecret(secretText), DelegationToken: true})).Start(t.Context(), Peer{})
 	require.ErrorContains(t, err, "a delegation token can't be used")
 	_, _, err = PlainFrom(nil).Start(t.Context(), Peer{})
 	require.ErrorContains(t, err, "no credentials are configured")
@@ -151,16 +153,30 @@ func TestH73OAuthChallengeLoop(t *testing.T) {
 	}
 }
 
-// TestS11MechanismsKeepTheirSecrets prints the other mechanisms; TestS11ScramKeepsItsSecrets has SCRAM.
+// TestS11MechanismsKeepTheirSecrets prints the mechanisms and their sessions, as they begin and as they go on; TestS11ScramKeepsItsSecrets has SCRAM's keys.
 func TestS11MechanismsKeepTheirSecrets(t *testing.T) {
-	token := Token{Value: NewSecret(planted), Extensions: map[string]string{"a": "b"}}
-	c := Credentials{Username: "u", Password: NewSecret(planted)}
-	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
-		for _, v := range []any{token, &token, c, &c, Plain("u", planted), bearer(token), struct {
-			hidden Credentials
-			token  Token
-		}{c, token}} {
-			require.Empty(t, leaks(fmt.Sprintf(verb, v)))
+	token := Token{Value: NewSecret(planted.Token), Extensions: map[string]string{"a": "b"}}
+	c := Credentials{Username: "u", Password: NewSecret(secretText)}
+	for _, v := range []any{token, &token, c, &c, struct {
+		hidden Credentials
+		token  Token
+	}{c, token}} {
+		require.Empty(t, secrets.FindIn(v))
+	}
+	for _, m := range []Mechanism{Plain("u", planted.Password), ScramSHA256("u", planted.Password), ScramSHA512("u", secretText), bearer(token)} {
+		require.Empty(t, secrets.FindIn(m), m.Name())
+		for _, challenge := range []string{"", "x", "r=abc,s=c2FsdA==,i=4096", `{"status":"invalid_token"}`, "e=other-error", "v=c2FsdA=="} {
+			s, initial, err := m.Start(t.Context(), Peer{})
+			require.NoError(t, err)
+			require.Empty(t, secrets.FindIn(s), m.Name())
+			if _, nonce, found := strings.Cut(string(initial), "r="); found {
+				challenge = strings.Replace(challenge, "abc", nonce+"abc", 1)
+			}
+			for range 2 {
+				_, _, err = s.Next(t.Context(), []byte(challenge))
+				require.Empty(t, secrets.FindIn(s), "%s: %q", m.Name(), challenge)
+				require.Empty(t, secrets.FindIn(err), "%s: %q", m.Name(), challenge)
+			}
 		}
 	}
 }

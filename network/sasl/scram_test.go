@@ -335,8 +335,8 @@ func TestScramMakesTheKeysOfAPasswordOnce(t *testing.T) {
 
 // TestS11ScramKeepsItsSecrets prints a mechanism and a session that have keys.
 func TestS11ScramKeepsItsSecrets(t *testing.T) {
-	m := ScramSHA256("alice", planted)
-	n := scramNode{newHash: sha256.New, username: "alice", password: planted, salt: "salt", iterations: 4096}
+	m := ScramSHA256("alice", secretText)
+	n := scramNode{newHash: sha256.New, username: "alice", password: secretText, salt: "salt", iterations: 4096}
 	require.NoError(t, n.authenticate(t.Context(), m))
 	s, _, err := m.Start(t.Context(), Peer{})
 	require.NoError(t, err)
@@ -363,7 +363,7 @@ func TestScramPreparesNamesAndPasswordsIfAsked(t *testing.T) {
 	m.Prepare = saslprep.Prepare
 	require.NoError(t, prepared.authenticate(t.Context(), m))
 	require.Error(t, asIs.authenticate(t.Context(), m))
-	for _, c := range []Credentials{{Username: "u", Password: NewSecret(planted + "\a")}, {Username: "u\a", Password: NewSecret(planted)}, {Username: "u", Password: NewSecret("\u00ad")}} {
+	for _, c := range []Credentials{{Username: "u", Password: NewSecret(secretText + "\a")}, {Username: "u\a", Password: NewSecret(secretText)}, {Username: "u", Password: NewSecret("\u00ad")}} {
 		m.Credentials = fixed(c)
 		_, _, err := m.Start(t.Context(), Peer{})
 		require.ErrorContains(t, err, "SCRAM-SHA-256: the ")

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/gob"
-	"encoding/hex"
 	"encoding/json"
 	"encoding/xml"
 	"fmt"
@@ -17,24 +16,23 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/quill-kafka/quill/internal/planted"
 )
 
-// planted is a secret with letters, a percent sign and a byte that hex, base64 and URLs write differently.
-const planted = "Pl4nted%s/ä+secret"
+// secretText is a secret with letters, a percent sign and a byte that hex, base64 and URLs write differently.
+const secretText = "Pl4nted%s/ä+secret"
 
-// leaks returns the spelling of planted that is found in text; "" if there is none.
-func leaks(text string) string {
-	for _, spelling := range []string{
-		planted, planted[:8], hex.EncodeToString([]byte(planted)), base64.StdEncoding.EncodeToString([]byte(planted))[:20],
-		base64.URLEncoding.EncodeToString([]byte(planted))[:20], url.QueryEscape(planted), url.PathEscape(planted),
-		strings.Trim(fmt.Sprint([]byte(planted)), "[]"), strings.Trim(fmt.Sprintf("%x", []rune(planted)), "[]"),
-	} {
-		if strings.Contains(strings.ToLower(text), strings.ToLower(spelling)) {
-			return spelling
-		}
-	}
-	return ""
-}
+// secrets are secretText and what all tests plant.
+var secrets = func() *planted.Secrets {
+	s := planted.All()
+	s.Add("secret", secretText)
+	s.Add("secret as runes", fmt.Sprintf("%x", []rune(secretText)))
+	return s
+}()
+
+// leaks returns what of the secrets is found in text; "" if nothing is.
+func leaks(text string) string { return strings.Join(secrets.Find(text), ", ") }
 
 // holder has secrets where fmt can call their methods and where it can't.
 type holder struct {
@@ -48,23 +46,23 @@ type holder struct {
 }
 
 func newHolder() holder {
-	s := NewSecret(planted)
+	s := NewSecret(secretText)
 	return holder{s, s, &s, &s, []Secret{s}, map[string]Secret{"k": s}, s}
 }
 
 func TestLeaksFindsEverySpelling(t *testing.T) {
 	for _, verb := range []string{"%s", "%q", "%x", "%X", "%v", "%d"} {
-		require.NotEmpty(t, leaks(fmt.Sprintf("text "+verb+" text", []byte(planted))), verb)
+		require.NotEmpty(t, leaks(fmt.Sprintf("text "+verb+" text", []byte(secretText))), verb)
 	}
-	require.NotEmpty(t, leaks(url.QueryEscape(planted)))
-	require.NotEmpty(t, leaks(base64.RawURLEncoding.EncodeToString([]byte(planted))))
+	require.NotEmpty(t, leaks(url.QueryEscape(secretText)))
+	require.NotEmpty(t, leaks(base64.RawURLEncoding.EncodeToString([]byte(secretText))))
 	type text string
-	require.NotEmpty(t, leaks(fmt.Sprintf("%v", struct{ hidden text }{planted})))
+	require.NotEmpty(t, leaks(fmt.Sprintf("%v", struct{ hidden text }{secretText})))
 	require.Empty(t, leaks("nothing planted here"))
 }
 
 func TestSecretIsMaskedUnderEveryVerb(t *testing.T) {
-	s := NewSecret(planted)
+	s := NewSecret(secretText)
 	for verb := 'A'; verb <= 'z'; verb++ {
 		for _, flags := range []string{"", "+", "#", "-", " ", "0", "20", ".3", "-#20.1", "+#"} {
 			format := "%" + flags + string(verb)
@@ -87,7 +85,7 @@ type holderError struct{ holder holder }
 func (e *holderError) Error() string { return fmt.Sprintf("%+v %#v", e.holder, e) }
 
 func TestSecretIsMaskedInWrongFormats(t *testing.T) {
-	s := NewSecret(planted)
+	s := NewSecret(secretText)
 	operands := map[string][]any{"no verb": {s}, "%d %d": {1, s, s}, "%*d": {s, 1}, "%.*d": {s, 1}, "%[3]v": {s}, "%w": {s}, "%!": {s}, "%": {s}, "%z": {s}}
 	for format, list := range operands { // vet and staticcheck would find these as constants
 		require.Empty(t, leaks(fmt.Sprintf(format, list...)), format)
@@ -99,7 +97,7 @@ func TestSecretIsMaskedInWrongFormats(t *testing.T) {
 type element struct{ Exported, hidden Secret }
 
 func TestSecretIsMaskedInEncodings(t *testing.T) {
-	s := NewSecret(planted)
+	s := NewSecret(secretText)
 	data, err := json.Marshal(map[string]any{"secret": s, "pointer": &s, "holder": newHolder(), "keys": map[Secret]Secret{s: s}})
 	require.NoError(t, err)
 	require.Empty(t, leaks(string(data)))
@@ -118,7 +116,7 @@ func TestSecretIsMaskedInEncodings(t *testing.T) {
 }
 
 func TestSecretIsMaskedInLogs(t *testing.T) {
-	s := NewSecret(planted)
+	s := NewSecret(secretText)
 	for _, handler := range []func(*bytes.Buffer) slog.Handler{
 		func(b *bytes.Buffer) slog.Handler { return slog.NewTextHandler(b, nil) },
 		func(b *bytes.Buffer) slog.Handler { return slog.NewJSONHandler(b, nil) },
@@ -133,7 +131,7 @@ func TestSecretIsMaskedInLogs(t *testing.T) {
 
 // TestSecretIsMaskedInPanics reads what the runtime prints of a panic that ends the process.
 func TestSecretIsMaskedInPanics(t *testing.T) {
-	s := NewSecret(planted)
+	s := NewSecret(secretText)
 	causes := map[string]any{"secret": s, "pointer": &s, "struct": newHolder(), "error": &holderError{newHolder()}, "text": fmt.Sprint(s)}
 	if cause, ok := causes[os.Getenv("QUILL_PANIC_WITH")]; ok {
 		panic(cause)
@@ -149,8 +147,8 @@ func TestSecretIsMaskedInPanics(t *testing.T) {
 }
 
 func TestSecretRevealsItsText(t *testing.T) {
-	require.Equal(t, planted, NewSecret(planted).Reveal())
-	require.False(t, NewSecret(planted).IsZero())
+	require.Equal(t, secretText, NewSecret(secretText).Reveal())
+	require.False(t, NewSecret(secretText).IsZero())
 	require.Empty(t, Secret{}.Reveal())
 	require.Empty(t, NewSecret("").Reveal())
 	require.True(t, NewSecret("").IsZero())

@@ -36,7 +36,7 @@ type Mechanism struct {
 	// Credentials returns what requests are signed with. If nil, the SDK's chain is asked: environment, files of
 	// configuration, containers, instances. It is asked for each connection, and should keep what it got, as aws.CredentialsCache
 	// does; the default does.
-	Credentials aws.CredentialsProvider
+	Credentials aws.CredentialsProvider `json:"-"`
 	// Region is that of the cluster. If empty, it is found in the node's name, and if that has none, it is the SDK's.
 	Region string
 

@@ -2,7 +2,6 @@ package awsmsk
 
 import (
 	"encoding/json"
-	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -13,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/stretchr/testify/require"
 
+	"github.com/quill-kafka/quill/internal/planted"
 	"github.com/quill-kafka/quill/network/sasl"
 )
 
@@ -68,7 +68,8 @@ func TestTheMechanismSignsForTheNode(t *testing.T) {
 	t.Setenv("AWS_REGION", "us-west-2")
 	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
 	t.Setenv("AWS_CONFIG_FILE", filepath.Join(t.TempDir(), "none"))
-	m := &Mechanism{Credentials: credentials.NewStaticCredentialsProvider("AKID", "s3cr3t", "")}
+	m := &Mechanism{Credentials: credentials.NewStaticCredentialsProvider("AKID", planted.Password, planted.Token)}
+	w := planted.NewWatch(t, nil)
 	for _, c := range []struct{ region, host, want string }{
 		{"", "b-1.demo.abc123.c2.kafka.eu-west-1.amazonaws.com", "eu-west-1"},
 		{"eu-north-1", "b-1.demo.abc123.c2.kafka.eu-west-1.amazonaws.com", "eu-north-1"},
@@ -78,17 +79,19 @@ func TestTheMechanismSignsForTheNode(t *testing.T) {
 		s, initial, err := m.Start(t.Context(), sasl.Peer{Host: c.host})
 		require.NoError(t, err)
 		require.Contains(t, string(initial), "/"+c.want+"/kafka-cluster/aws4_request")
-		require.NotContains(t, string(initial), "s3cr3t")
+		require.NotContains(t, string(initial), planted.Password)
 		_, done, err := s.Next(t.Context(), []byte(`{"version":"2020_10_22","request-id":"x"}`))
 		require.NoError(t, err)
 		require.True(t, done)
+		w.Check(s)
 		for _, wrong := range []string{"", "{}", "x", `{"version":"2021"}`} {
 			_, _, err := s.Next(t.Context(), []byte(wrong))
 			require.Error(t, err, wrong)
+			w.Check(err)
 		}
 	}
 	require.Equal(t, "AWS_MSK_IAM", m.Name())
-	require.NotContains(t, fmt.Sprintf("%+v %#v", m, m), "s3cr3t")
+	w.Check(m)
 }
 
 func TestProfilesAreReadFromTheSDKsFiles(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"github.com/jcmturner/gokrb5/v8/config"
 	"github.com/jcmturner/gokrb5/v8/iana/etypeID"
 	"github.com/jcmturner/gokrb5/v8/keytab"
+	"github.com/quill-kafka/quill/internal/planted"
 	"github.com/quill-kafka/quill/network/sasl"
 	"github.com/stretchr/testify/require"
 )
@@ -112,7 +113,7 @@ func silentKDC(t *testing.T) (file string, came <-chan net.Conn) {
 // A KDC that does not answer holds nobody longer than their context; one request at a time goes to it.
 func TestContextEndsTheWaitForTheKDC(t *testing.T) {
 	file, came := silentKDC(t)
-	m := Password("alice", sasl.NewSecret("s3cret"), Options{ConfigFile: file})
+	m := Password("alice", sasl.NewSecret(planted.Password), Options{ConfigFile: file})
 	ctx, cancel := context.WithCancelCause(t.Context())
 	first := make(chan error)
 	go func() {
@@ -127,6 +128,7 @@ func TestContextEndsTheWaitForTheKDC(t *testing.T) {
 	cancel(errors.New("set-up took too long"))
 	err = <-first
 	require.EqualError(t, err, "GSSAPI: the KDC has not answered yet: set-up took too long")
+	planted.NewWatch(t, nil).Check(m, err)
 	require.NoError(t, kdc.Close())
 
 	require.NoError(t, m.Close())
@@ -173,10 +175,8 @@ func TestErrorsAboutFilesHoldNoKeys(t *testing.T) {
 }
 
 func TestMechanismsPrintNoSecrets(t *testing.T) {
-	m := Password("alice@R", sasl.NewSecret("s3cret"), Options{})
-	for _, printed := range []string{fmt.Sprint(m), fmt.Sprintf("%v %+v %#v %s %q", m, m, m, m, m), fmt.Sprintf("%#v", m.source)} {
-		require.NotContains(t, printed, "s3cret")
-	}
+	m := Password("alice@R", sasl.NewSecret(planted.Password), Options{})
+	planted.NewWatch(t, nil).Check(m, m.source)
 	require.Equal(t, "GSSAPI of alice@R (password)", m.String())
 	require.Equal(t, "GSSAPI", m.Name())
 }

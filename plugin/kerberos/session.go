@@ -38,6 +38,11 @@ type session struct {
 
 var _ sasl.Session = (*session)(nil)
 
+// Format writes for whom the session is and to which node, for every verb: fmt would print the keys.
+func (s *session) Format(f fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(f, "GSSAPI of %s to %s", s.ticket.principal(), s.ticket.service)
+}
+
 // newSession returns a session and its first message.
 func newSession(t *ticket, now time.Time, authID string) (*session, []byte, error) {
 	if authID == "" {

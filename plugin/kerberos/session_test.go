@@ -22,6 +22,8 @@ import (
 	"github.com/jcmturner/gokrb5/v8/keytab"
 	"github.com/jcmturner/gokrb5/v8/messages"
 	"github.com/jcmturner/gokrb5/v8/types"
+	"github.com/quill-kafka/quill/internal/planted"
+	"github.com/quill-kafka/quill/network/sasl"
 	"github.com/stretchr/testify/require"
 )
 
@@ -67,6 +69,17 @@ func newKey(etype int32) types.EncryptionKey {
 	}
 	_, _ = rand.Read(k.KeyValue)
 	return k
+}
+
+// hidesKeys fails the test if what prints a session shows one of the keys.
+func hidesKeys(t *testing.T, s sasl.Session, keys ...types.EncryptionKey) {
+	w := planted.NewWatch(t, nil)
+	for _, k := range keys {
+		if len(k.KeyValue) > 0 {
+			w.Add("key", string(k.KeyValue))
+		}
+	}
+	w.Check(s)
 }
 
 // accept reads the first token, and returns the node's proof.
@@ -169,6 +182,7 @@ func TestNodeAndClientAgreeOnNoLayer(t *testing.T) {
 					response, done, err := s.Next(t.Context(), a.accept(token))
 					require.NoError(t, err)
 					require.False(t, done)
+					hidesKeys(t, s, a.session, a.subkey)
 					require.NotNil(t, response, "an empty message is sent")
 					require.Empty(t, response)
 					response, done, err = s.Next(t.Context(), a.offer([]byte{a.layers, 1, 0, 0}, a.key()))

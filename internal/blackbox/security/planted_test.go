@@ -232,19 +232,3 @@ func TestNoSecretShowsInErrorsOfProperties(t *testing.T) {
 		})
 	}
 }
-
-func TestNoSecretShowsInValues(t *testing.T) {
-	w := planted.NewWatch(t, nil)
-	password, secret := sasl.NewSecret(planted.Password), sasl.NewSecret(planted.ClientSecret)
-	credentials := sasl.Credentials{Username: "alice", Password: password}
-	token, err := plantedToken(t.Context())
-	require.NoError(t, err)
-	settings := sasl.Settings{Mechanism: "PLAIN", Module: "m", Options: map[string]sasl.Secret{"password": password}}
-	client := oauthbearer.ClientCredentials{ClientID: "quill", ClientSecret: secret}
-	for _, value := range []any{
-		password, &password, []sasl.Secret{password}, credentials, &credentials, token, &token, settings, &settings, client, &client,
-		&oauthbearer.Login{Retriever: &client}, sasl.Plain("alice", planted.Password), sasl.ScramSHA256("alice", planted.Password),
-	} {
-		w.Check(value)
-	}
-}

@@ -34,7 +34,7 @@ type Assertion interface {
 type AssertionFile struct {
 	Path string
 
-	cache cachedFile[string]
+	cache cachedFile[sasl.Secret]
 }
 
 // Assert returns the assertion in the file.
@@ -43,7 +43,7 @@ func (a *AssertionFile) Assert(context.Context) (sasl.Secret, error) {
 	if err != nil {
 		return sasl.Secret{}, fmt.Errorf("reading the assertion's file %w", err)
 	}
-	return sasl.NewSecret(assertion), nil
+	return assertion, nil
 }
 
 // SignedAssertion makes assertions and signs them with a private key. It is used as a pointer.

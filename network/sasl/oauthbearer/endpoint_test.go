@@ -7,12 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/quill-kafka/quill/internal/foreign"
+	"github.com/quill-kafka/quill/internal/planted"
 	"github.com/quill-kafka/quill/network/sasl"
 	"github.com/stretchr/testify/require"
 )
@@ -23,11 +25,11 @@ func TestTheSecretGoesInTheHeaderOrTheBody(t *testing.T) {
 		change           func(*ClientCredentials)
 		user, pass, form string
 	}{
-		"as in Java":      {func(*ClientCredentials) {}, "id", "s3cr3t/+", "grant_type=client_credentials"},
+		"as in Java":      {func(*ClientCredentials) {}, "id", planted.ClientSecret, "grant_type=client_credentials"},
 		"trimmed":         {func(c *ClientCredentials) { c.ClientID, c.ClientSecret = " id ", sasl.NewSecret(" x\n") }, "id", "x", "grant_type=client_credentials"},
-		"encoded":         {func(c *ClientCredentials) { c.URLEncode, c.Scope = true, "a b" }, "id", "s3cr3t%2F%2B", "grant_type=client_credentials&scope=a+b"},
-		"scope":           {func(c *ClientCredentials) { c.Scope = " api://x/.default a%20b c&d=ä " }, "id", "s3cr3t/+", "grant_type=client_credentials&scope=api://x/.default+a%20b+c%26d%3D%C3%A4"},
-		"secret in body":  {func(c *ClientCredentials) { c.InBody = true }, "", "", "grant_type=client_credentials&client_id=id&client_secret=s3cr3t%2F%2B"},
+		"encoded":         {func(c *ClientCredentials) { c.URLEncode, c.Scope = true, "a b" }, "id", url.QueryEscape(planted.ClientSecret), "grant_type=client_credentials&scope=a+b"},
+		"scope":           {func(c *ClientCredentials) { c.Scope = " api://x/.default a%20b c&d=ä " }, "id", planted.ClientSecret, "grant_type=client_credentials&scope=api://x/.default+a%20b+c%26d%3D%C3%A4"},
+		"secret in body":  {func(c *ClientCredentials) { c.InBody = true }, "", "", "grant_type=client_credentials&client_id=id&client_secret=" + url.QueryEscape(planted.ClientSecret)},
 		"scope of a jwt":  {func(c *ClientCredentials) { c.Assertion, c.Scope = fixedAssertion("a.b.c"), "x y" }, "", "", "client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer&client_assertion=a.b.c&grant_type=client_credentials&client_id=id&scope=x+y"},
 		"jwt without id":  {func(c *ClientCredentials) { c.Assertion, c.ClientID = fixedAssertion("a.b.c"), "" }, "", "", "client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer&client_assertion=a.b.c&grant_type=client_credentials"},
 		"secret unneeded": {func(c *ClientCredentials) { c.Assertion, c.ClientSecret = fixedAssertion("a.b.c"), sasl.Secret{} }, "", "", "client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer&client_assertion=a.b.c&grant_type=client_credentials&client_id=id"},
@@ -38,6 +40,7 @@ func TestTheSecretGoesInTheHeaderOrTheBody(t *testing.T) {
 		token, err := client.Retrieve(t.Context())
 		require.NoError(t, err, name)
 		require.Equal(t, "x.y.z", token.Reveal(), name)
+		hides(t, client)
 		user, pass, basic := w.seen[0].BasicAuth()
 		require.Equal(t, c.user != "", basic, name)
 		require.Equal(t, [3]string{c.user, c.pass, c.form}, [3]string{user, pass, w.forms[0]}, name)
@@ -68,6 +71,7 @@ func TestWhatIsTriedAgainIsWhatJavaTriesAgain(t *testing.T) {
 			var e *EndpointError
 			require.ErrorAs(t, err, &e)
 			require.Equal(t, status, e.Status)
+			hides(t, err)
 			if finals[status] {
 				require.Len(t, w.seen, 1, status)
 				require.Zero(t, time.Since(begun), status)
@@ -144,12 +148,13 @@ func TestWhatAnEndpointMustNotDo(t *testing.T) {
 		"RFC 6749":        {"https://idp.test/token", always(401, `{"error":"invalid_client","error_description":"AADSTS7000215:\nInvalid\u001b[31m secret"}`), 1, `token endpoint https://idp.test/token answered 401 Unauthorized: "invalid_client": "AADSTS7000215:\nInvalid\x1b[31m secret"`},
 		"Okta":            {"https://idp.test/token", always(400, `{"errorCode":"E0000022","errorSummary":"no"}`), 1, `token endpoint https://idp.test/token answered 400 Bad Request: "E0000022": "no"`},
 		"a page":          {"https://idp.test/token", always(404, "<html>"+strings.Repeat("ä", 500)), 1, `token endpoint https://idp.test/token answered 404 Not Found: "<html>` + strings.Repeat("ä", 125) + `"…`},
-		"echoes":          {"https://idp.test/token", always(400, "id s3cr3t/+ s3cr3t%2F%2B "+base64.StdEncoding.EncodeToString([]byte("id:s3cr3t/+"))), 1, `token endpoint https://idp.test/token answered 400 Bad Request: "id *** *** ***"`},
+		"echoes":          {"https://idp.test/token", always(400, "id "+planted.ClientSecret+" "+url.QueryEscape(planted.ClientSecret)+" "+base64.StdEncoding.EncodeToString([]byte("id:"+planted.ClientSecret))), 1, `token endpoint https://idp.test/token answered 400 Bad Request: "id *** *** ***"`},
 	} {
 		client := secretly(c.answers)
 		client.URL, client.RetryBackoffMax = c.url, -1
 		_, err := client.Retrieve(t.Context())
 		require.EqualError(t, err, c.err, name)
+		hides(t, err, client)
 		require.Len(t, c.answers.seen, c.asked, name)
 	}
 }
@@ -193,6 +198,7 @@ func FuzzTokenAnswer(f *testing.F) {
 		c.RetryBackoffMax = -1
 		token, err := c.Retrieve(t.Context())
 		if err != nil {
+			hides(t, err)
 			if len(err.Error()) > longest || strings.ContainsAny(err.Error(), "\n\r\x1b") {
 				t.Fatalf("%q", err)
 			}

@@ -50,7 +50,7 @@ func (f *cachedFile[T]) get(path string, convert func(content []byte) (T, error)
 type File struct {
 	Path string
 
-	cache cachedFile[string]
+	cache cachedFile[sasl.Secret]
 }
 
 // Retrieve returns the token in the file.
@@ -59,20 +59,20 @@ func (f *File) Retrieve(context.Context) (sasl.Secret, error) {
 	if err != nil {
 		return sasl.Secret{}, fmt.Errorf("reading the token's file %w", err)
 	}
-	return sasl.NewSecret(token), nil
+	return token, nil
 }
 
 // checkedJWT returns a file's content if it looks like a JWT.
-func checkedJWT(content []byte) (string, error) {
+func checkedJWT(content []byte) (sasl.Secret, error) {
 	token := strings.TrimSpace(string(content))
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 || parts[2] == "" {
-		return "", errNoJWT
+		return sasl.Secret{}, errNoJWT
 	}
 	for i, name := range []string{"header", "payload"} {
 		if _, err := readPart(parts[i]); err != nil {
-			return "", fmt.Errorf("the token's %s %w", name, err)
+			return sasl.Secret{}, fmt.Errorf("the token's %s %w", name, err)
 		}
 	}
-	return token, nil
+	return sasl.NewSecret(token), nil
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/quill-kafka/quill/internal/planted"
 	"github.com/quill-kafka/quill/network/sasl"
 	"github.com/stretchr/testify/require"
 )
@@ -116,8 +117,14 @@ func tokenAnswer(token string) string {
 func secretly(w *web) *ClientCredentials {
 	return &ClientCredentials{
 		Endpoint: Endpoint{URL: "https://idp.test/token", Client: w.client()},
-		ClientID: "id", ClientSecret: sasl.NewSecret("s3cr3t/+"),
+		ClientID: "id", ClientSecret: sasl.NewSecret(planted.ClientSecret),
 	}
+}
+
+// hides fails the test if a value, an error or a text shows what is planted.
+func hides(t *testing.T, values ...any) {
+	t.Helper()
+	planted.NewWatch(t, nil).Check(values...)
 }
 
 func reveal(t *testing.T, token sasl.Token) string {
