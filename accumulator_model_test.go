@@ -66,7 +66,7 @@ type accBatch struct {
 	epochAtSend     int32
 	maybe, refused  bool
 	onWire, decided bool
-	inLine, told    bool // told: its callbacks are due
+	inLine, told    bool // completed: its callbacks are due
 	heard           bool // they ran
 	outcome         accOutcome
 }
@@ -106,7 +106,7 @@ func (m *accModel) chunks() (small, large int) {
 	return small, 0
 }
 
-// firstChunk is what a batch begins with, if its first record takes that at most.
+// firstChunk returns what a batch begins with, if its first record takes that at most.
 func (m *accModel) firstChunk(most int) int {
 	small, large := m.chunks()
 	need := most + protocol.BatchOverhead
@@ -119,7 +119,7 @@ func (m *accModel) firstChunk(most int) int {
 	return need
 }
 
-// nextChunk is what it grows by; 0: it does not.
+// nextChunk returns what it grows by; 0: it does not.
 func (m *accModel) nextChunk(b *accBatch, most int) int {
 	small, large := m.chunks()
 	for _, n := range []int{large, small} {
@@ -130,7 +130,7 @@ func (m *accModel) nextChunk(b *accBatch, most int) int {
 	return 0
 }
 
-// open is the batch that takes records, nil if none does.
+// open returns the batch that takes records, nil if none does.
 func (q *accQueue) open() *accBatch {
 	if n := len(q.batches); n > 0 && !q.batches[n-1].closed {
 		return q.batches[n-1]
@@ -138,7 +138,7 @@ func (q *accQueue) open() *accBatch {
 	return nil
 }
 
-// appendTo does what append does. moved is called when the sticky partitioner may have moved; it tells
+// appendTo does what append does. moved is called when the sticky partitioner may have moved; it reports
 // where it is.
 func (m *accModel) appendTo(r accRecord, sticky bool, now time.Time, moved func() int32) error {
 	if m.ended {
@@ -218,7 +218,7 @@ func (m *accModel) close(b *accBatch, worth int, moved func() int32) {
 	}
 }
 
-// due is when the partition's oldest batch may go; ok is false while none may.
+// due returns when the partition's oldest batch may go; ok is false while none may.
 func (m *accModel) due(p int32, now time.Time) (at time.Time, ok bool) {
 	q := &m.queues[p]
 	if len(q.batches) == 0 || q.muted || m.leader[p] < 0 {
@@ -312,7 +312,7 @@ func (m *accModel) fail(b *accBatch, kind error) {
 	m.decide(b, f)
 }
 
-// decide settles a batch. It is told when those of its partition that left before it are.
+// decide settles a batch. Its callbacks are due when those of its partition that left before it are.
 func (m *accModel) decide(b *accBatch, f accOutcome) {
 	b.decided, b.outcome = true, f
 	if !b.inLine {
@@ -362,7 +362,7 @@ func (m *accModel) split(b *accBatch) {
 		q.line = slices.Insert(q.line, at, part)
 		at++
 	}
-	b.decided, b.heard = true, true // its parts are told in its place
+	b.decided, b.heard = true, true // its parts are completed in its place
 }
 
 // giveUp fails what is due to.
@@ -402,7 +402,7 @@ func (m *accModel) sweep() {
 // urgent and blocked; drains; answers that accept, refuse, split and never come; leaders that move;
 // flushes, expiry, an abort. After each operation the queues hold the same batches of the same sizes in
 // the same order, the same partitions are ready, the next look is no later than the first of the others
-// is due, the same memory is taken, and callbacks told the same.
+// is due, the same memory is taken, and callbacks get the same.
 
 func TestAccumulatorFollowsItsModel(t *testing.T) { accumulatorTest.run(t) }
 
@@ -419,10 +419,10 @@ type accSchedule struct {
 	blocked *blockedAppend
 	flushes []accFlush
 	told    []accOutcome
-	heard   map[int]bool // records told in all
+	heard   map[int]bool // records whose callbacks ran, in all
 	ready   [4]bool      // in a ring, or would be if there were a leader
 	passed  [4]int       // how many requests left without it although it was ready
-	hurried bool         // somebody waited for memory at the last look: what is told now need not linger
+	hurried bool         // a Send waited for memory at the last look: what is reported now need not linger
 }
 
 // blockedAppend is an append that waits for memory.
@@ -472,7 +472,7 @@ func newAccSchedule(x *schedule) *accSchedule {
 
 func (s *accSchedule) run() {
 	defer func() {
-		s.r.acc.pool.close() // nobody may be left in the bubble
+		s.r.acc.pool.close() // no goroutine may be left in the bubble
 		synctest.Wait()
 	}()
 	for o, ok := s.next(); ok; o, ok = s.next() {
@@ -529,7 +529,7 @@ func (s *accSchedule) record(part int32, o op) accRecord {
 	return accRecord{number: number, partition: part, in: in}
 }
 
-// moved is where the sticky partitioner is.
+// moved returns where the sticky partitioner is.
 func (s *accSchedule) moved() int32 { return s.r.topic.sticky.lane().present() }
 
 func (s *accSchedule) append(r accRecord) {
@@ -565,7 +565,7 @@ func (s *accSchedule) appendSticky(o op) {
 	}
 }
 
-// block appends a record that may wait for memory, if nobody does and it would.
+// block appends a record that may wait for memory, if no other does and this one would.
 func (s *accSchedule) block(r accRecord) {
 	if s.blocked != nil || s.r.cfg.batchSize > 64<<10 {
 		return
@@ -738,7 +738,7 @@ func (s *accSchedule) dispatch() {
 	s.flushes = slices.DeleteFunc(s.flushes, s.over)
 }
 
-// over reports whether all that a flush waits for was told.
+// over reports whether the callbacks of all that a flush waits for have run.
 func (s *accSchedule) over(f accFlush) bool {
 	return !slices.ContainsFunc(f.batches, func(b *accBatch) bool {
 		return slices.ContainsFunc(b.records, func(r accRecord) bool { return !s.heard[r.number] })

@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// longBackoff makes retries wait between 100 ms and 1 s, and batches live for ever.
+// longBackoff makes retries wait between 100 ms and 1 s, and batches never expire.
 func longBackoff(s *settings) {
 	s.linger, s.deliveryTimeout = time.Millisecond, math.MaxInt32*time.Millisecond
 }
@@ -562,7 +562,7 @@ func TestFlushWaitsForThePartsOfASplitBatch(t *testing.T) {
 	withRig(t, func(s *settings) { s.codec, s.bufferMemory = compress.Gzip, 64<<10 }, func(t *testing.T, r *rig) {
 		r.topic.ratio.set(0.1)
 		in := one("", string(make([]byte, 600)))
-		in.hasFuture = false // nobody but the flush holds on to the results
+		in.hasFuture = false // only the flush holds on to the results
 		r.appendInput(0, in)
 		r.appendInput(0, in)
 		time.Sleep(r.cfg.linger)

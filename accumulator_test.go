@@ -42,7 +42,7 @@ func TestAFullBatchIsReadyAndHoldsWhatWasAppended(t *testing.T) {
 	})
 }
 
-// A batch that can't take one more byte is ready without a further record to show it: nobody knows
+// A batch that can't take one more byte is ready without a further record to show it: it is not known
 // when that would come.
 func TestABatchFilledToTheBrimDoesNotLinger(t *testing.T) {
 	withRig(t, func(s *settings) { s.linger = time.Hour; s.deliveryTimeout = 2 * time.Hour }, func(t *testing.T, r *rig) {
@@ -176,7 +176,7 @@ func TestDrainStopsAtMaxRequestSize(t *testing.T) {
 	})
 }
 
-// The first batch of a request is taken whatever its size.
+// The first batch of a request is taken, however large it is.
 func TestDrainTakesALargeBatchAlone(t *testing.T) {
 	withRig(t, func(s *settings) { s.maxRequestSize = 100; s.linger = 0 }, func(t *testing.T, r *rig) {
 		r.append(0, "", string(make([]byte, 2000)))
@@ -292,7 +292,7 @@ func TestFlushMakesLingeringBatchesReady(t *testing.T) {
 	})
 }
 
-// Of the batches that have their outcome and are not told yet, a flush holds on to the last: callbacks run
+// Of the batches that have their outcome and whose callbacks have not run yet, a flush holds on to the last: callbacks run
 // in order.
 func TestFlushWaitsForCallbacks(t *testing.T) {
 	withRig(t, nil, func(t *testing.T, r *rig) {
@@ -528,7 +528,7 @@ func decodeProduce(t *testing.T, into *message.ProduceRequest, req *produceReque
 	require.Zero(t, rd.Remaining())
 }
 
-// A partitioner is told of a new batch when the record would open one: there is none, or it does not fit.
+// A partitioner hears of a new batch when the record would open one: there is none, or it does not fit.
 func TestARecordHasRoomAsLongAsItOpensNoBatch(t *testing.T) {
 	withRig(t, nil, func(t *testing.T, r *rig) {
 		q := r.topic.queue(0)
@@ -544,7 +544,7 @@ func TestARecordHasRoomAsLongAsItOpensNoBatch(t *testing.T) {
 	})
 }
 
-// A batch that is opened while somebody waits for memory, of any node or of its own, does not linger.
+// A batch that is opened while a Send waits for memory, of any node or of its own, does not linger.
 func TestABatchThatIsOpenedWhileMemoryIsShortDoesNotLinger(t *testing.T) {
 	for _, opening := range []func(r *rig){
 		func(r *rig) { r.acc.waiting.Store(true) },
@@ -568,7 +568,7 @@ func TestABatchThatIsOpenedWhileMemoryIsShortDoesNotLinger(t *testing.T) {
 	}
 }
 
-// taken is the notices that the sender would find.
+// taken returns the notices that the sender would find.
 func (r *rig) taken() []notice {
 	var m mail
 	r.s.box.take(&m)
@@ -602,7 +602,7 @@ func TestAnOpenedBatchIsNotLookedAtBeforeItIsDue(t *testing.T) {
 	withRig(t, nil, func(t *testing.T, r *rig) {
 		r.append(0, "", "a")
 		q := r.topic.queue(0)
-		q.mu.Lock() // a look would wait for ever
+		q.mu.Lock() // a look would never return
 		require.Empty(t, r.ready())
 		q.mu.Unlock()
 		require.Equal(t, time.Now().Add(r.cfg.linger), r.s.timers.next())
@@ -624,7 +624,7 @@ func TestALateNoticeIsLookedAt(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			withRig(t, nil, func(t *testing.T, r *rig) {
 				r.append(0, "", "a")
-				told := r.taken() // by nobody yet
+				told := r.taken() // before any look
 				late(r)
 				require.Empty(t, r.ready(), "the sender does not know of the batch")
 				for _, n := range told {
@@ -710,7 +710,7 @@ func TestAForgottenTopicComesBackUnderANewEpoch(t *testing.T) {
 	})
 }
 
-// A Send may have looked at the topic's state before it was forgotten, and begin to wait after: nobody
+// A Send may have looked at the topic's state before it was forgotten, and begin to wait after: no one
 // asks for that state any more, so it has to look again.
 func TestForgettingWakesThoseWhoWait(t *testing.T) {
 	withRig(t, nil, func(t *testing.T, r *rig) {

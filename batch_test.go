@@ -25,7 +25,7 @@ func forCodecs(t *testing.T, test func(t *testing.T, codec compress.Codec)) {
 	}
 }
 
-// watched is a record whose callback counts.
+// watched returns a record whose callback counts.
 func watched(calls *int, last *error) *appendInput {
 	in := one("", "0123456789")
 	in.callback = func(_ RecordMetadata, err error) { *calls++; *last = err }
@@ -102,7 +102,7 @@ func TestAnAcceptedBatchStaysAccepted(t *testing.T) {
 	})
 }
 
-// splitOf is the parts of a batch of n records that was sent and found too large.
+// splitOf returns the parts of a batch of n records that was sent and found too large.
 func splitOf(t *testing.T, r *rig, n int, in *appendInput) []*batch {
 	r.topic.ratio.set(0.05)
 	for range n {
@@ -237,7 +237,7 @@ func TestRecordErrorsGoToTheirRecords(t *testing.T) {
 	}
 }
 
-// built is a batch of records with rising timestamps, sealed, for a producer with or without an id.
+// built returns a batch of records with rising timestamps, sealed, for a producer with or without an id.
 func built(t *testing.T, codec compress.Codec, n int, id int64, epoch int16, sequence int32) (*batch, protocol.BatchHeader, []protocol.Record) {
 	t.Helper()
 	s, err := newSealer(codec, compress.DefaultLevel)
@@ -417,7 +417,7 @@ func TestABatchAtItsLimitIsClosedIntact(t *testing.T) {
 	})
 }
 
-// Offsets within a batch come from the position alone; nobody can pass one.
+// Offsets within a batch come from the position alone; no caller can pass one.
 //
 // Java: MemoryRecordsBuilderTest.testAppendAtInvalidOffset
 func TestOffsetsRiseByOne(t *testing.T) {
@@ -554,7 +554,7 @@ func TestWhatABatchMayHoldBeforeCompression(t *testing.T) {
 
 // What is written is read by brokers and by our own tests.
 
-// section is the records of a sealed batch before compression, in the memory of dst if they fit.
+// section returns the records of a sealed batch before compression, in the memory of dst if they fit.
 func section(t *testing.T, b *batch, dst []byte) []byte {
 	t.Helper()
 	wire := wireBytes(b)[protocol.BatchOverhead:]

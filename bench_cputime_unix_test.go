@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// processTime is the CPU time that the process has used so far.
+// processTime returns the CPU time that the process has used until now.
 func processTime() time.Duration {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {

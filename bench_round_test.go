@@ -25,7 +25,7 @@ type recordMeter struct {
 	before  runtime.MemStats
 }
 
-// loop is b.Loop for a benchmark that times parts of it only: start and stop enclose them.
+// loop does what b.Loop does, for a benchmark that times parts of it only: start and stop enclose them.
 func (m *recordMeter) loop() bool {
 	m.b.StartTimer()
 	more := m.b.Loop()
@@ -165,7 +165,7 @@ func (r *round) finish() {
 // dispatch runs the callbacks of all that is decided, and gives memory back.
 func (r *round) dispatch() { drainDispatcher(r.s.dispatch) }
 
-// delivered is the number of records that wait for the dispatcher.
+// delivered returns the number of records that wait for the dispatcher.
 func (r *round) delivered() (records int) {
 	d := r.s.dispatch
 	d.mu.Lock()
@@ -235,7 +235,7 @@ func BenchmarkDispatch(b *testing.B) {
 
 // All stages together, and whether they cost more when more is known of the cluster than is in use.
 
-// BenchmarkWhole is the engine with all its goroutines, over nodes that cost nothing: send, deliver,
+// BenchmarkWhole measures the engine with all its goroutines, over nodes that cost nothing: send, deliver,
 // run callbacks. cpu-ns/record counts all goroutines, those of the nodes too.
 func BenchmarkWhole(b *testing.B) {
 	for _, c := range []struct {

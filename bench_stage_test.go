@@ -60,7 +60,7 @@ func newStage(b *testing.B, cfg Config) *stage {
 	return s
 }
 
-// assembleStage is an engine that knows topic "t", and whose sender does not run.
+// assembleStage returns an engine that knows topic "t", and whose sender does not run.
 func assembleStage(t testing.TB, cfg Config) *engine {
 	e, n := assembleNull(t, cfg, 3, 3, func(string) int { return 12 })
 	topic := e.acc.ensureTopic("t", e.newTopic)
@@ -95,13 +95,13 @@ func (s *stage) discard(notices []notice) {
 
 func stageValue() []byte { return []byte(strings.Repeat("v", stageValueSize)) }
 
-// stageText is a value that codecs make smaller, but not by much.
+// stageText returns a value that codecs make smaller, but not by much.
 func stageText(rnd *rand.Rand) string {
 	return fmt.Sprintf(`{"id":%010d,"user":"user-%03d","price":%02d.%02d,"comment":"%016x","unit":"kilogram","state":"new"}`,
 		rnd.Uint32(), rnd.IntN(1000), rnd.IntN(100), rnd.IntN(100), rnd.Uint64())
 }
 
-// stageValues are n different ones.
+// stageValues returns n different ones.
 func stageValues(n int) [][]byte {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	values := make([][]byte, n)
@@ -142,7 +142,7 @@ func BenchmarkChoose(b *testing.B) {
 	}
 }
 
-// BenchmarkBatchAppend is tryAdd alone: 100-byte records into batches of 16 KiB.
+// BenchmarkBatchAppend measures tryAdd alone: 100-byte records into batches of 16 KiB.
 func BenchmarkBatchAppend(b *testing.B) {
 	lim := newBatchLimits(16<<10, 32<<20, false)
 	batch, chunk := &batch{res: newResult(nil)}, make([]byte, 0, 16<<10)
@@ -164,7 +164,7 @@ func BenchmarkBatchAppend(b *testing.B) {
 	}
 }
 
-// BenchmarkAppend is all of accumulator.append, with the opening and closing of batches.
+// BenchmarkAppend measures all of accumulator.append, with the opening and closing of batches.
 func BenchmarkAppend(b *testing.B) {
 	for _, goroutines := range []int{1, 8} {
 		b.Run(strconv.Itoa(goroutines), func(b *testing.B) {
@@ -202,7 +202,7 @@ func atOnce(b *testing.B, goroutines int, one func() error) {
 	})
 }
 
-// BenchmarkSend is Send as far as it goes on the caller's goroutine. A future keeps its batch's result
+// BenchmarkSend measures Send as far as it goes on the caller's goroutine. A future keeps its batch's result
 // from being used again, so that way has some allocations per batch.
 func BenchmarkSend(b *testing.B) {
 	value, key := stageValue(), []byte("0123456789abcdef")
@@ -246,7 +246,7 @@ func BenchmarkPool(b *testing.B) {
 	}
 }
 
-// BenchmarkInbox tells the sender of a queue and lets it look, a hundred at a time.
+// BenchmarkInbox reports a queue to the sender and lets it look, a hundred at a time.
 func BenchmarkInbox(b *testing.B) {
 	box, q := newInbox(), &partitionQueue{}
 	var to mail
@@ -316,7 +316,7 @@ func benchSeal(b *testing.B, codec compress.Codec, size int) {
 
 // The whole producer against an in-memory cluster, in one process. cpu-ns/record counts both.
 
-// BenchmarkCluster is the same load with little known of the cluster, with much known, and with much of
+// BenchmarkCluster measures the same load with little known of the cluster, with much known, and with much of
 // that in use, always on three nodes. The first one is what the others are measured by.
 func BenchmarkCluster(b *testing.B) {
 	for _, c := range []struct {

@@ -63,7 +63,7 @@ type poolStep struct {
 	caller int
 	size   int
 	until  time.Time
-	leaves string // allocate: it will not wait, this is what it gets instead; leave: what it gets; release: by somebody else
+	leaves string // allocate: it will not wait, this is what it gets instead; leave: what it gets; release: by another
 }
 
 type poolStepKind uint8
@@ -84,7 +84,7 @@ var poolStepNames = [...]string{"allocate", "try", "overdraw", "release", "leave
 // unknownShare is that of the partitions without a leader.
 const unknownShare = poolShares - 2
 
-// shareOf is whom a caller takes for.
+// shareOf returns whom a caller takes for.
 func shareOf(caller int) int { return caller % poolShares }
 
 func (s poolStep) String() string {
@@ -143,7 +143,7 @@ func (m *poolModel) allows(caller, size int) bool {
 	return held+n <= 4*(m.available()-n) && held+int64(size) <= m.capacity/5*4
 }
 
-// next is who gets memory next, -1 for nobody: who came first, leaving out those behind others of their
+// next returns who gets memory next, -1 for none: who came first, leaving out those behind others of their
 // node, and those whose node must not hold more.
 func (m *poolModel) next() int {
 	var behind [poolShares]bool
@@ -269,12 +269,12 @@ func (m *poolModel) knows(cluster int) {
 	}
 }
 
-// waits reports whether somebody of the caller's node is in line.
+// waits reports whether a caller for the same node is in line.
 func (m *poolModel) waits(caller int) bool {
 	return slices.ContainsFunc(m.line, func(call poolCall) bool { return shareOf(call.caller) == shareOf(caller) })
 }
 
-// explain finds all that can have come of the steps to do, in whatever order, among what fits. Two
+// explain finds all that can have come of the steps to do, in any order that fits. Two
 // outcomes are the same if the same wait in the same order, in a cluster of the same nodes.
 func (m *poolModel) explain(fits func(*poolModel) bool, found []*poolModel) []*poolModel {
 	if len(m.todo) == 0 {
@@ -589,7 +589,7 @@ func (r *poolRun) collect() {
 	}
 }
 
-// end gives all back, also what those get who still wait. Then nobody waits, and all memory is there.
+// end gives all back, also what those get that still wait. Then none waits, and all memory is there.
 func (r *poolRun) end() {
 	r.note("end")
 	for rounds := 0; slices.ContainsFunc(r.held[:], func(chunks [][]byte) bool { return len(chunks) > 0 }); rounds++ {

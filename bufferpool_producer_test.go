@@ -27,10 +27,10 @@ import (
 // was there before the producer; they hold for a buffer.memory of 32 MiB, Kafka's default. The
 // resident size of a whole process is looked at in integration.
 
-// heapLimit is what the heap may grow by: factor times the buffer, and 16 MiB.
+// heapLimit returns what the heap may grow by: factor times the buffer, and 16 MiB.
 func heapLimit(factor float64) uint64 { return uint64(factor*testkit.Buffer) + 16*testkit.Megabyte }
 
-// growth is how much the heap grew beyond base.
+// growth returns how much the heap grew beyond base.
 func growth(base uint64) uint64 {
 	now := testkit.HeapInUse()
 	return now - min(now, base)
@@ -148,7 +148,7 @@ func TestCodecsTakeLittleAndDoNotGrow(t *testing.T) {
 	}
 }
 
-// words is n bytes of text that compresses well.
+// words returns n bytes of text that compresses well.
 func words(rnd *rand.Rand, n int) string {
 	var b strings.Builder
 	for b.Len() < n {
@@ -320,7 +320,7 @@ func TestForgettingTopicsAmongSendsLosesNothing(t *testing.T) {
 	})
 }
 
-// goroutineCount is runtime.NumGoroutine without the runtime's own that is one of ours for a moment, when it
+// goroutineCount returns runtime.NumGoroutine without the runtime's own that is one of ours for a moment, when it
 // runs finalizers.
 func goroutineCount() int {
 	least := runtime.NumGoroutine()

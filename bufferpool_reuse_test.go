@@ -19,7 +19,7 @@ import (
 
 // KAFKA-19012 (CVE-2026-35554): a batch that expires while its request is being written must keep its
 // memory until the connection has let go of it, or the socket sends what others wrote there since:
-// records of another topic, with success told for both. Java did so for years.
+// records of another topic, with success reported for both. Java did so for years.
 //
 // Here the connections to one node stop in the middle of Produce requests, for longer than
 // delivery.timeout.ms, while records for another node use up all memory there is, over and over. Then

@@ -28,7 +28,7 @@ type wireTap struct {
 	// +checklocks:mu
 	stalled string // the address of the node to which Produce requests stop
 	// +checklocks:mu
-	after  int    // so many bytes
+	after  int    // this many bytes
 	narrow string // of tcp: the address of the node whose connections buffer little
 	// +checklocks:mu
 	deaf bool // what comes is kept, and no longer passed on
@@ -68,7 +68,7 @@ func (w *wireTap) changedLocked() {
 	w.moved = make(chan struct{})
 }
 
-// stall stops Produce requests to a node after so many bytes.
+// stall stops Produce requests to a node after this many bytes.
 func (w *wireTap) stall(addr string, after int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -131,7 +131,7 @@ func (w *wireTap) roomLocked(c *tappedConn) (int, <-chan struct{}) {
 
 func frameSize(frame []byte) int { return 4 + int(binary.BigEndian.Uint32(frame)) }
 
-// took keeps what passed. pass tells whether it is to be passed on.
+// took keeps what passed. pass reports whether it is to be passed on.
 func (c *tappedConn) took(p []byte) (pass bool) {
 	c.tap.mu.Lock()
 	defer c.tap.mu.Unlock()
@@ -269,7 +269,7 @@ type wireAudit struct {
 	t      *testing.T
 	topics map[protocol.UUID]string
 	start  time.Time // record n of a partition has this timestamp plus n milliseconds
-	chunk  int       // batches are built, and compressed, in pieces of so many bytes, the header's place included; no record lies in two
+	chunk  int       // batches are built, and compressed, in pieces of this many bytes, the header's place included; no record lies in two
 
 	whole, cut int // Produce requests
 	batches    int
@@ -393,7 +393,7 @@ func (a *wireAudit) encode(topic string, partition int32, header []byte) []byte 
 	return want
 }
 
-// reuseRecord is record n of a partition: nothing in it is like anything in another.
+// reuseRecord returns record n of a partition: nothing in it is like anything in another.
 func reuseRecord(topic string, partition int32, n int) (key, value string) {
 	const letters = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_"
 	key = fmt.Sprintf("%s-%d-%06d", topic, partition, n)

@@ -14,14 +14,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// sharedPool is a pool of n chunks of 1 KiB in a cluster with nodes 1 and 2, both in use.
+// sharedPool returns a pool of n chunks of 1 KiB in a cluster with nodes 1 and 2, both in use.
 func sharedPool(n int64) (p *bufferPool, one, two *memoryShare) {
 	p = newBufferPool(n*1024, 1024)
 	p.setNodes(1, 2, 3)
 	return p, p.share(1), p.share(2)
 }
 
-// firstNodes are the nodes 1 to n.
+// firstNodes returns the nodes 1 to n.
 func firstNodes(n int) (ids []int32) {
 	for i := range n {
 		ids = append(ids, int32(i+1))
@@ -117,7 +117,7 @@ func TestASmallerClusterServesThoseWhoWait(t *testing.T) {
 	})
 }
 
-// What is beyond the parts is counted anew when they change.
+// What is beyond the parts is counted again when they change.
 func TestWhatIsBeyondThePartsFollowsTheNumberOfNodes(t *testing.T) {
 	p, one, two := sharedPool(100)
 	require.Len(t, fillUp(t, one), 80)
@@ -172,7 +172,7 @@ func TestPartitionsWithoutALeaderDoNotTakeTheWholeBuffer(t *testing.T) {
 	}
 }
 
-// With buffers of one to four batches: whatever a node or the partitions without a leader hold, another gets a batch,
+// With buffers of one to four batches: however much a node or the partitions without a leader hold, another gets a batch,
 // unless there is only one.
 func TestSmallBuffersAreSharedToo(t *testing.T) {
 	for _, c := range []struct {
@@ -181,7 +181,7 @@ func TestSmallBuffersAreSharedToo(t *testing.T) {
 		first        int32
 		holds, other int
 	}{
-		{1, 1, 1, 1, 0}, {2, 1, 1, 2, 0}, {4, 1, 1, 4, 0}, // nobody to share with but partitions without a leader
+		{1, 1, 1, 1, 0}, {2, 1, 1, 2, 0}, {4, 1, 1, 4, 0}, // no other share but that of partitions without a leader
 		{1, 3, 1, 1, 0}, {2, 3, 1, 1, 1}, {3, 3, 1, 2, 1}, {4, 3, 1, 3, 1},
 		{1, 3, unknownNode, 1, 0}, {2, 3, unknownNode, 1, 1}, {3, 3, unknownNode, 2, 1}, {4, 3, unknownNode, 3, 1},
 		{2, 1, unknownNode, 1, 1}, {3, 1, unknownNode, 2, 1}, {4, 1, unknownNode, 3, 1},
@@ -197,7 +197,7 @@ func TestSmallBuffersAreSharedToo(t *testing.T) {
 	}
 }
 
-// A live node finds memory for a batch whatever the shares hold that records can't leave, and whatever the metadata
+// A live node finds memory for a batch, however much the shares hold that records can't leave, and whatever the metadata
 // says of them meanwhile. Each leaves a fifth of what it finds, but one that holds nothing may take the last chunk: so
 // n of them leave something if there are more than 5 to the power of n-1 batches in the buffer.
 func TestALiveNodeFindsMemoryWhileOthersComeAndGo(t *testing.T) {
@@ -447,7 +447,7 @@ func TestTheMemoryLearnsOfNodesBeforeTopicsDo(t *testing.T) {
 		r.topic.used.Store(true)
 		r.s.refresh.want(r.topic, time.Now())
 		r.s.refresh.board.post(r.s.snapshot, nil)
-		var before []int32 // the leader of partition 0 when the memory was told
+		var before []int32 // the leader of partition 0 when the memory was taken
 		r.s.refresh.onNodes = func(next *metadata.Snapshot) {
 			before = append(before, r.topic.info.Load().Partitions[0].Leader)
 			r.acc.setNodes(next)

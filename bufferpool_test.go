@@ -14,10 +14,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// within is a limit on waiting that begins now.
+// within returns a limit on waiting that begins now.
 func within(d time.Duration) *blockLimit { return &blockLimit{max: d} }
 
-// unallocated is the memory of the pool that was never handed out, or whose chunks were dropped.
+// unallocated returns the memory of the pool that was never handed out, or whose chunks were dropped.
 func unallocated(p *bufferPool) int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -266,7 +266,7 @@ func TestPoolIsWholeAfterAStorm(t *testing.T) {
 func TestPoolCountsIn64Bits(t *testing.T) {
 	const total, size = 20_000_000_000, 2_000_000_000
 	p := newBufferPool(total, size)
-	for i := range int64(4) { // reserve only: nobody has 20 GB for a test
+	for i := range int64(4) { // reserve only: a test can't have 20 GB
 		p.mu.Lock()
 		require.Nil(t, p.takeLocked(p.memoryShare, size))
 		p.mu.Unlock()
@@ -341,7 +341,7 @@ func TestPoolOverdrawIsPaidBackFirst(t *testing.T) {
 	requirePool(t, p, 2048, 0)
 }
 
-// Memory is short if somebody waits for more than is free, or behind one who does, however much is free.
+// Memory is short if a Send waits for more than is free, or behind one who does, however much is free.
 func TestMemoryIsShortAlthoughSomeIsFree(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, one, two := sharedPool(100)
