@@ -108,11 +108,11 @@ func TestARecordThatWaitedForMemoryHasTheTimeWhenItGotSome(t *testing.T) {
 
 func TestReadingsOfTheClockDoNotGoBack(t *testing.T) {
 	for _, c := range []struct{ is, reading, want int64 }{
-		{0, 5000, 0}, // no ticker: everybody reads the real clock
+		{0, 5000, 0}, // no ticker: all read the real clock
 		{5000, 5001, 5001},
-		{-5000, 5001, -5001}, // nobody has read it yet
+		{-5000, 5001, -5001}, // not read yet
 		{5000, 5000, 5000},
-		{5000, 4999, 5000}, // somebody read it before and was kept from passing it on
+		{5000, 4999, 5000}, // another goroutine read it before and has not passed it on
 		{5000, 4000, 5000},
 		{5000, 3999, 3999}, // the clock was set
 		{-5000, 3999, -3999},

@@ -22,7 +22,7 @@ func (r *rig) runDispatcher() (stop func()) {
 	}
 }
 
-// concluded is a batch whose n records were accepted from offset on, handed to the dispatcher.
+// concluded returns a batch whose n records were accepted from offset on, handed to the dispatcher.
 func (r *rig) concluded(partition int32, offset int64, fns ...Callback) Future {
 	r.t.Helper()
 	var f Future

@@ -97,7 +97,7 @@ func TestSendAllocatesNothing(t *testing.T) {
 			}
 			result := 0
 			if c.batchSize == alone {
-				result = 1 // futures look at it for ever
+				result = 1 // futures keep looking at it
 			}
 			if c.texts == 0 {
 				require.Equal(t, 0, allocs(func() { raw.SendFunc(ctx, bytes, fn) }), "SendFunc")

@@ -86,7 +86,7 @@ func TestTheFastPathIsForOrdinaryRecords(t *testing.T) {
 	}
 }
 
-// keyOf is a key that belongs to the partition, of so many.
+// keyOf returns a key that belongs to the partition, of this many.
 func keyOf(partition int32, partitions int) []byte {
 	for i := byte(0); ; i++ {
 		if KeyPartition([]byte{i}, partitions) == partition {
@@ -95,7 +95,7 @@ func keyOf(partition int32, partitions int) []byte {
 	}
 }
 
-// A record writes the same bytes and is told the same, whichever way it goes.
+// A record writes the same bytes and gets the same outcome, whichever way it goes.
 func TestBothWaysWriteTheSame(t *testing.T) {
 	records := []bytesRecord{
 		{}, {Key: []byte{}}, {Value: []byte{}}, {Key: []byte("key"), Value: []byte("value")}, {Value: []byte(strings.Repeat("v", 300))},
@@ -177,7 +177,7 @@ func TestARecordThatFindsTheLockTakenIsCounted(t *testing.T) {
 	}
 }
 
-// stacks is what all goroutines are doing.
+// stacks returns what all goroutines are doing.
 func stacks() string {
 	buf := make([]byte, 1<<20)
 	return string(buf[:runtime.Stack(buf, true)])

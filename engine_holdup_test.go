@@ -125,7 +125,7 @@ func TestTheReasonIsNotWaitedForLongerThanMemory(t *testing.T) {
 	})
 }
 
-// Whoever looks at many records with a context that is over waits for a sender that does not answer once, not for
+// A caller that waits for many records with a context that is over waits for a sender that does not answer once, not for
 // each of them.
 func TestASenderThatDoesNotAnswerIsWaitedForOnce(t *testing.T) {
 	nodeDown(t, time.Second, func(t *testing.T, p *quill.Producer[string, string]) {

@@ -13,7 +13,7 @@ import (
 )
 
 // Work grows with what is in use, not with what is known. Two things hold that here: all partitions
-// and topics that are known and not in use are nil, so that whoever walks them falls over; and what
+// and topics that are known and not in use are nil, so that code that walks them panics; and what
 // the sender asks its connections is counted, and is the same with three nodes and with a thousand.
 
 type knownCluster struct{ nodes, partitions, topics int }
@@ -90,7 +90,7 @@ func workFor(t *testing.T, known knownCluster) map[string]int {
 	turns(4)
 	require.Equal(t, sent, delivered)
 	send(used)
-	e.acc.pool.onWait() // somebody waits for memory
+	e.acc.pool.onWait() // a Send waits for memory
 	turns(4)
 	time.Sleep(e.cfg.linger)
 	turns(4)

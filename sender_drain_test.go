@@ -54,7 +54,7 @@ func TestANodeIsNoticedToBeSlowInTime(t *testing.T) {
 	})
 }
 
-// Each request waits for company from when its own batches are ready, not from when those of the one before were.
+// Each request waits for more batches from when its own batches are ready, not from when those of the one before were.
 func TestEachRequestWaitsForCompanyAnew(t *testing.T) {
 	withRig(t, func(s *settings) { s.linger = 0 }, func(t *testing.T, r *rig) {
 		x := &oneNode{ready: true, inFlight: 1}

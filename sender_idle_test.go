@@ -16,7 +16,7 @@ import (
 )
 
 // An idle producer sleeps: bench/idle counts the wake-ups of the process, here are the sender's turns
-// of ten minutes, in which metadata are asked for anew and idle connections are closed by both sides.
+// of ten minutes, in which metadata are asked for again and idle connections are closed by both sides.
 func TestAnIdleProducerSleeps(t *testing.T) {
 	const minutes, most = 10, 120 // two a second would be 1,200
 	for name, change := range map[string]func(*quill.Config){
@@ -61,7 +61,7 @@ func TestAProducerWithoutWorkDoesNotEvenConnect(t *testing.T) {
 	})
 }
 
-// Whatever became of them, topics that nobody has sent to for metadata.max.idle.ms leave nothing behind: those that
+// Topics that got no records for metadata.max.idle.ms leave nothing behind: those that
 // are there, those that are not, those that may not be written to. A transactional producer that is never without a
 // transaction forgets them, too, and one of version 1, whose epochs stay, keeps a hundred at most.
 func TestTopicsOfAMomentLeaveNothing(t *testing.T) {

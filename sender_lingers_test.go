@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// gathered are the partitions of the request that is made for a node now; nil: there is none.
+// gathered returns the partitions of the request that is made for a node now; nil: there is none.
 func (r *rig) gathered(node int32) (partitions []int32) {
 	r.ready()
 	r.s.gather(r.s.node(node), time.Now())
@@ -20,7 +20,7 @@ func (r *rig) gathered(node int32) (partitions []int32) {
 
 func TestWhatLingersForANodeGoesAlong(t *testing.T) {
 	withRig(t, nil, func(t *testing.T, r *rig) {
-		for range 3 { // each time the sender is told of the next batch
+		for range 3 { // each time the sender hears of the next batch
 			r.append(0, "", "a")
 			time.Sleep(r.cfg.linger / 2)
 			r.append(1, "", "a")
@@ -80,7 +80,7 @@ func TestTheOldestGoAlongUntilThereAreEnough(t *testing.T) {
 	})
 }
 
-// A batch goes to the leader that its partition has now, in time, whoever it was when the batch was opened, and
+// A batch goes to the leader that its partition has now, in time, even if another one led when the batch was opened, and
 // whether the sender learned of the batch before or after.
 func TestWhatLingersFollowsItsPartition(t *testing.T) {
 	for _, first := range []bool{false, true} {

@@ -71,7 +71,7 @@ func TestPaceDoesNotCountTheWay(t *testing.T) {
 	}
 }
 
-// A node that stood still once is not waited for ever after.
+// A node that stood still once is not waited for later.
 func TestPaceForgetsAStandstill(t *testing.T) {
 	f := &farNode{trip: 200 * time.Millisecond}
 	now, waits, waited := time.Unix(1000, 0), 0, time.Duration(0)

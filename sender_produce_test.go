@@ -30,7 +30,7 @@ func readFrame(r io.Reader) ([]byte, error) {
 	return frame, err
 }
 
-// frameBytes is the request as it arrives at a node that speaks Produce in just this version, over a
+// frameBytes returns the request as it arrives at a node that speaks Produce in just this version, over a
 // real connection: what follows its header. The request stays as it was.
 func frameBytes(t *testing.T, req *produceRequest, version int16) []byte {
 	t.Helper()
@@ -60,7 +60,7 @@ func frameBytes(t *testing.T, req *produceRequest, version int16) []byte {
 	return got
 }
 
-// serveProduce plays the node: it tells its versions and returns the body of the next request.
+// serveProduce plays the node: it answers with its versions and returns the body of the next request.
 func serveProduce(nc net.Conn, version int16) []byte {
 	frame, err := readFrame(nc)
 	if err != nil {
@@ -89,7 +89,7 @@ func serveProduce(nc net.Conn, version int16) []byte {
 	return rd.Rest()
 }
 
-// produceFixture is a request for several topics and partitions, with batches of one and more chunks.
+// produceFixture returns a request for several topics and partitions, with batches of one and more chunks.
 func produceFixture(t *testing.T, codec compress.Codec, ids bool) (*produceRequest, *bufferPool) {
 	t.Helper()
 	pool := newBufferPool(1<<20, 2048)
@@ -135,7 +135,7 @@ func buildBatch(pool *bufferPool, q *partitionQueue, rnd *rand.Rand, n int) *bat
 	return b
 }
 
-// generated is the same request written by the generated code.
+// generated returns the same request written by the generated code.
 func generated(req *produceRequest, version int16) []byte {
 	m := &message.ProduceRequest{Acks: req.acks, TimeoutMs: int32(req.timeout.Milliseconds())}
 	for _, b := range req.batches {
@@ -215,7 +215,7 @@ func TestProduceSpeaksTheVersionOfItsTransaction(t *testing.T) {
 	}
 }
 
-// What a large answer was decoded into is let go of, so that one such answer does not stay for ever; that of usual
+// What a large answer was decoded into is let go of, so that one such answer does not stay in memory; that of usual
 // ones is used again.
 func TestTheMemoryOfALargeAnswerIsNotKept(t *testing.T) {
 	for _, large := range []bool{false, true} {
@@ -268,7 +268,7 @@ func TestProduceGroupsBatchesByTopic(t *testing.T) {
 	require.Zero(t, req.size)
 }
 
-// The answer is matched by the id that the request was made with, or by name, whatever the metadata
+// The answer is matched by the id that the request was made with, or by name, not by what the metadata
 // say by then (KAFKA-19397).
 func TestProduceAnswersAreMatchedByIDOrName(t *testing.T) {
 	for _, byName := range []bool{false, true} {
@@ -314,7 +314,7 @@ func TestProduceDecodeSaysWhatIsMalformed(t *testing.T) {
 	require.Equal(t, protocol.NotLeaderOrFollower, req.response.Responses[0].PartitionResponses[0].ErrorCode)
 }
 
-// Whatever the order of the answers, each batch has the first one that is about it, and only that.
+// In any order of the answers, each batch has the first one that is about it, and only that.
 func TestEachBatchHasItsOwnAnswerInAnyOrder(t *testing.T) {
 	type at struct {
 		topic int

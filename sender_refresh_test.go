@@ -66,7 +66,7 @@ func TestATopicThatTwoRequestsNamedCanBeAskedForAgain(t *testing.T) {
 	})
 }
 
-// A topic that is known stays in use although an answer leaves it out and nobody has sent to it for a while: its leaders
+// A topic that is known stays in use although an answer leaves it out and no record was sent to it for a while: its leaders
 // are still asked for with all others.
 func TestAKnownTopicThatAnAnswerLeavesOutStaysInUse(t *testing.T) {
 	withRig(t, nil, func(t *testing.T, r *rig) {
@@ -85,7 +85,7 @@ func TestAKnownTopicThatAnAnswerLeavesOutStaysInUse(t *testing.T) {
 	})
 }
 
-// Records in a queue keep their topic asked for, however long nobody has sent to it: it may be made again before they expire.
+// Records in a queue keep their topic asked for, however long ago the last record was sent to it: it may be made again before they expire.
 func TestATopicWithRecordsInItsQueueIsAskedFor(t *testing.T) {
 	withRig(t, nil, func(t *testing.T, r *rig) {
 		f := r.s.refresh

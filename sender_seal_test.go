@@ -18,7 +18,7 @@ import (
 // Who seals what, and when a request of which batches are sealed by others is back. Goroutines are
 // held up in the middle of a batch by the sealer's scratch memory, which they take there.
 
-// gate lets nobody begin to compress before it is opened.
+// gate lets no worker begin to compress before it is opened.
 func (s *sealer) gate() (open func()) {
 	gate := make(chan struct{})
 	s.scratch.New = func() any {
@@ -42,7 +42,7 @@ func (c *sealCrew) idle() bool {
 	return c.workers == 0 && len(c.waiting) == 0
 }
 
-// wire is the request's body as it goes out.
+// wire returns the request's body as it goes out.
 func wire(t *testing.T, r *produceRequest) []byte {
 	var f network.Frame
 	require.NoError(t, r.Encode(&f, 9))
@@ -248,7 +248,7 @@ func TestTheEndOfTheCrewLeavesNobodyBehind(t *testing.T) {
 }
 
 // Many writers and workers, connections that break at any time: a batch that is back is whole and
-// nobody's, one that was written is whole.
+// no worker's, one that was written is whole.
 func TestBatchesAreSealedOnceByAnybody(t *testing.T) {
 	var writers sync.WaitGroup
 	r, _ := produceFixture(t, compress.LZ4, false)
@@ -294,7 +294,7 @@ func TestBatchesAreSealedOnceByAnybody(t *testing.T) {
 }
 
 // The check sum of a large batch is taken in pieces while its records are written, and joined with the header's. It has
-// to be that of all bytes, whatever the sizes of records and chunks, and again when the header changes.
+// to be that of all bytes, for all sizes of records and chunks, and again when the header changes.
 func TestASumTakenInPiecesIsThatOfTheWholeBatch(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(3, 5))
 	data := noise(rnd, 200_000)

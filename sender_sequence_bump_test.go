@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// How a partition begins anew under another epoch or producer id, and how the others go on meanwhile.
+// How a partition begins again under another epoch or producer id, and how the others go on meanwhile.
 // Partitions 0 and 2 are led by nodes 0 and 1, so that each is answered by itself.
 
 // sendTo puts a record of the partition on the wire, in a batch of its own.
@@ -33,7 +33,7 @@ func warmBoth(t *testing.T, r *rig, epoch int16) {
 	}
 }
 
-// forgotten is the answer of a node that has lost what it knew of the producer.
+// forgotten returns the answer of a node that has lost what it knew of the producer.
 func forgotten(*batch) message.PartitionProduceResponse {
 	p := answered(protocol.UnknownProducerID, -1)
 	p.LogStartOffset = 500
@@ -146,7 +146,7 @@ func TestAPartitionKeepsItsIDUntilItsBatchesAreDone(t *testing.T) {
 }
 
 // What is given up in flight leaves a doubt, which the batches behind it settle: an accepted one has
-// everything before it in the log; if the last one fails, nobody knows, and a new epoch is due.
+// everything before it in the log; if the last one fails, its outcome is unknown, and a new epoch is due.
 func TestTheLastBatchInFlightDecidesAboutTheEpoch(t *testing.T) {
 	lost, written := (*rig).lose, func(r *rig, node int32) { r.answer(node, accepted(500)) }
 	for _, c := range []struct {

@@ -24,7 +24,7 @@ import (
 //
 // What holds at every moment: the log has every record at most once, in the order of the sends; what
 // is in it keeps its numbers; a retry is the same bytes; at most five batches of a partition are on
-// the wire. Each record has one outcome, told in order, and it is true. In the end, when all is well
+// the wire. Each record has one outcome, reported in order, and it is true. In the end, when all is well
 // again, the producer works and all memory is back.
 
 func TestSenderFollowsTheSequenceModel(t *testing.T) { sequenceTest.run(t) }
@@ -32,7 +32,7 @@ func TestSenderFollowsTheSequenceModel(t *testing.T) { sequenceTest.run(t) }
 func FuzzSequences(f *testing.F) { sequenceTest.fuzz(f) }
 
 var sequenceTest = modelTest{runs: 500, ops: 120, play: func(x *schedule) { newSequenceModel(x).run() }, kept: []string{
-	// Two late copies, behind a batch that was given up: if the second were numbered anew, it would be written twice.
+	// Two late copies, behind a batch that was given up: if the second were renumbered, it would be written twice.
 	"000044009e0000000000010000001700d900fd0000000000d90038008a0000009e0000007f010000d30100003900b6007e0100004d0011003a000000d900640000000e008900b70061002200730101006a0000002c0000007300ce002500f200",
 }}
 
@@ -46,7 +46,7 @@ type sequenceModel struct {
 	same     map[modelIdentity]modelBatch
 	records  int // values given
 	outcomes map[string]error
-	last     []string // the last value told, by partition
+	last     []string // the last value whose outcome was reported, by partition
 	newID    int64
 }
 
@@ -172,7 +172,7 @@ func (m *sequenceModel) append(p *modelPartition, bad bool) {
 	m.note("append %s to %d", value, p.index)
 }
 
-// outcome takes what a callback tells.
+// outcome takes the arguments of a callback.
 func (m *sequenceModel) outcome(p *modelPartition, value string, at RecordMetadata, err error) {
 	m.note("  %s: offset %d, %v", value, at.Offset, err)
 	_, twice := m.outcomes[value]
@@ -328,7 +328,7 @@ func (m *sequenceModel) sleep(d time.Duration) {
 	m.r.s.expire(time.Now())
 }
 
-// tell lets the sender know who leads.
+// tell posts to the sender who leads.
 func (m *sequenceModel) tell() {
 	u := metadata.Update{Nodes: []metadata.Node{{ID: 0, Host: "a", Port: 1}, {ID: 1, Host: "b", Port: 2}}}
 	topic := metadata.Topic{Name: m.r.topic.name, ID: [16]byte{1}}
@@ -397,7 +397,7 @@ func (m *sequenceModel) dispatch() {
 	m.raise()
 }
 
-// settle makes everything well and waits until all is told. Then the producer works.
+// settle makes everything well and waits until every record has its outcome. Then the producer works.
 func (m *sequenceModel) settle() {
 	m.note("all is well")
 	m.tell()
@@ -472,7 +472,7 @@ func (b modelBatch) String() string {
 // noTrouble is a byte of the tape with which nothing goes wrong.
 const noTrouble = 255
 
-// trouble is produce with something going wrong, as a byte of the tape says. Without an answer ok is
+// trouble produces with something going wrong, as a byte of the tape says. Without an answer ok is
 // false.
 func (p *modelPartition) trouble(node int32, b modelBatch, how byte) (answer message.PartitionProduceResponse, ok bool) {
 	before := []protocol.ErrorCode{protocol.NotEnoughReplicas, protocol.NotLeaderOrFollower, protocol.KafkaStorageError,

@@ -88,7 +88,7 @@ func TestRetriesKeepTheirSequencesAndOrder(t *testing.T) {
 	})
 }
 
-// A batch that may be in the log is never numbered anew, not even when it is given up: what follows
+// A batch that may be in the log is never renumbered, not even when it is given up: what follows
 // starts under a new epoch, under which a late copy is fenced (KAFKA-14397, KAFKA-14034).
 func TestAGivenUpMaybeWrittenBatchEndsTheEpoch(t *testing.T) {
 	withRig(t, idempotentRig, func(t *testing.T, r *rig) {
@@ -292,7 +292,7 @@ type sequenceRun struct {
 	sentN    int
 }
 
-// The promise of idempotence, whatever gets lost, refused, late or too old: every record at most
+// The promise of idempotence, with losses, refusals, late answers and old ones: every record at most
 // once, in order; an accepted one exactly once; one that "was not written" never.
 func TestRandomFaultsLeaveSequencesWhole(t *testing.T) {
 	for seed := range uint64(150) {
@@ -564,7 +564,7 @@ func patientRig(s *settings) {
 	s.deliveryTimeout = time.Minute
 }
 
-// If the last batch is given up, nobody will ever know whether it is what the node remembers.
+// If the last batch is given up, it will never be known whether it is what the node remembers.
 func TestABatchPutAsideIsNotForgotten(t *testing.T) {
 	withRig(t, patientRig, func(t *testing.T, r *rig) {
 		lost, futures := threeLost(t, r)
@@ -590,7 +590,7 @@ func TestABatchPutAsideIsNotForgotten(t *testing.T) {
 }
 
 // A refusal proves nothing about earlier attempts: the broker may have taken the batch under other settings, and
-// it is the one that it remembers. So the batches before it are not written again, for whatever it was refused.
+// it is the one that it remembers. So the batches before it are not written again, for whichever reason it was refused.
 func TestARefusalNowProvesNothingAboutEarlierAttempts(t *testing.T) {
 	for _, code := range []protocol.ErrorCode{
 		protocol.MessageTooLarge, protocol.RecordListTooLarge, protocol.InvalidRecord, protocol.InvalidTimestamp,
@@ -671,7 +671,7 @@ func TestWhatIsBehindAnExpiredBatchWaitsForItsCopies(t *testing.T) {
 		c := sendTo(t, r, 0)
 		requireIdentity(t, c, 5, 3)
 
-		// And that is the end of the doubt: a batch that is missing later is written anew.
+		// And that is the end of the doubt: a batch that is missing later is written again.
 		r.lose(0)
 		askAgain(t, r, c)
 		r.answer(0, refusedWith(protocol.OutOfOrderSequenceNumber))
@@ -681,7 +681,7 @@ func TestWhatIsBehindAnExpiredBatchWaitsForItsCopies(t *testing.T) {
 	})
 }
 
-// Whatever gives a batch up, those put aside before it are asked for again if nothing is left to wait for.
+// For whichever reason a batch is given up, those put aside before it are asked for again if nothing is left to wait for.
 func TestGivingUpABatchBringsBackThosePutAside(t *testing.T) {
 	withRig(t, patientRig, func(t *testing.T, r *rig) {
 		lost, _ := threeLost(t, r)
@@ -696,7 +696,7 @@ func TestGivingUpABatchBringsBackThosePutAside(t *testing.T) {
 	})
 }
 
-// A log that was made anew has none of them: there they go in their order.
+// A log that was made again has none of them: there they go in their order.
 func TestBatchesPutAsideGoFirstIntoANewLog(t *testing.T) {
 	withRig(t, idempotentRig, func(t *testing.T, r *rig) {
 		lost, _ := threeLost(t, r)
@@ -713,7 +713,7 @@ func TestBatchesPutAsideGoFirstIntoANewLog(t *testing.T) {
 	})
 }
 
-// The log that was there before may have the records, whatever the new one says of them and of their parts.
+// The log that was there before may have the records, even if the new one says that it has none of them and of their parts.
 func TestWhatANewLogRefusesMayBeInTheOneBefore(t *testing.T) {
 	for _, c := range []struct{ lost, split bool }{{false, false}, {false, true}, {true, false}, {true, true}} {
 		withRig(t, idempotentRig, func(t *testing.T, r *rig) {

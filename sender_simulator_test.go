@@ -19,10 +19,10 @@ import (
 
 // The simulator runs the producer, all of it but the sockets, against a model of a Kafka cluster, in
 // one goroutine and in virtual time, through schedules of sends, answers, losses, delays, leader
-// moves, stops, topics made anew, errors of every kind, flushes and closes. After each it holds what
+// moves, stops, topics made again, errors of every kind, flushes and closes. After each it holds what
 // the producer said against what the logs hold. The same seed gives the same run, byte by byte.
 //
-//	QUILL_SIM_SEEDS=20000      run so many (300 if not set)
+//	QUILL_SIM_SEEDS=20000      run this many (300 if not set)
 //	QUILL_SIM_FIRST=500        begin with this one
 //	QUILL_SIM_SEED=17          run this one and show what happened
 //	QUILL_SIM_BRIEF=1          only name the seed that fails
@@ -215,7 +215,7 @@ func TestSimulatorRegressions(t *testing.T) {
 // (testkit_simulator_coordinator_test.go); an application that makes the calls (_txncalls), schedules of its own
 // (_schedule), and I11 (_check).
 //
-//	QUILL_SIM_TX_SEEDS=20000   run so many (300 if not set)
+//	QUILL_SIM_TX_SEEDS=20000   run this many (300 if not set)
 //	QUILL_SIM_TX_FIRST=500     begin with this one
 //	QUILL_SIM_TX_SEED=17       run this one and show what happened
 //

@@ -46,7 +46,7 @@ func TestTheSenderSleepsUntilTheNextExpiry(t *testing.T) {
 	})
 }
 
-// The answer lies unread when the time is over: the record's outcome is told by then, and stays as told.
+// The answer lies unread when the time is over: the record's outcome is reported by then, and stays.
 //
 // Java: SenderTest.testInflightBatchesExpireOnDeliveryTimeout
 func TestAnAnswerReadAfterTheDeliveryTimeoutComesTooLate(t *testing.T) {
@@ -71,7 +71,7 @@ func TestAnAnswerReadAfterTheDeliveryTimeoutComesTooLate(t *testing.T) {
 	}
 }
 
-// busyNode is connections to nodes that have so many requests in flight.
+// busyNode is connections to nodes that have this many requests in flight.
 type busyNode struct {
 	connections
 	inFlight int
@@ -103,7 +103,7 @@ func TestTheLastRequestsOfANodeWaitForCompany(t *testing.T) {
 	}
 }
 
-// Whatever was asked since: an answer is as fresh as its own question.
+// Even if there was a later question: an answer is as fresh as its own question.
 func TestAnAnswerIsAsFreshAsItsQuestion(t *testing.T) {
 	withRig(t, nil, func(t *testing.T, r *rig) {
 		f := r.s.refresh
@@ -168,7 +168,7 @@ func TestATopicOfTooManyPartitionsIsInErrorAlone(t *testing.T) {
 	})
 }
 
-// popped is the partition of a timer that is up, nil if none is.
+// popped returns the partition of a timer that is up, nil if none is.
 func popped(h *timers, now time.Time) *partitionQueue {
 	t, _ := h.pop(now)
 	return t.queue
@@ -313,7 +313,7 @@ type keyed struct {
 
 func (k keyed) APIKey() protocol.APIKey { return k.key }
 
-// What made the producer fail stays the reason, whatever else goes wrong after it.
+// What made the producer fail stays the reason, although other things go wrong after it.
 func TestTheFirstFatalErrorStays(t *testing.T) {
 	withRig(t, nil, func(t *testing.T, r *rig) {
 		var fatal []*Error

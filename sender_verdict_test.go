@@ -38,7 +38,7 @@ var (
 	sequenceCodes = []protocol.ErrorCode{protocol.OutOfOrderSequenceNumber, protocol.UnknownProducerID}
 )
 
-// everyFact calls test for every error code (and some that nobody knows) in every circumstance.
+// everyFact calls test for every error code (and some unknown ones) in every circumstance.
 func everyFact(test func(f facts)) {
 	for code := protocol.ErrorCode(-2); code < 200; code++ {
 		for bits := range 1 << 9 {
@@ -56,7 +56,7 @@ func everyFact(test func(f facts)) {
 // sentAgain reports whether the batch is sent again as it is, now or later.
 func sentAgain(v verdict) bool { return v.act == actRetry || v.act == actPark }
 
-// actionFor is Kafka's table (Sender.completeBatch, canRetry) in other words than decide's.
+// actionFor follows Kafka's table (Sender.completeBatch, canRetry) in other words than decide's.
 func actionFor(f facts) action {
 	sequence := f.idempotent && slices.Contains(sequenceCodes, f.answer.code)
 	switch {
@@ -67,7 +67,7 @@ func actionFor(f facts) action {
 	case f.answer.code == protocol.MessageTooLarge && f.batch.records > 1 && !(f.idempotent && f.batch.wasMaybe):
 		return actSplit
 	case f.answer.code == protocol.OutOfOrderSequenceNumber && f.idempotent && f.near.head && f.batch.wasMaybe && f.near.laterGivenUp && !f.near.followed:
-		return actFail // nobody will ever know
+		return actFail // it will never be known
 	case f.answer.code == protocol.UnknownProducerID && f.idempotent && f.near.head && f.batch.wasMaybe && f.answer.logStart >= 0:
 		return actFail // the broker has forgotten whether it has the batch; Java sends it again
 	case f.batch.mayRetry && f.idempotent && !f.batch.wasMaybe && slices.Contains(identityCodes, f.answer.code):

@@ -115,7 +115,7 @@ func TestOnlyTheCallThatTimedOutMayBeRepeated(t *testing.T) {
 			withTransaction(t, first.right[0], func(t *testing.T, x *transaction) {
 				require.Nil(t, first.make(x))
 				pending := x.pending
-				for range 2 { // before and after its end, as long as nobody heard of that
+				for range 2 { // before and after its end, as long as the producer did not hear of that
 					err := second.make(x)
 					if second.call == first.call {
 						require.Nil(t, err)
@@ -337,7 +337,7 @@ func endTxn(abortable txnVerdict) verdicts {
 
 func TestAnswersOfCoordinatorsFollowKafkasTables(t *testing.T) {
 	for _, table := range verdictTables {
-		for code := protocol.UnknownServerError; code < 140; code++ { // some that nobody knows, too
+		for code := protocol.UnknownServerError; code < 140; code++ { // some unknown ones, too
 			want, named := table.codes[code]
 			switch {
 			case named:
@@ -354,7 +354,7 @@ func TestAnswersOfCoordinatorsFollowKafkasTables(t *testing.T) {
 }
 
 // Transactions on the sender's rig, where the test itself takes the turns: what may be drained, and what is
-// done with nobody to ask.
+// done without a coordinator to ask.
 
 // silence is connections over which no request may leave.
 type silence struct {
