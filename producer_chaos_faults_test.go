@@ -60,7 +60,7 @@ func (x *chaos) must(err error) {
 	}
 }
 
-// produceFault is something that happens to some Produce requests.
+// produceFault returns something that happens to some Produce requests.
 func (x *chaos) produceFault(r *rand.Rand) quilltest.Fault {
 	f := quilltest.Fault{APIs: []protocol.APIKey{protocol.Produce}, Times: 1 + r.IntN(4), Skip: r.IntN(4)}
 	if r.IntN(2) == 0 {
@@ -117,7 +117,7 @@ func (x *chaos) produceFault(r *rand.Rand) quilltest.Fault {
 	return f
 }
 
-// otherFault is something that happens to other requests.
+// otherFault returns something that happens to other requests.
 func (x *chaos) otherFault(r *rand.Rand) quilltest.Fault {
 	f := quilltest.Fault{APIs: []protocol.APIKey{pick(r, protocol.Metadata, protocol.Metadata, protocol.InitProducerID, protocol.APIVersions)}, Times: 1 + r.IntN(3)}
 	switch r.IntN(6) {
@@ -210,7 +210,7 @@ func (x *chaos) forget(r *rand.Rand) {
 
 // What must hold after a run of TestChaos.
 
-// chaosSlack is how late something may be. Virtual time passes only while everybody waits.
+// chaosSlack is how late something may be. Virtual time passes only while all goroutines wait.
 const chaosSlack = 2 * time.Millisecond
 
 // check returns what does not hold.

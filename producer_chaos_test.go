@@ -23,7 +23,7 @@ import (
 // about each record is held against what the cluster's log holds.
 //
 //	QUILL_CHAOS_SEED=17     run this seed only
-//	QUILL_CHAOS_SEEDS=2000  run so many (60 if not set)
+//	QUILL_CHAOS_SEEDS=2000  run this many (60 if not set)
 //	QUILL_CHAOS_FIRST=500   begin with this seed
 //	QUILL_CHAOS_LOG=1       show what the producer logs, for seeds that fail
 //
@@ -102,7 +102,7 @@ type chaos struct {
 	pause      time.Duration // between two records, at most
 	faultsFor  time.Duration
 	abrupt     bool     // Close gets little time
-	world      chan int // a token per goroutine: whoever has all of them runs alone
+	world      chan int // a token per goroutine: the one that has all of them runs alone
 
 	mu sync.Mutex // guards the records in the ledger too, while goroutines run
 	// +checklocks:mu
@@ -321,7 +321,7 @@ func (x *chaos) sendOne(g, i int, r *rand.Rand, open *sync.WaitGroup) {
 	}
 }
 
-// chaosValue is the goroutine, the number and some bytes that compress a little.
+// chaosValue returns the goroutine, the number and some bytes that compress a little.
 func chaosValue(g, i int, r *rand.Rand) []byte {
 	n := 8 + r.IntN(200)
 	if r.IntN(30) == 0 {

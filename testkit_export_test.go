@@ -10,7 +10,7 @@ import (
 	"github.com/quill-kafka/quill/network"
 )
 
-// BufferAvailable is the buffer memory that no batch holds, for tests of what comes back.
+// BufferAvailable returns the buffer memory that no batch holds, for tests of what comes back.
 func (p *Producer[K, V]) BufferAvailable() int64 {
 	free, _ := p.e.acc.pool.available()
 	return free
@@ -19,7 +19,7 @@ func (p *Producer[K, V]) BufferAvailable() int64 {
 // EpochBumps is how many epochs and producer ids were given up. Only after Close.
 func (p *Producer[K, V]) EpochBumps() int { return p.e.sender.idem.bumps }
 
-// SealWith lets up to so many workers seal batches of any size. Before the first Send.
+// SealWith lets up to this many workers seal batches of any size. Before the first Send.
 func (p *Producer[K, V]) SealWith(workers int) {
 	crew := &p.e.sender.sealer.crew
 	crew.most, crew.least, crew.back = workers, 0, p.e.box.giveBack
@@ -36,7 +36,7 @@ func (c countedTurns) Tick(now time.Time, done []*network.Request) ([]*network.R
 	return c.connections.Tick(now, done)
 }
 
-// CountTurns returns a function that tells how many turns the sender has taken since.
+// CountTurns returns a function that returns how many turns the sender has taken since.
 func (p *Producer[K, V]) CountTurns() (turns func() int64) {
 	var asked atomic.Int64
 	counting := make(chan struct{})
@@ -48,7 +48,7 @@ func (p *Producer[K, V]) CountTurns() (turns func() int64) {
 	return func() int64 { return asked.Load() / 2 }
 }
 
-// TopicsKept is how many topics the producer knows, asks for, or keeps for later, whichever is most.
+// TopicsKept returns how many topics the producer knows, asks for, or keeps for later, whichever is most.
 func (p *Producer[K, V]) TopicsKept() int {
 	kept := make(chan int)
 	p.e.box.command(func(s *sender, _ time.Time) {
@@ -71,14 +71,14 @@ func (p *Producer[K, V]) HoldSender(t *testing.T) (release func()) {
 	return release
 }
 
-// TopicsWaiting is how often a topic lies in the sender's inbox.
+// TopicsWaiting returns how often a topic lies in the sender's inbox.
 func (p *Producer[K, V]) TopicsWaiting() int {
 	p.e.box.mu.Lock()
 	defer p.e.box.mu.Unlock()
 	return len(p.e.box.in.topics)
 }
 
-// CommandsWaiting is how many orders lie in the sender's inbox.
+// CommandsWaiting returns how many orders lie in the sender's inbox.
 func (p *Producer[K, V]) CommandsWaiting() int {
 	p.e.box.mu.Lock()
 	defer p.e.box.mu.Unlock()

@@ -72,7 +72,7 @@ func TestTheLogAppendTimeOfADuplicateIsNone(t *testing.T) {
 	}
 }
 
-// A batch that was only refused so far, and is answered as a duplicate with its own timestamp, is not in the log: what
+// A batch that was only refused until now, and is answered as a duplicate with its own timestamp, is not in the log: what
 // is there is another producer's, of the same millisecond.
 func TestABatchThatWasOnlyRefusedIsNoDuplicate(t *testing.T) {
 	for _, code := range []protocol.ErrorCode{protocol.InvalidProducerEpoch, protocol.NotEnoughReplicas, protocol.OutOfOrderSequenceNumber} {

@@ -19,13 +19,13 @@ import (
 // at once, and after each operation the two are compared.
 //
 //	QUILL_MODEL_SEED=17     play this seed only
-//	QUILL_MODEL_RUNS=20000  play so many
+//	QUILL_MODEL_RUNS=20000  play this many
 //	QUILL_MODEL_FIRST=500   begin with this seed
 //	QUILL_MODEL_TAPE=0a1b…  play this tape only
 //
 // A schedule is a tape, four bytes for each operation; the first four say how things are set up. So a
 // schedule that fails can be shrunk by cutting operations out, fuzzing can make others, and both
-// print a tape that plays again. All of it runs in a bubble, where time passes only when told to.
+// print a tape that plays again. All of it runs in a bubble, where time passes only when the tape says so.
 
 // modelTest is how to play the tapes of one model.
 type modelTest struct {

@@ -20,7 +20,7 @@ import (
 
 // Connections to nodes that cost nothing, in the process, for benchmarks of the engine as a whole: a
 // request is encoded by its node's goroutine, as a connection's writer does, and is then answered
-// without a look at its bytes. Whatever is asked for exists.
+// without a look at its bytes. All that is asked for exists.
 
 type nullNet struct {
 	t     testing.TB
@@ -45,7 +45,7 @@ type nullNet struct {
 
 const nullInFlight = 5
 
-// newNullEngine is a running engine over such nodes. It is closed with the test.
+// newNullEngine returns a running engine over such nodes. It is closed with the test.
 func newNullEngine(t testing.TB, cfg Config, nodes, leads int, size func(topic string) int) (*Producer[[]byte, []byte], *nullNet) {
 	e, n := assembleNull(t, cfg, nodes, leads, size)
 	if e.cfg.codec != compress.None {
@@ -59,7 +59,7 @@ func newNullEngine(t testing.TB, cfg Config, nodes, leads int, size func(topic s
 	return p, n
 }
 
-// assembleNull is an engine over such nodes that does not run.
+// assembleNull returns an engine over such nodes that does not run.
 func assembleNull(t testing.TB, cfg Config, nodes, leads int, size func(topic string) int) (*engine, *nullNet) {
 	cfg.BootstrapServers = []string{"null:9092"}
 	cfg.DialContext = func(context.Context, string, string) (net.Conn, error) { return nil, net.ErrClosed }
@@ -85,7 +85,7 @@ func (n *nullNet) count(what string) {
 	}
 }
 
-// line is the goroutine of a node; it ends with Close.
+// line returns the queue of a node, whose goroutine it starts if there is none; that ends with Close.
 func (n *nullNet) line(id int32) chan *network.Request {
 	line := n.lines[id]
 	if line == nil {
@@ -261,7 +261,7 @@ func (n *nullNet) Close() {
 // Wait implements connections.
 func (n *nullNet) Wait() { n.wg.Wait() }
 
-// Versions implements connections: nobody asks.
+// Versions implements connections: it is not called.
 func (n *nullNet) Versions(int32, protocol.APIKey) (lowest, highest int16, ok bool) {
 	return 0, 0, false
 }
@@ -274,7 +274,7 @@ func (n *nullNet) Overdue(time.Time) bool           { return false }
 func (n *nullNet) CatchUp(time.Duration, time.Time) {}
 func (n *nullNet) Behind() bool                     { return false }
 
-// Busy implements connections: nobody asks.
+// Busy implements connections: it is not called.
 func (n *nullNet) Busy(int32, time.Time) error { return nil }
 
 func (n *nullNet) Unanswered(time.Time) error { return nil }

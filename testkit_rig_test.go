@@ -98,7 +98,7 @@ func (r *rig) setLeaders(leaders []int32, epoch int32) {
 	}
 }
 
-// one is a record as Send passes it on.
+// one returns a record as Send passes it on.
 func one(key, value string, headers ...Header) *appendInput {
 	in := &appendInput{bytesRecord: bytesRecord{Value: []byte(value), Headers: headers}, hasFuture: true}
 	if key != "" {
@@ -134,7 +134,7 @@ func (r *rig) appendSticky(in *appendInput) int32 {
 	}
 }
 
-// fits is how many records of this kind fill a batch without closing it.
+// fits returns how many records of this kind fill a batch without closing it.
 func (r *rig) fits(key, value string) int {
 	size := protocol.BatchOverhead
 	for n := 0; ; n++ {
@@ -182,7 +182,7 @@ func (r *rig) drain(node int32) []*batch {
 	return slices.Clone(req.batches)
 }
 
-// drainOne is drain where exactly one batch is expected.
+// drainOne drains where exactly one batch is expected.
 func (r *rig) drainOne(node int32) *batch {
 	r.t.Helper()
 	batches := r.drain(node)
@@ -226,17 +226,17 @@ func (r *rig) lose(node int32) {
 	r.comeBack(req)
 }
 
-// accepted is the answer to a batch that was written at the offset.
+// accepted returns the answer to a batch that was written at the offset.
 func accepted(offset int64) func(*batch) message.PartitionProduceResponse {
 	return func(*batch) message.PartitionProduceResponse { return answered(protocol.None, offset) }
 }
 
-// refusedWith is the answer to a batch that was not.
+// refusedWith returns the answer to a batch that was not.
 func refusedWith(code protocol.ErrorCode) func(*batch) message.PartitionProduceResponse {
 	return func(*batch) message.PartitionProduceResponse { return answered(code, -1) }
 }
 
-// appendedAt is the success of a batch with a log append time, in milliseconds.
+// appendedAt returns the success of a batch with a log append time, in milliseconds.
 func appendedAt(offset, ms int64) func(*batch) message.PartitionProduceResponse {
 	return func(*batch) message.PartitionProduceResponse {
 		p := answered(protocol.None, offset)
@@ -268,13 +268,13 @@ func (r *rig) dispatch() {
 	}
 }
 
-// free is the memory that is not handed out.
+// free returns the memory that is not handed out.
 func (r *rig) free() int64 {
 	n, _ := r.acc.pool.available()
 	return n
 }
 
-// queued is the partition's batches, oldest first.
+// queued returns the partition's batches, oldest first.
 func (r *rig) queued(partition int32) []*batch {
 	q := r.topic.queue(partition)
 	q.mu.Lock()
@@ -286,10 +286,10 @@ func (r *rig) queued(partition int32) []*batch {
 	return all
 }
 
-// wireBytes is the batch as it goes over the wire.
+// wireBytes returns the batch as it goes over the wire.
 func wireBytes(b *batch) []byte { return slices.Concat(b.chunks...) }
 
-// read decodes a sealed batch, whatever its codec, and checks its CRC.
+// read decodes a sealed batch of any codec, and checks its CRC.
 func read(t *testing.T, wire []byte) (protocol.BatchHeader, []protocol.Record) {
 	t.Helper()
 	h, err := protocol.ReadBatchHeader(wire)
@@ -320,7 +320,7 @@ func (r *rig) sealed(b *batch) (protocol.BatchHeader, []protocol.Record) {
 	return read(r.t, wireBytes(b))
 }
 
-// outcomeOf is what a future that must be done tells.
+// outcomeOf returns the outcome of a future that must be done.
 func outcomeOf(t *testing.T, f Future) (RecordMetadata, error) {
 	t.Helper()
 	require.True(t, f.Done())
@@ -335,7 +335,7 @@ func partitionsOf(batches []*batch) (ids []int32) {
 	return ids
 }
 
-// noise is n bytes that no codec makes smaller.
+// noise returns n bytes that no codec makes smaller.
 func noise(rnd *rand.Rand, n int) string {
 	b := make([]byte, n)
 	for i := range b {
@@ -344,7 +344,7 @@ func noise(rnd *rand.Rand, n int) string {
 	return string(b)
 }
 
-// numbers is n bytes of small numbers, which compress to about 0.6.
+// numbers returns n bytes of small numbers, which compress to about 0.6.
 func numbers(rnd *rand.Rand, n int) string {
 	s := ""
 	for len(s) < n {
@@ -353,7 +353,7 @@ func numbers(rnd *rand.Rand, n int) string {
 	return s[:n]
 }
 
-// open is the partition's open batch as it is now.
+// open returns the partition's open batch as it is now.
 func (r *rig) open(partition int32) openBatch {
 	q := r.topic.queue(partition)
 	q.mu.Lock()
@@ -361,7 +361,7 @@ func (r *rig) open(partition int32) openBatch {
 	return q.open
 }
 
-// filled is how many records a batch has, and its size, be it open or not.
+// filled returns how many records a batch has, and its size, be it open or not.
 func (r *rig) filled(b *batch) (records, size int) {
 	if o := r.open(b.queue.index); o.batch == b {
 		return len(o.meta), o.size()
@@ -369,7 +369,7 @@ func (r *rig) filled(b *batch) (records, size int) {
 	return int(b.records), b.size()
 }
 
-// newTestBatch is an open batch with one chunk of the given size, which belongs to no pool.
+// newTestBatch returns an open batch with one chunk of the given size, which belongs to no pool.
 func newTestBatch(size int) *openBatch {
 	b := &batch{res: newResult(nil)}
 	b.begin(&partitionQueue{topic: &topicState{name: "test"}}, newBufferPool(int64(size)).memoryShare, make([]byte, 0, size), 0, time.Now())

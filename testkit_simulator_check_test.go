@@ -122,7 +122,7 @@ func (x *simulation) ordered(r *simRecord) bool {
 
 func (x *simulation) checkRecord(r *simRecord, copies []simCopy) {
 	if r.silent && r.in {
-		return // nobody was told
+		return // no outcome was reported
 	}
 	if r.completed != 1 {
 		x.violate("I4", "record %d has %d outcomes", r.index, r.completed)
@@ -218,11 +218,11 @@ func (x *simulation) checkFailed(r *simRecord, copies []simCopy) {
 }
 
 // I11, what must hold of transactions: a read-committed reader sees all records and offsets of one that
-// was told committed, nothing of one that was told aborted, and all or nothing of one whose outcome was
-// told open. Nothing of a transaction is outside of its markers, nothing of a fenced producer is written
+// was reported as committed, nothing of one reported as aborted, and all or nothing of one whose outcome was
+// reported as open. Nothing of a transaction is outside of its markers, nothing of a fenced producer is written
 // after the fence, and none stays open.
 
-// afterwards is how long late requests and open transactions may take.
+// afterwards returns how long late requests and open transactions may take.
 func (x *simulation) afterwards() time.Duration {
 	if x.cfg.Txn == nil {
 		return time.Minute
@@ -308,7 +308,7 @@ func (x *simulation) readCommitted(p *simPartition, visible map[*simRecord]int) 
 	}
 }
 
-// remade reports whether some of these copies are in a topic that was made anew, or of one: there a
+// remade reports whether some of these copies are in a topic that was made again, or of one: there a
 // transaction is one half in the log that is no more.
 func (x *simulation) remade(copies []simCopy) bool {
 	return slices.ContainsFunc(copies, func(c simCopy) bool { return c.partition.topic.replaced || x.stray(c.partition) })

@@ -25,9 +25,9 @@ type simCluster struct {
 	topics []*simTopic // those that exist, by name
 	logs   []*simTopic // all that ever did
 	faults []*simActiveFault
-	ids    int64 // topic ids so far
+	ids    int64 // topic ids until now
 	pids   int64
-	txn    *simCoordinator // nil: nobody is transactional
+	txn    *simCoordinator // nil: no producer is transactional
 	flying int             // requests that are written and have not arrived
 
 	forbiddenUntil time.Time // Produce and InitProducerId of anybody
@@ -54,7 +54,7 @@ type simTopic struct {
 	maxBytes   int
 	appendTime bool
 	remade     bool // it was there before, and nodes before Produce version 13 take batches for that one
-	replaced   bool // it was made anew: this log is no more
+	replaced   bool // it was made again: this log is no more
 
 	forbiddenUntil, shrunkUntil time.Time
 	settings                    [simSettings]int // by simSetting
@@ -103,7 +103,7 @@ const (
 	simAbortMarker
 )
 
-// size is how many offsets it takes.
+// size returns how many offsets it takes.
 func (b *simBatch) size() int64 {
 	if b.marker != simNoMarker {
 		return 1
@@ -152,7 +152,7 @@ func newSimCluster(x *simulation) *simCluster {
 
 func simTopicName(i int) string { return fmt.Sprintf("topic-%d", i) }
 
-// create makes a topic, or makes it anew.
+// create makes a topic, or makes it again.
 func (c *simCluster) create(number, partitions int) {
 	t := &simTopic{number: number, name: simTopicName(number), maxBytes: c.x.cfg.MaxBytes[number], appendTime: c.x.cfg.AppendTime[number] == 1}
 	c.ids++
@@ -176,7 +176,7 @@ func (c *simCluster) grow(t *simTopic, partitions int) {
 	}
 }
 
-// anyUp is a node that runs, -1 if none does.
+// anyUp returns a node that runs, -1 if none does.
 func (c *simCluster) anyUp(from int) int32 {
 	for i := range c.nodes {
 		if n := c.nodes[(from+i)%len(c.nodes)]; n.up {
@@ -192,7 +192,7 @@ func (p *simPartition) lead(node int32, now time.Time) {
 	p.past = append(p.past, simLeader{now, node, p.epoch})
 }
 
-// view is who led at a time.
+// view returns which node led at a time.
 func (p *simPartition) view(at time.Time) simLeader {
 	for i := len(p.past) - 1; i > 0; i-- {
 		if !p.past[i].at.After(at) {
@@ -441,7 +441,7 @@ func (c *simCluster) produceTo(n *simNode, t *simTopic, missing protocol.ErrorCo
 	}
 }
 
-// refuses is why the batch can't be taken whatever its sequence: None if it can.
+// refuses returns why the batch can't be taken with any sequence: None if it can.
 func (c *simCluster) refuses(n *simNode, p *simPartition, acks int16, part *simPart, pr *message.PartitionProduceResponse, f *simFrame,
 	res *message.ProduceResponse) protocol.ErrorCode {
 	t := p.topic
@@ -474,7 +474,7 @@ func (c *simCluster) refuses(n *simNode, p *simPartition, acks int16, part *simP
 	return c.judgeContent(t, part, pr)
 }
 
-// judgeContent is why the records can't be taken as the topic's settings are now.
+// judgeContent returns why the records can't be taken as the topic's settings are now.
 func (c *simCluster) judgeContent(t *simTopic, part *simPart, pr *message.PartitionProduceResponse) protocol.ErrorCode {
 	b := part.batch
 	switch limit := t.settings[setMaxBytes]; {
@@ -545,7 +545,7 @@ func (p *simPartition) name(b *simBatch) {
 	}
 }
 
-// known is what the node knows of a producer's recent batches. A snapshot holds the last one only, so a
+// known returns what the node knows of a producer's recent batches. A snapshot holds the last one only, so a
 // node that was stopped in good order knows that, and what came after.
 func (n *simNode) known(recent []*simBatch) []*simBatch {
 	for len(recent) > 1 && !recent[1].at.After(n.closedAt) {

@@ -47,7 +47,7 @@ type simCoordinator struct {
 	grouped   bool                // so is the group
 	fencedAt  time.Time           // when another producer got the id
 	owner     simIdentity         // and as whom
-	ender     simIdentity         // whose end of the latest transaction was carried out; simNobody: nobody's yet
+	ender     simIdentity         // whose end of the latest transaction was carried out; simNobody: no producer's yet
 
 	pending   map[int64][]int64 // by producer id, offsets that wait for the end of its transaction
 	epochs    map[int64]int16   // what the group's log knows of producers
@@ -76,7 +76,7 @@ func (c *simCoordinator) newID() int64 {
 	return 1000 * c.x.cluster.pids
 }
 
-// at is the node that stands in for a home, -1 if none runs.
+// at returns the node that stands in for a home, -1 if none runs.
 func (c *simCoordinator) at(home int32) int32 { return c.x.cluster.anyUp(int(home) - 1) }
 
 // handle handles a request about transactions; nil: it is none.
@@ -151,7 +151,7 @@ func (c *simCoordinator) handle(n *simNode, f *simFrame) message.Message {
 	return nil
 }
 
-// refusal is how a request is refused that nothing is wrong with. An end that was carried out already and
+// refusal returns how a request is refused that nothing is wrong with. An end that was carried out already and
 // comes again gets rarer answers too, after which the producer can only give up.
 func (c *simCoordinator) refusal(f *simFrame, number int) protocol.ErrorCode {
 	number %= len(simTxnErrors)
@@ -171,7 +171,7 @@ func (f *simFrame) words(code protocol.ErrorCode, since int16) protocol.ErrorCod
 }
 
 // late notes that a request was carried out that its sender had given up: it may have begun a
-// transaction that nobody ends, or raised the epoch.
+// transaction that is never ended, or raised the epoch.
 func (c *simCoordinator) late(f *simFrame, code protocol.ErrorCode) {
 	if f.sent.over && (code == protocol.None || code == protocol.ConcurrentTransactions) {
 		c.x.fatal, c.x.ghost = true, true
@@ -312,7 +312,7 @@ func (c *simCoordinator) complete() {
 	}
 }
 
-// current is whether a producer may go on with its transaction.
+// current returns whether a producer may go on with its transaction.
 func (c *simCoordinator) current(p simIdentity) protocol.ErrorCode {
 	switch {
 	case c.state == simTxnPreparing: // first: its id may be the one that comes after the markers
@@ -363,7 +363,7 @@ func (c *simCoordinator) verify(p simIdentity, tp simTopicPartition, group bool)
 }
 
 // verifies reports whether a request that adds nothing is held against the transaction. Before 3.6 nodes
-// did not, and took what came late into the next transaction, or left it open for ever; no client could
+// did not, and took what came late into the next transaction, or left it open; no client could
 // help that. So what was given up is held against it always.
 func (c *simCoordinator) verifies(f *simFrame) bool {
 	return simReleases[c.x.cfg.Txn.Release].number >= 306 || f.sent.over
@@ -553,7 +553,7 @@ type simAttempt struct {
 	version2 bool
 }
 
-// latestStart is the highest sequence with which the producer of a batch may begin in a partition.
+// latestStart returns the highest sequence with which the producer of a batch may begin in a partition.
 func (p *simPartition) latestStart(b *simBatch, f *simFrame) int32 {
 	h := &b.header
 	if p.producers[h.ProducerID] != nil || simReleases[f.conn.x.cfg.Txn.Release].number < 306 {

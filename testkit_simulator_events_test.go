@@ -168,7 +168,7 @@ func (x *simulation) send(a [6]int) {
 	x.try(w)
 }
 
-// most is how many partitions a topic surely has: never fewer than at first.
+// most returns how many partitions a topic surely has: never fewer than at first.
 func (x *simulation) most(topic int) int {
 	if t := x.cluster.topic(simTopicName(topic)); t != nil {
 		return len(t.partitions)
@@ -192,7 +192,7 @@ func (x *simulation) try(w *simWait) {
 	}
 }
 
-// attempt is Producer.send, which waits until the sender knows of a failure that the transaction can't do
+// attempt does what Producer.send does, which waits until the sender knows of a failure that the transaction can't do
 // without. Here the sender has no goroutine that could serve it meanwhile, so it takes its turn at once.
 func (x *simulation) attempt(w *simWait) *Error {
 	w.out.Topic, w.out.Partition, w.out.Timestamp = w.rec.Topic, w.rec.Partition, w.rec.Timestamp
@@ -225,7 +225,7 @@ func (x *simulation) joinLine(w *simWait) {
 	x.wait(w)
 }
 
-// wanted is the memory without which a record that was just tried can't go on: for its batch to grow,
+// wanted returns the memory without which a record that was just tried can't go on: for its batch to grow,
 // if that has room, or for a new one.
 func (x *simulation) wanted(q *partitionQueue, size int) (*memoryShare, int) {
 	a := x.e.acc
@@ -400,7 +400,7 @@ func (x *simulation) lookAtFlush(f *simFlushing) {
 }
 
 // wrap makes the sequences of idle partitions begin just below 2^31 under the id that the producer is
-// given now, as if it had sent so many records and the partitions had forgotten it.
+// given now, as if it had sent this many records and the partitions had forgotten it.
 func (x *simulation) wrap(r *network.Request) {
 	m, ok := r.Exchange.(*network.Message)
 	if !ok || !x.cfg.Wrap || r.Tag != tagInitProducerID {
@@ -543,7 +543,7 @@ func (x *simulation) topicEvent(kind simKind, t *simTopic, a [6]int) {
 		}
 	case simRecreate:
 		if simVersions(x.cfg.Produce, protocol.Metadata) < 10 {
-			return // without topic ids nobody can tell a new topic's low leader epochs from old metadata
+			return // without topic ids one can't distinguish a new topic's low leader epochs from old metadata
 		}
 		x.forgotten = true
 		c.topics = slices.DeleteFunc(c.topics, func(other *simTopic) bool { return other == t })
@@ -670,7 +670,7 @@ func (f *simFrame) faultAt(kind simFaultKind, index int32) *simActiveFault {
 	return nil
 }
 
-// writerFaults are the faults that hit a request while it is written.
+// writerFaults returns the faults that hit a request while it is written.
 func (c *simConn) writerFaults(r *network.Request) (stall time.Duration, torn bool) {
 	if r.Exchange.APIKey() != protocol.Produce {
 		return 0, false

@@ -40,7 +40,7 @@ type simTarget struct {
 	addr        string
 	conn        *simConn // nil: none
 	ready       bool     // it is open, and takes requests
-	closing     bool     // told to close
+	closing     bool     // asked to close
 	planned     bool
 	gone        bool
 	draining    bool
@@ -51,10 +51,10 @@ type simTarget struct {
 	throttledTo time.Time
 	calls       []*simCall // in flight
 	err         error
-	level       int16 // transaction.version, as the node told when it was connected to
+	level       int16 // transaction.version, as the node said when it was connected to
 }
 
-// simPost is what a connection has to tell; network.Event just says that there is one.
+// simPost is what a connection posts; network.Event just says that there is one.
 type simPost struct {
 	kind simPostKind
 	conn *simConn
@@ -180,7 +180,7 @@ func (n *simNet) Connected(id int32) bool {
 	return t != nil && t.ready && !t.closing && !t.draining
 }
 
-// Versions implements connections: without transactions, nodes serve whatever is asked for.
+// Versions implements connections: without transactions, nodes serve all that is asked for.
 func (n *simNet) Versions(id int32, key protocol.APIKey) (lowest, highest int16, ok bool) {
 	if n.x.cfg.Txn != nil {
 		return 0, n.x.highest(key), n.Connected(id)
@@ -370,7 +370,7 @@ func (n *simNet) fault(t *simTarget, op string, err error) *network.Error {
 	return e
 }
 
-// post tells the sender something.
+// post posts an event to the sender.
 func (n *simNet) post(p simPost) {
 	n.posts = append(n.posts, p)
 	n.x.e.box.post(network.Event{})
@@ -510,7 +510,7 @@ func (n *simNet) Close() {
 	}
 }
 
-// Wait implements connections: nobody waits here, see simulation.end.
+// Wait implements connections: there is no waiting here, see simulation.end.
 func (n *simNet) Wait() {}
 
 // connect starts a connection.

@@ -136,7 +136,7 @@ func (x *simulation) highest(protocolKey protocol.APIKey) int16 {
 	return simVersions(x.cfg.Produce, protocolKey)
 }
 
-// pause is how long a goroutine of a connection needs where it mostly needs nothing.
+// pause returns how long a goroutine of a connection needs where it mostly needs nothing.
 func (x *simulation) pause() time.Duration {
 	if x.draw(8) > 0 {
 		return 0
@@ -144,7 +144,7 @@ func (x *simulation) pause() time.Duration {
 	return x.micros(x.draw(3000))
 }
 
-// draw is a random number below n. It depends on the seed, the time and how many were drawn at that
+// draw returns a random number below n. It depends on the seed, the time and how many were drawn at that
 // time, so that what is left of a schedule goes on much as before when an event is taken out.
 func (x *simulation) draw(n int) int {
 	if x.drawnAt != x.now {
@@ -159,7 +159,7 @@ func (x *simulation) draw(n int) int {
 	return int(hi)
 }
 
-// simVersions is the highest version of an API that goes with that of Produce.
+// simVersions returns the highest version of an API that goes with that of Produce.
 func simVersions(produce int16, key protocol.APIKey) int16 {
 	switch {
 	case key == protocol.Produce:
@@ -343,7 +343,7 @@ func (x *simulation) until(limit time.Time, done func() bool) bool {
 	return true
 }
 
-// next is what happens next and when, nothing before limit if act is nil.
+// next returns what happens next and when, nothing before limit if act is nil.
 func (x *simulation) next(limit time.Time) (at time.Time, act func()) {
 	at = limit
 	consider := func(t time.Time, run func()) {
@@ -400,7 +400,7 @@ func (x *simulation) turn() {
 	x.serveWaits()
 }
 
-// listen hears the bells, whatever rang them.
+// listen hears the bells, for every reason that they ring.
 func (x *simulation) listen() {
 	select {
 	case <-x.e.box.woken:
@@ -480,7 +480,7 @@ func (x *simulation) settle() {
 }
 
 // probe sends to all partitions that were sent to before, again and again until something gets
-// through: none may be blocked for ever by what was given up.
+// through: none may stay blocked by what was given up.
 func (x *simulation) probe() {
 	blocked := map[simTopicPartition]bool{}
 	for _, r := range x.records {

@@ -11,7 +11,7 @@ import (
 	"github.com/quill-kafka/quill/protocol"
 )
 
-// What the simulator is told to do. A schedule is drawn from a seed up front, as a list of events
+// What the simulator has to do. A schedule is drawn from a seed up front, as a list of events
 // each of which makes sense by itself, so that a failing one can be cut down event by event.
 
 // simSchedule is one run: a configuration, and what happens when.
@@ -88,7 +88,7 @@ const (
 	simTighten                   // topic, percent: its largest batch gets smaller
 	simHalt                      // ms: the producer's process does not run
 	simDoze                      // ms: callbacks don't run
-	simHog                       // percent, ms: somebody else has the memory
+	simHog                       // percent, ms: others have the memory
 	simDelay                     // as simFault: Produce requests are late
 	simChange                    // topic, simSetting, value: what its nodes refuse from now on
 	simTxnInit                   // the calls about transactions
@@ -114,12 +114,12 @@ const (
 	faultMute                            // its answer and all later ones
 	faultCutBefore                       // the connection is cut before it is handled
 	faultCutAfter                        // after
-	faultDelay                           // handled so many ms later
-	faultAnswerDelay                     // answered so many ms later
+	faultDelay                           // handled this many ms later
+	faultAnswerDelay                     // answered this many ms later
 	faultError                           // refused, with an error
 	faultErrorAfter                      // handled, and then answered with an error
-	faultThrottle                        // its answer throttles for so many ms
-	faultStall                           // written in two parts, so many ms apart
+	faultThrottle                        // its answer throttles for this many ms
+	faultStall                           // written in two parts, this many ms apart
 	faultTorn                            // written in part, then the connection is cut
 	faultOmit                            // the partition is missing from the answer
 	faultMetadata                        // Metadata fails: error, or without a leader
@@ -136,7 +136,7 @@ const (
 var simFaultNames = [...]string{"deaf", "mute", "cut-before", "cut-after", "delay", "answer-delay", "error", "error-after", "throttle", "stall", "torn",
 	"omit", "metadata", "init", "txn-error", "txn-error-after"}
 
-// Errors that brokers answer without having appended, whatever is in the batch.
+// Errors that brokers answer without having appended any batch, good or bad.
 var simErrors = []protocol.ErrorCode{protocol.NotLeaderOrFollower, protocol.NotEnoughReplicas, protocol.UnknownTopicOrPartition, protocol.KafkaStorageError,
 	protocol.LeaderNotAvailable, protocol.CorruptMessage, protocol.RequestTimedOut, protocol.ThrottlingQuotaExceeded, protocol.FencedLeaderEpoch,
 	protocol.TopicAuthorizationFailed, protocol.InvalidProducerEpoch, protocol.PolicyViolation, protocol.UnknownServerError}
@@ -218,7 +218,7 @@ func (e *simEvent) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// drawSchedule is the schedule of a seed.
+// drawSchedule returns the schedule of a seed.
 func drawSchedule(seed uint64) *simSchedule {
 	r := rand.New(rand.NewPCG(seed, 4))
 	s := &simSchedule{Config: drawSimConfig(r, seed)}
@@ -271,7 +271,7 @@ func drawSchedule(seed uint64) *simSchedule {
 	return s
 }
 
-// drawChange is a change of mind at the worst of times: batches are written, their answers get lost, the nodes
+// drawChange returns a change of mind at the worst of times: batches are written, their answers get lost, the nodes
 // are restarted in good order, and then the topic's settings refuse one of the batches. Some day they may be
 // what they were.
 func drawChange(r *rand.Rand, at int, c *simConfig) (events []simEvent) {
@@ -496,7 +496,7 @@ func (r *simRelease) highest(key protocol.APIKey) int16 {
 	return r.offsetCommit
 }
 
-// Errors with which coordinators refuse, whatever is asked for.
+// Errors with which coordinators refuse requests of all kinds.
 var simTxnErrors = []protocol.ErrorCode{protocol.NotCoordinator, protocol.CoordinatorLoadInProgress, protocol.CoordinatorNotAvailable,
 	protocol.ConcurrentTransactions}
 
@@ -525,7 +525,7 @@ var simTxnThemes = [][]simKind{
 	{simFault, simTxnFault, simTxnFault, simTxnMove, simMove, simStop, simFreeze, simCut, simHangUp, simGrow, simShrink, simLag, simTighten, simHalt, simDoze, simHog, simFlush},
 }
 
-// drawTxnSchedule is the transactional schedule of a seed.
+// drawTxnSchedule returns the transactional schedule of a seed.
 func drawTxnSchedule(seed uint64) *simSchedule {
 	r := rand.New(rand.NewPCG(seed, 6))
 	s := &simSchedule{Config: drawSimConfig(r, seed)}

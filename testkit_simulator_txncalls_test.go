@@ -22,14 +22,14 @@ type simTxn struct {
 	err     error // why
 }
 
-// simTold is what the application was told about a transaction.
+// simTold is what the application knows of the end of a transaction.
 type simTold uint8
 
 const (
 	toldNothing   simTold = iota // yet
 	toldCommitted                // CommitTransaction worked
 	toldAborted                  // AbortTransaction did, or CommitTransaction said that nothing was committed
-	toldOpen                     // nobody knows
+	toldOpen                     // unknown
 )
 
 // simTxnCall is a call, as engine.transact makes it.
@@ -169,7 +169,7 @@ func (x *simulation) call(c *simTxnCall) {
 
 const simGroup = "group"
 
-// awaits is the waiting in engine.transact. It reports whether the call returns now, and with what.
+// awaits does the waiting of engine.transact. It reports whether the call returns now, and with what.
 func (x *simulation) awaits(c *simTxnCall) (bool, *Error) {
 	late := !c.until.After(x.now)
 	open := &Error{Kind: ErrTimeout, open: true}
@@ -262,7 +262,7 @@ func (x *simulation) returns(c *simTxnCall, err *Error) {
 	}
 }
 
-// dooms is what Send makes of its error, in a transaction.
+// dooms returns what Send makes of its error, in a transaction.
 func (x *simulation) dooms(err *Error) *Error {
 	if x.cfg.Txn == nil {
 		return err
@@ -288,7 +288,7 @@ func (x *simulation) joins(r *simRecord) {
 	}
 }
 
-// checkCalledBack checks that everything sent before the end of a transaction has been told by then.
+// checkCalledBack checks that everything sent before the end of a transaction has its outcome by then.
 func (x *simulation) checkCalledBack(c *simTxnCall) {
 	for _, r := range x.records {
 		if r.in && r.txn == c.txn && r.completed == 0 && !r.silent {

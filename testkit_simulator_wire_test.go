@@ -28,7 +28,7 @@ type simConn struct {
 	writing  bool
 	waiting  []*simCall  // written at least in part, without an answer
 	left     bool        // closed from this side
-	ended    bool        // the sender was told that it has ended
+	ended    bool        // the sender has heard that it has ended
 	flying   []*simFrame // on their way to the node
 	in       []*simFrame // there
 	answers  []simBytes  // on their way back
@@ -126,12 +126,12 @@ func (c *simConn) dial(limit time.Time) {
 	}
 }
 
-// end tells the sender that the connection is no more.
+// end posts to the sender that the connection is no more.
 func (c *simConn) end(err error) {
 	if c.ended {
 		return
 	}
-	c.ended, c.left = true, true // from here on nobody reads from the batches
+	c.ended, c.left = true, true // from here on the batches are not read
 	c.x.say("connection %d has ended: %v", c.number, err)
 	c.x.net.post(simPost{kind: postClosed, conn: c, err: err})
 }
