@@ -25,7 +25,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// resolveProperties is the way of a properties map into settings: both sources of faults in one.
+// resolveProperties takes a properties map all the way into settings: both sources of faults in one.
 func resolveProperties(props map[string]string) (settings, error) {
 	all := map[string]string{"bootstrap.servers": "localhost:9092"}
 	maps.Copy(all, props)
@@ -417,7 +417,7 @@ type failingReader struct{}
 
 func (failingReader) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
 
-// networkOf is what the properties make of the client's configuration.
+// networkOf returns what the properties make of the client's configuration.
 func networkOf(t *testing.T, props map[string]string) network.Config {
 	s, err := resolveProperties(props)
 	require.NoError(t, err)

@@ -185,7 +185,7 @@ func TestForeignTextIsQuotedAndCut(t *testing.T) {
 	require.Equal(t, 6, strings.Count(text, "…"))
 }
 
-// KAFKA-19176: whoever asks about a record of a transaction must not be told to send it again.
+// KAFKA-19176: the error of a record of a transaction must not advise to send it again.
 func TestClassOfTheCauseStaysHidden(t *testing.T) {
 	retriable := &Error{Op: "send", Code: protocol.NotEnoughReplicas, Cause: io.EOF}
 	e := fmt.Errorf("outside: %w", &Error{Op: "send", Kind: ErrDeliveryTimeout, Class: ErrAbortable, Cause: fmt.Errorf("inside: %w", retriable)})
@@ -225,7 +225,7 @@ func TestConfigErrorText(t *testing.T) {
 	require.ErrorAs(t, e, new(*ConfigError))
 }
 
-// What somebody else's error says of its own producer says nothing about this one.
+// What another producer's error says of its own producer says nothing about this one.
 func TestTheErrorOfACloseOrAContextHasNoForeignClass(t *testing.T) {
 	another := &Error{Op: "send", Kind: ErrProducerFenced, Partition: -1}
 	ctx, cancel := context.WithCancelCause(t.Context())

@@ -406,7 +406,7 @@ func ExampleFuture() {
 	// 0 <nil>
 }
 
-// Records that fail for good go to another topic. The callback hands them to a goroutine and never sends
+// Records that failed and will not be retried go to another topic. The callback hands them to a goroutine and never sends
 // itself: a Send may have to wait, and all other outcomes would wait with it.
 func ExampleProducer_SendRecord() {
 	cluster, err := quilltest.NewCluster(quilltest.Options{}) // in the place of a real one

@@ -258,7 +258,7 @@ func TestPanicsOfPluginsAreErrors(t *testing.T) {
 	require.NoError(t, closePlugin(new(RoundRobinPartitioner)))
 }
 
-// failedRecord is a record that failed in Send.
+// failedRecord returns a record that failed in Send.
 func failedRecord(partition int32, headers Headers) *outgoing {
 	r := &outgoing{chosen: partition}
 	r.Topic, r.Headers = "t", headers

@@ -178,7 +178,7 @@ func TestStickyNeverLeavesTheTopic(t *testing.T) {
 	big, small := topicOf(0, 1, 2, 0, 1, 2), topicOf(0, 1)
 	s.setLoad(&partitionLoad{total: 6, partitions: upTo(6), queued: []int32{9, 9, 9, 0, 0, 0}})
 	visits(s, big, 50)
-	for range 100 { // made anew with fewer partitions, the load is still the old one
+	for range 100 { // made again with fewer partitions, the load is still the old one
 		p := s.peek(s.lane(), small)
 		require.Less(t, p, int32(2))
 		s.update(small, p, 1, true)

@@ -13,7 +13,7 @@ import (
 	"github.com/quill-kafka/quill/metadata"
 )
 
-// cluster makes a snapshot with one topic "t" whose partition i is led by leaders[i] (-1: nobody).
+// cluster makes a snapshot with one topic "t" whose partition i is led by leaders[i] (-1: no node).
 // Nodes are 0 to 3; node 3 is not known. Odd nodes stand in rack "odd", even ones in "even".
 func cluster(leaders ...int32) *metadata.Snapshot {
 	u := metadata.Update{Topics: []metadata.Topic{{Name: "t", ID: [16]byte{1}}}}
@@ -167,7 +167,7 @@ func TestStickyPartitionerMovesOnlyWithANewBatch(t *testing.T) {
 			require.Equal(t, current, again)
 		}
 		seen[current] = true
-		p.OnNewBatch(in.Topic, 77) // somebody else's batch
+		p.OnNewBatch(in.Topic, 77) // the batch of another
 		again, _ := p.Partition(in)
 		require.Equal(t, current, again)
 		p.OnNewBatch(in.Topic, current)
@@ -200,7 +200,7 @@ func TestStickyPartitionerWithFewPartitions(t *testing.T) {
 	}
 	require.Len(t, seen, 2)
 
-	// The topic is made anew with fewer partitions.
+	// The topic is made again with fewer partitions.
 	fewer := new(StickyPartitioner)
 	fewer.current.of("t").Store(5)
 	require.Equal(t, []int{1}, choices(t, fewer, input(topicOf(0)), 1))

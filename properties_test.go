@@ -289,7 +289,7 @@ func TestUnusedPropertiesAreLogged(t *testing.T) {
 	require.Empty(t, log.String())
 }
 
-// A check at the start gets what New logs, and can tell a misspelled name from a property that only a JVM needs.
+// A check at the start gets what New logs, and can distinguish a misspelled name from a property that only a JVM needs.
 func TestWarningsAreWhatNewLogs(t *testing.T) {
 	c := mustParse(t, map[string]string{
 		"lingr.ms": "s3cret", "evil\nname": "s3cret", "config.providers": "env", "client.id": "${env:QUILL_TEST_NONE}", "linger.ms": "5",
