@@ -29,7 +29,7 @@ func (x *stuckPlugin) Serialize(dst []byte, _ string, _ *quill.Headers, v string
 
 func (x *stuckPlugin) Close() error { return x.close() }
 
-// plugged is a producer with the plug-in in the given place.
+// plugged returns a producer with the plug-in in the given place.
 func plugged(t *testing.T, cfg quill.Config, place string, x *stuckPlugin) *quill.Producer[string, string] {
 	t.Helper()
 	value, interceptors := quill.String, []quill.Interceptor[string, string](nil)

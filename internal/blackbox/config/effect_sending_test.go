@@ -260,7 +260,7 @@ var sendingEffects = []effect{
 	{"retry.backoff.max.ms", greatestLong, "", retriesAfter(2*time.Minute, func(l *effectLab, pauses []time.Duration) { require.Greater(l, slices.Max(pauses), 20*time.Second) })},
 }
 
-// lingersFor requires how long a record waits for company.
+// lingersFor requires how long a record waits for others.
 func lingersFor(d time.Duration) func(l *effectLab) {
 	return func(l *effectLab) {
 		p := l.started()
@@ -395,7 +395,7 @@ func (l *effectLab) ofDead(n int) int {
 	return n - int(alive)
 }
 
-// appended is how many records the partitions of topic "t" have.
+// appended returns how many records the partitions of topic "t" have.
 func (l *effectLab) appended() int64 {
 	time.Sleep(10 * time.Millisecond)
 	return l.c.Appended("t")

@@ -65,7 +65,7 @@ type effectRequest struct {
 	acks     int16
 	timeout  int32 // of Produce; of a transaction for InitProducerId
 	topics   int   // of Metadata
-	parallel int64 // connections so far
+	parallel int64 // connections until now
 }
 
 const (
@@ -92,7 +92,7 @@ func (l *effectLab) note(r *quilltest.Request) *quilltest.Fault {
 	return nil
 }
 
-// requests are those of an API so far.
+// requests returns those of an API until now.
 func (l *effectLab) requests(api protocol.APIKey) []effectRequest {
 	synctest.Wait() // with acks=0 a record is done before its node has the request
 	l.mu.Lock()
@@ -100,7 +100,7 @@ func (l *effectLab) requests(api protocol.APIKey) []effectRequest {
 	return slices.DeleteFunc(slices.Clone(l.wire), func(r effectRequest) bool { return r.api != api })
 }
 
-// gaps are the times between the requests of an API.
+// gaps returns the times between the requests of an API.
 func (l *effectLab) gaps(api protocol.APIKey) []time.Duration {
 	var gaps []time.Duration
 	for i, r := range l.requests(api) {
@@ -140,14 +140,14 @@ func (l *effectLab) config(also ...string) (quill.Config, error) {
 	return cfg, err
 }
 
-// open is a producer with the property, and more of them.
+// open returns a producer with the property, and more of them.
 func (l *effectLab) open(also ...string) *quill.Producer[string, string] {
 	cfg, err := l.config(also...)
 	require.NoError(l, err)
 	return testkit.Open(l.T, cfg)
 }
 
-// started is open, and topic "t" is known.
+// started does what open does, and topic "t" is known.
 func (l *effectLab) started(also ...string) *quill.Producer[string, string] {
 	p := l.open(also...)
 	_, err := p.PartitionsFor(l.Context(), "t")
@@ -275,7 +275,7 @@ func idleFor(d time.Duration, kept bool) func(l *effectLab) {
 	}
 }
 
-// refreshes requires so many Metadata requests in so much time.
+// refreshes requires this number of Metadata requests in that time.
 func refreshes(d time.Duration, least, most int) func(l *effectLab) {
 	return func(l *effectLab) {
 		p := l.started()
@@ -365,7 +365,7 @@ func setups(want ...time.Duration) func(l *effectLab) {
 // unresolvable is a name that is refused before anybody is asked about it.
 const unresolvable = "a..b:9092"
 
-// resolves requires that sends fail for good at that time, since no name can be resolved; for max.block.ms only if fatal is false.
+// resolves requires that sends fail at that time, without a retry, since no name can be resolved; for max.block.ms only if fatal is false.
 func resolves(at time.Duration, fatal bool) func(l *effectLab) {
 	return func(l *effectLab) {
 		l.unaided = true

@@ -24,7 +24,7 @@ import (
 
 const kafkaModules = "org.apache.kafka.common.security."
 
-// token is one of alice for a cluster that looks at no signature.
+// token returns one of alice for a cluster that looks at no signature.
 func token(life time.Duration) string {
 	part := func(v any) string {
 		data, _ := json.Marshal(v)

@@ -58,7 +58,7 @@ func TestANewConnectionMayBeThrottled(t *testing.T) {
 	})
 }
 
-// Before KIP-219 a node waited itself before it answered, and told for how long: that is over by then.
+// Before KIP-219 a node waited itself before it answered, and said for how long: that is over by then.
 func TestAnOldNodeThrottlesByItself(t *testing.T) {
 	testkit.InLab(t, quilltest.Options{Release: "1.0"}, nil, func(x *testkit.Lab) {
 		x.Produce(quilltest.Fault{Nodes: []int32{1}, Throttle: 3 * time.Second})
@@ -161,8 +161,8 @@ func TestAcks(t *testing.T) {
 	}
 }
 
-// With acks=0 a request is done when it is written: nothing tells that the node has refused it, but
-// the connection that the node closes is made anew (B56).
+// With acks=0 a request is done when it is written: there is no answer in which the node could refuse it, but
+// the connection that the node closes is made again (B56).
 func TestAcksNoneSurvivesRefusals(t *testing.T) {
 	testkit.InLab(t, quilltest.Options{}, func(cfg *quill.Config) { cfg.Acks = quill.AcksNone }, func(x *testkit.Lab) {
 		x.Produce(quilltest.Fault{Err: protocol.InvalidRecord, Skip: 2})
@@ -178,7 +178,7 @@ func TestAcksNoneSurvivesRefusals(t *testing.T) {
 func TestANewLeaderEndsTheBackoffOnce(t *testing.T) {
 	testkit.InLab(t, quilltest.Options{}, func(cfg *quill.Config) { cfg.RetryBackoff, cfg.RetryBackoffMax = time.Second, time.Second }, func(x *testkit.Lab) {
 		x.Deliver(0, "a")
-		require.NoError(x, x.C.MoveLeader("t", 0, 3)) // node 1 will tell
+		require.NoError(x, x.C.MoveLeader("t", 0, 3)) // node 1 will say so
 		x.Produce(quilltest.Fault{Nodes: []int32{3}, Err: protocol.NotEnoughReplicas})
 		start := time.Now()
 		x.Deliver(0, "b")
@@ -327,7 +327,7 @@ func TestOnlyNamedRecordsFailAndTheOthersAreSentAgain(t *testing.T) {
 	}
 }
 
-// idempotentOrder is the log as it must be; without idempotence what was in flight behind a refused
+// idempotentOrder returns the log as it must be; without idempotence what was in flight behind a refused
 // batch overtakes it, as in Java.
 func idempotentOrder(log []string, idempotent bool) []string {
 	if at := slices.Index(log, "behind"); !idempotent && at >= 0 {

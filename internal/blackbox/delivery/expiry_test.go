@@ -226,13 +226,13 @@ func TestALateCopyDoesNotSwallowANewRecord(t *testing.T) {
 		x.Hold()
 		x.Slowly(quilltest.Fault{Err: protocol.RequestTimedOut, AfterAppend: true})
 		x.Expired(x.Send(0, "b"), quill.MaybeWritten)
-		time.Sleep(time.Second) // the request is back, and has told nothing
+		time.Sleep(time.Second) // the request is back, and no outcome was reported
 		x.Deliver(0, "c")
 		require.Equal(x, []string{"a@0:0", "b@0:1", "c@1:0"}, x.Stored(0))
 	})
 }
 
-// A batch whose attempt may be in the log is not renumbered because a later one is refused for good
+// A batch whose attempt may be in the log is not renumbered because a later one is refused finally
 // (KAFKA-14034).
 func TestARefusedSuccessorDoesNotRenumberWhatMayBeWritten(t *testing.T) {
 	testkit.InLab(t, quilltest.Options{}, nil, func(x *testkit.Lab) {
@@ -292,7 +292,7 @@ func TestATooLargeBatchIsSplit(t *testing.T) {
 	}
 }
 
-// chaosText is text that does not compress to nothing.
+// chaosText returns text that does not compress to nothing.
 func chaosText(i int) string {
 	var b strings.Builder
 	for j := range 60 {

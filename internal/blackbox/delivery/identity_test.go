@@ -41,7 +41,7 @@ func TestATooLowEpochIsLeftForANewProducerID(t *testing.T) {
 	})
 }
 
-// So with every answer that all batches of the id would get for ever.
+// So with every answer that all batches of the id would always get.
 func TestNoAnswerAboutTheProducerIDStopsAPartitionForGood(t *testing.T) {
 	for _, code := range []protocol.ErrorCode{protocol.InvalidProducerEpoch, protocol.ProducerFenced, protocol.InvalidProducerIDMapping, protocol.InvalidTxnState} {
 		testkit.Besiege(t, quilltest.Options{}, nil, func(x *testkit.Siege) {
@@ -109,7 +109,7 @@ func testAnothersBatch(x *testkit.Siege, later time.Duration) {
 	x.C.MustCreateTopic("elsewhere", 1, quilltest.TopicConfig{})
 	_, err := first.SendSync(x.Context(), testkit.Rec("elsewhere", "k", "v"))
 	require.NoError(x, err)
-	x.Deliver(1, "z") // records keep their timestamps, as this answer tells
+	x.Deliver(1, "z") // records keep their timestamps, as this answer shows
 	lie.Remove()
 	before := x.Asks()
 	_, err = first.SendSync(x.Context(), testkit.OnPartition(0, testkit.Rec("t", "k", "first")))

@@ -78,7 +78,7 @@ type lateContext struct {
 
 func (c lateContext) Deadline() (time.Time, bool) { return c.deadline, true }
 
-// frozen is a context with a deadline after a second, in a process that goes on after two and a half.
+// frozen returns a context with a deadline after a second, in a process that goes on after two and a half.
 func frozen(t *testing.T) context.Context {
 	return lateContext{testkit.After(t, 2500*time.Millisecond), time.Now().Add(time.Second)}
 }

@@ -133,7 +133,7 @@ func (x *terminator) DialContext(ctx context.Context, network, addr string) (net
 	return ours, nil
 }
 
-// selfSigned is a certificate for a host that is its own authority.
+// selfSigned returns a certificate for a host that is its own authority.
 func selfSigned(t *testing.T, hosts ...string) (tls.Certificate, *x509.CertPool) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
@@ -155,7 +155,7 @@ func selfSigned(t *testing.T, hosts ...string) (tls.Certificate, *x509.CertPool)
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pool
 }
 
-// hostsOf are the hosts of a cluster's nodes.
+// hostsOf returns the hosts of a cluster's nodes.
 func hostsOf(t *testing.T, c *quilltest.Cluster) (hosts []string) {
 	for _, addr := range c.BootstrapServers() {
 		host, _, err := net.SplitHostPort(addr)

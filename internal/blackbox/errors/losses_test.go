@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A record that fails is seen in the log although nobody looks at its outcome: one line for the first of a
+// A record that fails is seen in the log although its outcome is not looked at: one line for the first of a
 // topic and cause, one a minute with the number of those that follow.
 func TestLossesAreSeenInTheLog(t *testing.T) {
 	testkit.Bubble(t, quilltest.Options{}, func(t *testing.T, c *quilltest.Cluster) {
@@ -58,7 +58,7 @@ func TestLossesAreSeenInTheLog(t *testing.T) {
 	})
 }
 
-// What was given up or taken back on purpose is no loss, nor what the caller was told at once.
+// What was given up or taken back on purpose is no loss, nor is an error that the call returned.
 func TestWhatWasAskedForIsNoLoss(t *testing.T) {
 	testkit.Bubble(t, quilltest.Options{}, func(t *testing.T, c *quilltest.Cluster) {
 		c.MustCreateTopic("t", 1, quilltest.TopicConfig{})
@@ -115,7 +115,7 @@ func TestLossesOfManyTopicsAreCountedTogether(t *testing.T) {
 	})
 }
 
-// Without a Logger warnings go to slog's default, whatever that is by then, and nothing less.
+// Without a Logger warnings go to slog's default, as it is set by then, and nothing less.
 func TestWithoutALoggerWarningsGoToTheDefault(t *testing.T) {
 	testkit.Bubble(t, quilltest.Options{}, func(t *testing.T, c *quilltest.Cluster) {
 		cfg := testkit.Config(c)

@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A leader that takes no connection, or says nothing on it, is named by whatever waits for its records, before the
+// A leader that takes no connection, or says nothing on it, is named in each error of what waits for it, before the
 // connection's own time-out.
 func TestWaitsForRecordsNameALeaderThatIsSilent(t *testing.T) {
 	waits := map[string]func(ctx context.Context, p *quill.Producer[string, string]) error{

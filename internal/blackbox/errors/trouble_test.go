@@ -18,7 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Whatever the producer does to get out of trouble, its errors say what the trouble is.
+// While the producer tries to get out of trouble, its errors say what the trouble is.
 
 func TestInAFullOutageEveryErrorSaysWhy(t *testing.T) {
 	for _, no := range []bool{false, true} {
@@ -234,7 +234,7 @@ func TestAnErrorAboutMemoryNamesTheNodeThatTakesNothing(t *testing.T) {
 	})
 }
 
-// A dial that takes too long is no end of the caller's context, which would be nobody else's matter: the transaction fails with
+// A dial that takes too long is no end of the caller's context, which would concern that caller only: the transaction fails with
 // the record that was not taken.
 func TestASlowDialIsNotTheEndOfACallersContext(t *testing.T) {
 	testkit.Bubble(t, quilltest.Options{}, func(t *testing.T, c *quilltest.Cluster) {

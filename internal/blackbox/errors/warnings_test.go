@@ -156,7 +156,7 @@ func TestANodeThatRestartsIsNotSaidToBeBack(t *testing.T) {
 	})
 }
 
-// A node that can be connected to and hangs up on whatever it is asked is not back.
+// A node that can be connected to and hangs up on every request is not back.
 func TestANodeThatOnlyShakesHandsIsNotBack(t *testing.T) {
 	warned(t, quilltest.Options{Nodes: 1}, nil, func(t *testing.T, c *quilltest.Cluster, p *quill.Producer[string, string], log *testkit.LogText) {
 		testkit.SendOK(t, p, "t")
@@ -191,7 +191,7 @@ func TestRefusalsThatLastAreLogged(t *testing.T) {
 		refused.Remove()
 		require.NoError(t, p.Flush(t.Context()))
 
-		// The next time begins anew: what passes by itself is no reason to warn.
+		// The next time counts from zero: what passes by itself is no reason to warn.
 		time.Sleep(time.Hour)
 		c.Inject(quilltest.Fault{APIs: []protocol.APIKey{protocol.Produce}, Times: 5, Err: protocol.NotEnoughReplicas})
 		testkit.SendOK(t, p, "t")

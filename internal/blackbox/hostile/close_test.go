@@ -171,7 +171,7 @@ func TestDescriptorsAreGivenBack(t *testing.T) {
 	}
 }
 
-// descriptors is how many files and sockets this process has open; 0 where the system does not tell.
+// descriptors returns how many files and sockets this process has open; 0 where the system does not say.
 func descriptors(t *testing.T) int {
 	t.Helper()
 	entries, err := os.ReadDir("/proc/self/fd")

@@ -26,7 +26,7 @@ import (
 // time, in network; those of versions, metadata, produce answers and producer ids in the files
 // hostile_*_test.go.
 //
-// Whatever a node says, five things hold: the record comes to a typed error in its time or is
+// However a node lies, five things hold: the record comes to a typed error in its time or is
 // delivered once; other nodes' records do not notice; nothing is asked in a loop; what is logged has
 // no control characters; and in the end no memory and no goroutine is left over.
 
@@ -34,7 +34,7 @@ import (
 type speech struct {
 	name string
 	say  func(frame []byte) []byte
-	cut  int           // close after so many bytes
+	cut  int           // close after this many bytes
 	drip time.Duration // between two bytes
 	want error         // what the cause of a failure is; nil: the answer counts all the same
 }
@@ -69,14 +69,14 @@ func framed(frame []byte) []byte {
 	return frame
 }
 
-// resized is the frame with another size in front.
+// resized returns the frame with another size in front.
 func resized(frame []byte, by int) []byte {
 	frame = bytes.Clone(frame)
 	binary.BigEndian.PutUint32(frame, uint32(int(binary.BigEndian.Uint32(frame))+by))
 	return frame
 }
 
-// least is how often a node must be asked at least within ten seconds that says nothing else.
+// least returns how often a node must be asked at least within ten seconds that says nothing else.
 func (s speech) least() int {
 	switch s.want {
 	case nil:
@@ -97,7 +97,7 @@ func (s speech) fault(api protocol.APIKey, times int, nodes ...int32) quilltest.
 	return f
 }
 
-// inInvariantBuilds is err there, else nil: bytes behind an answer are strictly looked at only there.
+// inInvariantBuilds returns err there, else nil: bytes behind an answer are strictly looked at only there.
 func inInvariantBuilds(err error) error {
 	if invariant.Enabled {
 		return err
@@ -160,7 +160,7 @@ func TestHostileProduceAnswersForEverEndAtTheDeadline(t *testing.T) {
 	})
 }
 
-// Every node answers Metadata so: sends end at max.block.ms and tell why, and no node is asked much.
+// Every node answers Metadata so: sends end at max.block.ms and say why, and no node is asked much.
 func TestHostileMetadataAnswersEndAtMaxBlock(t *testing.T) {
 	forSpeeches(t, testkit.BlockConfig(10*time.Second), func(x *testkit.Siege, s speech) {
 		hostile := x.C.Inject(s.fault(protocol.Metadata, -1))

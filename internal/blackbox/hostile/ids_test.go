@@ -18,7 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// H61, H66, H67: no producer id is to be had. Records expire and tell why; the question is repeated
+// H61, H66, H67: no producer id is to be had. Records expire and say why; the question is repeated
 // with pauses, until there is a better answer.
 func TestWithoutAProducerIDRecordsExpireAndTellWhy(t *testing.T) {
 	for _, row := range []struct {
@@ -66,7 +66,7 @@ func TestTheLastEpochIsAsGoodAsAny(t *testing.T) {
 }
 
 // H62: two producers are given the same id and epoch. They can't both be right; neither of them may
-// hang, spin or lose a record that it was told is written with an offset of its own.
+// hang, spin or lose a record that was acknowledged with an offset of its own.
 func TestTwoProducersWithOneIDEndInTime(t *testing.T) {
 	testkit.Besiege(t, quilltest.Options{}, testkit.Impatient, func(x *testkit.Siege) {
 		x.Identity(func(m *message.InitProducerIDResponse) { m.ProducerID, m.ProducerEpoch = 4711, 3 })
@@ -129,7 +129,7 @@ func TestTheProducerIDIsFoundWhenAllNodesMoved(t *testing.T) {
 	})
 }
 
-// Every node is somewhere else than the cluster says: nobody is connected to in a loop.
+// Every node is somewhere else than the cluster says: no node is connected to in a loop.
 func TestWrongAddressesOfAllNodesAreNoLoop(t *testing.T) {
 	for _, idempotent := range []bool{true, false} {
 		t.Run(fmt.Sprintf("idempotent=%v", idempotent), func(t *testing.T) {

@@ -228,7 +228,7 @@ var floods = map[string]flood{
 			m.Topics[0].Partitions = []message.MetadataResponsePartition{replicated()}
 		}),
 	},
-	// A topic may have so many, whose queues, batches' numbers and leaders are then at hand.
+	// A topic may have this number, whose queues, batches' numbers and leaders are then at hand.
 	"metadata, as many partitions as are believed": {
 		api: protocol.Metadata, size: message.MaxTopicPartitions * len(replicatedUnit), most: message.MaxTopicPartitions << 10,
 		unit: replicatedUnit, numbered: true, answer: metadataWith(func(m *message.MetadataResponse) {
@@ -242,13 +242,13 @@ var floods = map[string]flood{
 	},
 }
 
-// replicated is replicatedUnit before it has an index.
+// replicated returns replicatedUnit before it has an index.
 func replicated() message.MetadataResponsePartition {
 	replicas := &message.Int32s{1, 2, 3}
 	return message.MetadataResponsePartition{PartitionIndex: 0x7a7b7c7d, ReplicaNodes: replicas, ISRNodes: replicas, OfflineReplicas: new(message.Int32s)}
 }
 
-// largeTopicOf is a topic of as many partitions as are believed in two answers.
+// largeTopicOf returns a topic of as many partitions as are believed in two answers.
 func largeTopicOf(name string) message.MetadataResponseTopic {
 	t := message.MetadataResponseTopic{Name: &name, TopicID: protocol.UUID{2}, Partitions: make([]message.MetadataResponsePartition, message.MaxTopicPartitions/2)}
 	for i := range t.Partitions {
@@ -270,7 +270,7 @@ var largeTopic = func() []byte {
 
 const name40 = "broker-1234567890123456789012345.example"
 
-// endpoint is a node as answers have it: id, host, port, no rack, no tags.
+// endpoint returns a node as answers have it: id, host, port, no rack, no tags.
 func endpoint(host string) []byte {
 	b := append([]byte{0x7a, 0x7b, 0x7c, 0x7d, byte(len(host) + 1)}, host...)
 	return append(b, 0, 0, 0x23, 0x84, 0, 0)

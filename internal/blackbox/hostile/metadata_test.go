@@ -38,7 +38,7 @@ type metadataLie struct {
 	// Otherwise it is taken in, and expires for want of a leader that can be reached.
 
 	alone  bool // partition 1 has nothing to do with it
-	faults bool // the log tells what is wrong with the answer
+	faults bool // the log says what is wrong with the answer
 }
 
 // onNode1 changes what is said about node 1.
@@ -238,7 +238,7 @@ func TestATopicIDThatNeverStaysIsAskedAboutWithPauses(t *testing.T) {
 	})
 }
 
-// H41: each answer tells a lower leader epoch than the one before, and another leader with it.
+// H41: each answer has a lower leader epoch than the one before, and another leader with it.
 func TestLeaderEpochsThatGoBackAreNotFollowed(t *testing.T) {
 	testkit.Besiege(t, quilltest.Options{}, testkit.Impatient, func(x *testkit.Siege) {
 		epoch := int32(100)
@@ -262,7 +262,7 @@ func TestLeaderEpochsThatGoBackAreNotFollowed(t *testing.T) {
 	})
 }
 
-// H44: a node that suddenly belongs to another cluster. That is told once for each change.
+// H44: a node that suddenly belongs to another cluster. That is logged once for each change.
 func TestAnotherClusterIDIsTold(t *testing.T) {
 	testkit.Besiege(t, quilltest.Options{}, func(cfg *quill.Config) { cfg.MetadataMaxAge, cfg.MetadataMaxIdle = time.Minute, time.Hour }, func(x *testkit.Siege) {
 		x.Deliver(0, "a")

@@ -25,11 +25,11 @@ func saysError(code protocol.ErrorCode) func(*message.PartitionProduceResponse, 
 	}
 }
 
-// producedLies are told once, about a batch that was appended at offset 1.
+// producedLies are answered once, about a batch that was appended at offset 1.
 var produceLies = []struct {
 	name     string
 	tell     func(p *message.PartitionProduceResponse, m *message.ProduceResponse)
-	offset   int64 // of the record, as it is told
+	offset   int64 // of the record, as its outcome says
 	attempts int
 }{
 	{"H46 partitions and topics nobody wrote to", func(_ *message.PartitionProduceResponse, m *message.ProduceResponse) {
@@ -86,7 +86,7 @@ func TestLiesAboutOneBatchLoseAndDoubleNothing(t *testing.T) {
 	}
 }
 
-// H48: of two verdicts the first counts, and the record is told once. Its numbers, said to be free, are not: the
+// H48: of two verdicts the first counts, and the record has one outcome. Its numbers, said to be free, are not: the
 // next record is acknowledged as a copy of it, which does not pass for success.
 func TestOfTwoVerdictsTheFirstCounts(t *testing.T) {
 	testkit.Besiege(t, quilltest.Options{}, nil, func(x *testkit.Siege) {
@@ -208,7 +208,7 @@ func TestNonsenseAboutLeadersForEverIsNoLoop(t *testing.T) {
 	}
 }
 
-// H55: the leader has really moved, and the answer tells a wrong address of the new one. One that can
+// H55: the leader has really moved, and the answer has a wrong address of the new one. One that can
 // be no address does not count; any other is tried, and metadata put it right.
 func TestWrongAddressesOfANewLeaderAreOvercome(t *testing.T) {
 	for _, evil := range []message.NodeEndpoint{
@@ -232,7 +232,7 @@ func TestWrongAddressesOfANewLeaderAreOvercome(t *testing.T) {
 	}
 }
 
-// H56: a code that nobody knows may mean anything, so the record may be in the log; sending it again
+// H56: an unknown code may mean anything, so the record may be in the log; sending it again
 // would be a guess.
 func TestAnUnknownCodeMeansMaybeWritten(t *testing.T) {
 	for _, code := range []protocol.ErrorCode{9999, -7, math.MaxInt16} {
@@ -252,7 +252,7 @@ func TestAnUnknownCodeMeansMaybeWritten(t *testing.T) {
 	}
 }
 
-// H59: every batch is out of order, for ever. At first that is believed, once per back-off and new
+// H59: every batch is out of order, always. At first that is believed, once per back-off and new
 // epoch; the deadline ends it.
 func TestOutOfOrderForEverEndsAtTheDeadline(t *testing.T) {
 	testkit.Besiege(t, quilltest.Options{}, func(cfg *quill.Config) {

@@ -80,7 +80,7 @@ func TestAPlaintextPeerOfATLSDialerIsToldInTime(t *testing.T) {
 	}
 }
 
-// truncated is a connection that ends without a word (of TLS) when told to.
+// truncated is a connection that ends without a word (of TLS) when the test wants it.
 type truncated struct {
 	net.Conn
 	left *atomic.Int64 // bytes that may still be read; negative: any number

@@ -71,12 +71,12 @@ func (l versionLie) fault(nodes ...int32) quilltest.Fault {
 	}
 	f.Rewrite = func(_ *quilltest.Request, frame []byte) []byte {
 		m := message.APIVersionsResponse{ErrorCode: protocol.UnsupportedVersion, APIKeys: []message.APIVersion{{APIKey: int16(protocol.APIVersions), MaxVersion: l.hint}}}
-		return framed(m.Append(bytes.Clone(frame[:8]), 0)) // in version 0, whatever was asked
+		return framed(m.Append(bytes.Clone(frame[:8]), 0)) // in version 0, whichever version was asked for
 	}
 	return f
 }
 
-// Every node lies. A lie that rules out all work ends sends at max.block.ms and is told; one that
+// Every node lies. A lie that rules out all work ends sends at max.block.ms and is named; one that
 // does not is lived with. No node is asked in a loop.
 func TestLiesAboutVersionsAreFoundOutOrHarmless(t *testing.T) {
 	for _, l := range versionLies {

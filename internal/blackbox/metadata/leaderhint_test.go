@@ -32,7 +32,7 @@ func TestALeaderThatIsNotKnownYetIsAskedAbout(t *testing.T) {
 	})
 }
 
-// With its address the new leader is adopted at once, be it a node that nobody knew of.
+// With its address the new leader is adopted at once, be it a node that was not known before.
 func TestALeaderThatComesWithItsAddressNeedsNoMetadata(t *testing.T) {
 	testkit.Besiege(t, quilltest.Options{Nodes: 2, Racks: []string{"a", "b"}}, func(cfg *quill.Config) { cfg.MetadataMaxAge = time.Hour }, func(x *testkit.Siege) {
 		require.NoError(x, x.C.StopNode(2))
@@ -66,7 +66,7 @@ func TestALeaderOfAnEpochSeenElsewhereIsAskedAbout(t *testing.T) {
 	})
 }
 
-// A full answer that leaves a topic out is a mistake: whoever is asked about a topic says something about it.
+// A full answer that leaves a topic out is a mistake: an answer has something to say of each topic that was asked for.
 func TestATopicThatAnAnswerLeavesOutIsAskedForAgain(t *testing.T) {
 	testkit.Besiege(t, quilltest.Options{}, func(cfg *quill.Config) { cfg.MetadataMaxAge = time.Minute }, func(x *testkit.Siege) {
 		x.Deliver(0, "a")
@@ -104,8 +104,8 @@ func TestALeaderOfATopicThatWasLeftOutIsFollowed(t *testing.T) {
 	})
 }
 
-// A hint with a leader epoch beyond all real ones is believed for some seconds: whoever it names says that it is no
-// leader, and then what the cluster says counts again, whatever its epoch. (Java follows such a hint until
+// A hint with a leader epoch beyond all real ones is believed for some seconds: the node that it names says that it is no
+// leader, and then what the cluster says counts again, however low its epoch. (Java follows such a hint until
 // the records expire.) Not sooner, since a new leader may take a while to learn that it is one.
 func TestAFalseHintOfALeaderStopsAPartitionForSecondsOnly(t *testing.T) {
 	for name, c := range map[string]struct {

@@ -359,7 +359,7 @@ func TestMetadataAreAskedOfAnIdleNode(t *testing.T) {
 			_, err := p.SendSync(t.Context(), testkit.OnPartition(i, testkit.Rec("t", "k", "v")))
 			require.NoError(t, err)
 		}
-		// Node 3 hangs with a request in flight: whoever asks it waits with it.
+		// Node 3 hangs with a request in flight: requests to it wait with it.
 		require.NoError(t, c.PauseNode(3))
 		hanging := p.Send(t.Context(), testkit.OnPartition(2, testkit.Rec("t", "k", "v")))
 		time.Sleep(10 * time.Millisecond)

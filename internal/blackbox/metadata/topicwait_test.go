@@ -60,7 +60,7 @@ func TestAMissingTopicCostsMaxBlockOnce(t *testing.T) {
 		require.NoError(t, c.DeleteTopic("missing"))
 		_, err := p.SendSync(t.Context(), testkit.Rec("missing", "k", "v"))
 		require.Error(t, err)
-		failsWithin(t, p, 9*time.Second, 10*time.Second, testkit.Rec("missing", "k", "v")) // it was there: that counts anew
+		failsWithin(t, p, 9*time.Second, 10*time.Second, testkit.Rec("missing", "k", "v")) // it was there: its time counts from zero
 		testkit.CloseProducer(t, p)
 	})
 }
@@ -84,7 +84,7 @@ func TestSendsThatFailAtOnceKeepTheSenderLooking(t *testing.T) {
 	})
 }
 
-// After a long silence one fresh look is enough: nobody asked meanwhile.
+// After a long silence one fresh look is enough: there was no request meanwhile.
 func TestAMissingTopicIsLookedForAgainAfterASilence(t *testing.T) {
 	testkit.Bubble(t, quilltest.Options{}, func(t *testing.T, c *quilltest.Cluster) {
 		cfg := testkit.Config(c)
@@ -102,7 +102,7 @@ func TestAMissingTopicIsLookedForAgainAfterASilence(t *testing.T) {
 	})
 }
 
-// A topic that nobody sends to for metadata.max.idle.ms is forgotten, with what is known against it.
+// A topic that gets no records for metadata.max.idle.ms is forgotten, with what is known against it.
 func TestWhatIsKnownAgainstATopicIsForgotten(t *testing.T) {
 	testkit.Bubble(t, quilltest.Options{}, func(t *testing.T, c *quilltest.Cluster) {
 		c.MustCreateTopic("t", 1, quilltest.TopicConfig{})
@@ -120,7 +120,7 @@ func TestWhatIsKnownAgainstATopicIsForgotten(t *testing.T) {
 	})
 }
 
-// Each topic is told of once a minute, whatever is wrong with it, and a few for each answer.
+// Each topic is logged once a minute, even if several things are wrong with it, and a few for each answer.
 func TestTheLogIsToldOfTopicsThatAreNotThere(t *testing.T) {
 	testkit.Bubble(t, quilltest.Options{}, func(t *testing.T, c *quilltest.Cluster) {
 		var told testkit.LogText
@@ -170,7 +170,7 @@ func TestTheLogIsSilentAboutTopicsThatAreBeingCreated(t *testing.T) {
 	})
 }
 
-// An error that stays is told as what it is, however short max.block.ms is, and costs few requests.
+// An error that stays is the one that is returned, however short max.block.ms is, and costs few requests.
 func TestAnErrorThatStaysIsToldAtOnce(t *testing.T) {
 	for _, code := range []protocol.ErrorCode{protocol.InvalidTopicException, protocol.TopicAuthorizationFailed} {
 		for _, block := range []time.Duration{10 * time.Millisecond, time.Minute} {
@@ -257,7 +257,7 @@ func TestATimeoutSaysWhatWasWaitedFor(t *testing.T) {
 	})
 }
 
-// A transaction whose topic does not exist is not begun for ever.
+// A transaction whose topic does not exist is not begun again and again.
 func TestInTransactionGivesUpOnAMissingTopic(t *testing.T) {
 	testkit.Bubble(t, quilltest.Options{}, func(t *testing.T, c *quilltest.Cluster) {
 		cfg := testkit.Config(c)

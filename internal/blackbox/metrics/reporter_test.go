@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// reporter keeps what it is told.
+// reporter keeps what is reported to it.
 type reporter struct {
 	mu      sync.Mutex
 	changes []metrics.Change
@@ -135,7 +135,7 @@ func TestAReporterThatWaitsForItsProducerDelaysNobody(t *testing.T) {
 	})
 }
 
-// TestAReporterThatPanicsIsLogged, or that ends its goroutine; others are told all the same.
+// TestAReporterThatPanicsIsLogged, or that ends its goroutine; others get their reports all the same.
 func TestAReporterThatPanicsIsLogged(t *testing.T) {
 	for _, do := range []func(){func() { panic("no") }, runtime.Goexit} {
 		log, good := &testkit.LogText{}, &reporter{}

@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// One callback for all records gets each with its outcome, whatever becomes of it.
+// One callback for all records gets each with its outcome, delivered or not.
 func TestARecordCallbackGetsItsRecord(t *testing.T) {
 	testkit.Bubble(t, quilltest.Options{}, func(t *testing.T, c *quilltest.Cluster) {
 		c.MustCreateTopic("t", 1, quilltest.TopicConfig{MaxMessageBytes: 3000})
@@ -48,7 +48,7 @@ func TestARecordCallbackGetsItsRecord(t *testing.T) {
 	})
 }
 
-// Records of one batch are told their own timestamps, sizes and offsets.
+// Records of one batch get their own timestamps, sizes and offsets.
 func TestCallbacksOfABatchAreToldTheirOwnTimestamps(t *testing.T) {
 	testkit.Bubble(t, quilltest.Options{}, func(t *testing.T, c *quilltest.Cluster) {
 		c.MustCreateTopic("t", 1, quilltest.TopicConfig{})

@@ -100,7 +100,7 @@ func (x *plugIn) Serialize(dst []byte, _ string, _ *quill.Headers, v string) ([]
 	return append(dst, v...), nil
 }
 
-// Whatever can wait is refused where it would wait for itself: on the dispatcher, in whichever plug-in.
+// Each call that can wait is refused where it would wait for itself: on the dispatcher, in whichever plug-in.
 func TestWhatWouldWaitForItselfIsRefused(t *testing.T) {
 	for _, place := range []string{"callback", "OnAcknowledgement", "OnSend", "Partition", "Serialize"} {
 		for _, call := range waitingCalls {

@@ -37,7 +37,7 @@ func withKey[K any](s quill.Serializer[K], key K) keyed {
 	}
 }
 
-// asValue is what the serializer makes of the same as a value.
+// asValue returns what the serializer makes of the same as a value.
 func asValue[V any](t *testing.T, s quill.Serializer[V], v V) []byte {
 	t.Helper()
 	value, err := s.Serialize(make([]byte, 0, 8), "t", nil, v)

@@ -161,7 +161,7 @@ func (x brokenLog) Handle(context.Context, slog.Record) error {
 func (x brokenLog) WithAttrs([]slog.Attr) slog.Handler { x.at("WithAttrs"); return x }
 func (x brokenLog) WithGroup(string) slog.Handler      { x.at("WithGroup"); return x }
 
-// standardError returns a function that tells what was written to it since.
+// standardError returns a function that returns what was written to it since.
 func standardError(t *testing.T) (told func() string) {
 	was := os.Stderr
 	file, err := os.Create(filepath.Join(t.TempDir(), "stderr"))

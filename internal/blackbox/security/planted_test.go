@@ -39,7 +39,7 @@ type plantedLogin struct {
 	fails   bool
 }
 
-// welcome is a cluster that takes all that is planted.
+// welcome returns a cluster that takes all that is planted.
 func welcome() quilltest.SASL {
 	return quilltest.SASL{
 		Users: map[string]string{"alice": planted.Password}, SessionLifetime: 5 * time.Second,
@@ -52,7 +52,7 @@ func welcome() quilltest.SASL {
 	}
 }
 
-// unwelcome is a cluster that knows nothing of what is planted.
+// unwelcome returns a cluster that knows nothing of what is planted.
 func unwelcome() quilltest.SASL {
 	return quilltest.SASL{Users: map[string]string{"alice": "another password"}, CheckToken: func(string, map[string]string) (string, time.Time, error) {
 		return "", time.Time{}, &quilltest.TokenError{Status: "invalid_token"}
@@ -83,7 +83,7 @@ func plantedLogins() (logins []plantedLogin) {
 	return logins
 }
 
-// granted is an endpoint's answer with a token, which it adds to what is looked for.
+// granted returns an endpoint's answer with a token, which it adds to what is looked for.
 func granted(w *planted.Watch) string {
 	part := base64.RawURLEncoding.EncodeToString
 	now := time.Now().Unix()

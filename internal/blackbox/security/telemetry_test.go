@@ -12,7 +12,7 @@ import (
 	"github.com/quill-kafka/quill/quilltest"
 )
 
-// S14: what a producer measures goes to nobody, whatever nodes offer, unless that is switched on (KIP-714).
+// S14: what a producer measures is sent to no node, even if nodes ask for it, unless that is switched on (KIP-714).
 func TestNothingIsPushedUnlessItIsSwitchedOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := quilltest.Start(t, quilltest.Options{Pipes: true})

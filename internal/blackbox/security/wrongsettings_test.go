@@ -27,7 +27,7 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the table of docs/security.md")
 
-// authorities are who signs: ca is the nodes', other somebody else.
+// authorities are who signs: ca is the nodes', other is another authority.
 type authorities struct{ ca, other *quilltest.CA }
 
 // wrong is a setting that can't work, of the client or of the node.

@@ -122,7 +122,7 @@ func TestAClosedViewOnBytesSendsNothing(t *testing.T) {
 	})
 }
 
-// Of the records of one batch each is told its own offset, time and sizes, also if they have a callback in common.
+// Of the records of one batch each gets its own offset, time and sizes, also if they have a callback in common.
 func TestEachCallbackTellsItsOwnRecord(t *testing.T) {
 	for _, refused := range []bool{false, true} {
 		testkit.Bubble(t, quilltest.Options{}, func(t *testing.T, c *quilltest.Cluster) {

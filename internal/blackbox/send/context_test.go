@@ -42,7 +42,7 @@ var sends = []struct {
 	}},
 }
 
-// A context that is over when Send is called sends nothing, whatever the producer knows of the topic.
+// A context that is over when Send is called sends nothing, with or without metadata of the topic.
 func TestAnEndedContextSendsNothing(t *testing.T) {
 	for _, s := range sends {
 		for _, topic := range []string{"known", "unknown"} {
@@ -94,7 +94,7 @@ func TestAnEndedContextSendsNothingOnTheFastPath(t *testing.T) {
 	})
 }
 
-// Whatever a wait returns is an *Error that says what is known of the record.
+// Each error that a wait returns is an *Error that says what is known of the record.
 func TestAWaitThatEndsTellsTheOutcome(t *testing.T) {
 	testkit.Bubble(t, quilltest.Options{}, func(t *testing.T, c *quilltest.Cluster) {
 		c.MustCreateTopic("t", 1, quilltest.TopicConfig{})

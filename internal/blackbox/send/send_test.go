@@ -275,7 +275,7 @@ func TestContextEndsTheWaitForMetadata(t *testing.T) {
 	})
 }
 
-// tight is a producer with memory for four records of 900 bytes, and a topic with one partition.
+// tight returns a producer with memory for four records of 900 bytes, and a topic with one partition.
 func tight(t *testing.T, c *quilltest.Cluster, change func(*quill.Config)) *quill.Producer[string, string] {
 	c.MustCreateTopic("t", 1, quilltest.TopicConfig{})
 	cfg := testkit.Config(c)

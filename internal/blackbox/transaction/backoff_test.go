@@ -40,7 +40,7 @@ func TestCoordinatorsAreAskedAgainWithoutAGrowingPause(t *testing.T) {
 	}
 }
 
-// A coordinator that can't end transactions is noticed before records are sent that nobody could commit.
+// A coordinator that can't end transactions is noticed before records are sent that could not be committed.
 func TestInitTransactionsNoticesWhatTheCoordinatorLacks(t *testing.T) {
 	for _, api := range []protocol.APIKey{protocol.EndTxn, protocol.AddPartitionsToTxn, protocol.InitProducerID} {
 		testkit.InRelease(t, quilltest.Options{MaxVersions: map[protocol.APIKey]int16{api: -1}}, nil, func(x *testkit.TxnLab) {

@@ -76,7 +76,7 @@ func TestACommitThatIsRefusedAtOnceIsRunAgain(t *testing.T) {
 	}
 }
 
-// While the end is in doubt its coordinator has to be found, whatever FindCoordinator answers meanwhile.
+// While the end is in doubt its coordinator has to be found, even if FindCoordinator fails meanwhile.
 func TestACoordinatorIsLookedForWhileTheEndIsInDoubt(t *testing.T) {
 	for _, code := range []protocol.ErrorCode{protocol.TransactionAbortable, protocol.GroupAuthorizationFailed} {
 		for _, end := range []string{"commit", "abort"} {
@@ -102,7 +102,7 @@ func TestACoordinatorIsLookedForWhileTheEndIsInDoubt(t *testing.T) {
 	}
 }
 
-// Nor is a coordinator given up that has to tell whether something joined the transaction: an abort of nothing leaves
+// Nor is a coordinator given up that has to say whether something joined the transaction: an abort of nothing leaves
 // open what did, and fences the producer.
 func TestACoordinatorIsLookedForWhileAJoinIsInDoubt(t *testing.T) {
 	for _, api := range []protocol.APIKey{protocol.AddPartitionsToTxn, protocol.AddOffsetsToTxn} {

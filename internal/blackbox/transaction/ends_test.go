@@ -204,7 +204,7 @@ func TestSendsBesideCommitsAreInOneTransaction(t *testing.T) {
 	})
 }
 
-// A commit whose answer got lost, and then a new producer: nobody knows, and the error says so.
+// A commit whose answer got lost, and then a new producer: the outcome is unknown, and the error says so.
 func TestACommitInDoubtIsCalledThat(t *testing.T) {
 	inTransactions(t, nil, func(x *testkit.TxnLab) {
 		for _, lost := range []bool{false, true} {
@@ -299,7 +299,7 @@ func TestNoLateOffsetsReachTheNextTransaction(t *testing.T) {
 }
 
 // A cluster that switches to version 2 while the producer runs: it follows, under a new epoch, once a
-// connection tells.
+// connection shows.
 func TestTheProducerFollowsToVersion2(t *testing.T) {
 	testkit.InRelease(t, quilltest.Options{Release: "4.0"}, func(cfg *quill.Config) { cfg.ReconnectBackoff = time.Millisecond }, func(x *testkit.TxnLab) {
 		before := x.C.Inject(quilltest.Fault{APIs: []protocol.APIKey{protocol.APIVersions}, Times: -1, Edit: func(_ *quilltest.Request, response any) {

@@ -197,7 +197,7 @@ func TestRefusedRecordsFailTheTransaction(t *testing.T) {
 }
 
 // A transaction that is open too long is aborted by the coordinator, and its producer is fenced
-// (version 1) or told to abort (version 2).
+// (version 1) or asked to abort (version 2).
 func TestTransactionTimesOut(t *testing.T) {
 	inTransactions(t, func(cfg *quill.Config) { cfg.TransactionTimeout = 10 * time.Second }, func(x *testkit.TxnLab) {
 		x.Begin()

@@ -13,7 +13,7 @@ import (
 	"github.com/quill-kafka/quill/quilltest"
 )
 
-// crowd has the producer send to so many topics, and lets them rest. It leaves a transaction open.
+// crowd has the producer send to this many topics, and lets them rest. It leaves a transaction open.
 func crowd(x *testkit.TxnLab, topics int) {
 	require.NoError(x, x.P.InitTransactions(x.Context()))
 	x.Begin()
@@ -30,7 +30,7 @@ func crowd(x *testkit.TxnLab, topics int) {
 	}
 }
 
-// inCrowds runs a test on clusters that raise the epoch for whoever asks, and know no other way (before KIP-360). The
+// inCrowds runs a test on clusters that raise the epoch for each one that asks, and know no other way (before KIP-360). The
 // producer has topics to forget, and a transaction is open.
 func inCrowds(t *testing.T, test func(x *testkit.TxnLab)) {
 	t.Helper()

@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What may have joined a transaction is ended with it, whatever the answers say afterwards: a request whose answer got
-// lost may have been carried out, and its repetition be refused for good. Nor does the end of what never began harm.
+// What may have joined a transaction is ended with it, even if later answers say that it did not: a request whose answer got
+// lost may have been carried out, and its repetition be refused finally. Nor does the end of what never began harm.
 func TestWhatMayHaveJoinedIsEnded(t *testing.T) {
 	for _, release := range []string{"2.4", "3.9"} {
 		for _, lost := range []quilltest.Fault{{DisconnectAfter: true}, {DisconnectBefore: true}, {Err: protocol.CoordinatorNotAvailable, AfterAppend: true}, {Err: protocol.NotCoordinator}} {
@@ -46,7 +46,7 @@ func TestWhatMayHaveJoinedIsEnded(t *testing.T) {
 					require.NoError(t, x.P.AbortTransaction(t.Context()))
 					require.NotEqual(t, quilltest.TransactionOngoing, transactionOf(t, c).State, "%s: %s after %+v", release, join.name, lost)
 					denied.Remove()
-					time.Sleep(2 * time.Minute) // whatever is open is ended by its time-out, and fences us
+					time.Sleep(2 * time.Minute) // what is open is ended by its time-out, and fences us
 					for range 2 {
 						require.NoError(t, x.P.BeginTransaction())
 						require.NoError(t, testkit.SendRecord(x))

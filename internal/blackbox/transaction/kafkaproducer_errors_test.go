@@ -102,7 +102,7 @@ func TestDeadlyAnswersEndTheCallTheRecordsAndTheProducer(t *testing.T) {
 	}
 }
 
-// What makes the transaction abortable, with the call that is told. Java's TRANSACTION_ABORTABLE is KIP-1050's.
+// What makes the transaction abortable, with the call that gets the error. Java's TRANSACTION_ABORTABLE is KIP-1050's.
 var abortableAnswers = []struct {
 	api      protocol.APIKey
 	version1 bool // the request is part of version 1 only
@@ -296,7 +296,7 @@ func TestARefusedPartitionIsNotAdded(t *testing.T) {
 	})
 }
 
-// outcome is what an error says about its record.
+// outcome returns what an error says about its record.
 func outcome(err error) quill.Outcome {
 	e, _ := errors.AsType[*quill.Error](err)
 	return e.Outcome

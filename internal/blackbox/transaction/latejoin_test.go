@@ -12,7 +12,7 @@ import (
 )
 
 // A request to add a partition that is given up, and repeated on another connection, may reach its coordinator when the
-// transaction is over. In version 1 of transactions it then begins one that nobody ends (KIP-890).
+// transaction is over. In version 1 of transactions it then begins one that is never ended (KIP-890).
 
 // withALateJoin runs a test on a cluster of the release where a request to add a partition comes after ten seconds,
 // while its producer waits one. After commit the transaction is over.

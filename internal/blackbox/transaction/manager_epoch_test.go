@@ -195,7 +195,7 @@ func TestAFailedTransactionIsFollowedByANewEpoch(t *testing.T) {
 	}
 }
 
-// namesFrom is what was asked from the first of these requests on.
+// namesFrom returns what was asked from the first of these requests on.
 func namesFrom(w *testkit.TxnWire, what string) (names []string) {
 	for _, a := range w.All() {
 		if a.What == what || names != nil {

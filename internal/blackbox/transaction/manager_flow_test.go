@@ -107,7 +107,7 @@ func TestVersion2BeginsWithTheNextTransaction(t *testing.T) {
 	})
 }
 
-// The level of the feature decides, whatever versions of the requests the nodes know.
+// The level of the feature decides, not the versions of the requests that the nodes know.
 //
 // Java: TransactionManagerTest.testTransactionManagerDisablesV2
 func TestVersion2NeedsItsFeature(t *testing.T) {
@@ -221,7 +221,7 @@ func TestAPartitionThatComesLaterIsAddedByItself(t *testing.T) {
 	})
 }
 
-// A call that gave up waiting goes on. Whatever became of it, its caller has to hear of it before
+// A call that gave up waiting goes on. Its caller has to hear of it before
 // anything else is taken.
 func TestACallThatTimedOutIsRepeated(t *testing.T) {
 	inits := func(x *testkit.TxnLab, ctx context.Context) error { return x.P.InitTransactions(ctx) }

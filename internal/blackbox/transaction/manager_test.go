@@ -37,7 +37,7 @@ func TestRecordsAreTakenInATransactionOnly(t *testing.T) {
 				testkit.InRelease(t, quilltest.Options{Release: release}, nil, func(x *testkit.TxnLab) {
 					c.reach(x)
 					w := x.Watch()
-					for range 2 { // for good, not just once
+					for range 2 { // each time, not just once
 						require.False(x, x.P.TrySend(testkit.To(0, "refused")))
 						_, err := x.Send(0, "refused").Wait(x.Context())
 						require.ErrorIs(x, err, c.is)
@@ -218,7 +218,7 @@ func TestNothingLeavesForAPartitionThatIsNotAdded(t *testing.T) {
 	})
 }
 
-// indexOf is where in the list the first request with these words is; it must be there.
+// indexOf returns where in the list the first request with these words is; it must be there.
 func indexOf(w *testkit.TxnWire, what string) int {
 	for i, a := range w.All() {
 		if a.What == what {
@@ -250,7 +250,7 @@ func TestAnAbortableErrorStopsPartitionsThatAreBeingAdded(t *testing.T) {
 	})
 }
 
-// outcomeAt is what a future tells that has to be done by now.
+// outcomeAt returns the outcome of a future that has to be done by now.
 func outcomeAt(x *testkit.TxnLab, f quill.Future) (quill.RecordMetadata, error) {
 	x.Helper()
 	time.Sleep(time.Millisecond) // one turn of the sender and of the callbacks
@@ -295,7 +295,7 @@ func TestAnAddedPartitionSettlesWhatHasLeftAfterAnAbortableError(t *testing.T) {
 		first, behind := x.Retrying()
 		w := x.Watch()
 		x.Spoil()
-		time.Sleep(2 * time.Second) // it is told after those before it
+		time.Sleep(2 * time.Second) // its callback runs after those before it
 		_, err := outcomeAt(x, behind)
 		require.ErrorIs(x, err, quill.ErrTransactionAborted)
 		_, err = outcomeAt(x, first)

@@ -20,7 +20,7 @@ import (
 // read-committed consumer sees.
 //
 //	QUILL_TXN_SEED=17     run this seed only
-//	QUILL_TXN_SEEDS=2000  run so many (100 if not set)
+//	QUILL_TXN_SEEDS=2000  run this many (100 if not set)
 
 var (
 	randomReleases = []string{"4.4", "4.4", "3.9", "3.9", "2.8", "2.5", "2.1"}
@@ -52,9 +52,9 @@ type randomTransactions struct {
 	*testkit.TxnLab
 	r         *rand.Rand
 	committed map[string]bool // values that are surely committed
-	open      map[string]bool // values of which nobody knows
+	open      map[string]bool // values whose outcome is unknown
 	offset    int64           // committed
-	maybe     int64           // or else this one, if nobody knows
+	maybe     int64           // or else this one, if the outcome is unknown
 }
 
 func runRandomTransactions(t *testing.T, r *rand.Rand) {

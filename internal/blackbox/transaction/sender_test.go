@@ -138,7 +138,7 @@ func TestAForcedCloseFailsTheCommit(t *testing.T) {
 	})
 }
 
-// Spent retries of whatever kind make the transaction abortable, never retriable (KAFKA-19176).
+// Spent retries of every kind make the transaction abortable, never retriable (KAFKA-19176).
 //
 // Java: SenderTest.testTransactionShouldTransitionToAbortableForSenderAPI
 func TestSpentRetriesLeaveAbortAsTheOnlyWay(t *testing.T) {

@@ -199,7 +199,7 @@ func TestTwoPhaseCommitIsRefused(t *testing.T) {
 	})
 }
 
-// Whoever asks whether to abort or to close gets one answer, although two things failed.
+// The question whether to abort or to close has one answer, although two things failed.
 func TestAnErrorOfInTransactionHasOneClass(t *testing.T) {
 	classes := []error{quill.ErrRetriable, quill.ErrAbortable, quill.ErrFatal}
 	requireOnly := func(t require.TestingT, class, err error) {
