@@ -27,7 +27,7 @@ func ExampleSnapshot_Merge() {
 	leader, epoch, _ := second.Leader("orders", 0)
 	fmt.Println(leader.Host, epoch, second == first)
 
-	// A produce response tells of a newer one.
+	// A produce response has a newer one.
 	third := second.WithLeaders([]metadata.LeaderChange{{Topic: "orders", Partition: 0, Leader: 2, LeaderEpoch: 8}}, nil)
 	leader, epoch, _ = third.Leader("orders", 0)
 	fmt.Println(leader.Host, epoch, third.Version()-second.Version())

@@ -489,7 +489,7 @@ func TestHintMovesANodesAddress(t *testing.T) {
 	require.Equal(t, 2, s.NodeCount())
 }
 
-// one is a sequence of one partition.
+// one returns a sequence of one partition.
 func one(topic string, partition int32) iter.Seq2[string, int32] {
 	return func(yield func(string, int32) bool) { yield(topic, partition) }
 }
@@ -515,7 +515,7 @@ func TestManyDoubtsAreOneSnapshot(t *testing.T) {
 	require.Less(t, testing.AllocsPerRun(5, func() { s.Doubt(all) }), 20.0)
 }
 
-// A leader that is doubted gives way to the next answer, whatever its epoch, even if the epoch is only remembered (the
+// A leader that is doubted gives way to the next answer with any epoch, even if the epoch is only remembered (the
 // last answer had none). Others of the topic keep theirs.
 func TestADoubtedLeaderGivesWayToTheNextAnswer(t *testing.T) {
 	for _, remembered := range []bool{false, true} {

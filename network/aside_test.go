@@ -10,7 +10,7 @@ import (
 	"github.com/quill-kafka/quill/metadata"
 )
 
-// asideRig is a rig with two nodes that are connected to and never answer on their first connections.
+// asideRig returns a rig with two nodes that are connected to and never answer on their first connections.
 func asideRig(t *testing.T, options ...func(*Config)) *rig {
 	r := newRig(t, nil, options...)
 	r.aside = true
@@ -24,7 +24,7 @@ func asideRig(t *testing.T, options ...func(*Config)) *rig {
 	return r
 }
 
-// soonest is Soonest, which has to find a node.
+// soonest calls Soonest, which has to find a node.
 func (r *rig) soonest() int32 {
 	r.t.Helper()
 	id, ok, _ := r.Soonest(time.Now())

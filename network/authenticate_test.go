@@ -82,7 +82,7 @@ type doorkeeper struct {
 	ids   []int32
 }
 
-// versions is what the node serves.
+// versions returns what the node serves.
 func (d *doorkeeper) versions() *message.APIVersionsResponse {
 	m := versionsAnswer()
 	shake := message.APIVersion{APIKey: 17, MaxVersion: 1}
@@ -144,7 +144,7 @@ func (d *doorkeeper) word(p *peer) {
 	d.told(p, p.request())
 }
 
-// told answers a SaslAuthenticate.
+// challenge answers a SaslAuthenticate.
 func (d *doorkeeper) told(p *peer, q asked) {
 	rd := protocol.NewReader(q.body)
 	var req message.SaslAuthenticateRequest

@@ -14,7 +14,7 @@ import (
 )
 
 // drowsy is a connection whose reader the poller does not wake while it dozes: what arrives meanwhile
-// lies there until somebody reads again, as in a process that stood still.
+// lies there until it is read again, as in a process that stood still.
 type drowsy struct {
 	net.Conn
 	changed chan struct{} // capacity 1
@@ -110,7 +110,7 @@ func (d *drowsy) Read(b []byte) (int, error) {
 	}
 }
 
-// drowsyRig is a rig whose connections doze when told to.
+// drowsyRig returns a rig whose connections doze when the test wants it.
 func drowsyRig(t *testing.T, script func(*peer), options ...func(*Config)) (r *rig, doze func(bool)) {
 	var made []*drowsy
 	r = newRig(t, script, append(options, func(c *Config) {
@@ -294,7 +294,7 @@ func thin(p *peer) {
 	}
 }
 
-// bulky is so large that it is not joined with others.
+// bulky sends a request so large that it is not joined with others.
 func bulky(r *rig) *Request {
 	r.t.Helper()
 	return r.send(-1, string(make([]byte, joinLimit)))
@@ -357,8 +357,8 @@ func TestAWriteThatGoesOnDoesNotTimeOut(t *testing.T) {
 	}
 }
 
-// deepBuffer is a node behind a line that takes all requests at once, as the system's send buffer does, and passes on one
-// every two seconds. It answers so many.
+// deepBuffer returns a node behind a line that takes all requests at once, as the system's send buffer does, and passes on one
+// every two seconds. It answers this many.
 func deepBuffer(answers int) func(*peer) {
 	return func(p *peer) {
 		p.handshake()

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// resolving is a conn that only resolves and dials.
+// resolving returns a conn that only resolves and dials.
 func resolving(cfg Config, addr, skip string) *conn {
 	cfg.Post = func(Event) {}
 	cfg = cfg.withDefaults()
@@ -120,7 +120,7 @@ func TestAllAddressesAreTriedAndResolvedAnew(t *testing.T) {
 		require.Equal(t, []string{"10.0.0.1:9092", "10.0.0.2:9092"}, r.dials)
 		require.Less(t, time.Since(start), 6*time.Second, "a dead address has its share of the time only")
 
-		// The next attempt does not begin with the address that failed last, and resolves anew.
+		// The next attempt does not begin with the address that failed last, and resolves again.
 		r.Disconnect(-1, time.Now())
 		r.pass(time.Second)
 		delete(dead, "10.0.0.1:9092")
@@ -166,7 +166,7 @@ func TestCloseEndsDialling(t *testing.T) {
 			c.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
 				once.Do(func() { close(dialling) })
 				<-ctx.Done()
-				// Too late: nobody wants it any more, and nobody but the client can close it.
+				// Too late: it is not wanted any more, and only the client can close it.
 				a, b := net.Pipe()
 				go func() {
 					_, err := b.Read(make([]byte, 1))

@@ -37,7 +37,7 @@ func (l *layered) Encode(f *Frame, _ int16) error {
 
 func wire(f *Frame) string { return string(bytes.Join(f.Vectors(), nil)) }
 
-// wireOf is the frame of one request as it should be.
+// wireOf returns the frame of one request as it should be.
 func wireOf(id int32, parts ...string) string {
 	b := message.AppendRequestHeader(nil, protocol.Metadata, 8, id, "me")
 	b = append(b, strings.Join(parts, "")...)

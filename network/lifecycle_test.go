@@ -274,7 +274,7 @@ func TestNoBackoffIfNegative(t *testing.T) {
 	})
 }
 
-// A node that accepts everybody and then fails is not tried every 50 ms (S17).
+// A node that accepts each connection and then fails is not tried every 50 ms (S17).
 func TestBackoffGrowsForNodesThatDoNotLast(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newRig(t, func(p *peer) {

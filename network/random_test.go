@@ -11,7 +11,7 @@ import (
 	"github.com/quill-kafka/quill/metadata"
 )
 
-// numbered is a request whose memory is overwritten as soon as it is back. Its body says a hundred
+// numbered returns a request whose memory is overwritten as soon as it is back. Its body says a hundred
 // times which one it is, so a peer sees if that was too early (KAFKA-19012).
 func numbered(n uint64) (*Request, []byte) {
 	b := make([]byte, 0, 800)
@@ -21,7 +21,7 @@ func numbered(n uint64) (*Request, []byte) {
 	return &Request{Exchange: &echo{attach: b}}, b
 }
 
-// fickle is a node that does this and that. It checks that requests are whole and come in order.
+// fickle returns a node that does this and that. It checks that requests are whole and come in order.
 func fickle(t *testing.T, seed uint64) func(*peer) {
 	return func(p *peer) {
 		rnd := rand.New(rand.NewPCG(seed, uint64(time.Now().UnixNano())))

@@ -41,7 +41,7 @@ func (d *doorkeeper) guest(p *peer, rounds int) {
 	}
 }
 
-// shakes is how often a mechanism was named.
+// shakes returns how often a mechanism was named.
 func (d *doorkeeper) shakes() (n int) {
 	for _, h := range d.heard {
 		if strings.HasPrefix(h, "SaslHandshake") {

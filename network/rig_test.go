@@ -116,7 +116,7 @@ func (r *rig) dial(_ context.Context, _, addr string) (net.Conn, error) {
 	return tracked, nil
 }
 
-// opened is how many connections each address has.
+// opened returns how many connections each address has.
 func (r *rig) opened() map[string]int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -148,7 +148,7 @@ func (c *trackedConn) Close() error {
 	return c.Conn.Close()
 }
 
-// dialled is how many connections were tried.
+// dialled returns how many connections were tried.
 func (r *rig) dialled() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -170,7 +170,7 @@ func (r *rig) listen(addr string, script func(*peer)) {
 	r.peers[addr] = script
 }
 
-// settle lets everybody run until all wait, and handles what was posted.
+// settle lets all goroutines run until they wait, and handles what was posted.
 func (r *rig) settle() {
 	for {
 		synctest.Wait()
@@ -320,7 +320,7 @@ func (p *peer) request() asked {
 	return q
 }
 
-// frame is a complete answer on the wire.
+// frame returns a complete answer on the wire.
 func frame(id int32, body []byte) []byte {
 	b := binary.BigEndian.AppendUint32(nil, uint32(4+len(body)))
 	return append(binary.BigEndian.AppendUint32(b, uint32(id)), body...)
@@ -333,7 +333,7 @@ func (p *peer) raw(b ...byte) {
 
 func (p *peer) answer(id int32, body string) { p.raw(frame(id, []byte(body))...) }
 
-// versionsAnswer is what an ordinary broker serves.
+// versionsAnswer returns what an ordinary broker serves.
 func versionsAnswer() *message.APIVersionsResponse {
 	m := new(message.APIVersionsResponse)
 	m.Reset()
@@ -356,7 +356,7 @@ func (p *peer) versions(m *message.APIVersionsResponse) asked {
 // handshake does what an ordinary broker does first.
 func (p *peer) handshake() { p.versions(versionsAnswer()) }
 
-// echoes is a node that answers every request with its own body.
+// echoes plays a node that answers every request with its own body.
 func echoes(p *peer) {
 	p.handshake()
 	for {
@@ -365,7 +365,7 @@ func echoes(p *peer) {
 	}
 }
 
-// mute is a node that accepts requests and never answers them.
+// mute plays a node that accepts requests and never answers them.
 func mute(p *peer) {
 	p.handshake()
 	for {
@@ -373,7 +373,7 @@ func mute(p *peer) {
 	}
 }
 
-// silent is a peer that accepts connections and says nothing at all (KAFKA-13388).
+// silent plays a peer that accepts connections and says nothing at all (KAFKA-13388).
 func silent(p *peer) {
 	_, err := io.Copy(io.Discard, p)
 	p.must(err)

@@ -8,7 +8,7 @@ import (
 )
 
 // With thousands of nodes known, what the owner does every turn must not look at all of them. The ones
-// that are not in use are nil here, so that whoever walks the nodes falls over.
+// that are not in use are nil here, so that code that walks the nodes panics.
 func TestTurnsDoNotLookAtNodesThatAreNotInUse(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newRig(t, echoes)

@@ -24,7 +24,7 @@ type keyUpdates struct {
 	number uint64 // of the next record under this secret
 }
 
-// newKeyUpdates takes over from the node when it has written so many records.
+// newKeyUpdates takes over from the node when it has written this many records.
 func newKeyUpdates(t *testing.T, keyLog string, number uint64) *keyUpdates {
 	for line := range strings.Lines(keyLog) {
 		if fields := strings.Fields(line); len(fields) == 3 && fields[0] == "SERVER_TRAFFIC_SECRET_0" {
@@ -37,7 +37,7 @@ func newKeyUpdates(t *testing.T, keyLog string, number uint64) *keyUpdates {
 	return nil
 }
 
-// expand is HKDF-Expand-Label without a context (RFC 8446 §7.1).
+// expand returns HKDF-Expand-Label without a context (RFC 8446 §7.1).
 func (k *keyUpdates) expand(label string, length int) []byte {
 	label = "tls13 " + label
 	info := append(binary.BigEndian.AppendUint16(nil, uint16(length)), byte(len(label)))

@@ -69,7 +69,7 @@ func (a *authority) pool() *x509.CertPool {
 	return pool
 }
 
-// trusting is a client's configuration that trusts the authority.
+// trusting returns a client's configuration that trusts the authority.
 func (a *authority) trusting() *tls.Config { return &tls.Config{RootCAs: a.pool()} }
 
 // withTLS makes a client use TLS.
@@ -94,7 +94,7 @@ func secured(conf *tls.Config, script func(*peer)) func(*peer) {
 	}
 }
 
-// serving is a node's configuration with a certificate.
+// serving returns a node's configuration with a certificate.
 func serving(cert tls.Certificate) *tls.Config {
 	return &tls.Config{Certificates: []tls.Certificate{cert}}
 }

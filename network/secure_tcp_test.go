@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// tlsNode is a node like tcpNode's, behind TLS 1.3 with AES-128-GCM.
+// tlsNode returns a node like tcpNode's, behind TLS 1.3 with AES-128-GCM.
 func tlsNode(t testing.TB, script func(net.Conn)) (addr string, option func(*Config)) {
 	ca := newAuthority(t, "ca")
 	conf := serving(ca.issue([]string{"127.0.0.1"}))

@@ -45,7 +45,7 @@ func serve(hosts []string, options ...func(*x509.Certificate)) func(*authority) 
 	return func(ca *authority) func(*peer) { return secured(serving(ca.issue(hosts, options...)), echoes) }
 }
 
-// mutual is a node that wants a certificate from clients.
+// mutual returns a node that wants a certificate from clients.
 func mutual(version uint16) func(*authority) func(*peer) {
 	return func(ca *authority) func(*peer) {
 		conf := serving(ca.issue([]string{"boot"}))

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// socketOption is an option of the socket that the client's connection has, or of nc if that is not nil.
+// socketOption returns an option of the socket that the client's connection has, or of nc if that is not nil.
 func socketOption(t *testing.T, nc *net.TCPConn, level, name int) (v int) {
 	t.Helper()
 	raw, err := nc.SyscallConn()
@@ -22,7 +22,7 @@ func socketOption(t *testing.T, nc *net.TCPConn, level, name int) (v int) {
 	return v
 }
 
-// socket is the client's end of its connection.
+// socket returns the client's end of its connection.
 func (c *tcpClient) socket() *net.TCPConn {
 	x := c.nodes[-1].conn
 	x.mu.Lock()
@@ -36,7 +36,7 @@ func TestSocketOptions(t *testing.T) {
 	require.NotZero(t, socketOption(t, nc, syscall.SOL_SOCKET, syscall.SO_KEEPALIVE))
 }
 
-// The two sizes differ from each other and from those of a socket that nobody touched.
+// The two sizes differ from each other and from those of a socket with the system's defaults.
 func TestSocketBuffersReachTheSocket(t *testing.T) {
 	addr := tcpNode(t, tcpEcho(10))
 	plain, err := net.Dial("tcp", addr)

@@ -13,7 +13,7 @@ import (
 	"github.com/quill-kafka/quill/protocol"
 )
 
-// tcpNode is a node on a real socket. It answers as echoes does, without allocating.
+// tcpNode returns a node on a real socket. It answers as echoes does, without allocating.
 func tcpNode(t testing.TB, serve func(net.Conn)) (addr string) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)

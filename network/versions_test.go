@@ -13,7 +13,7 @@ import (
 	"github.com/quill-kafka/quill/protocol"
 )
 
-// negotiated is the state of a node after it has answered ApiVersions like this.
+// negotiated returns the state of a node after it has answered ApiVersions like this.
 func negotiated(t *testing.T, change func(*message.APIVersionsResponse)) (*versions, error) {
 	t.Helper()
 	m := versionsAnswer()

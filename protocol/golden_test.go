@@ -24,7 +24,7 @@ type rec struct {
 	headers    []Header
 }
 
-// golden is what Batches.java was told to write under a name.
+// golden is what Batches.java was asked to write under a name.
 type golden struct {
 	header  BatchHeader // without what follows from the records
 	records []rec

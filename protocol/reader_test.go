@@ -269,7 +269,7 @@ func TestExpectedStringsAreNotCopied(t *testing.T) {
 	require.NoError(t, r.Err())
 }
 
-// A tagged field that is cut is an error also if nobody reads what is in it.
+// A tagged field that is cut is an error even if its content is not read.
 func TestACutTagIsAnErrorAlsoIfItIsUnknown(t *testing.T) {
 	whole := []byte{2, 7, 3, 'a', 'b', 'c', 9, 1, 'x'}
 	for n := range len(whole) {

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// plainRecord is AppendRecord written with the plain primitives, field by field.
+// plainRecord does what AppendRecord does, written with the plain primitives, field by field.
 func plainRecord(offsetDelta int32, timestampDelta int64, key, value []byte, headers []Header) []byte {
 	part := func(dst, p []byte) []byte {
 		if p == nil {
@@ -149,7 +149,7 @@ func TestRecordsHaveTheSizesOfJavas(t *testing.T) {
 	require.Equal(t, want, got)
 }
 
-// fields is a record body of 100 bytes that starts with the given varints behind
+// fields returns a record body of 100 bytes that starts with the given varints behind
 // attributes and deltas, as the tests of DefaultRecordTest build them.
 func fields(varints ...int32) []byte {
 	body := AppendInt8(nil, 0)

@@ -84,7 +84,7 @@ func TestOldProtocolIsNeverSpoken(t *testing.T) {
 	require.Error(t, clientErr)
 }
 
-// The chain that is sent begins with the key's certificate, whatever the order in the file; what does not belong to it is left out.
+// The chain that is sent begins with the key's certificate, in whichever order the file has them; what does not belong to it is left out.
 func TestChainIsPutInOrder(t *testing.T) {
 	root := newIdentity(t, nil, nil)
 	middle := newIdentity(t, root, nil)

@@ -19,7 +19,7 @@ func seed(f *testing.F) {
 	}
 }
 
-// Whatever a file holds, it is read or refused: no panic, and no fault but an Error.
+// Every file is read or refused: no panic, and no fault but an Error.
 func fuzzStore(f *testing.F, typ string) {
 	seed(f)
 	f.Fuzz(func(t *testing.T, data []byte) {

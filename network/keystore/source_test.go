@@ -53,7 +53,7 @@ func write(t testing.TB, path, text string) {
 	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
 }
 
-// pemSource is a source on two PEM files in dir.
+// pemSource returns a source on two PEM files in dir.
 func pemSource(t testing.TB, dir string) (*Source, *logLines) {
 	t.Helper()
 	s, err := Open(Config{
@@ -73,7 +73,7 @@ func config(t testing.TB, s *Source) *tls.Config {
 	return c
 }
 
-// ownName is the subject of the certificate that new connections show.
+// ownName returns the subject of the certificate that new connections show.
 func ownName(t testing.TB, s *Source) string {
 	t.Helper()
 	return config(t, s).Certificates[0].Leaf.Subject.CommonName
@@ -238,7 +238,7 @@ func TestBrokenFileKeepsTheOldMaterialAndLogsOnce(t *testing.T) {
 	require.Contains(t, log.take(), "was read again")
 }
 
-// Watch notices a change without a connection, and ends when it is told to.
+// Watch notices a change without a connection, and ends with its context.
 func TestWatchReadsWithoutAConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()

@@ -26,7 +26,7 @@ func jwtOf(claims map[string]any) string {
 	return encode(map[string]any{"alg": "RS256"}) + "." + encode(claims) + ".c2lnbmVk"
 }
 
-// jwtFor is a token of alice that is good for life from now on. Its number tells it from others.
+// jwtFor returns a token of alice that is valid for life from now on. Its number sets it apart from others.
 func jwtFor(life time.Duration, number int) string {
 	now := time.Now()
 	return jwtOf(map[string]any{"sub": "alice", "iat": now.Unix(), "exp": now.Add(life).Unix(), "n": number})
@@ -95,7 +95,7 @@ func (w *web) RoundTrip(r *http.Request) (*http.Response, error) {
 
 func (w *web) client() *http.Client { return &http.Client{Transport: w} }
 
-// says is an answer.
+// says returns an answer.
 func says(status int, body string, headers ...string) *http.Response {
 	h := http.Header{}
 	for i := 0; i < len(headers); i += 2 {
@@ -109,7 +109,7 @@ func always(status int, body string, headers ...string) *web {
 	return &web{answer: func(int, *http.Request) (*http.Response, error) { return says(status, body, headers...), nil }}
 }
 
-// tokenAnswer is what an endpoint says that gives a token.
+// tokenAnswer returns the answer of an endpoint that gives a token.
 func tokenAnswer(token string) string {
 	return `{"access_token":"` + token + `","token_type":"Bearer"}`
 }

@@ -35,7 +35,7 @@ func TestVectorsOfRFC4013(t *testing.T) {
 }
 
 // TestEveryCharacterIsPreparedAsPythonDoes compares with the sums that testdata/sums.py prints: each character alone (those
-// above 0x30000 are not assigned, or prohibited), and in company.
+// above 0x30000 are not assigned, or prohibited), and beside others.
 func TestEveryCharacterIsPreparedAsPythonDoes(t *testing.T) {
 	for _, row := range []struct {
 		before, behind string
