@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// BenchmarkCheckBatch is what the cluster adds to each record: 100-byte values, uncompressed.
+// BenchmarkCheckBatch measures what the cluster adds to each record: 100-byte values, uncompressed.
 func BenchmarkCheckBatch(b *testing.B) {
 	values := make([]string, 1000)
 	for i := range values {
@@ -28,7 +28,7 @@ func BenchmarkCheckBatch(b *testing.B) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(values)), "ns/record")
 }
 
-// BenchmarkProduce is one request of 1000 records and its answer.
+// BenchmarkProduce measures one request of 1000 records and its answer.
 func BenchmarkProduce(b *testing.B) {
 	for name, opts := range map[string]Options{"tcp": {Retain: -1}, "pipes": {Retain: -1, Pipes: true}} {
 		b.Run(name, func(b *testing.B) {

@@ -69,7 +69,7 @@ func TestCloseLeavesNoGoroutine(t *testing.T) {
 	clients[2].send(apiVersions(), 0)
 	require.NoError(t, c.Close())
 	require.NoError(t, c.Close())
-	// A goroutine that has told its WaitGroup still takes a moment to end.
+	// A goroutine that has called Done of its WaitGroup still takes a moment to end.
 	require.Eventually(t, func() bool { return runtime.NumGoroutine() <= before+1 }, 5*time.Second, time.Millisecond) // Eventually has one itself
 	require.ErrorIs(t, c.StartNode(1), net.ErrClosed)
 }

@@ -47,7 +47,7 @@ func ExampleNewCluster() {
 	// 1 ada milk
 }
 
-// TestProducerInABubble is the whole producer and the whole cluster on a virtual clock: the answer
+// TestProducerInABubble runs the whole producer and the whole cluster on a virtual clock: the answer
 // that gets lost costs a request time-out, and no real time.
 func TestProducerInABubble(t *testing.T) {
 	began := time.Now()

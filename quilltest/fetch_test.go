@@ -94,7 +94,7 @@ func TestFetchNamesWhatDoesNotExist(t *testing.T) {
 	})
 }
 
-// TestFetchWaits: for so many bytes, for so long, and not if there is an error.
+// TestFetchWaits: for a number of bytes, for a time, and not if there is an error.
 func TestFetchWaits(t *testing.T) {
 	inBubble(t, Options{}, func(t *testing.T, c *Cluster) {
 		c.MustCreateTopic("orders", 1, TopicConfig{})
@@ -321,7 +321,7 @@ func TestListOffsets(t *testing.T) {
 	})
 }
 
-// TestEndsOfLeaderEpochs is what Kafka's LeaderEpochFileCache says of the same log.
+// TestEndsOfLeaderEpochs expects what Kafka's LeaderEpochFileCache says of the same log.
 func TestEndsOfLeaderEpochs(t *testing.T) {
 	inBubble(t, Options{}, func(t *testing.T, c *Cluster) {
 		c.MustCreateTopic("orders", 1, TopicConfig{})

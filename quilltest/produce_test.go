@@ -125,7 +125,7 @@ func TestLogRefusesWhatABrokerRefuses(t *testing.T) {
 	}
 }
 
-// timestampAhead is relative to a bubble's clock, which starts at midnight UTC 2000-01-01.
+// timestampAhead returns a time ms after the start of a bubble's clock, midnight UTC 2000-01-01.
 func timestampAhead(ms int64) int64 {
 	return time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC).UnixMilli() + ms
 }

@@ -18,7 +18,7 @@ import (
 	"github.com/quill-kafka/quill/protocol"
 )
 
-// testSASL is what the tests' clusters want. A token is "NAME" or "NAME.SECONDS", and ends after so many seconds.
+// testSASL returns what the tests' clusters want. A token is "NAME" or "NAME.SECONDS", and ends after this many seconds.
 func testSASL() *SASL {
 	return &SASL{
 		Users:            map[string]string{"alice": planted.Password, "a,b=c": "p,w=d ä"},

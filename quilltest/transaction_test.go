@@ -248,7 +248,7 @@ func TestTransactionTimeoutHasBounds(t *testing.T) {
 	})
 }
 
-// While markers are written, whatever concerns the transactional id has to wait.
+// While markers are written, all requests about the transactional id have to wait.
 func TestMarkersTakeTime(t *testing.T) {
 	inBothVersions(t, Options{MarkerDelay: time.Second}, func(t *testing.T, c *Cluster, version2 bool) {
 		x := newTxnClient(t, c, "mover", version2)

@@ -22,7 +22,7 @@ type crowd struct {
 	want map[string]int
 }
 
-// patiently repeats a request while it is only told to wait.
+// patiently repeats a request while the answer only asks it to wait.
 func patiently(request func() protocol.ErrorCode) protocol.ErrorCode {
 	for {
 		switch code := request(); code {
@@ -121,7 +121,7 @@ func TestReadersSeeAllOrNothingOfATransaction(t *testing.T) {
 		}
 		wg.Go(func() { w.trouble(ids, version2) })
 		wg.Wait()
-		time.Sleep(time.Minute) // whatever was left open times out
+		time.Sleep(time.Minute) // what was left open times out
 		for _, x := range c.Transactions() {
 			require.NotEqual(t, TransactionOngoing, x.State, "hangs: %+v", x)
 			require.Empty(t, x.Partitions)

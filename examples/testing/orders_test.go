@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// bubble runs a test on a service and its own cluster. Time in it is virtual: it moves when everybody waits.
+// bubble runs a test on a service and its own cluster. Time in it is virtual: it moves when all goroutines wait.
 func bubble(t *testing.T, test func(t *testing.T, s *Service, c *quilltest.Cluster)) {
 	synctest.Test(t, func(t *testing.T) {
 		cluster := quilltest.Start(t, quilltest.Options{Pipes: true})

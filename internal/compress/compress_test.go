@@ -14,7 +14,7 @@ import (
 
 var codecs = []Codec{None, Gzip, Snappy, LZ4, Zstd}
 
-// inputs are records-like text, noise and a run, around every block size.
+// inputs returns records-like text, noise and a run, around every block size.
 func inputs() map[string][]byte {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	noise := make([]byte, 3<<20)

@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// foreign are forms that other clients write and we do not.
+// foreign returns forms that other clients write and we do not.
 func foreign(t testing.TB, in []byte) map[string]struct {
 	codec  Codec
 	packed []byte

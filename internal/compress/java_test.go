@@ -55,7 +55,7 @@ func TestFramesAreJavas(t *testing.T) {
 }
 
 // TestSizesAreJavas compares the sizes of a section of text with Java's at the same level. The text is
-// an odd one, mostly counters; package compress tells how records compare.
+// an odd one, mostly counters; package compress says how records compare.
 func TestSizesAreJavas(t *testing.T) {
 	for _, v := range []struct {
 		codec   Codec
@@ -93,7 +93,7 @@ func vector(t *testing.T, file string) (Codec, []byte) {
 	return Codec(codec), vectorInput(part[2], n)
 }
 
-// docs/configuration.md tells which levels are one, for the libraries have fewer than Java's.
+// docs/configuration.md says which levels are one, for the libraries have fewer than Java's.
 func TestLevelsThatAreOne(t *testing.T) {
 	in := append(vectorInput("text", 60_000), vectorInput("noise", 5_000)...)
 	for codec, groups := range map[Codec][][]int{

@@ -59,7 +59,7 @@ func fuzzResponse(f *testing.F, api string) {
 	})
 }
 
-// allowance is how much Decode may allocate for n bytes of input.
+// allowance returns how much Decode may allocate for n bytes of input.
 func allowance(n int) uint64 { return 2*uint64(n) + 1<<20 }
 
 // allocated returns the number of bytes that f allocates.

@@ -81,7 +81,7 @@ func arrays(t reflect.Type, path []int) (paths [][]int) {
 	return paths
 }
 
-// at is the field at the end of a path; on the way arrays get one element.
+// at returns the field at the end of a path; on the way arrays get one element.
 func at(v reflect.Value, path []int) reflect.Value {
 	for _, i := range path {
 		if v.Kind() == reflect.Slice {
@@ -95,7 +95,7 @@ func at(v reflect.Value, path []int) reflect.Value {
 	return v
 }
 
-// A node may fill an answer with whatever takes the most memory for its bytes: what Decode allocates stays
+// A node may fill an answer with what takes the most memory for its bytes: what Decode allocates stays
 // below twice the answer's size and a MiB, for each array of each answer in each version.
 func TestDecodeOfTheWorstAnswersStaysBelowTwiceTheirSize(t *testing.T) {
 	const elements = 50_000
@@ -184,7 +184,7 @@ func TestLargeHonestAnswersAreDecoded(t *testing.T) {
 	}
 }
 
-// What an answer says about more than was asked for is skipped, whatever comes behind it is read.
+// What an answer says about more than was asked for is skipped, what comes behind it is read.
 func TestWhatWasNotAskedForIsSkipped(t *testing.T) {
 	const many = 10_000
 	partition := AddPartitionsToTxnPartitionResult{PartitionIndex: 7}
@@ -257,7 +257,7 @@ func TestWhatWasNotAskedForIsSkipped(t *testing.T) {
 	}
 }
 
-// A broker that blames a million records of a batch of ten takes no memory of ours, whatever it says about them.
+// A broker that blames a million records of a batch of ten takes no memory of ours, however long its text about them is.
 func TestAMillionRecordErrorsTakeNoMemory(t *testing.T) {
 	for _, text := range []*string{nil, new("")} {
 		m := &ProduceResponse{Responses: []TopicProduceResponse{{Name: "a", PartitionResponses: make([]PartitionProduceResponse, 1)}}}

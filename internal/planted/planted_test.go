@@ -87,7 +87,7 @@ type keeper struct {
 	secret string
 }
 
-// said is an error that tells its cause only to those who unwrap it.
+// said is an error that shows its cause only when it is unwrapped.
 type said struct{ cause error }
 
 func (said) Error() string { return "sorry" }

@@ -50,7 +50,7 @@ func TestTheMockHasAllMethodsOfAProducer(t *testing.T) {
 	}
 }
 
-// signature is a method's without its receiver.
+// signature returns a method's without its receiver.
 func signature(f reflect.Type) string {
 	var types []string
 	for i := 1; i < f.NumIn(); i++ {

@@ -19,7 +19,7 @@ func repositoryRoot(t *testing.T) string {
 	return root
 }
 
-// The code changes; a mutation that can't be made any more would be missed only when somebody runs
+// The code changes; a mutation that can't be made any more would be noticed only by a run of
 // them all.
 func TestEveryMutationCanBeMade(t *testing.T) {
 	names := map[string]bool{}
