@@ -31,18 +31,22 @@ type account struct {
 	words            []string
 }
 
-// English finds packages whose comments have too many functions that "are" something, or too many words of the dialect. Generated files and
-// tests are left out, and so is the list of words itself.
+// English finds packages whose comments have too many functions that "are" something, or too many words of the dialect. The tests of a package
+// are counted apart. Generated files are left out, and so is the list of words itself.
 func English(t *Tree) []string {
 	packages := map[string]*account{}
 	for _, s := range t.sources {
-		if s.test || s.nested || ast.IsGenerated(s.ast) || s.name == "internal/lint/english.go" {
+		if s.nested || ast.IsGenerated(s.ast) || s.name == "internal/lint/english.go" {
 			continue
 		}
-		if packages[s.dir] == nil {
-			packages[s.dir] = &account{}
+		name := s.dir
+		if s.test {
+			name += ", tests"
 		}
-		packages[s.dir].count(t, s)
+		if packages[name] == nil {
+			packages[name] = &account{}
+		}
+		packages[name].count(t, s)
 	}
 	var faults []string
 	for _, dir := range slices.Sorted(maps.Keys(packages)) {

@@ -27,7 +27,7 @@ func plant(t *testing.T, files map[string]string) *Tree {
 	return tree
 }
 
-// importing is the text of a file that imports the packages.
+// importing returns the text of a file that imports the packages.
 func importing(pkg string, imports ...string) string {
 	return "package " + pkg + "\n\nimport (\n\t_ \"" + strings.Join(imports, "\"\n\t_ \"") + "\"\n)\n"
 }

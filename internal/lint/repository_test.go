@@ -17,7 +17,7 @@ var update = flag.Bool("update", false, "rewrite the golden files of the API")
 
 var open = sync.OnceValues(Open)
 
-// repository is the tree this package is part of.
+// repository returns the tree this package is part of.
 func repository(t *testing.T) *Tree {
 	t.Helper()
 	tree, err := open()
@@ -119,7 +119,7 @@ func TestAnOutsidersExchangeDoesNotCompile(t *testing.T) {
 	require.False(t, Sealed(lookUp(".", "Partitioner")), "which is for others")
 }
 
-// goldenName is the file of a package: quill.txt, quilltest.quillmock.txt.
+// goldenName returns the file of a package: quill.txt, quilltest.quillmock.txt.
 func goldenName(dir string) string {
 	if dir == "." {
 		dir = "quill"

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// made is what the properties make.
+// made returns what the properties make.
 func made(mechanism, jaas string, props ...string) (sasl.Mechanism, error) {
 	all := map[string]string{propJAAS: jaas}
 	for i := 0; i < len(props); i += 2 {
