@@ -122,7 +122,9 @@ func newAccumulator(s *settings, box *inbox, clock *coarseClock) *accumulator {
 // errMoved, having done nothing.
 //
 // Java: RecordAccumulator.append.
-func (a *accumulator) append(ctx context.Context, q *partitionQueue, in *appendInput, lane *stickyLane, limit *blockLimit) (position, error) {
+func (a *accumulator) append(
+	ctx context.Context, q *partitionQueue, in *appendInput, lane *stickyLane, limit *blockLimit,
+) (position, error) {
 	timestamp := in.timestamp
 	if timestamp < 0 {
 		timestamp = a.clock.millis()
@@ -160,7 +162,10 @@ func (a *accumulator) addLocked(q *partitionQueue, in *appendInput, timestamp in
 
 // place appends a record that addLocked did not. chunk is memory of share that no batch has yet, or nil;
 // place releases it if it does not use it. It may wait for memory, as append.
-func (a *accumulator) place(ctx context.Context, q *partitionQueue, in *appendInput, timestamp int64, lane *stickyLane, limit *blockLimit, share *memoryShare, chunk []byte) (position, error) {
+func (a *accumulator) place(
+	ctx context.Context, q *partitionQueue, in *appendInput, timestamp int64, lane *stickyLane, limit *blockLimit,
+	share *memoryShare, chunk []byte,
+) (position, error) {
 	for {
 		q.mu.Lock()
 		p := a.placeLocked(q, in, timestamp, lane, share, chunk)
@@ -209,7 +214,9 @@ type placement struct {
 // one with share's chunk if it has to.
 //
 // +checklocks:q.mu
-func (a *accumulator) placeLocked(q *partitionQueue, in *appendInput, timestamp int64, lane *stickyLane, share *memoryShare, chunk []byte) (p placement) {
+func (a *accumulator) placeLocked(
+	q *partitionQueue, in *appendInput, timestamp int64, lane *stickyLane, share *memoryShare, chunk []byte,
+) (p placement) {
 	for {
 		p.share = share
 		if err := a.closedBy.Load(); err != nil {
@@ -350,7 +357,9 @@ func (a *accumulator) closedByOr(err *Error) *Error {
 
 // await handles a record that finds no memory: it waits for memory if it may, or moves the lane to another
 // partition and returns errMoved.
-func (a *accumulator) await(ctx context.Context, q *partitionQueue, share *memoryShare, size int, lane *stickyLane, limit *blockLimit) ([]byte, error) {
+func (a *accumulator) await(
+	ctx context.Context, q *partitionQueue, share *memoryShare, size int, lane *stickyLane, limit *blockLimit,
+) ([]byte, error) {
 	switch {
 	case lane != nil && share.full(size) && a.goElsewhere(q, size, lane):
 		return nil, errMoved

@@ -24,7 +24,7 @@ type bufferPool struct {
 	*memoryShare
 	capacity int64
 	sizes    []int                                 // pooled chunk sizes, ascending; set by newBufferPool
-	onWait   func()                                // notifies the sender of a waiting allocation (it then cuts lingers); called without the lock
+	onWait   func()                                // wakes the sender when an allocation waits (lingers end then); called without the lock
 	lastLook func()                                // see engine.lastLook; called without the lock
 	onWaited func(begin, now time.Time, err error) // counts an allocation that has waited; called without the lock
 	raw      func(n int) []byte
@@ -71,7 +71,8 @@ type poolWaiter struct {
 func newBufferPool(capacity int64, sizes ...int) *bufferPool {
 	p := &bufferPool{
 		capacity: capacity, unallocated: capacity, sizes: sizes, free: make([][][]byte, len(sizes)), shares: map[int32]*memoryShare{},
-		onWait: func() {}, lastLook: func() {}, onWaited: func(time.Time, time.Time, error) {}, raw: func(n int) []byte { return make([]byte, n) },
+		onWait: func() {}, lastLook: func() {}, onWaited: func(time.Time, time.Time, error) {},
+		raw: func(n int) []byte { return make([]byte, n) },
 	}
 	p.memoryShare = &memoryShare{pool: p}
 	return p

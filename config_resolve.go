@@ -79,7 +79,8 @@ func (c Config) resolve() (settings, error) {
 	r := resolver{c: &c}
 	r.checkFields()
 	s := settings{
-		clientID: trimJava(c.ClientID), clientRack: trimJava(c.ClientRack), partitioner: c.Partitioner, reporters: slices.Clone(c.MetricsReporters), dial: c.DialContext,
+		clientID: trimJava(c.ClientID), clientRack: trimJava(c.ClientRack), partitioner: c.Partitioner,
+		reporters: slices.Clone(c.MetricsReporters), dial: c.DialContext,
 		transactionalID: trimJava(c.TransactionalID), properties: c.props.all, twoPhaseCommit: c.TransactionTwoPhaseCommit,
 		canonicalNames: c.ResolveCanonicalBootstrapServersOnly,
 		rebootstrap:    !c.NoRebootstrap,
@@ -324,7 +325,8 @@ func (r *resolver) idempotence(s *settings) {
 		r.fault(nameTransactionalID, "needs idempotence", "leave acks, retries and enable.idempotence at their defaults")
 	}
 	if c.TransactionTwoPhaseCommit && c.TransactionTimeout != 0 {
-		r.fault(nameTransactionTimeout, "must not be set with transaction.two.phase.commit.enable: such transactions never time out", "leave one of them out")
+		r.fault(nameTransactionTimeout, "must not be set with transaction.two.phase.commit.enable: such transactions never time out",
+			"leave one of them out")
 	}
 }
 
@@ -351,7 +353,8 @@ func (r *resolver) reporters() {
 			r.note(slog.LevelInfo, "property has no effect", slog.String("property", nameMetricReporters),
 				slog.String("reason", "there is no JMX; Producer.Metrics has the same names"))
 		case len(r.c.MetricsReporters) == 0:
-			r.fault(nameMetricReporters, "names a Java class", "set Config.MetricsReporters to its Go counterpart, or read Producer.Metrics")
+			r.fault(nameMetricReporters, "names a Java class",
+				"set Config.MetricsReporters to its Go counterpart, or read Producer.Metrics")
 		}
 	}
 }
@@ -366,7 +369,8 @@ func (r *resolver) bootstrap() []string {
 	for _, server := range r.c.BootstrapServers {
 		addr, reason, fix := parseServer(server)
 		if reason != "" {
-			r.faults = append(r.faults, ConfigFault{Name: nameBootstrapServers, Field: "BootstrapServers", Value: server, Reason: reason, Fix: fix})
+			r.faults = append(r.faults, ConfigFault{Name: nameBootstrapServers, Field: "BootstrapServers", Value: server,
+				Reason: reason, Fix: fix})
 			continue
 		}
 		addrs = append(addrs, addr)
@@ -390,7 +394,8 @@ func parseServer(server string) (addr, reason, fix string) {
 	}
 	if scheme, after, ok := strings.Cut(rest, "://"); ok && isHost(scheme) && !strings.Contains(scheme, ":") {
 		if rest = after; strings.EqualFold(scheme, "http") || strings.EqualFold(scheme, "https") {
-			return "", "is a URL of " + strings.ToLower(scheme) + ", and Kafka speaks a protocol of its own", "write host:port of a Kafka listener"
+			return "", "is a URL of " + strings.ToLower(scheme) + ", and Kafka speaks a protocol of its own",
+				"write host:port of a Kafka listener"
 		}
 	}
 	if reason, fix := bareIPv6(rest); reason != "" {

@@ -111,7 +111,8 @@ func assemble(cfg Config) (*engine, error) {
 		cfg: &e.cfg, acc: e.acc, box: e.box, dispatch: e.dispatch, sealer: seal, logger: s.logger,
 		refresh: newRefresher(&e.cfg, e.board, e.acc.setNodes, rand.Float64), retry: backoff.New(s.retryBackoff, s.retryBackoffMax),
 		snapshot: new(metadata.Snapshot), bootstrapping: true, nodes: map[int32]*nodeOut{}, random: rand.Float64,
-		idem: idempotence{on: s.idempotent, id: -1, epoch: -1}, finished: make(chan struct{}), onFatal: e.setFatal, losses: newLossLog(s.logger),
+		idem: idempotence{on: s.idempotent, id: -1, epoch: -1}, finished: make(chan struct{}), onFatal: e.setFatal,
+		losses: newLossLog(s.logger),
 	}
 	if s.transactionalID != "" {
 		e.sender.idem.transactional = true
@@ -189,7 +190,8 @@ func (e *engine) checkBootstrap() error {
 		last = err
 	}
 	return &ConfigError{Faults: []ConfigFault{{Name: nameBootstrapServers, Field: "BootstrapServers", Value: fmt.Sprint(e.cfg.bootstrap),
-		Reason: "no host name can be resolved: " + last.Error(), Fix: "give at least one that resolves, or set bootstrap.resolve.timeout.ms"}}}
+		Reason: "no host name can be resolved: " + last.Error(),
+		Fix:    "give at least one that resolves, or set bootstrap.resolve.timeout.ms"}}}
 }
 
 // resolveLimit bounds the name look-ups in New.

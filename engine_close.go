@@ -83,7 +83,8 @@ func (e *engine) closeInside() error {
 		<-e.sender.finished
 		_ = e.closeParts(context.Background()) // no caller waits for the error
 	}()
-	return newError(Error{Op: "close", Kind: ErrInCallback, Reason: "unfinished records were given up, the rest of Close goes on in the background"})
+	return newError(Error{Op: "close", Kind: ErrInCallback,
+		Reason: "unfinished records were given up, the rest of Close goes on in the background"})
 }
 
 // beginClose refuses further sends and lets the sender end when all records have their outcomes, or with giveUp
@@ -125,7 +126,8 @@ func (e *engine) forcedEnd(own bool) error {
 	err := newError(Error{Op: "close", Kind: ErrForceClosed, Cause: by.why})
 	var lots []string
 	if by.late {
-		lots, err.fix = append(lots, contextWasOver), "give Close a context of its own: context.WithTimeout(context.Background(), 30*time.Second)"
+		lots = append(lots, contextWasOver)
+		err.fix = "give Close a context of its own: context.WithTimeout(context.Background(), 30*time.Second)"
 	}
 	if lost > 0 {
 		if first := e.sender.lost.why.Load(); first != nil {

@@ -63,7 +63,8 @@ func (e *engine) sendFast(ctx context.Context, r *bytesRecord, fn Callback, futu
 		q.lockContended()
 	}
 	o := &q.open // +checklocksforce: the checker does not know TryLock
-	if o.free() < size || e.acc.closedBy.Load() != nil || lane != nil && lane.present() != p || !e.acc.limits.room(o.raw(), size, &t.ratio) {
+	if o.free() < size || e.acc.closedBy.Load() != nil || lane != nil && lane.present() != p ||
+		!e.acc.limits.room(o.raw(), size, &t.ratio) {
 		q.mu.Unlock()
 		return position{}
 	}

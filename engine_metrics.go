@@ -37,7 +37,8 @@ func (e *engine) metrics(now time.Time) metrics.Snapshot {
 func (m *measures) readBeyond(s *metrics.Snapshot, now time.Time) {
 	s.Latency = metrics.Latency{Metadata: metrics.HistogramOf(m.metadataWait, now), Memory: metrics.HistogramOf(m.memoryWait, now),
 		Queue: metrics.HistogramOf(m.queue, now), Request: metrics.HistogramOf(m.request, now), EndToEnd: metrics.HistogramOf(m.end, now)}
-	s.Outcomes = metrics.Outcomes{NotSent: metrics.MeterOf(m.outcomes[NotSent].Read(now)[0]), MaybeWritten: metrics.MeterOf(m.outcomes[MaybeWritten].Read(now)[0]), Rejected: metrics.MeterOf(m.outcomes[Rejected].Read(now)[0])}
+	s.Outcomes = metrics.Outcomes{NotSent: total(m.outcomes[NotSent], now), MaybeWritten: total(m.outcomes[MaybeWritten], now),
+		Rejected: total(m.outcomes[Rejected], now)}
 	callbacks := m.callbacks.Read(now)[0]
 	s.Callbacks.Busy, s.Callbacks.Average = busyOf(callbacks), metrics.Average{Avg: callbacks.Avg / 1e6, Max: callbacks.Max / 1e6}
 	s.Sealing = busyOf(m.sealing.Read(now)[0])
@@ -45,7 +46,7 @@ func (m *measures) readBeyond(s *metrics.Snapshot, now time.Time) {
 	defer m.mu.Unlock()
 	s.Callbacks.Slowest = m.slowest
 	for cause, counted := range m.causes {
-		s.Retries = append(s.Retries, metrics.Retry{Cause: cause, Records: metrics.MeterOf(counted.Read(now)[0])})
+		s.Retries = append(s.Retries, metrics.Retry{Cause: cause, Records: total(counted, now)})
 	}
 	slices.SortFunc(s.Retries, func(a, b metrics.Retry) int { return cmp.Compare(a.Cause, b.Cause) })
 }
@@ -84,12 +85,12 @@ func (m *measures) readSender(p *metrics.Producer, now time.Time) {
 	p.Select = metrics.Meter{Rate: turns[turnsWork].CountRate, Total: turns[turnsWork].Count}
 	p.IO, p.IOTime = busyOf(turns[turnsWork]), turns[turnsWork].Avg
 	p.IOWait, p.IOWaitTime = busyOf(turns[turnsSleep]), turns[turnsSleep].Avg
-	p.RecordRetry, p.RecordError, p.BatchSplit = metrics.MeterOf(m.retries.Read(now)[0]), metrics.MeterOf(m.failures.Read(now)[0]), metrics.MeterOf(m.splits.Read(now)[0])
+	p.RecordRetry, p.RecordError, p.BatchSplit = total(m.retries, now), total(m.failures, now), total(m.splits, now)
 }
 
 // readCallers reads what was counted of calls that waited.
 func (m *measures) readCallers(p *metrics.Producer, now time.Time) {
-	p.BufferExhausted, p.BufferWait = metrics.MeterOf(m.exhausted.Read(now)[0]), busyOf(m.memoryWaits.Read(now)[0])
+	p.BufferExhausted, p.BufferWait = total(m.exhausted, now), busyOf(m.memoryWaits.Read(now)[0])
 	for call, total := range map[timedCall]*float64{
 		timedMetadata: &p.MetadataWaitTime, timedFlush: &p.FlushTime, timedInit: &p.TxnInitTime, timedBegin: &p.TxnBeginTime,
 		timedSendOffsets: &p.TxnSendOffsetsTime, timedCommit: &p.TxnCommitTime, timedAbort: &p.TxnAbortTime,
@@ -110,12 +111,16 @@ func (m *measures) readTopics(now time.Time) []metrics.Topic {
 	m.mu.Unlock()
 	for i, t := range counted {
 		x, sent := &topics[i], t.sent.Read(now)
-		x.RecordSend, x.Bytes, x.CompressionRate = metrics.MeterOf(sent[topicRecords]), metrics.MeterOf(sent[topicBytes]), sent[topicRatio].Avg
-		x.RecordRetry, x.RecordError = metrics.MeterOf(t.retries.Read(now)[0]), metrics.MeterOf(t.failures.Read(now)[0])
+		x.RecordSend, x.Bytes = metrics.MeterOf(sent[topicRecords]), metrics.MeterOf(sent[topicBytes])
+		x.CompressionRate = sent[topicRatio].Avg
+		x.RecordRetry, x.RecordError = total(t.retries, now), total(t.failures, now)
 	}
 	slices.SortFunc(topics, func(a, b metrics.Topic) int { return cmp.Compare(a.Name, b.Name) })
 	return topics
 }
+
+// total reads a sensor of one kind of events.
+func total(s *stat.Sensor, now time.Time) metrics.Meter { return metrics.MeterOf(s.Read(now)[0]) }
 
 // busyOf is for values in nanoseconds.
 func busyOf(r stat.Reading) metrics.Busy { return metrics.Busy{Ratio: r.Rate / 1e9, Total: r.Total} }

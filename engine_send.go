@@ -64,7 +64,8 @@ const (
 // before it fails.
 func (e *engine) topicFor(ctx context.Context, r *outgoing) (*topicState, *metadata.Topic, *Error) {
 	if t := e.acc.topic(r.Topic); t != nil {
-		if info := t.info.Load(); info != nil && info.Err == nil && (!r.Partition.set || inRange(r.Partition.id, info)) && e.closedBy(r.lookOnly) == nil {
+		if info := t.info.Load(); info != nil && info.Err == nil && (!r.Partition.set || inRange(r.Partition.id, info)) &&
+			e.closedBy(r.lookOnly) == nil {
 			if !t.used.Load() {
 				t.used.Store(true)
 			}
@@ -83,7 +84,8 @@ func (e *engine) findTopic(ctx context.Context, r *outgoing) (*topicState, *meta
 		return nil, nil, err
 	}
 	if r.Partition.set && r.Partition.id < 0 {
-		return nil, nil, &Error{Op: "send", Kind: ErrInvalidPartition, Topic: r.Topic, Partition: r.Partition.id, Node: -1, Reason: "a partition is never negative"}
+		return nil, nil, &Error{Op: "send", Kind: ErrInvalidPartition, Topic: r.Topic, Partition: r.Partition.id, Node: -1,
+			Reason: "a partition is never negative"}
 	}
 	t := e.acc.ensureTopic(r.Topic, e.newTopic)
 	if err := t.partitionErrorAtOnce(r.Partition); err != nil {
@@ -94,7 +96,8 @@ func (e *engine) findTopic(ctx context.Context, r *outgoing) (*topicState, *meta
 			return nil, nil, err
 		}
 		e.box.want(t)
-		return nil, nil, newError(Error{Op: "send", Kind: ErrWouldBlock, Topic: r.Topic, Reason: "the topic's metadata have not arrived yet"})
+		return nil, nil, newError(Error{Op: "send", Kind: ErrWouldBlock, Topic: r.Topic,
+			Reason: "the topic's metadata have not arrived yet"})
 	}
 	return e.awaitTopic(ctx, r, t, e.waitLimit(r))
 }
@@ -117,7 +120,8 @@ func (e *engine) awaitTopic(ctx context.Context, r *outgoing, t *topicState, lim
 		return nil, nil, err
 	}
 	if e.inside() {
-		return nil, nil, newError(Error{Op: "send", Kind: ErrInCallback, Topic: t.name, Reason: "the topic's metadata have not arrived yet"})
+		return nil, nil, newError(Error{Op: "send", Kind: ErrInCallback, Topic: t.name,
+			Reason: "the topic's metadata have not arrived yet"})
 	}
 	defer e.acc.measures.took(timedMetadata, time.Now())
 	timer := time.NewTimer(time.Until(limit.until()))
@@ -138,7 +142,8 @@ func (e *engine) awaitTopic(ctx context.Context, r *outgoing, t *topicState, lim
 			return t, info, nil
 		case now.denial.Number > denials || now.denial.Number > 0 && time.Now().Before(now.denial.Until):
 			e.box.want(t) // a later Send succeeds if one lets it in by then
-			return nil, nil, newError(Error{Op: "send", Kind: denialKind(now.denial.Err), Topic: t.name, Elapsed: limit.waited(), Cause: now.denial.Err, lasting: true})
+			return nil, nil, newError(Error{Op: "send", Kind: denialKind(now.denial.Err), Topic: t.name, Elapsed: limit.waited(),
+				Cause: now.denial.Err, lasting: true})
 		case errors.Is(now.lastErr, network.ErrController):
 			e.box.want(t) // a later Send succeeds if there is a broker by then
 			return nil, nil, newError(Error{Op: "send", Kind: ErrUnsupportedVersion, Class: ErrRetriable, Topic: t.name,

@@ -69,7 +69,8 @@ func (e *engine) faultError(t *topicState, f *topicFault, waited time.Duration) 
 		return topicError(t.name, f.err, waited)
 	}
 	return newError(Error{Op: "send", Kind: ErrTimeout, Topic: t.name, Elapsed: waited, Cause: f.err, lasting: true,
-		Reason: fmt.Sprintf("topic not present in metadata, as before, when a send waited %v (max.block.ms) for it; sends work again once it is found", e.cfg.maxBlock)})
+		Reason: fmt.Sprintf("topic not present in metadata, as before, when a send waited %v (max.block.ms) for it; "+
+			"sends work again once it is found", e.cfg.maxBlock)})
 }
 
 // topicTimeout returns the error of a Send that has waited as long as it may for the topic or partition.

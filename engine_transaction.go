@@ -59,7 +59,8 @@ func (e *engine) transact(ctx context.Context, call string, callbacks bool, begi
 	defer deny(nil)
 	var o *operation
 	err := e.instruct(call, func(t *transaction) (err *Error) {
-		if late != nil && t.pending == nil && call != callAbort { // a pending operation may have its result by now; an abort is always allowed
+		// A pending operation may have its result by now; an abort is always allowed.
+		if late != nil && t.pending == nil && call != callAbort {
 			return late
 		}
 		before := t.pending
@@ -73,7 +74,8 @@ func (e *engine) transact(ctx context.Context, call string, callbacks bool, begi
 		return err
 	}
 	if !e.acc.waitFor(ctx, o.done) || callbacks && !e.awaitCallbacks(ctx) {
-		open := newError(Error{Op: call, Kind: endOf(ctx), Reason: "it goes on in the background; call it again for its outcome", open: true})
+		open := newError(Error{Op: call, Kind: endOf(ctx), open: true,
+			Reason: "it goes on in the background; call it again for its outcome"})
 		switch cause := context.Cause(ctx); {
 		case cause == errMaxBlock:
 			open.Kind, open.Elapsed = ErrTimeout, e.cfg.maxBlock

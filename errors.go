@@ -377,12 +377,14 @@ const (
 func abortFailed(transaction, abort error) error {
 	if e, ok := abort.(*Error); ok && e.Kind == ErrInvalidTxnState && e.class() == nil { // none is open, or its end is under way
 		return newError(Error{Op: "InTransaction", Kind: ErrInvalidTxnState, Cause: transaction,
-			Reason: "the function has called CommitTransaction or AbortTransaction itself; return from it instead: nil commits, an error aborts"})
+			Reason: "the function has called CommitTransaction or AbortTransaction itself; " +
+				"return from it instead: nil commits, an error aborts"})
 	}
 	e := newError(Error{Op: "InTransaction", Class: ErrAbortable, Cause: &both{transaction, abort}, ended: notAborted,
 		fix: "call AbortTransaction until it has worked"})
 	if classOf(abort) == ErrFatal {
-		e.Class, e.fix = ErrFatal, "close this producer: the coordinator aborts the transaction when it is older than transaction.timeout.ms"
+		e.Class = ErrFatal
+		e.fix = "close this producer: the coordinator aborts the transaction when it is older than transaction.timeout.ms"
 		if errors.Is(abort, ErrProducerFenced) {
 			e.fix = "close this producer: the coordinator aborts the transaction of one that is fenced"
 		}

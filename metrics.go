@@ -101,8 +101,10 @@ const (
 type topicMeasures struct{ sent, retries, failures *stat.Sensor }
 
 func newMeasures(samples int, length time.Duration, began time.Time) *measures {
-	m := &measures{windows: stat.Windows{Samples: samples, Length: length, Began: began}, topics: map[string]*topicMeasures{}, causes: map[string]*stat.Sensor{}, changed: func() {}}
-	for _, s := range []**stat.Sensor{&m.leaving, &m.forms, &m.back, &m.turns, &m.retries, &m.failures, &m.splits, &m.memoryWaits, &m.exhausted, &m.callbacks, &m.sealing, &m.outcomes[NotSent], &m.outcomes[MaybeWritten], &m.outcomes[Rejected]} {
+	m := &measures{windows: stat.Windows{Samples: samples, Length: length, Began: began}, topics: map[string]*topicMeasures{},
+		causes: map[string]*stat.Sensor{}, changed: func() {}}
+	for _, s := range []**stat.Sensor{&m.leaving, &m.forms, &m.back, &m.turns, &m.retries, &m.failures, &m.splits,
+		&m.memoryWaits, &m.exhausted, &m.callbacks, &m.sealing, &m.outcomes[NotSent], &m.outcomes[MaybeWritten], &m.outcomes[Rejected]} {
 		*s = stat.NewSensor(&m.windows)
 	}
 	for _, h := range []**stat.Histogram{&m.metadataWait, &m.memoryWait, &m.queue, &m.request, &m.end} {

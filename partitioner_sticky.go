@@ -168,7 +168,8 @@ func (s *stickyPartitioner) decideSpread(topic *metadata.Topic, bytes int, recor
 	switch spread := s.spread.Load(); {
 	case spread && bytes < int(s.size)/2:
 		s.spread.Store(false)
-	case !spread && len(s.lanes) > 1 && bytes >= int(s.size) && contended > records/contendedShare && topic != nil && len(topic.Available()) > 1:
+	case !spread && len(s.lanes) > 1 && bytes >= int(s.size) && contended > records/contendedShare &&
+		topic != nil && len(topic.Available()) > 1:
 		s.spread.Store(true)
 	}
 }

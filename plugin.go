@@ -330,7 +330,8 @@ func (g guardedLog) report(method, line string, fault error) {
 		return
 	}
 	g.calls.reported.Do(func() {
-		fmt.Fprintf(os.Stderr, "quill: the log handler %T did not return from %s: %v (lost: %q; more of this is not reported)\n%s\n", g.Handler, method, fault, line, stackOf(fault))
+		fmt.Fprintf(os.Stderr, "quill: the log handler %T did not return from %s: %v (lost: %q; more of this is not reported)\n%s\n",
+			g.Handler, method, fault, line, stackOf(fault))
 	})
 }
 
@@ -348,14 +349,19 @@ type optional struct {
 type lookUp func(t reflect.Type) (reflect.Method, bool)
 
 var (
-	ofCloser = optional{reflect.TypeFor[io.Closer](), []lookUp{func(t reflect.Type) (reflect.Method, bool) { return t.MethodByName("Close") }}}
+	ofCloser = optional{reflect.TypeFor[io.Closer](), []lookUp{
+		func(t reflect.Type) (reflect.Method, bool) { return t.MethodByName("Close") }}}
 
-	ofConfigurer = optional{reflect.TypeFor[Configurer](), []lookUp{func(t reflect.Type) (reflect.Method, bool) { return t.MethodByName("Configure") }}}
+	ofConfigurer = optional{reflect.TypeFor[Configurer](), []lookUp{
+		func(t reflect.Type) (reflect.Method, bool) { return t.MethodByName("Configure") }}}
 
-	ofBatchPartitioner = optional{reflect.TypeFor[BatchPartitioner](), []lookUp{func(t reflect.Type) (reflect.Method, bool) { return t.MethodByName("OnNewBatch") }}}
-	ofTypedPartitioner = optional{reflect.TypeFor[TypedPartitioner](), []lookUp{func(t reflect.Type) (reflect.Method, bool) { return t.MethodByName("PartitionTyped") }}}
+	ofBatchPartitioner = optional{reflect.TypeFor[BatchPartitioner](), []lookUp{
+		func(t reflect.Type) (reflect.Method, bool) { return t.MethodByName("OnNewBatch") }}}
+	ofTypedPartitioner = optional{reflect.TypeFor[TypedPartitioner](), []lookUp{
+		func(t reflect.Type) (reflect.Method, bool) { return t.MethodByName("PartitionTyped") }}}
 
-	ofAcknowledgement = optional{reflect.TypeFor[AcknowledgementInterceptor](), []lookUp{func(t reflect.Type) (reflect.Method, bool) { return t.MethodByName("OnAcknowledgement") }}}
+	ofAcknowledgement = optional{reflect.TypeFor[AcknowledgementInterceptor](), []lookUp{
+		func(t reflect.Type) (reflect.Method, bool) { return t.MethodByName("OnAcknowledgement") }}}
 )
 
 // ofContextInterceptor returns ContextInterceptor for records of K and V as an optional.
@@ -389,12 +395,14 @@ func (o optional) warn(logger *slog.Logger, t reflect.Type) {
 		meant = meant || found
 		if found && has != want.Type.String() {
 			said = true
-			logger.Warn("a method of a plug-in is not called: it is not what the interface asks for", "type", t.String(), "method", want.Name,
+			logger.Warn("a method of a plug-in is not called: it is not what the interface asks for",
+				"type", t.String(), "method", want.Name,
 				"has", has, "wants", want.Type.String(), "interface", o.in.String())
 		}
 	}
 	if meant && !said {
-		logger.Warn("a plug-in is not used as what it seems to be: it lacks methods of the interface", "type", t.String(), "interface", o.in.String())
+		logger.Warn("a plug-in is not used as what it seems to be: it lacks methods of the interface",
+			"type", t.String(), "interface", o.in.String())
 	}
 }
 

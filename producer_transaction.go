@@ -58,7 +58,9 @@ func (p *Producer[K, V]) BeginTransaction() error {
 // it again with the same ones, or abort. After an error that is Abortable, call AbortTransaction:
 // the group was rebalanced (ILLEGAL_GENERATION, UNKNOWN_MEMBER_ID, FENCED_INSTANCE_ID), or may not be used.
 // Without offsets it does nothing.
-func (p *Producer[K, V]) SendOffsetsToTransaction(ctx context.Context, offsets map[TopicPartition]OffsetAndMetadata, group GroupMetadata) error {
+func (p *Producer[K, V]) SendOffsetsToTransaction(
+	ctx context.Context, offsets map[TopicPartition]OffsetAndMetadata, group GroupMetadata,
+) error {
 	if err := p.closedView(callSendOffsets); err != nil {
 		return err
 	}
@@ -70,7 +72,9 @@ func (p *Producer[K, V]) SendOffsetsToTransaction(ctx context.Context, offsets m
 		return nil
 	}
 	p.e.wantTopics(offsets)
-	return orNil(p.e.transact(ctx, callSendOffsets, false, func(t *transaction) (*operation, *Error) { return &o.operation, t.sendOffsets(o) }))
+	return orNil(p.e.transact(ctx, callSendOffsets, false, func(t *transaction) (*operation, *Error) {
+		return &o.operation, t.sendOffsets(o)
+	}))
 }
 
 // CommitTransaction commits what was sent since BeginTransaction. It stops taking records, sends what is

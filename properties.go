@@ -163,8 +163,8 @@ func (c Config) Properties() map[string]string {
 }
 
 // Warnings returns the properties and fields that are set and have no effect: names that Kafka does not have, variables
-// without a value, and what only means something in a JVM. They are no errors, as in Java, and New logs them; a test or a check at the start
-// can fail on them. Unsupported is set for those that Kafka has. The Value of a name that Kafka does not have is left out, because it
+// without a value, and what only means something in a JVM. They are no errors, as in Java, and New logs them; a test or a check at the
+// start can fail on them. Unsupported is set for those that Kafka has. The Value of a name that Kafka does not have is left out, because it
 // may be a secret.
 func (c Config) Warnings() []ConfigFault {
 	var faults []ConfigFault
@@ -220,7 +220,8 @@ func (c Config) unused(yield func(unusedProperty) bool) {
 	}
 	for _, variable := range c.props.missing {
 		if !yield(unusedProperty{name: foreign.Plain(variable), level: slog.LevelWarn,
-			message: "a variable in a property has no value and stays as it is", reason: "a variable without a value, which stays as it is"}) {
+			message: "a variable in a property has no value and stays as it is",
+			reason:  "a variable without a value, which stays as it is"}) {
 			return
 		}
 	}

@@ -58,36 +58,62 @@ var properties = [...]propertyGroup{
 
 // The values that resolve reads: a row names its own, and so does resolve, so that neither can name one that is not there.
 var (
-	bootstrapResolveTimeoutValue            = millisValue{at: func(c *Config) *time.Duration { return &c.BootstrapResolveTimeout }, typ: "LONG"}
-	connectionsMaxIdleValue                 = millisValue{at: func(c *Config) *time.Duration { return &c.ConnectionsMaxIdle }, typ: "LONG", def: 9 * time.Minute, min: noMin, ever: true}
-	metadataClusterCheckValue               = toggleValue{func(c *Config) **bool { return &c.MetadataClusterCheck }}
-	metadataMaxAgeValue                     = millisValue{at: func(c *Config) *time.Duration { return &c.MetadataMaxAge }, typ: "LONG", def: 5 * time.Minute}
-	metadataMaxIdleValue                    = millisValue{at: func(c *Config) *time.Duration { return &c.MetadataMaxIdle }, typ: "LONG", def: 5 * time.Minute, min: 5000}
-	metadataRecoveryRebootstrapTriggerValue = millisValue{at: func(c *Config) *time.Duration { return &c.MetadataRecoveryRebootstrapTrigger }, typ: "LONG", def: 5 * time.Minute}
-	receiveBufferBytesValue                 = numberValue[int]{at: func(c *Config) *int { return &c.ReceiveBufferBytes }, unit: "bytes", typ: "INT", def: 32 << 10, min: -1, max: maxInt32, low: true}
-	reconnectBackoffMaxValue                = millisValue{at: func(c *Config) *time.Duration { return &c.ReconnectBackoffMax }, typ: "LONG", def: time.Second}
-	reconnectBackoffValue                   = millisValue{at: func(c *Config) *time.Duration { return &c.ReconnectBackoff }, typ: "LONG", def: 50 * time.Millisecond}
-	sendBufferBytesValue                    = numberValue[int]{at: func(c *Config) *int { return &c.SendBufferBytes }, unit: "bytes", typ: "INT", def: 128 << 10, min: -1, max: maxInt32, low: true}
-	socketConnectionSetupTimeoutMaxValue    = millisValue{name: "socket.connection.setup.timeout.max.ms", at: func(c *Config) *time.Duration { return &c.SocketConnectionSetupTimeoutMax }, typ: "LONG", def: 30 * time.Second, min: noMin, must: true}
-	socketConnectionSetupTimeoutValue       = millisValue{name: "socket.connection.setup.timeout.ms", at: func(c *Config) *time.Duration { return &c.SocketConnectionSetupTimeout }, typ: "LONG", def: 10 * time.Second, min: noMin, must: true}
-	batchSizeValue                          = numberValue[int]{at: func(c *Config) *int { return &c.BatchSize }, unit: "bytes", typ: "INT", def: 16 << 10, max: maxInt32}
-	bufferMemoryValue                       = numberValue[int64]{at: func(c *Config) *int64 { return &c.BufferMemory }, unit: "bytes", typ: "LONG", def: 32 << 20, max: maxInt64, must: true}
-	deliveryTimeoutValue                    = millisValue{at: func(c *Config) *time.Duration { return &c.DeliveryTimeout }, typ: "INT", def: 2 * time.Minute}
-	lingerValue                             = millisValue{at: func(c *Config) *time.Duration { return &c.Linger }, typ: "LONG", def: 5 * time.Millisecond}
-	maxBlockValue                           = millisValue{at: func(c *Config) *time.Duration { return &c.MaxBlock }, typ: "LONG", def: time.Minute}
-	maxInFlightRequestsPerConnectionValue   = numberValue[int]{at: func(c *Config) *int { return &c.MaxInFlightRequestsPerConnection }, typ: "INT", def: 5, min: 1, max: maxInt32}
-	maxRequestSizeValue                     = numberValue[int]{at: func(c *Config) *int { return &c.MaxRequestSize }, unit: "bytes", typ: "INT", def: 1 << 20, max: maxInt32, must: true}
-	requestTimeoutValue                     = millisValue{at: func(c *Config) *time.Duration { return &c.RequestTimeout }, typ: "INT", def: 30 * time.Second}
-	retriesValue                            = numberValue[int]{at: func(c *Config) *int { return &c.Retries }, typ: "INT", def: maxInt32, max: maxInt32, valid: "[0,...,2147483647]"}
-	retryBackoffMaxValue                    = millisValue{name: "retry.backoff.max.ms", at: func(c *Config) *time.Duration { return &c.RetryBackoffMax }, typ: "LONG", def: time.Second}
-	retryBackoffValue                       = millisValue{name: "retry.backoff.ms", at: func(c *Config) *time.Duration { return &c.RetryBackoff }, typ: "LONG", def: 100 * time.Millisecond}
-	enableMetricsPushValue                  = toggleValue{func(c *Config) **bool { return &c.EnableMetricsPush }}
-	metricsNumSamplesValue                  = numberValue[int]{at: func(c *Config) *int { return &c.MetricsNumSamples }, typ: "INT", def: 2, min: 1, max: maxInt32}
-	metricsSampleWindowValue                = millisValue{at: func(c *Config) *time.Duration { return &c.MetricsSampleWindow }, typ: "LONG", def: 30 * time.Second}
-	partitionerAdaptivePartitioningValue    = toggleValue{func(c *Config) **bool { return &c.PartitionerAdaptivePartitioning }}
-	partitionerAvailabilityTimeoutValue     = millisValue{at: func(c *Config) *time.Duration { return &c.PartitionerAvailabilityTimeout }, typ: "LONG"}
-	idempotenceValue                        = toggleValue{func(c *Config) **bool { return &c.Idempotence }}
-	transactionTimeoutValue                 = millisValue{at: func(c *Config) *time.Duration { return &c.TransactionTimeout }, typ: "INT", def: time.Minute, min: noMin, must: true}
+	bootstrapResolveTimeoutValue = millisValue{at: func(c *Config) *time.Duration { return &c.BootstrapResolveTimeout },
+		typ: "LONG"}
+	connectionsMaxIdleValue = millisValue{at: func(c *Config) *time.Duration { return &c.ConnectionsMaxIdle },
+		typ: "LONG", def: 9 * time.Minute, min: noMin, ever: true}
+	metadataClusterCheckValue = toggleValue{func(c *Config) **bool { return &c.MetadataClusterCheck }}
+	metadataMaxAgeValue       = millisValue{at: func(c *Config) *time.Duration { return &c.MetadataMaxAge },
+		typ: "LONG", def: 5 * time.Minute}
+	metadataMaxIdleValue = millisValue{at: func(c *Config) *time.Duration { return &c.MetadataMaxIdle },
+		typ: "LONG", def: 5 * time.Minute, min: 5000}
+	metadataRecoveryRebootstrapTriggerValue = millisValue{at: func(c *Config) *time.Duration { return &c.MetadataRecoveryRebootstrapTrigger },
+		typ: "LONG", def: 5 * time.Minute}
+	receiveBufferBytesValue = numberValue[int]{at: func(c *Config) *int { return &c.ReceiveBufferBytes },
+		unit: "bytes", typ: "INT", def: 32 << 10, min: -1, max: maxInt32, low: true}
+	reconnectBackoffMaxValue = millisValue{at: func(c *Config) *time.Duration { return &c.ReconnectBackoffMax },
+		typ: "LONG", def: time.Second}
+	reconnectBackoffValue = millisValue{at: func(c *Config) *time.Duration { return &c.ReconnectBackoff },
+		typ: "LONG", def: 50 * time.Millisecond}
+	sendBufferBytesValue = numberValue[int]{at: func(c *Config) *int { return &c.SendBufferBytes },
+		unit: "bytes", typ: "INT", def: 128 << 10, min: -1, max: maxInt32, low: true}
+	socketConnectionSetupTimeoutMaxValue = millisValue{name: "socket.connection.setup.timeout.max.ms", at: func(c *Config) *time.Duration { return &c.SocketConnectionSetupTimeoutMax },
+		typ: "LONG", def: 30 * time.Second, min: noMin, must: true}
+	socketConnectionSetupTimeoutValue = millisValue{name: "socket.connection.setup.timeout.ms", at: func(c *Config) *time.Duration { return &c.SocketConnectionSetupTimeout },
+		typ: "LONG", def: 10 * time.Second, min: noMin, must: true}
+	batchSizeValue = numberValue[int]{at: func(c *Config) *int { return &c.BatchSize },
+		unit: "bytes", typ: "INT", def: 16 << 10, max: maxInt32}
+	bufferMemoryValue = numberValue[int64]{at: func(c *Config) *int64 { return &c.BufferMemory },
+		unit: "bytes", typ: "LONG", def: 32 << 20, max: maxInt64, must: true}
+	deliveryTimeoutValue = millisValue{at: func(c *Config) *time.Duration { return &c.DeliveryTimeout },
+		typ: "INT", def: 2 * time.Minute}
+	lingerValue = millisValue{at: func(c *Config) *time.Duration { return &c.Linger },
+		typ: "LONG", def: 5 * time.Millisecond}
+	maxBlockValue = millisValue{at: func(c *Config) *time.Duration { return &c.MaxBlock },
+		typ: "LONG", def: time.Minute}
+	maxInFlightRequestsPerConnectionValue = numberValue[int]{at: func(c *Config) *int { return &c.MaxInFlightRequestsPerConnection },
+		typ: "INT", def: 5, min: 1, max: maxInt32}
+	maxRequestSizeValue = numberValue[int]{at: func(c *Config) *int { return &c.MaxRequestSize },
+		unit: "bytes", typ: "INT", def: 1 << 20, max: maxInt32, must: true}
+	requestTimeoutValue = millisValue{at: func(c *Config) *time.Duration { return &c.RequestTimeout },
+		typ: "INT", def: 30 * time.Second}
+	retriesValue = numberValue[int]{at: func(c *Config) *int { return &c.Retries },
+		typ: "INT", def: maxInt32, max: maxInt32, valid: "[0,...,2147483647]"}
+	retryBackoffMaxValue = millisValue{name: "retry.backoff.max.ms", at: func(c *Config) *time.Duration { return &c.RetryBackoffMax },
+		typ: "LONG", def: time.Second}
+	retryBackoffValue = millisValue{name: "retry.backoff.ms", at: func(c *Config) *time.Duration { return &c.RetryBackoff },
+		typ: "LONG", def: 100 * time.Millisecond}
+	enableMetricsPushValue = toggleValue{func(c *Config) **bool { return &c.EnableMetricsPush }}
+	metricsNumSamplesValue = numberValue[int]{at: func(c *Config) *int { return &c.MetricsNumSamples },
+		typ: "INT", def: 2, min: 1, max: maxInt32}
+	metricsSampleWindowValue = millisValue{at: func(c *Config) *time.Duration { return &c.MetricsSampleWindow },
+		typ: "LONG", def: 30 * time.Second}
+	partitionerAdaptivePartitioningValue = toggleValue{func(c *Config) **bool { return &c.PartitionerAdaptivePartitioning }}
+	partitionerAvailabilityTimeoutValue  = millisValue{at: func(c *Config) *time.Duration { return &c.PartitionerAvailabilityTimeout },
+		typ: "LONG"}
+	idempotenceValue        = toggleValue{func(c *Config) **bool { return &c.Idempotence }}
+	transactionTimeoutValue = millisValue{at: func(c *Config) *time.Duration { return &c.TransactionTimeout },
+		typ: "INT", def: time.Minute, min: noMin, must: true}
 )
 
 // The names of the properties that code beside the table speaks of. Each name is a literal in one place only.

@@ -181,7 +181,8 @@ func (r *refresher) believed(node int32, brokers []message.MetadataResponseBroke
 	}
 	if !r.loggedTooMany {
 		r.loggedTooMany = true
-		r.logger.Error("a metadata answer names more brokers than any cluster has; those beyond are ignored, and nothing is sent to partitions that they lead", "node", node, "brokers_used", message.MaxBrokers)
+		r.logger.Error("a metadata answer names more brokers than any cluster has; "+
+			"those beyond are ignored, and nothing is sent to partitions that they lead", "node", node, "brokers_used", message.MaxBrokers)
 	}
 	return brokers[:message.MaxBrokers]
 }

@@ -254,7 +254,8 @@ func (r *produceRequest) reset() {
 	}
 	clear(r.batches)
 	clear(r.topics)
-	*r = produceRequest{batches: r.batches[:0], topics: r.topics[:0], response: r.response, acks: r.acks, timeout: r.timeout, sealer: r.sealer,
+	*r = produceRequest{batches: r.batches[:0], topics: r.topics[:0], response: r.response, acks: r.acks, timeout: r.timeout,
+		sealer:  r.sealer,
 		sealing: sealProgress{done: r.sealing.done}}
 }
 

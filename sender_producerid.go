@@ -202,7 +202,8 @@ func (s *sender) giveUpIdentity(b *batch, f facts, now time.Time) {
 		if level == slog.LevelWarn {
 			level = slog.LevelError
 		}
-		s.logger.Log(context.Background(), level, "another producer uses the same producer id, perhaps a copy of this process from the same snapshot; a new id is taken",
+		s.logger.Log(context.Background(), level, "another producer uses the same producer id, "+
+			"perhaps a copy of this process from the same snapshot; a new id is taken",
 			"topic", b.queue.topic.name, "partition", b.queue.index, "producer_id", b.producerID, "producer_epoch", b.producerEpoch)
 		return
 	}

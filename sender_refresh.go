@@ -93,7 +93,8 @@ const (
 
 func newRefresher(s *settings, o *board, onNodes func(*metadata.Snapshot), random func() float64) *refresher {
 	r := &refresher{
-		maxAge: s.metadataMaxAge, maxIdle: s.metadataMaxIdle, gap: s.retryBackoff, board: o, onNodes: onNodes, random: random, logger: s.logger,
+		maxAge: s.metadataMaxAge, maxIdle: s.metadataMaxIdle, gap: s.retryBackoff, board: o,
+		onNodes: onNodes, random: random, logger: s.logger,
 		backoff: backoff.New(s.retryBackoff, s.retryBackoffMax),
 		topics:  map[string]*topicState{}, unknown: map[string]*topicState{},
 		rebootstrap: s.rebootstrap, rebootstrapAfter: s.rebootstrapTrigger,

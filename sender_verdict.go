@@ -173,7 +173,8 @@ func decide(f facts) verdict {
 	switch {
 	case f.batch.decided:
 		v.act = actForget
-	case f.answer.code == protocol.MessageTooLarge && f.batch.records > 1 && !(f.idempotent && v.log == maybeInLog): // if it is written, its parts would be written again
+	case f.answer.code == protocol.MessageTooLarge && f.batch.records > 1 && !(f.idempotent && v.log == maybeInLog):
+		// If it may be written, its parts would be written again.
 		v.act = actSplit
 		return v
 	case f.batch.mayRetry && (f.answer.lost || f.answer.code.Retriable()):

@@ -164,7 +164,8 @@ func (t *transaction) whyFenced() string {
 // likelyTimedOut returns a text that explains INVALID_TXN_STATE: the coordinator has no open transaction where
 // this producer has one.
 func (t *transaction) likelyTimedOut() string {
-	return fmt.Sprintf("most likely the transaction was open for longer than %v (transaction.timeout.ms), and its coordinator has aborted it", t.s.cfg.transactionTimeout)
+	return fmt.Sprintf("most likely the transaction was open for longer than %v (transaction.timeout.ms), "+
+		"and its coordinator has aborted it", t.s.cfg.transactionTimeout)
 }
 
 // inDoubt reports whether the end of the transaction was asked for and may have been carried out.
@@ -388,6 +389,7 @@ func (t *transaction) stolen(r *txnRequest, resp *message.InitProducerIDResponse
 		return nil
 	}
 	return newError(Error{Op: r.kind.String(), Kind: ErrProducerFenced, Class: ErrFatal,
-		Reason: fmt.Sprintf("another producer may have taken over transactional id %s: producer id %d, epoch %d is followed by %d, %d, and this cluster is too old to say who raised the epoch (KIP-360)",
+		Reason: fmt.Sprintf("another producer may have taken over transactional id %s: producer id %d, epoch %d is followed by %d, %d, "+
+			"and this cluster is too old to say who raised the epoch (KIP-360)",
 			foreign.Quote(t.id), t.s.idem.id, t.s.idem.epoch, resp.ProducerID, resp.ProducerEpoch)})
 }

@@ -35,7 +35,8 @@ func (t *transaction) unfinished() string {
 	case under && t.commit && t.inDoubt():
 		return "CommitTransaction was given up: whether the transaction is committed is not known"
 	case t.started && t.state != txnReady:
-		return fmt.Sprintf("the transaction was left open: its coordinator aborts it when it is older than %v (transaction.timeout.ms)", t.s.cfg.transactionTimeout)
+		return fmt.Sprintf("the transaction was left open: its coordinator aborts it when it is older than %v (transaction.timeout.ms)",
+			t.s.cfg.transactionTimeout)
 	case under:
 		return t.pending.call + " was given up"
 	}
@@ -65,7 +66,8 @@ func (t *transaction) over(now time.Time) {
 	t.concluded = true
 	if t.straggler && !t.version2 && !t.canBump {
 		t.s.fatal(newError(Error{Op: "end the transaction", Kind: ErrUnsupportedVersion, Class: ErrFatal,
-			Reason: "it has ended, but a copy of a request may still arrive, and this cluster is too old to protect the next transaction from it (KIP-360)"}))
+			Reason: "it has ended, but a copy of a request may still arrive, " +
+				"and this cluster is too old to protect the next transaction from it (KIP-360)"}))
 		return
 	}
 	if t.s.idem.state != idReady || t.canBump && t.tooManyIdle() {
@@ -75,7 +77,8 @@ func (t *transaction) over(now time.Time) {
 		t.bump = false
 		if !t.closeGaps() {
 			t.s.fatal(newError(Error{Op: "end the transaction", Kind: ErrUnsupportedVersion, Class: ErrFatal,
-				Reason: "it has ended, but records that were given up may still be written, and this cluster is too old to keep them out of the next transaction (KIP-360)"}))
+				Reason: "it has ended, but records that were given up may still be written, " +
+					"and this cluster is too old to keep them out of the next transaction (KIP-360)"}))
 			return
 		}
 	}

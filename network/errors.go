@@ -47,8 +47,10 @@ var errUnused = errors.New("no longer needed")
 type Error struct {
 	Node int32  // the node's id; negative for a bootstrap server
 	Addr string // host:port as it was configured, or as the cluster reported it
-	Op   string // what was going on: resolve, dial, TLS settings, TLS handshake, negotiate, authenticate, encode, write, read, decode, request, send
-	Err  error
+	// Op is what was going on: resolve, dial, TLS settings, TLS handshake, negotiate, authenticate, encode, write, read, decode,
+	// request, send.
+	Op  string
+	Err error
 }
 
 // Error implements error.

@@ -112,7 +112,8 @@ func (c *Client) failed(n *node, err *Error, phase setupPhase, now time.Time) {
 		n.failedDials = 0
 	}
 	c.cfg.Logger.LogAttrs(context.Background(), level, n.failure(phase), n.name(), slog.String("addr", n.addr),
-		slog.Int("failures", max(1, n.spell.Failures())), slog.Int("in_flight", len(n.inFlight)), slog.Duration("retry_in", n.retryAt.Sub(now).Round(time.Millisecond)), slog.Any("err", err))
+		slog.Int("failures", max(1, n.spell.Failures())), slog.Int("in_flight", len(n.inFlight)),
+		slog.Duration("retry_in", n.retryAt.Sub(now).Round(time.Millisecond)), slog.Any("err", err))
 }
 
 // loudness returns the level to log the end of a connection at. A node that restarts loses its connections and refuses

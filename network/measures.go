@@ -13,7 +13,8 @@ import (
 	"github.com/quill-kafka/quill/protocol"
 )
 
-// Measures is what a Client counts of its connections: once per write, and once per answer for what was read with it. It may be read by any goroutine.
+// Measures is what a Client counts of its connections: once per write, and once per answer for what was read with it. It may be
+// read by any goroutine.
 //
 // Java: SelectorMetrics.
 type Measures struct {
@@ -142,7 +143,8 @@ func (m *Measures) Read(s *metrics.Snapshot, now time.Time) {
 	created, ended := m.created.Read(now)[0], m.ended.Read(now)[0]
 	p.ConnectionCreation, p.ConnectionClose = metrics.MeterOf(created), metrics.MeterOf(ended)
 	p.ConnectionCount = max(0, created.Total-ended.Total) // the two are read one after the other
-	p.SuccessfulAuthentication, p.FailedAuthentication = metrics.MeterOf(m.authenticated.Read(now)[0]), metrics.MeterOf(m.refused.Read(now)[0])
+	p.SuccessfulAuthentication = metrics.MeterOf(m.authenticated.Read(now)[0])
+	p.FailedAuthentication = metrics.MeterOf(m.refused.Read(now)[0])
 	p.SuccessfulAuthenticationNoReauth = p.SuccessfulAuthentication.Total
 	renewed := m.renewed.Read(now)[0]
 	p.SuccessfulReauthentication, p.ReauthenticationLatency = countOf(renewed), metrics.AverageOf(renewed)
@@ -176,8 +178,9 @@ func (m *Measures) readNodes(now time.Time) []metrics.Node {
 func (t *traffic) read(now time.Time) (_ metrics.Traffic, writes, reads [4]stat.Reading) {
 	writes, reads = t.writes.Read(now), t.reads.Read(now)
 	return metrics.Traffic{
-		Outgoing: metrics.MeterOf(writes[wroteBytes]), Request: countOf(writes[wroteRequests]), RequestSize: metrics.AverageOf(writes[wroteRequests]),
-		Incoming: metrics.MeterOf(reads[readBytes]), Response: countOf(reads[readResponses]),
+		Outgoing: metrics.MeterOf(writes[wroteBytes]), Request: countOf(writes[wroteRequests]),
+		RequestSize: metrics.AverageOf(writes[wroteRequests]),
+		Incoming:    metrics.MeterOf(reads[readBytes]), Response: countOf(reads[readResponses]),
 	}, writes, reads
 }
 

@@ -219,7 +219,8 @@ func readSome(nc io.Reader, b []byte) (int, error) {
 }
 
 // errTLSAnswer says that the node answers plaintext with a record of TLS.
-var errTLSAnswer = fmt.Errorf("%w: the listener speaks TLS; set Config.TLS (security.protocol SSL or SASL_SSL), or name a plaintext one", ErrWrongProtocol)
+var errTLSAnswer = fmt.Errorf("%w: the listener speaks TLS; set Config.TLS (security.protocol SSL or SASL_SSL), or name a plaintext one",
+	ErrWrongProtocol)
 
 // frameSize reads the size in front of a frame. If it can't be one, the error says what the bytes
 // look like.

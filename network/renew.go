@@ -62,7 +62,8 @@ func (s *session) granted(lifetime int64, now time.Time) {
 	}
 	life := time.Duration(lifetime) * time.Millisecond
 	s.ends = now.Add(life)
-	s.due = now.Add(max(time.Duration(float64(life)*(renewFrom+renewSpread*rand.Float64())), leastRenewal)) // #nosec G404 -- spreads the renewals of many connections
+	part := renewFrom + renewSpread*rand.Float64() // #nosec G404 -- spreads the renewals of many connections
+	s.due = now.Add(max(time.Duration(float64(life)*part), leastRenewal))
 }
 
 // keepSession renews the session if it is time for that. It waits for the mechanism to begin only if the session is over.

@@ -63,7 +63,8 @@ func (l *tlsLine) explainCertificate(e *TLSError, wrong *tls.CertificateVerifica
 			issuer = unknown.Cert.Issuer.String()
 		}
 		e.Err = shown{fmt.Sprintf("the node's certificate is signed by an authority that is not trusted, %s", foreign.Quote(issuer)), wrong}
-		e.Hint = "put the authority's certificate into Config.TLS.RootCAs (ssl.truststore.location and its like); without them the system's authorities count"
+		e.Hint = "put the authority's certificate into Config.TLS.RootCAs (ssl.truststore.location and its like); " +
+			"without them the system's authorities count"
 	case invalidOK && invalid.Reason == x509.Expired:
 		e.Err = shown{validity(invalid.Cert, l.now()), wrong}
 		e.Hint = "the certificate has to be replaced, unless this machine's clock is wrong"
@@ -95,7 +96,8 @@ func (l *tlsLine) explainName(e *TLSError, wrong x509.HostnameError) {
 		nameList(names)), wrong}
 	e.Hint = "connect to the node by one of its names (bootstrap.servers; advertised.listeners of the broker), or set Config.TLS.ServerName"
 	if len(names) == 0 {
-		e.Err = shown{fmt.Sprintf("the node's certificate is not one for %s: it has no subject alternative names, and its common name %s does not count",
+		e.Err = shown{fmt.Sprintf("the node's certificate is not one for %s: it has no subject alternative names, "+
+			"and its common name %s does not count",
 			foreign.Quote(wrong.Host), foreign.Quote(wrong.Certificate.Subject.CommonName)), wrong}
 		e.Hint = "the node needs a certificate with its host in subjectAltName"
 	}
@@ -158,7 +160,8 @@ func (l *tlsLine) alertHint(alert error) (hint string, lasting bool) {
 			return "it may have no cipher suite in common with Config.TLS (ssl.cipher.suites)", true
 		}
 		return "it has asked for a certificate and got none: " + certificateHint, true
-	case alertBadCertificate, alertUnsupportedCert, alertCertificateRevoked, alertCertificateExpired, alertCertificateUnknown, alertUnknownAuthority,
+	case alertBadCertificate, alertUnsupportedCert, alertCertificateRevoked, alertCertificateExpired, alertCertificateUnknown,
+		alertUnknownAuthority,
 		alertAccessDenied, alertCertificateRequired:
 		return l.certificateAlertHint(), true
 	}

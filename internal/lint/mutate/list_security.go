@@ -70,13 +70,13 @@ var ofSecurity = []mutation{
 	},
 	{
 		name: "renewed-when-it-is-over", file: "network/renew.go",
-		old: "float64(life)*(renewFrom+renewSpread*rand.Float64())", new: "float64(life)*(1.01+renewSpread*rand.Float64())",
+		old: "part := renewFrom + renewSpread*rand.Float64()", new: "part := 1.01 + renewSpread*rand.Float64()",
 		breaks: "requests reach a node that takes them no longer",
 		by:     by("TestASessionIsRenewedAt85To95Percent"),
 	},
 	{
 		name: "renewals-all-at-once", file: "network/renew.go",
-		old: "float64(life)*(renewFrom+renewSpread*rand.Float64())", new: "float64(life)*(renewFrom+renewSpread*0.5)+0*rand.Float64()",
+		old: "part := renewFrom + renewSpread*rand.Float64()", new: "part := renewFrom + renewSpread*0.5 + 0*rand.Float64()",
 		breaks: "all connections log in at the same time",
 		by:     by("TestASessionIsRenewedAt85To95Percent"),
 	},
@@ -88,7 +88,7 @@ var ofSecurity = []mutation{
 	},
 	{
 		name: "renewals-without-a-pause", file: "network/renew.go",
-		old: "renewSpread*rand.Float64())), leastRenewal)", new: "renewSpread*rand.Float64())), 0)",
+		old: "float64(life)*part), leastRenewal)", new: "float64(life)*part), 0)",
 		breaks: "a session of a millisecond is renewed at each write",
 		by:     by("TestLifetimesOfSessions"),
 	},

@@ -232,7 +232,7 @@ var ofSender = []mutation{
 	},
 	{
 		name: "split-loses-its-doubt", file: "sender_verdict.go",
-		old: "f.batch.records > 1 && !(f.idempotent && v.log == maybeInLog): ", new: "f.batch.records > 1: ",
+		old: "f.batch.records > 1 && !(f.idempotent && v.log == maybeInLog):\n", new: "f.batch.records > 1:\n",
 		breaks: "a batch that may be written is split, and its parts are written again",
 		by:     bySimulator,
 	},
