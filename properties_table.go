@@ -77,9 +77,11 @@ var (
 		typ: "LONG", def: 50 * time.Millisecond}
 	sendBufferBytesValue = numberValue[int]{at: func(c *Config) *int { return &c.SendBufferBytes },
 		unit: "bytes", typ: "INT", def: 128 << 10, min: -1, max: maxInt32, low: true}
-	socketConnectionSetupTimeoutMaxValue = millisValue{name: "socket.connection.setup.timeout.max.ms", at: func(c *Config) *time.Duration { return &c.SocketConnectionSetupTimeoutMax },
+	socketConnectionSetupTimeoutMaxValue = millisValue{name: "socket.connection.setup.timeout.max.ms",
+		at:  func(c *Config) *time.Duration { return &c.SocketConnectionSetupTimeoutMax },
 		typ: "LONG", def: 30 * time.Second, min: noMin, must: true}
-	socketConnectionSetupTimeoutValue = millisValue{name: "socket.connection.setup.timeout.ms", at: func(c *Config) *time.Duration { return &c.SocketConnectionSetupTimeout },
+	socketConnectionSetupTimeoutValue = millisValue{name: "socket.connection.setup.timeout.ms",
+		at:  func(c *Config) *time.Duration { return &c.SocketConnectionSetupTimeout },
 		typ: "LONG", def: 10 * time.Second, min: noMin, must: true}
 	batchSizeValue = numberValue[int]{at: func(c *Config) *int { return &c.BatchSize },
 		unit: "bytes", typ: "INT", def: 16 << 10, max: maxInt32}
@@ -99,9 +101,11 @@ var (
 		typ: "INT", def: 30 * time.Second}
 	retriesValue = numberValue[int]{at: func(c *Config) *int { return &c.Retries },
 		typ: "INT", def: maxInt32, max: maxInt32, valid: "[0,...,2147483647]"}
-	retryBackoffMaxValue = millisValue{name: "retry.backoff.max.ms", at: func(c *Config) *time.Duration { return &c.RetryBackoffMax },
+	retryBackoffMaxValue = millisValue{name: "retry.backoff.max.ms",
+		at:  func(c *Config) *time.Duration { return &c.RetryBackoffMax },
 		typ: "LONG", def: time.Second}
-	retryBackoffValue = millisValue{name: "retry.backoff.ms", at: func(c *Config) *time.Duration { return &c.RetryBackoff },
+	retryBackoffValue = millisValue{name: "retry.backoff.ms",
+		at:  func(c *Config) *time.Duration { return &c.RetryBackoff },
 		typ: "LONG", def: 100 * time.Millisecond}
 	enableMetricsPushValue = toggleValue{func(c *Config) **bool { return &c.EnableMetricsPush }}
 	metricsNumSamplesValue = numberValue[int]{at: func(c *Config) *int { return &c.MetricsNumSamples },

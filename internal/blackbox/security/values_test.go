@@ -67,7 +67,7 @@ func holders(t *testing.T, w *planted.Watch) map[string]any {
 
 func assertion() oauthbearer.Assertion { return &oauthbearer.AssertionFile{Path: "assertion.jwt"} }
 
-// jwt is a token with a planted part.
+// jwt returns a token with a planted part.
 func jwt() string {
 	part := base64.RawURLEncoding.EncodeToString
 	return part([]byte(`{"alg":"RS256"}`)) + "." + part([]byte(`{"sub":"alice"}`)) + "." + part([]byte(planted.Token))
@@ -80,7 +80,7 @@ func write(t *testing.T, content []byte) (file string) {
 	return file
 }
 
-// readToken is a file that has been read, so that the token is kept.
+// readToken returns an oauthbearer.File that has been read, so that the token is kept.
 func readToken(t *testing.T) any {
 	t.Helper()
 	f := &oauthbearer.File{Path: write(t, []byte(jwt()))}
@@ -132,7 +132,7 @@ func pemOf(t *testing.T, key crypto.Signer) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
 }
 
-// keys are private keys of the kinds that there are.
+// keys returns private keys of the kinds that there are.
 func keys(t *testing.T, w *planted.Watch) (list []keystore.Key) {
 	t.Helper()
 	_, short, err := ed25519.GenerateKey(rand.Reader)
