@@ -442,7 +442,7 @@ func TestAppendDoesNotAllocate(t *testing.T) {
 		req.Exchange = req
 		r.s.apply(req.batches[0], facts{}, verdict{act: actAccept, log: inLog}, nil, time.Now())
 		req.reset()
-		r.s.free = append(r.s.free, req)
+		r.s.freeRequests = append(r.s.freeRequests, req)
 		r.dispatch()
 	}
 	turn() // the batch, its chunks, its list of records

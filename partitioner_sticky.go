@@ -326,6 +326,7 @@ type loadTable struct {
 	cumulative []uint64
 }
 
+// newLoadTable makes a table of partitions and the lengths of their queues.
 func newLoadTable(partitions, queued []int32) *loadTable {
 	t := &loadTable{partitions: partitions, queued: queued, cumulative: make([]uint64, len(partitions))}
 	longest := int32(0)
@@ -340,6 +341,7 @@ func newLoadTable(partitions, queued []int32) *loadTable {
 	return t
 }
 
+// pick returns the partition in whose range a random number falls. Any goroutine may call it.
 func (t *loadTable) pick(random uint32) int32 {
 	point := uint64(random) % t.cumulative[len(t.cumulative)-1]
 	low, high := 0, len(t.cumulative)-1

@@ -68,14 +68,14 @@ type sender struct {
 	judgeAt       time.Time       // until when readers may catch up; zero: none need to
 	looks         []chan struct{} // of callers that wait until the readers have caught up
 
-	mail     mail
-	done     []*network.Request
-	free     []*produceRequest
-	touched  []*partitionQueue       // to be checked again after the answers of this turn
-	changes  []metadata.LeaderChange // that answers of this turn named
-	moved    []*topicState           // the topics of these, each once
-	hints    []metadata.Node         // the nodes that these answers named
-	finished chan struct{}
+	mail         mail
+	done         []*network.Request
+	freeRequests []*produceRequest       // to be used again
+	touched      []*partitionQueue       // to be checked again after the answers of this turn
+	changes      []metadata.LeaderChange // that answers of this turn named
+	moved        []*topicState           // the topics of these, each once
+	hints        []metadata.Node         // the nodes that these answers named
+	finished     chan struct{}
 }
 
 // connections is the part of the network that the sender uses: *network.Client, or the simulator's.

@@ -32,7 +32,7 @@ func (s *sender) finishProduce(r *produceRequest, now time.Time) {
 		s.finishBatch(r, b, now)
 	}
 	r.reset()
-	s.free = append(s.free, r)
+	s.freeRequests = append(s.freeRequests, r)
 }
 
 // finishBatch decides about one batch of a request that is back, and carries the verdict out.

@@ -147,7 +147,7 @@ func (s *sender) build(n *nodeOut, now time.Time) *produceRequest {
 		}
 	}
 	if len(r.batches) == 0 {
-		s.free = append(s.free, r)
+		s.freeRequests = append(s.freeRequests, r)
 		return nil
 	}
 	return r
@@ -201,9 +201,9 @@ func (s *sender) take(q *partitionQueue, n *nodeOut, size int, now time.Time) (b
 }
 
 func (s *sender) newRequest() *produceRequest {
-	if last := len(s.free) - 1; last >= 0 {
-		r := s.free[last]
-		s.free = s.free[:last]
+	if last := len(s.freeRequests) - 1; last >= 0 {
+		r := s.freeRequests[last]
+		s.freeRequests = s.freeRequests[:last]
 		return r
 	}
 	return &produceRequest{acks: s.cfg.acks, timeout: s.cfg.requestTimeout, sealer: s.sealer}

@@ -140,7 +140,7 @@ func (s *sender) behind(now time.Time) bool {
 	if s.client.Behind() && s.judgeAt.After(now) {
 		return true
 	}
-	s.judgeAt = time.Time{}
+	s.judgeAt = time.Time{} // the answers are here, or late: deadlines count again
 	return false
 }
 

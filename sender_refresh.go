@@ -317,7 +317,7 @@ func (r *refresher) answered(req *network.Request, now time.Time) (snapshot *met
 	r.back(a)
 	r.trouble = time.Time{}
 	r.spell.Ended()
-	if a.full || r.refreshedAt.IsZero() {
+	if a.full || r.refreshedAt.IsZero() { // an answer about some topics says nothing of how old the others are
 		r.refreshedAt = now
 	}
 	named := make(map[string]bool, len(update.Topics))

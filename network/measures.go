@@ -75,7 +75,7 @@ func (m *Measures) node(id int32) *nodeMeasures {
 		m.nodes[id] = n
 	}
 	m.mu.Unlock()
-	if isNew {
+	if isNew { // without the lock, since m may be read from changed
 		m.changed()
 	}
 	return n
