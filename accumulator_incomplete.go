@@ -29,6 +29,13 @@ func (a *accumulator) beginBatch(q *partitionQueue, share *memoryShare, chunk []
 	return b
 }
 
+// unfinishedCount returns how many batches have no outcome yet.
+func (a *accumulator) unfinishedCount() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return int(a.incomplete)
+}
+
 // newBatch takes a free batch, or makes one.
 func (a *accumulator) newBatch() *batch {
 	a.mu.Lock()

@@ -106,6 +106,26 @@ func (q *partitionQueue) sizeLocked(b *batch) int {
 	return b.size()
 }
 
+// contents returns what is in the queue, and when the first batch of it was opened; the zero time if it is empty.
+func (q *partitionQueue) contents() (batches, records int, bytes int64, oldest time.Time) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	batches = q.batches.Len()
+	for i := range batches {
+		b := q.batches.At(i)
+		if q.open.batch == b {
+			records += len(q.open.meta)
+		} else {
+			records += int(b.records)
+		}
+		bytes += int64(q.sizeLocked(b))
+		if i == 0 {
+			oldest = b.createdAt
+		}
+	}
+	return batches, records, bytes, oldest
+}
+
 // freezeLocked closes b, one of the queue's batches, if it is open.
 //
 // +checklocks:q.mu

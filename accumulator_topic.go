@@ -117,6 +117,15 @@ func (t *topicState) busy() bool {
 	return slices.ContainsFunc(t.all(), func(q *partitionQueue) bool { return q.length.Load() > 0 })
 }
 
+// queues returns the queues of all topics, by name and partition.
+func (a *accumulator) queues() []*partitionQueue {
+	var all []*partitionQueue
+	for _, t := range slices.SortedFunc(maps.Values(*a.topics.Load()), byName) {
+		all = append(all, t.all()...)
+	}
+	return all
+}
+
 // byName orders topics.
 func byName(a, b *topicState) int { return strings.Compare(a.name, b.name) }
 

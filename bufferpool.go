@@ -2,9 +2,13 @@ package quill
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/quill-kafka/quill/inspect"
 )
 
 // bufferPool is the one memory that all batches live in: buffer.memory bytes, never more.
@@ -210,6 +214,19 @@ func (p *bufferPool) available() (bytes int64, waiting int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.availableLocked(), p.waitingLocked()
+}
+
+// inspect returns what there is to see of the memory.
+func (p *bufferPool) inspect() inspect.Memory {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	m := inspect.Memory{Total: p.capacity, Available: p.availableLocked(), Waiters: p.waitingLocked(),
+		Shares: make([]inspect.Share, 0, len(p.shares))}
+	for _, node := range slices.Sorted(maps.Keys(p.shares)) {
+		s := p.shares[node]
+		m.Shares = append(m.Shares, inspect.Share{Node: node, Held: s.heldBytes, Part: p.partLocked(s), Waiters: s.queue.Len()})
+	}
+	return m
 }
 
 // +checklocks:p.mu

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/quill-kafka/quill/inspect"
 	"github.com/quill-kafka/quill/internal/compress"
 	"github.com/quill-kafka/quill/internal/foreign"
 	"github.com/quill-kafka/quill/metrics"
@@ -61,7 +62,8 @@ type settings struct {
 	security                          security
 	metricsPush, metadataClusterCheck bool
 
-	notes []settingNote
+	notes     []settingNote
+	inspected []inspect.Setting // for Inspect
 }
 
 // settingNote describes a setting that resolve changed or found questionable, for the log.
@@ -100,7 +102,7 @@ func (c Config) resolve() (settings, error) {
 	if len(r.faults) > 0 {
 		return settings{}, &ConfigError{Faults: r.faults}
 	}
-	s.notes = r.notes
+	s.notes, s.inspected = r.notes, r.inspected(&s)
 	if s.security.stores != nil {
 		s.security.stores.SetLogger(s.logger)
 	}

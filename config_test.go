@@ -154,7 +154,7 @@ func TestZeroConfigIsKafkasDefault(t *testing.T) {
 	require.NotNil(t, s.logger)
 	require.Nil(t, s.dial)
 	require.Regexp(t, `^producer-\d+$`, s.clientID)
-	s.logger, s.logCalls, s.clientID = nil, nil, ""
+	s.logger, s.logCalls, s.clientID, s.inspected = nil, nil, "", nil
 	require.Equal(t, settings{
 		bootstrap: []string{"localhost:9092"}, metadataMaxAge: 5 * time.Minute, metadataMaxIdle: 5 * time.Minute,
 		rebootstrap: true, rebootstrapTrigger: 5 * time.Minute, reconnectBackoff: 50 * time.Millisecond, reconnectBackoffMax: time.Second,

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/quill-kafka/quill/inspect"
 	"github.com/quill-kafka/quill/internal/goid"
 )
 
@@ -48,6 +49,17 @@ type place struct {
 
 func newDispatcher(a *accumulator, logger *slog.Logger) *dispatcher {
 	return &dispatcher{acc: a, logger: logger, done: make(chan struct{}), woken: make(chan struct{}, 1)}
+}
+
+// inspect returns what there is to see of callbacks.
+func (d *dispatcher) inspect() (c inspect.Callbacks) {
+	d.mu.Lock()
+	c.Waiting = len(d.queue)
+	d.mu.Unlock()
+	if q := d.calling.Load(); q != nil {
+		c.Running, c.Topic, c.Partition = true, q.topic.name, q.index
+	}
+	return c
 }
 
 // push hands over a batch whose outcome is written to its result.

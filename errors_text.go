@@ -1,6 +1,7 @@
 package quill
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strconv"
@@ -230,3 +231,52 @@ var codeHints = map[protocol.ErrorCode]string{
 
 // hintMember is for offsets of a consumer that is no longer the member of the group that it was.
 const hintMember = "the consumer was removed from its group, or the group was rebalanced: abort, and go on from the committed offsets"
+
+// withoutForeign returns the text of an error without what the application's code and a broker's message say in it: they may quote a
+// record.
+func withoutForeign(err error) string { return foreign.PlainOfMany(harmless(err).Error()) }
+
+// harmless returns the error without the words of serializers, partitioners and contexts, of which it names the type, and without
+// those of a broker.
+func harmless(err error) error {
+	switch e := err.(type) {
+	case *Error:
+		own := *e
+		own.Detail = ""
+		switch {
+		case own.Cause == nil:
+		case own.Kind == ErrSerialization || own.Kind == ErrPartitioner:
+			own.Cause = fmt.Errorf("%T", own.Cause)
+		default:
+			own.Cause = harmless(own.Cause)
+		}
+		if own.Kind != nil {
+			own.Kind = harmless(own.Kind)
+		}
+		return &own
+	case *contextEnd:
+		return e.err
+	case *both:
+		return &both{harmless(e.first), harmless(e.last)}
+	}
+	if _, ok := errors.AsType[*PanicError](err); ok {
+		return fmt.Errorf("%T", err)
+	}
+	return err
+}
+
+// lossCause returns a text that equal failures share. It contains no text from outside quill, such as the cause
+// of a context, because that may differ each time.
+func lossCause(e *Error) string {
+	kind := e.Kind
+	switch end := (*contextEnd)(nil); {
+	case errors.As(kind, &end):
+		kind = end.err
+	case kind == nil:
+		kind = e.Code
+	}
+	if _, own := kind.(*sentinel); !own && kind != context.Canceled && kind != context.DeadlineExceeded && kind != e.Code {
+		return fmt.Sprintf("%s: %T: %v", e.Op, kind, e.Class)
+	}
+	return fmt.Sprintf("%s: %v: %d: %v", e.Op, kind, e.Code, e.Class)
+}

@@ -1,11 +1,15 @@
 package quill
 
 import (
+	"cmp"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/quill-kafka/quill/inspect"
+	"github.com/quill-kafka/quill/internal/foreign"
 	"github.com/quill-kafka/quill/internal/stat"
 	"github.com/quill-kafka/quill/metrics"
 	"github.com/quill-kafka/quill/network"
@@ -50,6 +54,8 @@ type measures struct {
 	queue        *stat.Histogram
 	request      *stat.Histogram
 	end          *stat.Histogram
+
+	latest errorBook
 
 	network *network.Measures
 	changed func() // is called, without the lock, when something begins to be counted for another topic or node
@@ -157,7 +163,7 @@ func (m *measures) answered(latency, throttle time.Duration, now time.Time) {
 }
 
 // failed counts records that failed; topic is nil if they were in no batch, which Java does not count by topic.
-func (m *measures) failed(topic *topicMeasures, err error, records int32, now time.Time) {
+func (m *measures) failed(name string, topic *topicMeasures, err error, records int32, now time.Time) {
 	if err == nil || errors.Is(err, ErrWouldBlock) {
 		return // what TrySend does not take was not sent
 	}
@@ -168,6 +174,11 @@ func (m *measures) failed(topic *topicMeasures, err error, records int32, now ti
 	if errors.Is(err, ErrForceClosed) || errors.Is(err, ErrTransactionAborted) {
 		return // what the application asked for is no error, as in Java
 	}
+	cause := ""
+	if e, ok := err.(*Error); ok {
+		cause = lossCause(e)
+	}
+	m.latest.note(errorKey{inspect.Lost, name, cause}, err, int64(records), now)
 	m.failures.Record(now, float64(records))
 	if topic != nil {
 		topic.failures.Record(now, float64(records))
@@ -175,7 +186,8 @@ func (m *measures) failed(topic *topicMeasures, err error, records int32, now ti
 }
 
 // retried counts records that are put back to be sent again.
-func (m *measures) retried(topic *topicMeasures, cause error, records int32, now time.Time) {
+func (m *measures) retried(name string, topic *topicMeasures, cause error, records int32, now time.Time) {
+	m.latest.note(errorKey{inspect.Retried, name, causeOfRetry(cause)}, cause, int64(records), now)
 	m.retries.Record(now, float64(records))
 	m.cause(cause).Record(now, float64(records))
 	topic.retries.Record(now, float64(records))
@@ -200,12 +212,7 @@ func (m *measures) took(call timedCall, begin time.Time) {
 
 // cause returns what is counted of retries for the reason err. There are as many as Kafka has errors that pass, and two.
 func (m *measures) cause(err error) *stat.Sensor {
-	name := "disconnected"
-	if code, ok := errors.AsType[protocol.ErrorCode](err); ok {
-		name = code.String()
-	} else if errors.Is(err, network.ErrRequestTimeout) {
-		name = "timed out"
-	}
+	name := causeOfRetry(err)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s := m.causes[name]
@@ -232,4 +239,98 @@ func (m *measures) called(topic string, partition int32, records int, begin time
 func (m *measures) sealed(begin time.Time) {
 	now := time.Now()
 	m.sealing.Record(now, float64(now.Sub(begin)))
+}
+
+// causeOfRetry names what a batch is sent again for.
+func causeOfRetry(err error) string {
+	if code, ok := errors.AsType[protocol.ErrorCode](err); ok {
+		return code.String()
+	}
+	if errors.Is(err, network.ErrRequestTimeout) {
+		return "timed out"
+	}
+	return "disconnected"
+}
+
+// slowestCallbacks returns how long the callbacks of one batch took at most.
+func (m *measures) slowestCallbacks() time.Duration {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.slowest.Took
+}
+
+// errorBook has the latest kinds of errors, for Inspect.
+type errorBook struct {
+	mu sync.Mutex
+	// +checklocks:mu
+	kinds map[errorKey]*errorCount // at most maxErrors
+}
+
+// errorKey identifies errors that are counted together.
+type errorKey struct {
+	kind         inspect.ErrorKind
+	topic, cause string
+}
+
+// errorCount is how many records had an error of a kind.
+type errorCount struct {
+	err         error // the last one
+	records     int64
+	first, last time.Time
+}
+
+// maxErrors is how many kinds of errors are remembered.
+const maxErrors = 100
+
+// note counts an error. A new kind takes the place of the one that was last seen longest ago.
+func (k *errorBook) note(key errorKey, err error, records int64, now time.Time) {
+	key.topic = foreign.Plain(key.topic)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	known := k.kinds[key]
+	if known == nil {
+		k.makeRoomLocked()
+		known = &errorCount{first: now}
+		k.kinds[key] = known
+	}
+	known.err, known.last = err, now
+	known.records += records
+}
+
+// makeRoomLocked forgets the kind that was last seen longest ago, if there is no room for one more.
+//
+// +checklocks:k.mu
+func (k *errorBook) makeRoomLocked() {
+	if k.kinds == nil {
+		k.kinds = map[errorKey]*errorCount{}
+	}
+	if len(k.kinds) < maxErrors {
+		return
+	}
+	var out errorKey
+	var oldest *errorCount
+	for key, x := range k.kinds {
+		if oldest == nil || x.last.Before(oldest.last) {
+			out, oldest = key, x
+		}
+	}
+	delete(k.kinds, out)
+}
+
+// inspect returns the latest kinds of errors, the latest first.
+func (k *errorBook) inspect() []inspect.Error {
+	k.mu.Lock()
+	list, errs := make([]inspect.Error, 0, len(k.kinds)), make([]error, 0, len(k.kinds))
+	for key, x := range k.kinds {
+		list = append(list, inspect.Error{Kind: key.kind, Topic: key.topic, Records: x.records, First: x.first, Last: x.last})
+		errs = append(errs, x.err)
+	}
+	k.mu.Unlock()
+	for i, err := range errs {
+		list[i].Text = withoutForeign(err)
+	}
+	slices.SortFunc(list, func(a, b inspect.Error) int {
+		return cmp.Or(b.Last.Compare(a.Last), cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Text, b.Text))
+	})
+	return list
 }

@@ -338,7 +338,7 @@ func (p *Producer[K, V]) goroutineEnded(r *Record[K, V], out *outgoing) {
 	err := &Error{Op: "send", Topic: r.Topic, Partition: out.chosen, Node: -1,
 		Reason: "a plug-in ended the goroutine (runtime.Goexit, which FailNow of a test calls)"}
 	p.e.sender.losses.add(r.Topic, err, 1)
-	p.e.acc.measures.failed(nil, err, 1, time.Now())
+	p.e.acc.measures.failed(r.Topic, nil, err, 1, time.Now())
 	if out.callback != nil {
 		defer p.e.dispatch.call(out.callback, out.metadata(), err)
 	}
@@ -368,7 +368,7 @@ func (p *Producer[K, V]) sendThrough(ctx context.Context, r *Record[K, V], out *
 		err = p.e.sendFailed(err)
 	}
 	if err != nil {
-		p.e.acc.measures.failed(nil, err, 1, time.Now())
+		p.e.acc.measures.failed(r.Topic, nil, err, 1, time.Now())
 	}
 	if err != nil && p.chain != nil {
 		p.chain.onSendError(out, err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/quill-kafka/quill/inspect"
 	"github.com/quill-kafka/quill/metadata"
 )
 
@@ -64,6 +65,22 @@ func (p *Producer[K, V]) Health() error {
 		return nil
 	}
 	return newError(failed)
+}
+
+// Inspect returns what there is to see inside the producer now: the queue of each partition, the connection to each node, memory,
+// the transaction, the settings and where they come from, the latest errors. There are no records and no secrets in it. It is meant
+// for people who look for a cause, and for quillhttp; Metrics has the numbers for monitoring.
+//
+// The sender answers its part in its next turns, 1,024 partitions in each. Inspect waits for that for a second at most, and no longer
+// than ctx; without the answer, because a handler of the log blocks the sender, Missing says so and all else is there. So it also
+// works if the producer is stuck, has failed, or is closed. Its parts need not be of the very same moment. It may be called
+// concurrently, also in callbacks; views show their producer. With 10,000 partitions it takes three milliseconds, and no turn of
+// the sender becomes longer by more than some 50 microseconds.
+func (p *Producer[K, V]) Inspect(ctx context.Context) inspect.Snapshot {
+	if ctx == nil {
+		ctx = context.Background()
+	}
+	return p.e.inspect(ctx)
 }
 
 const (

@@ -75,6 +75,11 @@ func (c *Config) parse(given map[string]string) []ConfigFault {
 		return faults
 	}
 	c.props.missing = missing
+	for name, written := range given {
+		if props[name] != written {
+			c.props.provided = put(c.props.provided, name, written)
+		}
+	}
 	faults := c.parseResolved(props)
 	for i, f := range faults {
 		if written := given[f.Name]; written != props[f.Name] {
@@ -82,6 +87,15 @@ func (c *Config) parse(given map[string]string) []ConfigFault {
 		}
 	}
 	return faults
+}
+
+// put puts a value into a map, which it makes if it is nil.
+func put(m map[string]string, name, value string) map[string]string {
+	if m == nil {
+		m = map[string]string{}
+	}
+	m[name] = value
+	return m
 }
 
 // parseResolved is parse for properties that have their values.
@@ -118,10 +132,7 @@ func (c *Config) parseResolved(props map[string]string) []ConfigFault {
 			if no := row.value.parse(c, text); no != (complaint{}) {
 				faults = append(faults, row.fault(text, no))
 			}
-			if c.props.texts == nil {
-				c.props.texts = map[string]string{}
-			}
-			c.props.texts[name] = text
+			c.props.texts = put(c.props.texts, name, text)
 			continue
 		}
 		if row.isDefault(text) {
@@ -132,10 +143,7 @@ func (c *Config) parseResolved(props map[string]string) []ConfigFault {
 				faults = append(faults, row.fault(text, no))
 			}
 		}
-		if c.props.noEffect == nil {
-			c.props.noEffect = map[string]string{}
-		}
-		c.props.noEffect[name] = row.shown(text)
+		c.props.noEffect = put(c.props.noEffect, name, row.shown(text))
 	}
 	return faults
 }

@@ -1,6 +1,7 @@
 package quill
 
 import (
+	"strconv"
 	"time"
 
 	"github.com/quill-kafka/quill/internal/provider"
@@ -27,9 +28,10 @@ const (
 // property is one row of the table: a producer property of Kafka and what it means here.
 type property struct {
 	name  string
-	field string        // the field of Config, empty if there is none
-	value propertyValue // ties both together; nil without a field
-	kept  bool          // there is no field, but the text is checked, and kept for what New makes of it
+	field string                   // the field of Config, empty if there is none
+	value propertyValue            // ties both together; nil without a field
+	now   func(s *settings) string // the value in force, of a property that New may change because of others; else nil
+	kept  bool                     // there is no field, but the text is checked, and kept for what New makes of it
 	help  string
 	importance
 	status
@@ -175,6 +177,7 @@ var connectionProperties = []property{
 		help: "Try all addresses of a name in turn, or first turn bootstrap servers into canonical names."},
 	{name: "client.id", field: "ClientID", importance: importanceMedium,
 		value: textValue{at: func(c *Config) *string { return &c.ClientID }, typ: "STRING", def: `""`, given: func(c *Config) *bool { return &c.props.clientID }},
+		now:   func(s *settings) string { return s.clientID },
 		help:  "Name of this client in the brokers' logs, metrics and quotas. If not given, `producer-N`, or `producer-` and the transactional id; empty text stays empty."},
 	{name: "client.rack", field: "ClientRack", importance: importanceLow,
 		value: textValue{at: func(c *Config) *string { return &c.ClientRack }, typ: "STRING", def: `""`, valid: "non-blank when partitioner.rack.aware=true (post-check)"},
@@ -205,13 +208,16 @@ var connectionProperties = []property{
 		help:  "Receive buffer of sockets (SO_RCVBUF). -1, and here also 0: the operating system's choice."},
 	{name: "reconnect.backoff.max.ms", field: "ReconnectBackoffMax", importance: importanceLow,
 		value: reconnectBackoffMaxValue,
+		now:   func(s *settings) string { return millisText(s.reconnectBackoffMax) },
 		help:  "Longest wait before a node is tried again. If only reconnect.backoff.ms is given, that."},
 	{name: "reconnect.backoff.ms", field: "ReconnectBackoff", importance: importanceLow,
 		value: reconnectBackoffValue,
+		now:   func(s *settings) string { return millisText(s.reconnectBackoff) },
 		help:  "First wait before a node is tried again; it doubles with every failure."},
 	{name: nameSecurityProtocol, field: "SecurityProtocol", importance: importanceMedium,
 		value: choiceValue[SecurityProtocol]{at: func(c *Config) *SecurityProtocol { return &c.SecurityProtocol }, def: "PLAINTEXT", folded: true, words: []choiceWord[SecurityProtocol]{
 			{"SASL_SSL", SASLSSL}, {"PLAINTEXT", plaintext}, {"SSL", SSL}, {"SASL_PLAINTEXT", SASLPlaintext}}},
+		now:  func(s *settings) string { return protocols[s.security.tls != nil][s.security.sasl != nil].String() },
 		help: "How connections are secured. If it is left out in Go, it follows from Config.TLS and Config.SASL; leave it at PLAINTEXT if DialContext makes TLS connections."},
 	{name: "security.providers", importance: importanceLow, status: statusNoEffect, note: "registers providers in the JVM",
 		typ: "STRING", def: "null", help: "Java security providers."},
@@ -223,6 +229,7 @@ var connectionProperties = []property{
 		help:  "Longest time that setting up a connection may take (KIP-601). At least 1, unlike Java."},
 	{name: socketConnectionSetupTimeoutValue.name, field: "SocketConnectionSetupTimeout", importance: importanceMedium,
 		value: socketConnectionSetupTimeoutValue,
+		now:   func(s *settings) string { return millisText(s.setupTimeout) },
 		help:  "First time-out for setting up a connection; it doubles with every failure. At least 1, unlike Java."},
 }
 
@@ -256,6 +263,7 @@ var sendingProperties = []property{
 		help:  "Negative is fastest, 22 is small, 0 is 3. Below 0, 0 to 3, 4 and 5, 6 to 9, 10 to 22 are one level each. Checked for every codec. See Compression levels."},
 	{name: nameDeliveryTimeout, field: "DeliveryTimeout", importance: importanceMedium,
 		value: deliveryTimeoutValue,
+		now:   func(s *settings) string { return millisText(s.deliveryTimeout) },
 		help:  "When a record without an answer is given up. If given, at least linger.ms + request.timeout.ms; if not, raised to that."},
 	{name: "linger.ms", field: "Linger", importance: importanceMedium,
 		value: lingerValue,
@@ -280,6 +288,7 @@ var sendingProperties = []property{
 		help:  "Longest wait before something is sent again."},
 	{name: retryBackoffValue.name, field: "RetryBackoff", importance: importanceLow,
 		value: retryBackoffValue,
+		now:   func(s *settings) string { return millisText(s.retryBackoff) },
 		help:  "First wait before something is sent again; it doubles with every failure (KIP-580)."},
 }
 
@@ -326,6 +335,7 @@ var pluginProperties = []property{
 var transactionProperties = []property{
 	{name: "enable.idempotence", field: "Idempotence", importance: importanceLow,
 		value: idempotenceValue,
+		now:   func(s *settings) string { return strconv.FormatBool(s.idempotent) },
 		help:  "Write each record once and in order although batches are retried. If given as true, acks and retries must allow it."},
 	{name: nameTransactionTimeout, field: "TransactionTimeout", importance: importanceLow,
 		value: transactionTimeoutValue,

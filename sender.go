@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/quill-kafka/quill/inspect"
 	"github.com/quill-kafka/quill/internal/backoff"
 	"github.com/quill-kafka/quill/internal/deque"
 	"github.com/quill-kafka/quill/metadata"
@@ -101,6 +102,7 @@ type connections interface {
 	Send(id int32, r *network.Request, now time.Time)
 	Handle(ev network.Event, now time.Time, done []*network.Request) []*network.Request
 	Tick(now time.Time, done []*network.Request) (_ []*network.Request, next time.Time)
+	Inspect(now time.Time) []inspect.Node
 	Overdue(now time.Time) bool
 	CatchUp(late time.Duration, now time.Time)
 	Behind() bool
@@ -121,6 +123,7 @@ type nodeOut struct {
 	waitsAt    time.Time     // since when a request waits for more batches to join it
 	sought     bool          // metadata was asked for because it can't be reached, and it has not answered since
 	answerTime time.Duration // of its requests, smoothed
+	lastAnswer time.Duration // of the last request that was answered, for Inspect
 	pace       pace          // how fast it takes them off the connection
 	slow       atomic.Bool   // for longer than partitioner.availability.timeout.ms
 }

@@ -22,7 +22,8 @@ func (s *sender) finishProduce(r *produceRequest, now time.Time) {
 		s.acc.measures.answered(r.DoneAt.Sub(r.SentAt), r.response.Throttle(), now)
 		s.throttle(&r.Request, r.response.Throttle(), now)
 		if n := s.nodes[r.Node]; n != nil {
-			n.answerTime += (r.DoneAt.Sub(r.SentAt) - n.answerTime) / 8
+			n.lastAnswer = r.DoneAt.Sub(r.SentAt)
+			n.answerTime += (n.lastAnswer - n.answerTime) / 8
 			n.pace.answered(r.SentAt, r.DoneAt, s.cfg.maxInFlight)
 			n.sought = false
 		}
@@ -212,7 +213,7 @@ func (s *sender) reenqueue(b *batch, now time.Time) {
 	s.logger.Log(context.Background(), s.resentLevel(b, now), "a batch is sent again", "topic", b.queue.topic.name,
 		"partition", b.queue.index, "node", b.nodeAtSend, "attempt", b.attempts, "base_sequence", b.baseSequence, "err", b.lastError)
 	q := b.queue
-	s.acc.measures.retried(s.topicMeasures(q.topic), b.lastError, b.records, now)
+	s.acc.measures.retried(q.topic.name, s.topicMeasures(q.topic), b.lastError, b.records, now)
 	q.mu.Lock()
 	q.insertLocked(b)
 	q.mu.Unlock()
@@ -233,7 +234,7 @@ func (s *sender) conclude(b *batch, out batchOutcome, now time.Time) {
 	s.acc.measures.end.Record(now, now.Sub(b.createdAt), int64(b.records))
 	if out.err != nil {
 		s.losses.add(b.queue.topic.name, out.err, int64(b.records))
-		s.acc.measures.failed(s.topicMeasures(b.queue.topic), out.err, b.records, now)
+		s.acc.measures.failed(b.queue.topic.name, s.topicMeasures(b.queue.topic), out.err, b.records, now)
 	}
 	if s.txn != nil {
 		s.txn.completed(b, out.err)

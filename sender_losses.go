@@ -1,9 +1,7 @@
 package quill
 
 import (
-	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
@@ -75,22 +73,6 @@ func (l *lossLog) add(topic string, err error, records int64) {
 		attrs = append(attrs, "stack", string(p.Stack))
 	}
 	l.logger.Warn("records failed", attrs...)
-}
-
-// lossCause returns a text that equal failures share. It contains no text from outside quill, such as the cause
-// of a context, because that may differ each time.
-func lossCause(e *Error) string {
-	kind := e.Kind
-	switch end := (*contextEnd)(nil); {
-	case errors.As(kind, &end):
-		kind = end.err
-	case kind == nil:
-		kind = e.Code
-	}
-	if _, own := kind.(*sentinel); !own && kind != context.Canceled && kind != context.DeadlineExceeded && kind != e.Code {
-		return fmt.Sprintf("%s: %T: %v", e.Op, kind, e.Class)
-	}
-	return fmt.Sprintf("%s: %v: %d: %v", e.Op, kind, e.Code, e.Class)
 }
 
 // minute runs once a minute while report has something left.

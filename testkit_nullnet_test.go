@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/quill-kafka/quill/inspect"
 	"github.com/quill-kafka/quill/internal/compress"
 	"github.com/quill-kafka/quill/internal/message"
 	"github.com/quill-kafka/quill/metadata"
@@ -198,6 +199,9 @@ func (n *nullNet) CanRetryAt(int32, time.Time) (at time.Time) { n.count("CanRetr
 
 // Denied implements connections.
 func (n *nullNet) Denied() network.Denial { return network.Denial{} }
+
+// Inspect implements connections.
+func (n *nullNet) Inspect(time.Time) []inspect.Node { return nil }
 
 // NoBroker implements connections.
 func (n *nullNet) NoBroker() error { return nil }

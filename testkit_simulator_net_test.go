@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/quill-kafka/quill/inspect"
 	"github.com/quill-kafka/quill/internal/backoff"
 	"github.com/quill-kafka/quill/metadata"
 	"github.com/quill-kafka/quill/network"
@@ -231,6 +232,14 @@ func (t *simTarget) canRetryAt(now time.Time) time.Time {
 
 // Denied implements connections.
 func (n *simNet) Denied() network.Denial { return network.Denial{} }
+
+// Inspect implements connections.
+func (n *simNet) Inspect(time.Time) (nodes []inspect.Node) {
+	for _, t := range n.order {
+		nodes = append(nodes, inspect.Node{ID: t.id, InFlight: len(t.calls)})
+	}
+	return nodes
+}
 
 // NoBroker implements connections.
 func (n *simNet) NoBroker() error { return nil }

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/quill-kafka/quill/inspect"
 	"github.com/quill-kafka/quill/internal/invariant"
 	"github.com/quill-kafka/quill/protocol"
 )
@@ -389,6 +390,34 @@ func (t *transaction) unanswered() error {
 		return nil
 	}
 	return newError(Error{Op: t.out.kind.String(), Reason: "waiting for an answer"})
+}
+
+// hasMember reports whether the partition is part of the transaction as far as the coordinator knows, or may know. With version 2 each
+// transaction has an epoch of its own, under which only its own records are numbered.
+func (t *transaction) hasMember(q *partitionQueue) bool {
+	if !t.version2 {
+		return t.started && q.out.joined == t.number
+	}
+	return t.started && q.out.seq.id == t.s.idem.id && q.out.seq.epoch == t.s.idem.epoch
+}
+
+// inspect returns what there is to see of the transaction, but for its partitions.
+func (t *transaction) inspect() *inspect.Transaction {
+	x := &inspect.Transaction{ID: t.id, State: t.state.String(), Version: 1, Number: t.number,
+		Offsets: len(t.offsets), Coordinator: t.coordinator}
+	if t.version2 {
+		x.Version = 2
+	}
+	if t.pending != nil && !isClosed(t.pending.done) {
+		x.Call = t.pending.call
+	}
+	if t.out != nil {
+		x.Waits = t.out.kind.String()
+	}
+	if t.err != nil {
+		x.Error = withoutForeign(t.err)
+	}
+	return x
 }
 
 // sends notes that a Produce request is about to leave.

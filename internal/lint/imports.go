@@ -12,11 +12,11 @@ import (
 // "/..." stands for all packages below. Arrows go one way: from the top of this list down.
 var imports = map[string][]string{
 	"examples/...":         {".", "network", "network/sasl", "network/sasl/oauthbearer", "quilltest", "examples/internal/demo"},
-	"quilltest/quillmock":  {".", "metadata", "metrics", "protocol", "internal/goid", "internal/murmur2"},
+	"quilltest/quillmock":  {".", "metadata", "inspect", "metrics", "protocol", "internal/goid", "internal/murmur2"},
 	"internal/conformance": {".", "metadata"},
 	"quilltest":            {"metadata", "protocol", "internal/message", "internal/compress", "internal/murmur2"}, // not the root: its own tests use quilltest
-	".":                    {"network", "network/sasl", "network/keystore", "metadata", "protocol", "internal/message", "internal/compress", "internal/deque", "internal/backoff", "internal/foreign", "internal/goid", "internal/murmur2", "internal/prefetch", "internal/seal", "internal/invariant", "internal/javaprops", "internal/login", "internal/provider", "internal/stat", "metrics"},
-	"network":              {"network/sasl", "metadata", "protocol", "internal/message", "internal/backoff", "internal/foreign", "internal/seal", "internal/invariant", "internal/stat", "metrics"},
+	".":                    {"network", "network/sasl", "network/keystore", "metadata", "protocol", "internal/message", "internal/compress", "internal/deque", "internal/backoff", "internal/foreign", "internal/goid", "internal/murmur2", "internal/prefetch", "internal/seal", "internal/invariant", "internal/javaprops", "internal/login", "internal/provider", "internal/stat", "inspect", "metrics"},
+	"network":              {"network/sasl", "metadata", "protocol", "internal/message", "internal/backoff", "internal/foreign", "internal/seal", "internal/invariant", "internal/stat", "inspect", "metrics"},
 	"network/keystore":     {"network/sasl", "internal/readfile"},
 	"network/sasl/...":     {},
 	"internal/message/...": {"protocol"},
@@ -41,6 +41,7 @@ var imports = map[string][]string{
 	"internal/lint/parity": {},
 	"internal/lint/mutate": {},
 	"internal/lint/survey": {},
+	"inspect":              {},
 	"metadata":             {},
 	"metrics":              {"internal/stat"},
 	"protocol":             {},

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/quill-kafka/quill"
+	"github.com/quill-kafka/quill/inspect"
 	"github.com/quill-kafka/quill/metadata"
 	"github.com/quill-kafka/quill/metrics"
 )
@@ -49,6 +50,20 @@ func (p *Producer[K, V]) SetMetrics(s metrics.Snapshot) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.metrics = s
+}
+
+// Inspect returns what SetInspect has set.
+func (p *Producer[K, V]) Inspect(context.Context) inspect.Snapshot {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.inspect
+}
+
+// SetInspect sets what Inspect returns, for tests of what reads it.
+func (p *Producer[K, V]) SetInspect(s inspect.Snapshot) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.inspect = s
 }
 
 // look returns the error of a call that only looks at the cluster.

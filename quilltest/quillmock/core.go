@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/quill-kafka/quill"
+	"github.com/quill-kafka/quill/inspect"
 	"github.com/quill-kafka/quill/internal/goid"
 	"github.com/quill-kafka/quill/metrics"
 )
@@ -19,6 +20,8 @@ type core struct {
 	errs Errors
 	// +checklocks:mu
 	metrics metrics.Snapshot
+	// +checklocks:mu
+	inspect inspect.Snapshot
 	// pending are the records not completed, oldest first.
 	// +checklocks:mu
 	pending []*item

@@ -207,13 +207,13 @@ var ofMetadata = []mutation{
 		by:     by("TestADoubtedLeaderGivesWayToTheNextAnswer"),
 	},
 	{
-		name: "five-to-a-new-node", file: "sender_pace.go",
+		name: "five-to-a-new-node", file: "sender_ready.go",
 		old: "	if inFlight >= pair+p.room {\n", new: "	if inFlight >= pair+p.room+3 {\n",
 		breaks: "first sends to nodes that have just been started stand in a line of five",
 		by:     by("TestANewNodeIsSentMoreAsItShowsThatItTakesMore"),
 	},
 	{
-		name: "two-to-a-node-for-ever", file: "sender_pace.go",
+		name: "two-to-a-node-for-ever", file: "sender_ready.go",
 		old: "p.room = min(p.room+1, most-pair)", new: "p.room = min(p.room+1, 0)",
 		breaks: "batches to a node far away wait for the answers to others",
 		by:     by("TestANewNodeIsSentMoreAsItShowsThatItTakesMore"),

@@ -22,13 +22,13 @@ var ofMetrics = []mutation{
 	},
 	{
 		name: "retries-uncounted", file: "sender_answer.go",
-		old: "	s.acc.measures.retried(s.topicMeasures(q.topic), b.lastError, b.records, now)\n", new: "",
+		old: "	s.acc.measures.retried(q.topic.name, s.topicMeasures(q.topic), b.lastError, b.records, now)\n", new: "",
 		breaks: "record-retry-total stays 0",
 		by:     by("TestRetriesAndErrorsAreCounted"),
 	},
 	{
 		name: "failed-sends-uncounted", file: "producer.go",
-		old: "		p.e.acc.measures.failed(nil, err, 1, time.Now())\n	}\n	if err != nil && p.chain", new: "	}\n	if err != nil && p.chain",
+		old: "		p.e.acc.measures.failed(r.Topic, nil, err, 1, time.Now())\n	}\n	if err != nil && p.chain", new: "	}\n	if err != nil && p.chain",
 		breaks: "record-error-total leaves out records that fail in Send",
 		by:     by("TestRetriesAndErrorsAreCounted"),
 	},
@@ -49,5 +49,41 @@ var ofMetrics = []mutation{
 		old: "r.topics[t.Name] = true\n", new: "r.topics[t.Name] = false\n",
 		breaks: "reporters hear of a topic's metrics again and again",
 		by:     by("TestReportersHearOfEachMetricOnceWhenItIsAddedAndRemoved"),
+	},
+	{
+		name: "inspection-shows-secrets", file: "properties_inspect.go",
+		old: "	if row.shown(value) != value {\n		return hidden", new: "	if row.shown(value) != value {\n		return value",
+		breaks: "Inspect shows passwords",
+		by:     by("TestInspectShowsSettingsAndTheirSources"),
+	},
+	{
+		name: "inspection-shows-what-providers-have", file: "properties_inspect.go",
+		old: "if !row.isNumber() {", new: "if false && !row.isNumber() {",
+		breaks: "Inspect shows values that come from a provider",
+		by:     by("TestInspectShowsSettingsAndTheirSources"),
+	},
+	{
+		name: "inspection-quotes-serializers", file: "errors_text.go",
+		old: "case own.Kind == ErrSerialization || own.Kind == ErrPartitioner:", new: "case own.Kind == ErrPartitioner:",
+		breaks: "Inspect shows a serializer's error, which may quote the record",
+		by:     by("TestInspectQuotesNoRecord"),
+	},
+	{
+		name: "inspection-stops-after-a-piece", file: "sender_inspect.go",
+		old: "	if len(v.partitions) < len(v.queues) {\n		s.box.command(v.goOn)\n		return", new: "	if len(v.partitions) < len(v.queues) {\n		return",
+		breaks: "Inspect of more than 1,024 partitions lacks the sender's part",
+		by:     by("TestInspectOfManyPartitionsIsWhole"),
+	},
+	{
+		name: "errors-without-bound", file: "metrics.go",
+		old: "if len(k.kinds) < maxErrors {", new: "if true || len(k.kinds) < maxErrors {",
+		breaks: "a producer whose topics all fail remembers each of them",
+		by:     by("TestInspectKeepsAHundredKindsOfErrors"),
+	},
+	{
+		name: "oldest-error-is-the-newest", file: "metrics.go",
+		old: "x.last.Before(oldest.last)", new: "x.last.After(oldest.last)",
+		breaks: "the latest error makes room for the next, and old ones stay",
+		by:     by("TestInspectKeepsAHundredKindsOfErrors"),
 	},
 }
