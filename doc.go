@@ -160,6 +160,8 @@
 //   - A broker that refuses this client's login or certificate, or whose certificate is not trusted, makes what waits fail
 //     at once only if no broker is left that may let it in, and is never fatal. Java's calls fail at the first one,
 //     and a transactional producer may have to be made anew.
+//   - A node that hangs up on a TLS handshake is asked once without TLS, by a request that names nothing of the client, and one
+//     that hangs up on the first request whether it wants SASL, so that these settings are errors at once. Java waits out max.block.ms.
 //   - The name of a certificate is that of its SAN; a common name does not count. TLS looks for the host as configured, also
 //     with resolve_canonical_bootstrap_servers_only. Connections end without a close_notify.
 //   - SCRAM has an upper bound of 65,536 iterations, and the nonce of a node has to add something to the client's. OAUTHBEARER

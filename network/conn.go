@@ -30,6 +30,8 @@ type conn struct {
 	correlation int32         // the first of handshakeIDs ids for the handshake
 	firstAsk    int16         // the version of ApiVersions to begin with
 	measures    *nodeMeasures
+	unproven    bool               // no connection to the node has got ready yet
+	loginDoubt  bool               // the node hung up on the first request: does it want a login?
 	spare       *atomic.Bool       // set once bytes behind an answer were logged; the node's
 	cancel      context.CancelFunc // ends dialling
 	stop        chan struct{}      // closed by the first fail
@@ -110,12 +112,15 @@ const (
 
 // newConn returns a connection that is not running yet. cancel ends the context that run gets.
 func newConn(c *Client, n *node, setup time.Duration, cancel context.CancelFunc) *conn {
-	return &conn{
+	x := &conn{
 		cfg: &c.cfg, node: n, id: n.id, addr: n.addr, bootstrap: n.id < 0, setup: setup, skip: n.lastTried,
 		correlation: c.correlationIDs(handshakeIDs), firstAsk: n.askVersion(), spare: &n.spare,
 		measures: c.cfg.Measures.node(n.id), cancel: cancel,
 		stop: make(chan struct{}), unread: make(chan struct{}), bell: make(chan struct{}, 1),
+		unproven: n.readyAt.IsZero(), loginDoubt: n.loginDoubt,
 	}
+	n.loginDoubt = false // one connection asks; if it fails, the next one does without
+	return x
 }
 
 // run does the writer's work, on a goroutine of its own: it makes the connection, writes what is queued, waits for the
@@ -186,6 +191,9 @@ func (c *conn) setUp(ctx context.Context, patient *unhurried) (net.Conn, *versio
 	}
 	c.reach(negotiating)
 	v, err := c.negotiate(line)
+	if err == nil {
+		err = c.wantsLogin(line, v)
+	}
 	if err == nil && c.cfg.SASL != nil {
 		c.reach(authenticating)
 		err = c.authenticate(ctx, patient.until, line, v)

@@ -54,7 +54,7 @@ func (e *TLSError) Is(target error) bool { return target == ErrTLS || target == 
 type AuthenticationError struct {
 	Node      int32              // the node's id; negative for a bootstrap server
 	Addr      string             // host:port as it was configured, or as the cluster reported it
-	Mechanism string             // of the client: "SCRAM-SHA-512"
+	Mechanism string             // of the client: "SCRAM-SHA-512"; empty if none is configured
 	Step      string             // start (within the client), SaslHandshake, SaslAuthenticate
 	Code      protocol.ErrorCode // what the node answered; None if it did not get that far
 	Detail    string             // the node's own text, at most 4 KiB; Error quotes and cuts it
@@ -71,8 +71,11 @@ func (e *AuthenticationError) Error() string { return place(e.Node, e.Addr) + ":
 // brief returns the error's text without the node.
 func (e *AuthenticationError) brief() string {
 	text := "authenticate with " + foreign.Quote(e.Mechanism) + ": " + e.Step
-	if e.Renewal {
+	switch {
+	case e.Renewal:
 		text = "authenticate again with " + foreign.Quote(e.Mechanism) + ": " + e.Step
+	case e.Mechanism == "":
+		text = "authenticate"
 	}
 	if e.Code != protocol.None {
 		text += ": " + e.Code.String()

@@ -174,11 +174,12 @@ func (n *node) failure(phase setupPhase) string {
 }
 
 // onFirstRequest returns err, with a hint at SASL if the node has answered ApiVersions and closed the connection on the
-// first request after it, as a listener with SASL does.
+// first request after it, as a listener with SASL does. The next connection then asks, see wantsLogin.
 func (n *node) onFirstRequest(err *Error) *Error {
 	if n.answered || len(n.inFlight) == 0 || !closedByPeer(err.Err) {
 		return err
 	}
+	n.loginDoubt = true
 	return &Error{Node: err.Node, Addr: err.Addr, Op: err.Op,
 		Err: fmt.Errorf("%w: the node closed the connection on the first request; does the listener want SASL?", err.Err)}
 }

@@ -81,6 +81,7 @@ type node struct {
 	spell       backoff.Spell // of connections that do not work
 	hangUps     int           // handshakes in a row in which the peer closed the connection; see askVersion
 	answered    bool          // it has answered something besides ApiVersions, on any connection
+	loginDoubt  bool          // it hung up on the first request: the next connection asks whether it wants a login
 
 	spare atomic.Bool // bytes behind an answer were logged; set by connections
 }

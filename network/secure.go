@@ -38,7 +38,7 @@ func (c *conn) secure(ctx context.Context, nc *unhurried) (secured *tlsLine, fai
 	line.cork.Conn = nc
 	line.Conn = tls.Client(&line.cork, conf)
 	if err := line.HandshakeContext(ctx); err != nil {
-		return nil, c.tlsError(line.explain(err, "handshake"))
+		return nil, c.tlsError(c.hungUpOnTLS(ctx, line.explain(err, "handshake"), line, nc.until))
 	}
 	return line, nil
 }

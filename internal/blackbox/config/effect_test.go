@@ -472,7 +472,7 @@ var connectionEffects = []effect{
 		p := l.open()
 		_, err := p.SendSync(l.Context(), testkit.Rec("t", "k", "v"))
 		require.ErrorIs(l, err, network.ErrTLS)
-		require.ErrorContains(l, err, "plaintext listener")
+		require.ErrorContains(l, err, "the listener speaks plaintext")
 		testkit.CloseProducer(l.T, p)
 	}},
 	{"security.protocol", "SASL_SSL", "", func(l *effectLab) { l.refused("needs a SASL mechanism", false) }},

@@ -129,12 +129,12 @@ var wrongSettings = []wrong{
 		node:   func(a authorities, o *quilltest.Options) { serving(a, o); o.TLS.MaxVersion = tls.VersionTLS12 },
 		client: func(a authorities, cfg *quill.Config) { trusting(a, cfg); cfg.TLS.MinVersion = tls.VersionTLS13 }},
 	{name: "the client speaks plaintext to a TLS listener", node: serving, client: func(authorities, *quill.Config) {}, kind: network.ErrTLS, text: "set Config.TLS"},
-	{name: "the client speaks TLS to a plaintext listener", client: trusting, text: "plaintext listener"},
+	{name: "the client speaks TLS to a plaintext listener", client: trusting, kind: network.ErrTLS, text: "the listener speaks plaintext"},
 	{name: "PLAIN with a wrong password", node: users(), client: as(func() sasl.Mechanism { return sasl.Plain("alice", "wrong") }), kind: quill.ErrAuthentication, text: "Invalid username or password"},
 	{name: "SCRAM with a wrong password", node: users(), client: as(func() sasl.Mechanism { return sasl.ScramSHA512("alice", "wrong") }), kind: quill.ErrAuthentication, text: "invalid credentials"},
 	{name: "a mechanism that the broker has not enabled", node: users("SCRAM-SHA-256", "SCRAM-SHA-512"), client: as(func() sasl.Mechanism { return sasl.Plain("alice", "alice-secret") }),
 		kind: quill.ErrAuthentication, text: `"SCRAM-SHA-256", "SCRAM-SHA-512"`},
-	{name: "the broker wants a login, and the client has none", node: users(), client: trusting, text: "SASL"},
+	{name: "the broker wants a login, and the client has none", node: users(), client: trusting, kind: quill.ErrAuthentication, text: `it has "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512": set Config.SASL`},
 	{name: "a login for a listener that wants none", node: serving, client: as(func() sasl.Mechanism { return sasl.Plain("alice", "alice-secret") }), kind: quill.ErrAuthentication, text: "SaslHandshake"},
 	{name: "the broker refuses the token", node: bearers, client: as(func() sasl.Mechanism { return &oauthbearer.Login{Retriever: retrieved(time.Hour)} }), kind: quill.ErrAuthentication, text: "invalid_token"},
 	{name: "the clock is ahead of the token's end", node: bearers, client: as(func() sasl.Mechanism { return &oauthbearer.Login{Retriever: retrieved(-37 * time.Second)} }),
@@ -213,8 +213,7 @@ func rounded(d time.Duration) string {
 var varying = regexp.MustCompile(`\((?:\d+ attempts, )?after [\d.µm]+s, `)
 
 // Settings that can't work, each with the whole text that a user sees, and after how long, in docs/security.md. None takes longer
-// than the time-out for setting up a connection, but where a node hangs up without a word, as Kafka's do: that may be over soon,
-// and is waited out as in Java.
+// than the time-out for setting up a connection, not even where a node hangs up without a word, as Kafka's do.
 func TestWrongSettingsSayWhatIsWrong(t *testing.T) {
 	a := authorities{quilltest.NewCA(), quilltest.NewCA()}
 	var b strings.Builder

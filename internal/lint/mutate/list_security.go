@@ -170,4 +170,34 @@ var ofSecurity = []mutation{
 		breaks: "errors are not UTF-8",
 		by:     by("TestLongTextsAreCutBetweenCharacters"),
 	},
+	{
+		name: "plaintext-is-asked-for-after-success", file: "network/hangup.go",
+		old: "!c.unproven || ", new: "",
+		breaks: "each restart of a broker with TLS is answered with a request in the clear",
+		by:     by("TestANodeThatHasSpokenTLSIsNotAskedWithout"),
+	},
+	{
+		name: "plaintext-is-asked-for-after-a-certificate", file: "network/hangup.go",
+		old: " || line.ConnectionState().Version != 0", new: "",
+		breaks: "a node that shows a certificate is asked in the clear",
+		by:     by("TestANodeThatSaidSomethingIsNotAskedWithoutTLS"),
+	},
+	{
+		name: "any-answer-is-plaintext", file: "network/hangup.go",
+		old: "rd.Err() == nil && id == c.correlation", new: "id == c.correlation || true",
+		breaks: "a proxy's page makes what waits fail",
+		by:     by("TestWhatHangsUpIsNotCalledPlaintextWithoutAnAnswer"),
+	},
+	{
+		name: "question-about-SASL-on-each-connection", file: "network/conn.go",
+		old: "	n.loginDoubt = false // one", new: "	// one",
+		breaks: "a proxy that hangs up on SaslHandshake is never used",
+		by:     by("TestANodeWithoutSASLIsUsedAfterTheQuestion"),
+	},
+	{
+		name: "any-answer-wants-a-login", file: "network/hangup.go",
+		old: "if resp.ErrorCode != protocol.UnsupportedSaslMechanism {", new: "if resp.ErrorCode == protocol.None {",
+		breaks: "a listener without SASL that restarted once is given up",
+		by:     by("TestANodeWithoutSASLIsUsedAfterTheQuestion"),
+	},
 }
