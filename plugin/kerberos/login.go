@@ -16,6 +16,7 @@ import (
 	"github.com/jcmturner/gokrb5/v8/config"
 	"github.com/jcmturner/gokrb5/v8/credentials"
 	"github.com/jcmturner/gokrb5/v8/keytab"
+	"github.com/quill-kafka/quill/internal/readfile"
 	"github.com/quill-kafka/quill/network/sasl"
 )
 
@@ -141,10 +142,9 @@ func (m *Mechanism) affirm(h *held) error {
 // open reads the files and makes a client of them. It does not speak to the KDC.
 func (m *Mechanism) open(stamps []stamp) (*held, error) {
 	file := m.configFile()
-	cfg, err := config.Load(file)
-	var unsupported config.UnsupportedDirective
-	if err != nil && !errors.As(err, &unsupported) {
-		return nil, fmt.Errorf("read krb5.conf (%s): %s", file, cite(err.Error()))
+	cfg, err := loadConfig(file)
+	if err != nil {
+		return nil, err
 	}
 	h := &held{config: cfg, stamps: stamps}
 	settings := client.DisablePAFXFAST(true) // Active Directory does not know it
@@ -167,6 +167,28 @@ func (m *Mechanism) open(stamps []stamp) (*held, error) {
 		}
 	}
 	return h, nil
+}
+
+// maxFile bounds the files that are read: krb5.conf, a keytab, a credential cache.
+const maxFile = 1 << 20
+
+// loadConfig reads krb5.conf. Directives that gokrb5 does not know are left out.
+func loadConfig(file string) (cfg *config.Config, err error) {
+	text, _, err := readfile.Read(file, maxFile)
+	if err != nil {
+		return nil, fmt.Errorf("read krb5.conf: %s %w", file, err)
+	}
+	defer func() {
+		if v := recover(); v != nil { // gokrb5 indexes without a look at the length
+			cfg, err = nil, fmt.Errorf("read krb5.conf (%s): it is damaged: %s", file, cite(fmt.Sprint(v)))
+		}
+	}()
+	cfg, err = config.NewFromString(string(text))
+	var unsupported config.UnsupportedDirective
+	if err != nil && !errors.As(err, &unsupported) {
+		return nil, fmt.Errorf("read krb5.conf (%s): %s", file, cite(err.Error()))
+	}
+	return cfg, nil
 }
 
 // splitPrincipal splits name@REALM. The name may hold an escaped @.
@@ -203,9 +225,9 @@ func fromCCache(file string, cfg *config.Config, settings func(*client.Settings)
 // readFile reads a file by one of gokrb5's functions. These index without a look at the length, and cite the file in
 // their errors, keys included: of both nothing is passed on.
 func readFile(what, file string, decode func([]byte) error) (err error) {
-	text, err := os.ReadFile(file) // #nosec G304 -- the path is a setting of the program's own
+	text, _, err := readfile.Read(file, maxFile)
 	if err != nil {
-		return fmt.Errorf("read %s: %w", what, err)
+		return fmt.Errorf("read %s: %s %w", what, file, err)
 	}
 	defer func() {
 		if recover() != nil {

@@ -174,6 +174,39 @@ func TestErrorsAboutFilesHoldNoKeys(t *testing.T) {
 	require.NoError(t, err)
 }
 
+// krb5.conf, keytabs and caches are files of some kilobytes: what has more, or is no file, is not read.
+func TestFilesAreReadUpToABound(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	require.NoError(t, os.WriteFile(file, make([]byte, maxFile+1), 0o600))
+	for _, name := range []string{file, dir, filepath.Join(dir, "none"), "/dev/zero"} {
+		want := map[string]string{file: "is larger than 1 MiB", dir: "is not a regular file", "/dev/zero": "is not a regular file"}[name]
+		if want == "" {
+			want = "can't be read: no such file or directory"
+		}
+		_, err := loadConfig(name)
+		require.EqualError(t, err, "read krb5.conf: "+name+" "+want)
+		_, err = loadKeytab(name)
+		require.EqualError(t, err, "read keytab: "+name+" "+want)
+		_, err = fromCCache(name, config.New(), nil)
+		require.EqualError(t, err, "read credential cache: "+name+" "+want)
+	}
+}
+
+// FuzzConfig: whatever krb5.conf holds is an error or a configuration.
+func FuzzConfig(f *testing.F) {
+	f.Add("[libdefaults]\n default_realm = R\n[realms]\n R = {\n  kdc = localhost\n }\n[domain_realm]\n .r = R\n")
+	f.Add("[realms]\n R = {\n")
+	f.Add("[libdefaults]\n permitted_enctypes = \n clockskew = x\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		file := filepath.Join(t.TempDir(), "krb5.conf")
+		require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
+		if cfg, err := loadConfig(file); (cfg == nil) == (err == nil) {
+			t.Fatal(cfg, err)
+		}
+	})
+}
+
 func TestMechanismsPrintNoSecrets(t *testing.T) {
 	m := Password("alice@R", sasl.NewSecret(planted.Password), Options{})
 	planted.NewWatch(t, nil).Check(m, m.source)
