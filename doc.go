@@ -159,7 +159,8 @@
 //     arrived before it lets anything time out. Java reports sends as timed out whose answers have arrived.
 //   - A broker that refuses this client's login or certificate, or whose certificate is not trusted, makes what waits fail
 //     at once only if no broker is left that may let it in, and is never fatal. Java's calls fail at the first one,
-//     and a transactional producer may have to be made anew.
+//     and a transactional producer may have to be made anew. So it is if FindCoordinator refuses the transactional id:
+//     here InitTransactions can be called again once the right was granted.
 //   - A node that hangs up on a TLS handshake is asked once without TLS, by a request that names nothing of the client, and one
 //     that hangs up on the first request whether it wants SASL, so that these settings are errors at once. Java waits out max.block.ms.
 //   - The name of a certificate is that of its SAN; a common name does not count. TLS looks for the host as configured, also

@@ -232,6 +232,9 @@ func (t *transaction) found(f *txnRequest, resp *message.FindCoordinatorResponse
 		code = protocol.CoordinatorNotAvailable
 	}
 	v := decideFind(code)
+	if code == protocol.TransactionalIDAuthorizationFailed && t.state == txnInitializing {
+		v = txnDenied // nothing was begun: as with InitProducerId, the next InitTransactions may be allowed
+	}
 	if v == txnDone {
 		if f.group == "" {
 			t.coordinator = got.NodeID

@@ -223,10 +223,6 @@ func (n strictNode) testDeniedTransactionalID(t *testing.T) {
 		p := n.producer(t, "transactional.id="+id)
 		denied(t, p.InitTransactions(ctx), protocol.TransactionalIDAuthorizationFailed, `transactional id "`+id+`"`, "grant", "WRITE")
 		n.allow(t, kmsg.ACLResourceTypeTransactionalId, id, kmsg.ACLOperationWrite)
-		if id == "unseen" { // that is fatal, as in Java, and the text says so
-			require.ErrorContains(t, p.InitTransactions(ctx), "make a new one")
-			p = n.producer(t, "transactional.id="+id)
-		}
 		eventually(ctx, t, func() error { return p.InitTransactions(ctx) })
 		require.NoError(t, p.BeginTransaction())
 		require.NoError(t, p.CommitTransaction(ctx))

@@ -97,7 +97,7 @@ func TestInitTransactionsMayBeRefused(t *testing.T) {
 		code  protocol.ErrorCode
 		fatal bool
 	}{
-		{protocol.FindCoordinator, protocol.TransactionalIDAuthorizationFailed, true},
+		{protocol.FindCoordinator, protocol.TransactionalIDAuthorizationFailed, false},
 		{protocol.FindCoordinator, protocol.InvalidRequest, true},
 		{protocol.InitProducerID, protocol.TransactionalIDAuthorizationFailed, false},
 		{protocol.InitProducerID, protocol.ClusterAuthorizationFailed, false},

@@ -208,14 +208,21 @@ func TestClustersThatKnowNoTransactions(t *testing.T) {
 	}
 }
 
+// In Java this is fatal, though brokers refuse a transactional id here first, and only then in InitProducerId, after which Java goes on.
+//
 // Java: TransactionManagerTest.testTransactionalIdAuthorizationFailureInFindCoordinator
-func TestAForbiddenTransactionalIDIsFatal(t *testing.T) {
+func TestAForbiddenTransactionalIDMayBeAskedForAgain(t *testing.T) {
 	testkit.InRelease(t, quilltest.Options{}, nil, func(x *testkit.TxnLab) {
-		x.C.Inject(quilltest.Fault{APIs: []protocol.APIKey{protocol.FindCoordinator}, Err: protocol.TransactionalIDAuthorizationFailed})
-		err := x.P.InitTransactions(x.Context())
-		require.ErrorIs(x, err, protocol.TransactionalIDAuthorizationFailed)
-		require.ErrorIs(x, err, quill.ErrFatal)
-		x.RequireUseless(protocol.TransactionalIDAuthorizationFailed)
+		x.C.Inject(quilltest.Fault{APIs: []protocol.APIKey{protocol.FindCoordinator}, Err: protocol.TransactionalIDAuthorizationFailed, Times: 2})
+		for range 2 {
+			err := x.P.InitTransactions(x.Context())
+			require.ErrorIs(x, err, protocol.TransactionalIDAuthorizationFailed)
+			require.NotErrorIs(x, err, quill.ErrFatal)
+			require.ErrorContains(x, err, "grant this client WRITE and DESCRIBE on the transactional id")
+			require.ErrorIs(x, x.P.BeginTransaction(), quill.ErrInvalidTxnState)
+		}
+		require.NoError(x, x.P.InitTransactions(x.Context()))
+		x.RequireGoesOn()
 	})
 }
 
