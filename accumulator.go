@@ -76,8 +76,8 @@ type accumulator struct {
 
 // appendInput is the input of append: one record and how to append it.
 type appendInput struct {
-	bytesRecord
-	timestamp int64 // the record's Timestamp in milliseconds; -1: now
+	record    bytesRecord
+	timestamp int64 // record.Timestamp in milliseconds; -1: now
 	callback  Callback
 	hasFuture bool // a Future will read the result
 	urgent    bool // don't linger
@@ -154,7 +154,7 @@ func (a *accumulator) addLocked(q *partitionQueue, in *appendInput, timestamp in
 		return at, false
 	}
 	o.largest = max(o.largest, int32(in.maxSize))
-	o.add(timestamp, &in.bytesRecord, in.callback)
+	o.add(timestamp, &in.record, in.callback)
 	o.hasFuture = o.hasFuture || in.hasFuture
 	o.sticky = o.sticky || lane != nil
 	return o.latest(), true

@@ -146,7 +146,7 @@ func (m *accModel) appendTo(r accRecord, sticky bool, now time.Time, moved func(
 	}
 	q := &m.queues[r.partition]
 	if b := q.open(); b != nil {
-		size := protocol.RecordSize(int32(len(b.records)), r.in.timestamp-b.base, r.in.Key, r.in.Value, r.in.Headers)
+		size := protocol.RecordSize(int32(len(b.records)), r.in.timestamp-b.base, r.in.record.Key, r.in.record.Value, r.in.record.Headers)
 		fits := b.size()+size <= m.batchSize
 		if grow := m.nextChunk(b, r.in.maxSize); fits && b.left < size && grow == 0 {
 			fits = false
@@ -189,7 +189,7 @@ func (m *accModel) begin(r accRecord, sticky bool, chunk int, now time.Time) {
 }
 
 func (m *accModel) add(b *accBatch, r accRecord, sticky bool) {
-	size := protocol.RecordSize(int32(len(b.records)), r.in.timestamp-b.base, r.in.Key, r.in.Value, r.in.Headers)
+	size := protocol.RecordSize(int32(len(b.records)), r.in.timestamp-b.base, r.in.record.Key, r.in.record.Value, r.in.record.Headers)
 	b.records = append(b.records, r)
 	b.raw += size
 	b.left -= size
@@ -536,7 +536,7 @@ func (s *accSchedule) append(r accRecord) {
 	_, err := s.r.acc.append(s.Context(), s.r.topic.queue(r.partition), r.in, nil, nil)
 	want := s.m.appendTo(r, false, time.Now(), s.moved)
 	s.m.fill(r.partition, s.moved)
-	s.note("append %d of %d bytes to %d: %v", r.number, len(r.in.Value), r.partition, err)
+	s.note("append %d of %d bytes to %d: %v", r.number, len(r.in.record.Value), r.partition, err)
 	s.holds(errors.Is(err, want), "append: %v, the model says %v", err, want)
 }
 
@@ -557,7 +557,7 @@ func (s *accSchedule) appendSticky(o op) {
 			return r.partition
 		})
 		s.m.fill(r.partition, s.moved)
-		s.note("append %d of %d bytes, sticky, to %d: %v", r.number, len(r.in.Value), r.partition, err)
+		s.note("append %d of %d bytes, sticky, to %d: %v", r.number, len(r.in.record.Value), r.partition, err)
 		s.holds(errors.Is(err, want), "append: %v, the model says %v", err, want)
 		if err != errMoved {
 			return
@@ -580,7 +580,7 @@ func (s *accSchedule) block(r accRecord) {
 	b.look()
 	want := s.m.appendTo(r, false, time.Now(), s.moved)
 	s.m.fill(r.partition, s.moved)
-	s.note("append %d of %d bytes to %d, waits: %v", r.number, len(r.in.Value), r.partition, !b.done)
+	s.note("append %d of %d bytes to %d, waits: %v", r.number, len(r.in.record.Value), r.partition, !b.done)
 	if want == ErrWouldBlock {
 		s.m.waiter, s.blocked = &r, b
 		s.holds(!b.done, "append did not wait: %v", b.err)
@@ -670,7 +670,7 @@ func (s *accSchedule) contents(b *batch, want *accBatch) {
 		len(records), h.Size(), b.attempts, len(want.records), want.size(), want.attempts)
 	for i, record := range records {
 		in := want.records[i].in
-		s.holds(string(record.Value) == string(in.Value) && h.BaseTimestamp+record.TimestampDelta == in.timestamp, "record %d of a batch is not %d", i, want.records[i].number)
+		s.holds(string(record.Value) == string(in.record.Value) && h.BaseTimestamp+record.TimestampDelta == in.timestamp, "record %d of a batch is not %d", i, want.records[i].number)
 	}
 }
 

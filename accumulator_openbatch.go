@@ -75,7 +75,7 @@ func (o *openBatch) latest() position { return position{o.res, int32(len(o.meta)
 // tryAdd adds the record if there is room. For the first record there always is: its chunk was allocated for it.
 func (o *openBatch) tryAdd(in *appendInput, timestamp int64, lim *batchLimits, ratio *ratioEstimate) appended {
 	records := len(o.meta)
-	size := protocol.RecordSize(int32(records), timestamp-o.baseTime, in.Key, in.Value, in.Headers)
+	size := protocol.RecordSize(int32(records), timestamp-o.baseTime, in.record.Key, in.record.Value, in.record.Headers)
 	if records > 0 && !lim.room(o.raw(), size, ratio) {
 		return appendFull
 	}
@@ -86,7 +86,7 @@ func (o *openBatch) tryAdd(in *appendInput, timestamp int64, lim *batchLimits, r
 		return appendNeedChunk
 	}
 	o.largest = max(o.largest, int32(in.maxSize))
-	o.add(timestamp, &in.bytesRecord, in.callback)
+	o.add(timestamp, &in.record, in.callback)
 	o.hasFuture = o.hasFuture || in.hasFuture
 	return appendDone
 }

@@ -47,9 +47,9 @@ func TestAFullBatchIsReadyAndHoldsWhatWasAppended(t *testing.T) {
 func TestABatchFilledToTheBrimDoesNotLinger(t *testing.T) {
 	withRig(t, func(s *settings) { s.linger = time.Hour; s.deliveryTimeout = 2 * time.Hour }, func(t *testing.T, r *rig) {
 		in := one("", "")
-		in.Value = make([]byte, r.cfg.batchSize-protocol.BatchOverhead-protocol.RecordSize(0, 0, nil, nil, nil)-2)
-		in.maxSize = protocol.MaxRecordSize(nil, in.Value, nil)
-		require.Equal(t, r.cfg.batchSize, protocol.BatchOverhead+protocol.RecordSize(0, 0, nil, in.Value, nil))
+		in.record.Value = make([]byte, r.cfg.batchSize-protocol.BatchOverhead-protocol.RecordSize(0, 0, nil, nil, nil)-2)
+		in.maxSize = protocol.MaxRecordSize(nil, in.record.Value, nil)
+		require.Equal(t, r.cfg.batchSize, protocol.BatchOverhead+protocol.RecordSize(0, 0, nil, in.record.Value, nil))
 		r.appendInput(0, in)
 		require.Equal(t, []int32{0}, r.ready())
 		require.Equal(t, r.cfg.batchSize, r.drainOne(0).size())

@@ -142,8 +142,8 @@ func TestPartsOfASplitBatchAreLikeIt(t *testing.T) {
 				sequence += h.Count
 				for _, record := range records {
 					require.Equal(t, "hi", string(record.Key))
-					require.Equal(t, in.Value, record.Value)
-					require.Equal(t, []Header(in.Headers), record.Headers)
+					require.Equal(t, in.record.Value, record.Value)
+					require.Equal(t, []Header(in.record.Headers), record.Headers)
 				}
 			}
 			require.EqualValues(t, n, sequence)

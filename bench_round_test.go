@@ -75,8 +75,8 @@ func newRound(b *testing.B, shared bool) *round {
 	e, n := assembleNull(b, Config{BatchSize: 16 << 10}, 1, 1, func(string) int { return roundPartitions })
 	e.acc.inCallback = func() bool { return false }
 	r := &round{e: e, s: e.sender, topic: e.acc.ensureTopic("t", e.newTopic)}
-	r.in = appendInput{bytesRecord: bytesRecord{Value: stageValue()}, timestamp: 1, callback: func(RecordMetadata, error) {}, hasFuture: shared}
-	r.in.maxSize = protocol.MaxRecordSize(nil, r.in.Value, nil)
+	r.in = appendInput{record: bytesRecord{Value: stageValue()}, timestamp: 1, callback: func(RecordMetadata, error) {}, hasFuture: shared}
+	r.in.maxSize = protocol.MaxRecordSize(nil, r.in.record.Value, nil)
 	name := "t"
 	var res message.MetadataResponse
 	n.mu.Lock()

@@ -115,7 +115,7 @@ func stageValues(n int) [][]byte {
 func BenchmarkTopic(b *testing.B) {
 	s := newStage(b, Config{})
 	r := &outgoing{mayWait: true}
-	r.Topic = "t"
+	r.record.Topic = "t"
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, _, err := s.e.topicFor(context.Background(), r); err != nil {
@@ -149,7 +149,7 @@ func BenchmarkBatchAppend(b *testing.B) {
 	share := newBufferPool(1 << 20).memoryShare
 	q := &partitionQueue{topic: &topicState{name: "t"}}
 	now := time.Now()
-	in := &appendInput{bytesRecord: bytesRecord{Value: stageValue()}, callback: func(RecordMetadata, error) {}}
+	in := &appendInput{record: bytesRecord{Value: stageValue()}, callback: func(RecordMetadata, error) {}}
 	batch.begin(q, share, chunk, 1, now)
 	q.open.begin(batch, false)
 	b.ReportAllocs()
@@ -172,7 +172,7 @@ func BenchmarkAppend(b *testing.B) {
 			q := s.e.acc.topic("t").queue(3)
 			value, fn := stageValue(), Callback(func(RecordMetadata, error) {})
 			atOnce(b, goroutines, func() error {
-				in := appendInput{bytesRecord: bytesRecord{Value: value}, timestamp: -1, callback: fn, maxSize: protocol.MaxRecordSize(nil, value, nil)}
+				in := appendInput{record: bytesRecord{Value: value}, timestamp: -1, callback: fn, maxSize: protocol.MaxRecordSize(nil, value, nil)}
 				_, err := s.e.acc.append(context.Background(), q, &in, nil, &blockLimit{max: time.Minute})
 				return err
 			})

@@ -113,7 +113,7 @@ func TestBothWaysWriteTheSame(t *testing.T) {
 					continue
 				}
 				in := one("", "", rec.Headers...)
-				in.Key, in.Value, in.timestamp = rec.Key, rec.Value, timestampMillis(rec.Timestamp)
+				in.record.Key, in.record.Value, in.timestamp = rec.Key, rec.Value, timestampMillis(rec.Timestamp)
 				r.appendInput(0, in)
 			}
 			o := r.open(0)

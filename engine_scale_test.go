@@ -58,11 +58,11 @@ func workFor(t *testing.T, known knownCluster) map[string]int {
 	}
 
 	delivered := 0
-	in := appendInput{bytesRecord: bytesRecord{Value: stageValue()}, timestamp: -1, callback: func(_ RecordMetadata, err error) {
+	in := appendInput{record: bytesRecord{Value: stageValue()}, timestamp: -1, callback: func(_ RecordMetadata, err error) {
 		require.NoError(t, err)
 		delivered++
 	}}
-	in.maxSize = protocol.MaxRecordSize(nil, in.Value, nil)
+	in.maxSize = protocol.MaxRecordSize(nil, in.record.Value, nil)
 	sent := 0
 	send := func(records int) {
 		for i := range records {

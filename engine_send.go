@@ -63,8 +63,8 @@ const (
 // If the record asks for a partition that is not among the known ones, it waits for fresh metadata
 // before it fails.
 func (e *engine) topicFor(ctx context.Context, r *outgoing) (*topicState, *metadata.Topic, *Error) {
-	if t := e.acc.topic(r.Topic); t != nil {
-		if info := t.info.Load(); info != nil && info.Err == nil && (!r.Partition.set || inRange(r.Partition.id, info)) &&
+	if t := e.acc.topic(r.record.Topic); t != nil {
+		if info := t.info.Load(); info != nil && info.Err == nil && (!r.record.Partition.set || inRange(r.record.Partition.id, info)) &&
 			e.closedBy(r.lookOnly) == nil {
 			if !t.used.Load() {
 				t.used.Store(true)
@@ -78,17 +78,17 @@ func (e *engine) topicFor(ctx context.Context, r *outgoing) (*topicState, *metad
 // findTopic does the work of topicFor for a topic or partition that is not known yet.
 func (e *engine) findTopic(ctx context.Context, r *outgoing) (*topicState, *metadata.Topic, *Error) {
 	if err := e.closedBy(r.lookOnly); err != nil {
-		return nil, nil, e.errorFor(err, r.Topic, r.partitionOr(-1))
+		return nil, nil, e.errorFor(err, r.record.Topic, r.partitionOr(-1))
 	}
-	if err := checkTopicName(r.Topic); err != nil {
+	if err := checkTopicName(r.record.Topic); err != nil {
 		return nil, nil, err
 	}
-	if r.Partition.set && r.Partition.id < 0 {
-		return nil, nil, &Error{Op: "send", Kind: ErrInvalidPartition, Topic: r.Topic, Partition: r.Partition.id, Node: -1,
+	if r.record.Partition.set && r.record.Partition.id < 0 {
+		return nil, nil, &Error{Op: "send", Kind: ErrInvalidPartition, Topic: r.record.Topic, Partition: r.record.Partition.id, Node: -1,
 			Reason: "a partition is never negative"}
 	}
-	t := e.acc.ensureTopic(r.Topic, e.newTopic)
-	if err := t.partitionErrorAtOnce(r.Partition); err != nil {
+	t := e.acc.ensureTopic(r.record.Topic, e.newTopic)
+	if err := t.partitionErrorAtOnce(r.record.Partition); err != nil {
 		return nil, nil, err
 	}
 	if !r.mayWait {
@@ -96,7 +96,7 @@ func (e *engine) findTopic(ctx context.Context, r *outgoing) (*topicState, *meta
 			return nil, nil, err
 		}
 		e.box.want(t)
-		return nil, nil, newError(Error{Op: "send", Kind: ErrWouldBlock, Topic: r.Topic,
+		return nil, nil, newError(Error{Op: "send", Kind: ErrWouldBlock, Topic: r.record.Topic,
 			Reason: "the topic's metadata have not arrived yet"})
 	}
 	return e.awaitTopic(ctx, r, t, e.waitLimit(r))
@@ -115,7 +115,7 @@ func inRange(p int32, info *metadata.Topic) bool { return p >= 0 && int(p) < len
 
 // awaitTopic waits until the topic of r is known (and a partition asked for, after a fresh look).
 func (e *engine) awaitTopic(ctx context.Context, r *outgoing, t *topicState, limit *blockLimit) (*topicState, *metadata.Topic, *Error) {
-	partition := r.Partition
+	partition := r.record.Partition
 	if err := e.topicErrorAtOnce(t, e.inside()); err != nil {
 		return nil, nil, err
 	}
@@ -193,7 +193,7 @@ type outgoing struct {
 	// acknowledged: the interceptors were informed that the Send failed
 	acknowledged bool
 	limit        blockLimit
-	chosen       int32 // its partition, -1 if that is not known yet
+	chosen       int32 // record.Partition or the partitioner's choice, -1 if that is not known yet
 	at           position
 	contexts     []context.Context // those that its interceptors returned
 	typed        [2]any            // key and value before they were serialized, if the partitioner wants them
@@ -201,12 +201,12 @@ type outgoing struct {
 
 // metadata returns the metadata of a record that was not appended.
 func (r *outgoing) metadata() RecordMetadata {
-	return RecordMetadata{Topic: r.Topic, Partition: r.chosen, Offset: -1, KeySize: partSize(r.Key), ValueSize: partSize(r.Value)}
+	return RecordMetadata{Topic: r.record.Topic, Partition: r.chosen, Offset: -1, KeySize: partSize(r.record.Key), ValueSize: partSize(r.record.Value)}
 }
 
 // send chooses the record's partition and appends the record to its batch. It waits for memory if r.mayWait is set.
 func (e *engine) send(ctx context.Context, r *outgoing, t *topicState, info *metadata.Topic) *Error {
-	r.maxSize = protocol.MaxRecordSize(r.Key, r.Value, r.Headers)
+	r.maxSize = protocol.MaxRecordSize(r.record.Key, r.record.Value, r.record.Headers)
 	if size := r.maxSize + protocol.BatchOverhead; size > e.cfg.maxRequestSize || int64(size) > e.cfg.bufferMemory {
 		if p, _, err := e.choose(r, t, info); err == nil {
 			r.chosen = p // for the error
@@ -220,7 +220,7 @@ func (e *engine) send(ctx context.Context, r *outgoing, t *topicState, info *met
 	previous := int32(-1)
 	for {
 		p, lane, err := e.choose(r, t, info)
-		if err == nil && e.cfg.partitioner != nil && !r.Partition.set {
+		if err == nil && e.cfg.partitioner != nil && !r.record.Partition.set {
 			p, err = e.onNewBatch(r, t, info, p, &previous)
 		}
 		if err != nil {
@@ -258,7 +258,7 @@ func (e *engine) sendError(err error, topic string, partition int32) *Error {
 	return &Error{Op: "send", Topic: topic, Partition: partition, Node: -1, Cause: err}
 }
 
-func (r *outgoing) partitionOr(other int32) int32 { return r.Partition.or(other) }
+func (r *outgoing) partitionOr(other int32) int32 { return r.record.Partition.or(other) }
 
 // tooLarge returns the error of a record that does not fit in a request or in the buffer.
 func (e *engine) tooLarge(r *outgoing, size int) *Error {
@@ -266,20 +266,20 @@ func (e *engine) tooLarge(r *outgoing, size int) *Error {
 	if size > e.cfg.maxRequestSize {
 		reason = fmt.Sprintf("the record takes up to %d bytes when serialized, more than max.request.size (%d)", size, e.cfg.maxRequestSize)
 	}
-	return &Error{Op: "send", Kind: ErrRecordTooLarge, Topic: r.Topic, Partition: r.chosen, Node: -1, Reason: reason}
+	return &Error{Op: "send", Kind: ErrRecordTooLarge, Topic: r.record.Topic, Partition: r.chosen, Node: -1, Reason: reason}
 }
 
 // choose finds the partition: the record's own, the custom partitioner's, the key's, or that of a
 // lane of the sticky partitioner.
 func (e *engine) choose(r *outgoing, t *topicState, info *metadata.Topic) (p int32, lane *stickyLane, err *Error) {
 	switch {
-	case r.Partition.set:
-		return r.Partition.id, nil, nil
+	case r.record.Partition.set:
+		return r.record.Partition.id, nil, nil
 	case e.cfg.partitioner != nil:
 		p, err = e.custom(r, t, info)
 		return p, nil, err
-	case r.Key != nil && !e.cfg.ignoreKeys:
-		return KeyPartition(r.Key, len(info.Partitions)), nil, nil
+	case r.record.Key != nil && !e.cfg.ignoreKeys:
+		return KeyPartition(r.record.Key, len(info.Partitions)), nil, nil
 	default:
 		lane = t.sticky.lane()
 		return t.sticky.peek(lane, info), lane, nil
@@ -288,7 +288,7 @@ func (e *engine) choose(r *outgoing, t *topicState, info *metadata.Topic) (p int
 
 // custom asks the user's partitioner.
 func (e *engine) custom(r *outgoing, t *topicState, info *metadata.Topic) (p int32, err *Error) {
-	in := PartitionInput{Topic: info, Cluster: e.board.look().snapshot, Key: r.Key, Value: r.Value, Headers: r.Headers}
+	in := PartitionInput{Topic: info, Cluster: e.board.look().snapshot, Key: r.record.Key, Value: r.record.Value, Headers: r.record.Headers}
 	p, failed := choosePartition(e.cfg.partitioner, in, r.typed)
 	if failed != nil {
 		return -1, e.sendError(failed, t.name, -1)

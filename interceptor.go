@@ -188,7 +188,7 @@ func (l *chainLink[K, V]) acknowledge(ctx context.Context, m RecordMetadata, hea
 func (c *interceptorChain[K, V]) onSendError(r *outgoing, err error) {
 	if c.hasAcknowledgement() {
 		r.acknowledged = true // before the calls: one of them may end the goroutine
-		c.onAcknowledgement(r.contexts, unknownMetadata(r.Topic, r.chosen), r.Headers, err)
+		c.onAcknowledgement(r.contexts, unknownMetadata(r.record.Topic, r.chosen), r.record.Headers, err)
 	}
 }
 

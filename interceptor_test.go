@@ -261,6 +261,6 @@ func TestPanicsOfPluginsAreErrors(t *testing.T) {
 // failedRecord returns a record that failed in Send.
 func failedRecord(partition int32, headers Headers) *outgoing {
 	r := &outgoing{chosen: partition}
-	r.Topic, r.Headers = "t", headers
+	r.record.Topic, r.record.Headers = "t", headers
 	return r
 }

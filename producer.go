@@ -349,18 +349,18 @@ func (p *Producer[K, V]) goroutineEnded(r *Record[K, V], out *outgoing) {
 
 // sendThrough runs the interceptors and sends the record. It does not return if a plug-in ends the goroutine.
 func (p *Producer[K, V]) sendThrough(ctx context.Context, r *Record[K, V], out *outgoing) *Error {
-	out.Topic, out.chosen = r.Topic, r.Partition.or(-1) // for the error, if an interceptor ends the goroutine
+	out.record.Topic, out.chosen = r.Topic, r.Partition.or(-1) // for the error, if an interceptor ends the goroutine
 	if p.chain != nil {
 		*r, out.contexts = p.chain.onSend(orBackground(ctx), *r)
 	}
-	out.Topic, out.Partition, out.Timestamp, out.Headers = r.Topic, r.Partition, r.Timestamp, r.Headers
+	out.record.Topic, out.record.Partition, out.record.Timestamp, out.record.Headers = r.Topic, r.Partition, r.Timestamp, r.Headers
 	out.chosen = out.partitionOr(-1)
 	var err *Error
 	switch {
 	case p.closed.Load():
-		err = p.e.errorFor(p.e.closedReason(), out.Topic, out.chosen)
+		err = p.e.errorFor(p.e.closedReason(), out.record.Topic, out.chosen)
 	case over(ctx):
-		err = p.e.errorFor(p.e.acc.closedByOr(&Error{Op: "send", Kind: endOf(ctx), Reason: reasonOver(ctx, "")}), out.Topic, out.chosen)
+		err = p.e.errorFor(p.e.acc.closedByOr(&Error{Op: "send", Kind: endOf(ctx), Reason: reasonOver(ctx, "")}), out.record.Topic, out.chosen)
 	default:
 		err = p.sendRecord(ctx, r, out)
 	}
@@ -396,7 +396,7 @@ func (p *Producer[K, V]) sendRecord(ctx context.Context, r *Record[K, V], out *o
 		return p.sendAcknowledged(ctx, r, out, t, info)
 	}
 	if p.plain { // the serializers are Bytes
-		out.Key, out.Value = *any(&r.Key).(*[]byte), *any(&r.Value).(*[]byte)
+		out.record.Key, out.record.Value = *any(&r.Key).(*[]byte), *any(&r.Value).(*[]byte)
 		return p.e.send(ctx, out, t, info)
 	}
 	return p.sendSerialized(ctx, r, out, t, info)
@@ -415,7 +415,7 @@ func (p *Producer[K, V]) sendSerialized(ctx context.Context, r *Record[K, V], ou
 // sendBytes appends the serialized record, by the fast path if that takes it.
 func (p *Producer[K, V]) sendBytes(ctx context.Context, out *outgoing, t *topicState, info *metadata.Topic) *Error {
 	if !out.urgent {
-		if at := p.e.sendFast(context.Background(), &out.bytesRecord, out.callback, out.hasFuture); at.appended() {
+		if at := p.e.sendFast(context.Background(), &out.record, out.callback, out.hasFuture); at.appended() {
 			out.at = at
 			return nil
 		}
@@ -436,7 +436,7 @@ func (p *Producer[K, V]) sendAcknowledged(ctx context.Context, r *Record[K, V], 
 			out.callback = fn
 		}
 	}()
-	out.callback = p.acknowledging(fn, out.Headers, out.contexts)
+	out.callback = p.acknowledging(fn, out.record.Headers, out.contexts)
 	err := p.sendBytes(ctx, out, t, info)
 	sent = err == nil
 	return err

@@ -116,7 +116,7 @@ func (p *Producer[K, V]) PartitionsFor(ctx context.Context, topic string) ([]met
 	}
 	late := begun(ctx)
 	out := outgoing{mayWait: true, lookOnly: true}
-	out.Topic = topic
+	out.record.Topic = topic
 	info, err := (*metadata.Topic)(nil), (*Error)(nil)
 	if p.closed.Load() {
 		err = p.e.errorFor(p.e.closedReason(), topic, -1)

@@ -81,7 +81,7 @@ func (tx *Tx[K, V]) sendFast(ctx context.Context, r *Record[K, V], fn Callback, 
 
 func (tx *Tx[K, V]) send(ctx context.Context, r *Record[K, V], out *outgoing) *Error {
 	if tx.over.Load() {
-		out.Topic, out.chosen = r.Topic, r.Partition.or(-1)
+		out.record.Topic, out.chosen = r.Topic, r.Partition.or(-1)
 		return tx.overError(r.Topic)
 	}
 	through := false

@@ -327,13 +327,13 @@ const maxScratch = 64 << 10
 // serialize turns key and value into bytes.
 func (p *Producer[K, V]) serialize(r *Record[K, V], out *outgoing, lent *scratch) *Error {
 	var err error
-	if out.Key, out.Headers, err = p.key.serialize(lent.key, r.Topic, out.Headers, r.Key); err == nil {
-		out.Value, out.Headers, err = p.value.serialize(lent.value, r.Topic, out.Headers, r.Value)
+	if out.record.Key, out.record.Headers, err = p.key.serialize(lent.key, r.Topic, out.record.Headers, r.Key); err == nil {
+		out.record.Value, out.record.Headers, err = p.value.serialize(lent.value, r.Topic, out.record.Headers, r.Value)
 	}
 	if err != nil {
 		return p.e.sendError(err, r.Topic, out.chosen)
 	}
-	if grown := cap(out.Value); grown > cap(lent.value) && grown <= maxScratch {
+	if grown := cap(out.record.Value); grown > cap(lent.value) && grown <= maxScratch {
 		lent.value = make([]byte, 0, grown) // for the next record; out.Value may be a slice of the serializer's own
 	}
 	return nil

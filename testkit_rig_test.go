@@ -100,11 +100,11 @@ func (r *rig) setLeaders(leaders []int32, epoch int32) {
 
 // one returns a record as Send passes it on.
 func one(key, value string, headers ...Header) *appendInput {
-	in := &appendInput{bytesRecord: bytesRecord{Value: []byte(value), Headers: headers}, hasFuture: true}
+	in := &appendInput{record: bytesRecord{Value: []byte(value), Headers: headers}, hasFuture: true}
 	if key != "" {
-		in.Key = []byte(key)
+		in.record.Key = []byte(key)
 	}
-	in.maxSize = protocol.MaxRecordSize(in.Key, in.Value, in.Headers)
+	in.maxSize = protocol.MaxRecordSize(in.record.Key, in.record.Value, in.record.Headers)
 	return in
 }
 

@@ -195,7 +195,7 @@ func (x *simulation) try(w *simWait) {
 // attempt does what Producer.send does, which waits until the sender knows of a failure that the transaction can't do
 // without. Here the sender has no goroutine that could serve it meanwhile, so it takes its turn at once.
 func (x *simulation) attempt(w *simWait) *Error {
-	w.out.Topic, w.out.Partition, w.out.Timestamp = w.rec.Topic, w.rec.Partition, w.rec.Timestamp
+	w.out.record.Topic, w.out.record.Partition, w.out.record.Timestamp = w.rec.Topic, w.rec.Partition, w.rec.Timestamp
 	w.out.chosen = w.out.partitionOr(-1)
 	err := x.p.sendRecord(context.Background(), &w.rec, &w.out)
 	if err == nil || x.cfg.Txn == nil {
@@ -267,7 +267,7 @@ func (x *simulation) serve(w *simWait) {
 	late := !w.until.After(x.now)
 	switch {
 	case w.waiter == nil && late:
-		x.failed(w, x.e.topicTimeout(x.e.acc.ensureTopic(w.rec.Topic, x.e.newTopic), w.out.Partition, news{}))
+		x.failed(w, x.e.topicTimeout(x.e.acc.ensureTopic(w.rec.Topic, x.e.newTopic), w.out.record.Partition, news{}))
 	case w.waiter == nil && isClosed(w.news):
 		x.try(w)
 	case w.waiter == nil:

@@ -160,7 +160,7 @@ var ofConfig = []mutation{
 	},
 	{
 		name: "record-beyond-max-request-size", file: "engine_send.go",
-		old: "	r.maxSize = protocol.MaxRecordSize(r.Key, r.Value, r.Headers)\n	if size := r.maxSize + protocol.BatchOverhead;", new: "	r.maxSize = protocol.MaxRecordSize(r.Key, r.Value, r.Headers)\n	if size := r.maxSize;",
+		old: "	r.maxSize = protocol.MaxRecordSize(r.record.Key, r.record.Value, r.record.Headers)\n	if size := r.maxSize + protocol.BatchOverhead;", new: "	r.maxSize = protocol.MaxRecordSize(r.record.Key, r.record.Value, r.record.Headers)\n	if size := r.maxSize;",
 		breaks: "a record is taken that no request can hold",
 		by:     by("TestARecordMayBeAsLargeAsMaxRequestSize"),
 	},

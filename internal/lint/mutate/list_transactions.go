@@ -82,7 +82,7 @@ var ofTransactions = []mutation{
 	},
 	{
 		name: "tx-outlives-its-function", file: "producer_tx.go",
-		old: "	if tx.over.Load() {\n		out.Topic", new: "	if tx.p == nil {\n		out.Topic",
+		old: "	if tx.over.Load() {\n		out.record.Topic", new: "	if tx.p == nil {\n		out.record.Topic",
 		breaks: "a Tx that was kept sends into the next transaction",
 		by:     by("TestInTransactionFailsWithEachSend"),
 	},
