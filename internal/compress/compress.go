@@ -97,8 +97,8 @@ type Compressor struct {
 // New returns a compressor for codec. DefaultLevel is Kafka's default; other levels are those of
 // compression.<codec>.level (KIP-390), by Java's numbers:
 //
-//   - gzip, -1 or 1 to 9. Levels are klauspost's of the same number, which pack records as well as
-//     Java's or better (0.349 against 0.384 at level 1). -1, the default, is level 6, as in zlib.
+//   - gzip, -1 or 1 to 9. Levels are klauspost's of the same number: up to 4 % larger than Java's at 5 and 6, smaller
+//     at 1 and 9. -1, the default, is level 6, as in zlib.
 //   - lz4, 1 to 17. 9, the default, is not the ninth: with it Java takes its fast compressor, and
 //     so do we; other levels are its high compressor. 1 and 2 (0.48) and 3 (0.43) come within
 //     1 % of Java's size; from 4 on the search is exhaustive (0.43 against Java's 0.42 to 0.41).

@@ -35,7 +35,11 @@ type Response interface {
 func AskedBy(m Message) Asked {
 	switch m := m.(type) {
 	case *MetadataRequest:
-		return Asked{Topics: len(m.Topics), Brokers: MaxBrokers, TopicPartitions: MaxTopicPartitions} // no topics are all of them, or no answer about topics
+		asked := Asked{Topics: len(m.Topics), Brokers: MaxBrokers, TopicPartitions: MaxTopicPartitions}
+		if m.Topics != nil && len(m.Topics) == 0 {
+			asked.Topics = 1 // none, which zero can't say; null asks for all
+		}
+		return asked
 	case *FindCoordinatorRequest:
 		return Asked{Keys: len(m.CoordinatorKeys)}
 	case *AddPartitionsToTxnRequest:

@@ -30,13 +30,14 @@ import (
 
 // flood is one answer of many equal elements, made as it is read, so that the heap is the producer's alone.
 type flood struct {
-	api      protocol.APIKey
-	size     int                                 // of the answer, about
-	most     int                                 // bytes of heap it may take; 0: twice its size
-	answer   func(version int16) message.Message // with one element
-	unit     []byte                              // the element on the wire
-	tagged   bool                                // the array is a tagged field, with its size before it
-	numbered bool                                // partitions that have the indexes 0, 1, 2 …
+	api       protocol.APIKey
+	size      int                                 // of the answer, about
+	most      int                                 // bytes of heap it may take; 0: twice its size
+	answer    func(version int16) message.Message // with one element
+	unit      []byte                              // the element on the wire
+	tagged    bool                                // the array is a tagged field, with its size before it
+	untopical bool                                // it answers a question that names no topic
+	numbered  bool                                // partitions that have the indexes 0, 1, 2 …
 }
 
 // reader returns the answer, with its size in front.
@@ -240,7 +241,15 @@ var floods = map[string]flood{
 			m.Topics = []message.MetadataResponseTopic{largeTopicOf("x")}
 		}),
 	},
+	"metadata, topics where none was asked for": {
+		api: protocol.Metadata, size: 95 << 20, untopical: true, unit: smallTopic, answer: metadataWith(func(m *message.MetadataResponse) {
+			m.Topics = []message.MetadataResponseTopic{{Name: new("small topic 1234"), TopicID: protocol.UUID{2}}}
+		}),
+	},
 }
+
+// smallTopic is a topic without partitions, as metadata answers have it: code, name, id, not internal, no partitions, no rights, no tags.
+var smallTopic = slices.Concat([]byte{0, 0, 17}, []byte("small topic 1234"), append([]byte{2}, make([]byte, 15)...), []byte{0, 1, 0, 0, 0, 0, 0})
 
 // replicated returns replicatedUnit before it has an index.
 func replicated() message.MetadataResponsePartition {
@@ -341,6 +350,10 @@ func (f *flood) test(t *testing.T) {
 	}
 	p := testkit.Open(t, cfg)
 	stop := peakHeap()
+	if f.untopical {
+		_, err = p.Cluster(t.Context())
+		require.NoError(t, err)
+	}
 	_, err = p.SendSync(t.Context(), testkit.OnPartition(0, testkit.Rec("t", "", "a")))
 	peak := stop()
 	once.Do(func() { t.Error("no answer was replaced") })
