@@ -159,7 +159,7 @@ func TestBatchesFollowTheirLeader(t *testing.T) {
 		require.Equal(t, []int32{1}, r.ready())
 		r.setLeaders([]int32{-1, 0, 1, 1}, 2)
 		require.Empty(t, r.ready())
-		require.Contains(t, r.s.leaderless, r.topic.queue(0))
+		require.Equal(t, r.topic.queue(0), r.s.leaderless[0].queue)
 		r.setLeaders([]int32{0, 0, 1, 1}, 3)
 		require.Equal(t, []int32{0}, partitionsOf(r.drain(0)))
 		require.Empty(t, r.s.leaderless)

@@ -38,7 +38,7 @@ type topicState struct {
 	ask           topicAsk
 	missing       backoff.Spell // of metadata answers that did not have it
 	tooLargeSpell backoff.Spell // of batches that were too large for its broker
-	resentWarned  time.Time     // when a batch that is refused again and again was warned of
+	resentWarned  time.Time     // when a warning said that its batches are refused, or wait for a leader
 	shelved       bool          // see refresher.stopAsking
 	idle          bool          // see refresher.noteIdle
 	forgotten     bool          // see forgetIdle

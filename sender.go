@@ -52,13 +52,13 @@ type sender struct {
 	nodes         map[int32]*nodeOut
 	active        []*nodeOut // those with something in their ready lists
 	timers        timers
-	denials       int               // of the client that were passed on
-	leaderless    []*partitionQueue // with batches to send and no leader
-	mark          int64             // flushes begun, as far as the sender knows
-	queuesBegun   int64             // queues for memory begun, as far as it knows
-	resolveBy     time.Time         // when bootstrap.resolve.timeout.ms ends, counted from the first question
-	bootstrapping bool              // the client has the bootstrap servers, not the snapshot's nodes
-	skipLinger    bool              // this turn, lingers don't count: closing, or a Send waits for memory
+	denials       int          // of the client that were passed on
+	leaderless    []leaderless // partitions with batches to send and no leader
+	mark          int64        // flushes begun, as far as the sender knows
+	queuesBegun   int64        // queues for memory begun, as far as it knows
+	resolveBy     time.Time    // when bootstrap.resolve.timeout.ms ends, counted from the first question
+	bootstrapping bool         // the client has the bootstrap servers, not the snapshot's nodes
+	skipLinger    bool         // this turn, lingers don't count: closing, or a Send waits for memory
 	closing       bool
 	aborting      *Error // set: everything incomplete fails with it
 	lost          givenUp

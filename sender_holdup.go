@@ -123,3 +123,25 @@ func (s *sender) resentLevel(b *batch, now time.Time) slog.Level {
 	t.resentWarned = now
 	return slog.LevelWarn
 }
+
+// leaderless is a partition whose batches wait for a leader.
+type leaderless struct {
+	queue *partitionQueue
+	since time.Time
+}
+
+// warnOfLeaderless logs that records wait for a leader, if that lasts: once a minute for each topic, as resentLevel does. There is no
+// answer with an error then, and no connection that fails, so nothing else is heard until delivery.timeout.ms is over.
+func (s *sender) warnOfLeaderless(now time.Time) {
+	lines := 0
+	for _, w := range s.leaderless {
+		t := w.queue.topic
+		waited := now.Sub(w.since)
+		if waited < backoff.Lasting || now.Sub(t.resentWarned) < backoff.WarnEvery || w.queue.length.Load() == 0 || lines == maxComplaints {
+			continue
+		}
+		lines++
+		t.resentWarned = now
+		s.logger.Warn("records wait for a partition to have a leader", "topic", t.name, "partition", w.queue.index, "for", roundDuration(waited))
+	}
+}

@@ -94,6 +94,7 @@ func (s *sender) finishMetadata(r *network.Request, now time.Time) {
 	s.adopt(next, now)
 	if len(s.leaderless) > 0 {
 		s.refresh.wantAll() // some records still have no leader to go to; the back-off grows
+		s.warnOfLeaderless(now)
 	}
 	s.forgetIdle()
 }

@@ -38,9 +38,12 @@ func (s *sender) lookAgain(now time.Time) {
 	s.lookAtAll(&s.timers, now)
 	waited := s.leaderless
 	s.leaderless = nil // those that still have no leader come back in
-	for _, q := range waited {
-		q.out.leaderless = false
-		s.look(q, now)
+	for _, w := range waited {
+		w.queue.out.leaderless = false
+		s.look(w.queue, now)
+		if w.queue.out.leaderless {
+			s.leaderless[len(s.leaderless)-1].since = w.since
+		}
 	}
 }
 
@@ -145,7 +148,7 @@ func (s *sender) makeReady(q *partitionQueue, forced bool, now time.Time) {
 	if !ok {
 		if !q.out.leaderless {
 			q.out.leaderless = true
-			s.leaderless = append(s.leaderless, q)
+			s.leaderless = append(s.leaderless, leaderless{q, now})
 		}
 		s.needLeader(q, now)
 		return

@@ -2,6 +2,7 @@ package errors_test
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -168,6 +169,43 @@ func TestANodeThatOnlyShakesHandsIsNotBack(t *testing.T) {
 		deaf.Remove()
 		require.NoError(t, p.Flush(t.Context()))
 		require.Len(t, log.Lines("back again"), 1)
+	})
+}
+
+// Records for a partition without a leader wait for one until delivery.timeout.ms is over, and nothing is asked of a node that
+// could fail. If that lasts, the log says so: once a minute for each topic.
+func TestAPartitionWithoutALeaderIsLogged(t *testing.T) {
+	warned(t, quilltest.Options{Nodes: 2}, nil, func(t *testing.T, c *quilltest.Cluster, p *quill.Producer[string, string], log *testkit.LogText) {
+		c.MustCreateTopic("lonely", 2, quilltest.TopicConfig{Replicas: 1})
+		leader, _, err := c.Leader("lonely", 1)
+		require.NoError(t, err)
+		send := func() { p.SendFunc(t.Context(), testkit.OnPartition(1, testkit.Rec("lonely", "k", "v")), nil) }
+		send()
+		require.NoError(t, p.Flush(t.Context()))
+		for range 3 { // short ones, one soon after the other
+			require.NoError(t, c.StopNode(leader))
+			send()
+			time.Sleep(4 * time.Second)
+			require.NoError(t, c.StartNode(leader))
+			require.NoError(t, p.Flush(t.Context()))
+		}
+		require.Empty(t, log.Loud())
+		require.NoError(t, c.StopNode(leader))
+		send()
+		for i := range 7 { // what is learned of other topics does not begin it again
+			c.MustCreateTopic(fmt.Sprint("other-", i), 1, quilltest.TopicConfig{})
+			_, err := p.PartitionsFor(t.Context(), fmt.Sprint("other-", i))
+			require.NoError(t, err)
+			time.Sleep(time.Second)
+		}
+		require.Len(t, log.Loud(), 1)
+		require.Regexp(t, `level=WARN msg="records wait for a partition to have a leader" \S+ topic=lonely partition=1 for=[56]\.?\d*s`, log.Loud()[0])
+		time.Sleep(50 * time.Second)
+		require.Len(t, log.Loud(), 1)
+		time.Sleep(12 * time.Second)
+		require.Len(t, log.Loud(), 2, "once a minute")
+		time.Sleep(3 * time.Minute) // the record has expired, and nothing waits any more
+		require.Len(t, log.Lines("to have a leader"), 2)
 	})
 }
 

@@ -112,9 +112,15 @@ var ofSender = []mutation{
 	},
 	{
 		name: "refusals-are-logged-each-time", file: "sender_holdup.go",
-		old: "	t.resentWarned = now\n", new: "	_ = now\n",
+		old: "	t.resentWarned = now\n	return", new: "	_ = now\n	return",
 		breaks: "a broker that refuses batches for minutes fills the log",
 		by:     by("TestRefusalsThatLastAreLogged"),
+	},
+	{
+		name: "a-missing-leader-forgets-since-when", file: "sender_ready.go",
+		old: "			s.leaderless[len(s.leaderless)-1].since = w.since\n", new: "			_ = w.since\n",
+		breaks: "records wait in silence for a leader while the metadata of other topics change",
+		by:     by("TestAPartitionWithoutALeaderIsLogged"),
 	},
 	{
 		name: "a-short-refusal-warns", file: "sender_holdup.go",
