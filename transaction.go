@@ -229,6 +229,8 @@ func (s txnState) wayTo(state txnState) string {
 		return "InitTransactions is under way, or has worked before"
 	case s == txnInitializing:
 		return "wait until InitTransactions, or the end of the transaction before, has returned"
+	case s == txnAbortableError: // InitTransactions may have led here
+		return "the transaction has failed; call AbortTransaction first"
 	case state == txnUninitialized:
 		return "InitTransactions was called before and has worked"
 	case s == txnReady:
@@ -237,8 +239,6 @@ func (s txnState) wayTo(state txnState) string {
 		return "a transaction is open; commit or abort it first"
 	case s.completing():
 		return "the transaction is being ended; wait until that call has returned"
-	case s == txnAbortableError:
-		return "the transaction has failed; call AbortTransaction first"
 	}
 	return "the producer has failed; close it and make a new one"
 }

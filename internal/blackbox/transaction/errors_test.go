@@ -122,6 +122,25 @@ func TestInitTransactionsMayBeRefused(t *testing.T) {
 	}
 }
 
+// A coordinator may ask for an abort before there is a transaction. InitTransactions has not worked then, and is not said to have; the
+// abort gets the producer id.
+func TestInitTransactionsMayHaveToBeAborted(t *testing.T) {
+	for _, api := range []protocol.APIKey{protocol.FindCoordinator, protocol.InitProducerID} {
+		t.Run(api.String(), func(t *testing.T) {
+			testkit.InRelease(t, quilltest.Options{}, nil, func(x *testkit.TxnLab) {
+				x.C.Inject(quilltest.Fault{APIs: []protocol.APIKey{api}, Err: protocol.TransactionAbortable})
+				require.ErrorIs(x, x.P.InitTransactions(x.Context()), quill.ErrAbortable)
+				for _, err := range []error{x.P.InitTransactions(x.Context()), x.P.BeginTransaction()} {
+					require.ErrorIs(x, err, quill.ErrAbortable)
+					require.ErrorContains(x, err, "call AbortTransaction first")
+				}
+				x.Abort()
+				x.RequireGoesOn()
+			})
+		})
+	}
+}
+
 // KAFKA-19176: a record of a transaction that failed is never to be sent again by itself.
 func TestSpentRetriesAreAbortableNotRetriable(t *testing.T) {
 	inTransactions(t, func(cfg *quill.Config) {
