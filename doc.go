@@ -163,6 +163,8 @@
 //     here InitTransactions can be called again once the right was granted.
 //   - A node that hangs up on a TLS handshake is asked once without TLS, by a request that names nothing of the client, and one
 //     that hangs up on the first request whether it wants SASL, so that these settings are errors at once. Java waits out max.block.ms.
+//   - A session of SASL is renewed two seconds before its end at the latest (half of it, if it is shorter than four), and not only after
+//     85 to 95 %: a busy broker comes to requests in flight after the end of a short one, and hangs up.
 //   - The name of a certificate is that of its SAN; a common name does not count. TLS looks for the host as configured, also
 //     with resolve_canonical_bootstrap_servers_only. Connections end without a close_notify.
 //   - SCRAM has an upper bound of 65,536 iterations, and the nonce of a node has to add something to the client's. OAUTHBEARER

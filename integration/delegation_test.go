@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -137,8 +138,11 @@ func TestDelegationTokens(t *testing.T) {
 // testTokensThatEnd sends with tokens of three seconds: the broker bounds sessions by them, and each login gets a token of its own.
 func (n strictNode) testTokensThatEnd(t *testing.T, with func(sasl.CredentialsFunc) quill.Config) {
 	topic := n.topic(t, "short-lived", kmsg.ACLOperationWrite)
+	var longest atomic.Int64 // time that it took to get a token
 	cfg := with(func(ctx context.Context, _ sasl.Peer) (sasl.Credentials, error) {
+		begin := time.Now()
 		d, err := n.token(ctx, 3*time.Second)
+		longest.Store(max(longest.Load(), int64(time.Since(begin))))
 		return d.credentials(), err
 	})
 	log := &renewals{Handler: cfg.Logger.Handler()}
@@ -147,7 +151,8 @@ func (n strictNode) testTokensThatEnd(t *testing.T, with func(sasl.CredentialsFu
 	until, cancel := context.WithTimeout(t.Context(), 7*time.Second)
 	defer cancel()
 	load.run(until)
-	t.Logf("%v, %d renewals, %d connections lost", load.end(t), log.renewed.Load(), log.lost.Load())
-	// On a busy machine a token may take longer than the rest of a session: the next connection then gets it.
-	require.Positive(t, log.renewed.Load()+log.lost.Load())
+	all := load.end(t)
+	t.Logf("%v, %d renewals, %d connections lost, a token took up to %v", all, log.renewed.Load(), log.lost.Load(), time.Duration(longest.Load()))
+	// On a busy machine a token may take longer than the rest of a session, a second and a half: the next connection then gets it.
+	log.check(t, all.slowest()+time.Duration(longest.Load()) < 1500*time.Millisecond, 2)
 }

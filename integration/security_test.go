@@ -205,7 +205,7 @@ func (n *secureNode) testWrongSettings(t *testing.T) {
 		}
 		cfg.BootstrapServers = slices.Clone(cfg.BootstrapServers)
 		seen := watch(t)
-		cfg.MaxBlock, cfg.Logger = 3*time.Second, seen.Logger()
+		cfg.MaxBlock, cfg.Logger = time.Minute, seen.Logger() // all of them are heard of sooner, but a busy machine may need some attempts
 		w.change(&cfg)
 		p := newProducer(t, cfg)
 		begin := time.Now()
@@ -233,8 +233,9 @@ func (n *secureNode) testRenewal(t *testing.T, m sasl.Mechanism) {
 	load.run(until)
 	all := load.end(t)
 	t.Logf("%v; %d renewals, %d connections lost, around renewals %v", all, log.renewed.Load(), log.lost.Load(), all.near(log.times()))
-	// A broker that is held up for longer than the rest of a session hangs up on requests that waited for it: on a busy machine that happens.
-	require.GreaterOrEqual(t, log.renewed.Load()+log.lost.Load(), int64(d.Seconds()/7))
+	// The broker takes requests one after the other, and hangs up on one that it comes to after the session's end: two seconds before that
+	// the session is renewed at the latest.
+	log.check(t, all.slowest() < 2*time.Second, int64(d.Seconds()/5))
 }
 
 // renewals counts what a producer logs about its connections, and hands it on.
@@ -246,6 +247,25 @@ type renewals struct {
 	mu sync.Mutex
 	// +checklocks:mu
 	at []time.Time // of renewals
+	// +checklocks:mu
+	reasons []string // why connections were lost
+}
+
+// check demands that each of so many sessions was renewed on the live connection, if all was in time for that. If not, a connection may
+// be lost instead of renewed, and for no other reason.
+func (r *renewals) check(t *testing.T, inTime bool, sessions int64) {
+	t.Helper()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if inTime {
+		require.Empty(t, r.reasons)
+		require.GreaterOrEqual(t, r.renewed.Load(), sessions)
+		return
+	}
+	for _, reason := range r.reasons {
+		require.Contains(t, reason, "authenticate again with")
+	}
+	require.Positive(t, r.renewed.Load()+r.lost.Load())
 }
 
 // times returns when sessions were renewed.
@@ -268,6 +288,15 @@ func (r *renewals) Handle(ctx context.Context, line slog.Record) error {
 		r.mu.Unlock()
 	case strings.HasPrefix(line.Message, "connection to node lost"):
 		r.lost.Add(1)
+		r.mu.Lock()
+		var last time.Time
+		if len(r.at) > 0 {
+			last = r.at[len(r.at)-1]
+		}
+		text := fmt.Sprintf("%v after the last renewal:", line.Time.Sub(last).Round(time.Millisecond))
+		line.Attrs(func(a slog.Attr) bool { text += " " + a.String(); return true })
+		r.reasons = append(r.reasons, text)
+		r.mu.Unlock()
 	}
 	return r.Handler.Handle(ctx, line)
 }

@@ -107,6 +107,14 @@ func (s samples) near(times []time.Time) samples {
 	})
 }
 
+// slowest returns the longest time that a record took.
+func (s samples) slowest() (longest time.Duration) {
+	for _, x := range s {
+		longest = max(longest, x.took)
+	}
+	return longest
+}
+
 // String returns how many records there are, and percentiles of what they took.
 func (s samples) String() string {
 	if len(s) == 0 {
