@@ -235,7 +235,7 @@ func (c *conn) unanswered(waited time.Duration) *Error {
 	case phase == securing && c.cfg.TLS != nil:
 		return c.errorf("TLS handshake", fmt.Errorf("it accepts connections, but the TLS handshake has not ended for %v; %s",
 			waited, plaintextHint))
-	case phase == authenticating:
+	case phase == authenticating && c.cfg.SASL != nil:
 		return c.errorf(opAuthenticate, fmt.Errorf("authentication with %s has not ended for %v", foreign.Quote(c.cfg.SASL.Name()), waited))
 	}
 	return c.errorf("negotiate", fmt.Errorf("it accepts connections, but has not answered ApiVersions for %v; does it hang, or %s", waited, otherProtocol))

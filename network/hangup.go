@@ -89,6 +89,7 @@ func (c *conn) wantsLogin(line net.Conn, v *versions) error {
 	if resp.ErrorCode != protocol.UnsupportedSaslMechanism {
 		return nil
 	}
+	c.reach(authenticating) // for the log
 	return c.errorf(opAuthenticate, &AuthenticationError{Node: c.id, Addr: c.addr, Step: stepHandshake, Err: errLoginWanted, Lasting: true,
 		Offered: kept(resp.Mechanisms), Hint: "it has " + nameList(resp.Mechanisms) +
 			": set Config.SASL (security.protocol SASL_SSL or SASL_PLAINTEXT, sasl.mechanism, sasl.jaas.config), or name a listener without SASL"})

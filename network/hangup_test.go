@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/tls"
 	"errors"
+	"log/slog"
 	"runtime"
 	"strings"
 	"testing"
@@ -169,7 +170,9 @@ func loginListener(enabled *message.SaslHandshakeResponse, heard *[]asked) func(
 func TestAListenerThatWantsALoginIsNamed(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var heard []asked
-		r := newRig(t, loginListener(&message.SaslHandshakeResponse{ErrorCode: protocol.UnsupportedSaslMechanism, Mechanisms: []string{"SCRAM-SHA-512", "a\nb"}}, &heard))
+		var log lockedBuffer
+		r := newRig(t, loginListener(&message.SaslHandshakeResponse{ErrorCode: protocol.UnsupportedSaslMechanism, Mechanisms: []string{"SCRAM-SHA-512", "a\nb"}}, &heard),
+			func(c *Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
 		begin := time.Now()
 		r.connect(-1)
 		r.back(r.send(-1, "x"))
@@ -187,6 +190,7 @@ func TestAListenerThatWantsALoginIsNamed(t *testing.T) {
 		require.Equal(t, 1, r.Denied().Number)
 		require.Equal(t, []string{"SCRAM-SHA-512", "a\nb"}, e.Offered)
 		require.ErrorContains(t, e, `authenticate: the listener wants a login (SASL), and none is configured; it has "SCRAM-SHA-512", "a\nb": set Config.SASL (security.protocol SASL_SSL or SASL_PLAINTEXT`)
+		require.Contains(t, log.String(), `level=WARN msg="connected to node, but could not authenticate"`)
 		require.Len(t, heard, 2)
 		require.Equal(t, protocol.SaslHandshake, heard[1].key)
 		require.Empty(t, strings.Trim(string(heard[1].body), "\x00"), "no mechanism is named")
