@@ -312,7 +312,7 @@ func (k *kerberized) wrong(t *testing.T, keytab string) {
 		"an unknown principal":  {kerberos.Password("carol", sasl.NewSecret("s3cret"), k.options), []string{"get a ticket for carol (password)", "KDC_ERR_C_PRINCIPAL_UNKNOWN", "the KDC does not know this principal"}},
 		"a wrong password":      {kerberos.Password("bob", sasl.NewSecret("s3cret"), k.options), []string{"the password or the keytab's key is wrong"}},
 		"another's keytab":      {kerberos.Keytab("bob", keytab, k.options), []string{"the keytab has no key of this principal"}},
-		"no keytab":             {kerberos.Keytab("alice", keytab+"x", k.options), []string{"read keytab: open " + keytab + "x", "no such file"}},
+		"no keytab":             {kerberos.Keytab("alice", keytab+"x", k.options), []string{"read keytab " + keytab + "x: can't be read", "no such file"}},
 		"a damaged keytab":      {kerberos.Keytab("alice", damaged, k.options), []string{"read keytab " + damaged + ": it is damaged, or of another format"}},
 		"a damaged cache":       {kerberos.CredentialCache(damaged, k.options), []string{"read credential cache " + damaged, "it is damaged"}},
 		"a cache elsewhere":     {kerberos.CredentialCache("KEYRING:persistent:0", k.options), []string{"only caches in files are supported"}},

@@ -98,7 +98,7 @@ func TestAShortSessionIsRenewedTwoSecondsBeforeItsEnd(t *testing.T) {
 	}
 }
 
-// Java: SaslClientAuthenticator.
+// As SaslClientAuthenticator does.
 func TestASessionIsRenewedAt85To95Percent(t *testing.T) {
 	begin := time.Now()
 	var s session

@@ -176,7 +176,7 @@ const maxFile = 1 << 20
 func loadConfig(file string) (cfg *config.Config, err error) {
 	text, _, err := readfile.Read(file, maxFile)
 	if err != nil {
-		return nil, fmt.Errorf("read krb5.conf: %s %w", file, err)
+		return nil, fmt.Errorf("read krb5.conf (%s): %w", file, err)
 	}
 	defer func() {
 		if v := recover(); v != nil { // gokrb5 indexes without a look at the length
@@ -227,7 +227,7 @@ func fromCCache(file string, cfg *config.Config, settings func(*client.Settings)
 func readFile(what, file string, decode func([]byte) error) (err error) {
 	text, _, err := readfile.Read(file, maxFile)
 	if err != nil {
-		return fmt.Errorf("read %s: %s %w", what, file, err)
+		return fmt.Errorf("read %s %s: %w", what, file, err)
 	}
 	defer func() {
 		if recover() != nil {

@@ -185,11 +185,11 @@ func TestFilesAreReadUpToABound(t *testing.T) {
 			want = "can't be read: no such file or directory"
 		}
 		_, err := loadConfig(name)
-		require.EqualError(t, err, "read krb5.conf: "+name+" "+want)
+		require.EqualError(t, err, "read krb5.conf ("+name+"): "+want)
 		_, err = loadKeytab(name)
-		require.EqualError(t, err, "read keytab: "+name+" "+want)
+		require.EqualError(t, err, "read keytab "+name+": "+want)
 		_, err = fromCCache(name, config.New(), nil)
-		require.EqualError(t, err, "read credential cache: "+name+" "+want)
+		require.EqualError(t, err, "read credential cache "+name+": "+want)
 	}
 }
 
