@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/quill-kafka/quill/internal/message"
+	"github.com/quill-kafka/quill/internal/planted"
 	"github.com/quill-kafka/quill/protocol"
 )
 
@@ -78,9 +80,24 @@ func TestAPlaintextListenerIsFoundByItsAnswer(t *testing.T) {
 // What answers otherwise, or not at all, is no plaintext listener: it hung up, which may pass. It is not waited for long.
 func TestWhatHangsUpIsNotCalledPlaintextWithoutAnAnswer(t *testing.T) {
 	for name, script := range map[string]func(*peer){
-		"hangs up again":        hangsUp,
-		"is silent":             silent,
-		"says too much":         func(p *peer) { p.raw(bytes.Repeat([]byte{0x7f}, 100)...) },
+		"hangs up again": hangsUp,
+		"is silent":      silent,
+		"says too much":  func(p *peer) { p.raw(bytes.Repeat([]byte{0x7f}, 100)...) },
+		"trickles": func(p *peer) {
+			q := p.request()
+			for _, b := range frame(q.id, make([]byte, 6)) { // a good answer, were it not for the time that it takes
+				p.raw(b)
+				time.Sleep(500 * time.Millisecond)
+			}
+		},
+		"never stops": func(p *peer) {
+			p.request()
+			p.raw(0, 0xf, 0xff, 0xff)
+			for {
+				p.raw(make([]byte, 64)...)
+				time.Sleep(time.Millisecond)
+			}
+		},
 		"an alert of TLS":       func(p *peer) { p.raw(0x15, 3, 3, 0, 2, 2, 80) },
 		"HTTP":                  func(p *peer) { p.raw([]byte("HTTP/1.1 400 Bad Request\r\n\r\n")...) },
 		"another request's":     func(p *peer) { q := p.request(); p.answer(q.id+1, "\x00\x00\x00\x00\x00\x00") },
@@ -228,6 +245,49 @@ func TestANodeWithoutSASLIsUsedAfterTheQuestion(t *testing.T) {
 				require.Equal(t, "y", string(req.Exchange.(*echo).in))
 				require.Equal(t, c.dials, r.dialled())
 				require.Zero(t, r.Denied().Number)
+			})
+		})
+	}
+}
+
+// A node that lets its part of a handshake trickle, of TLS or of SASL, is given up when the set-up has taken its time, as one that is silent.
+func TestASetUpThatTricklesEnds(t *testing.T) {
+	trickle := func(p *peer, b []byte) {
+		for {
+			for i := range b {
+				p.raw(b[i])
+				time.Sleep(time.Second)
+			}
+		}
+	}
+	for name, c := range map[string]struct {
+		node   func(p *peer)
+		option func(*Config)
+		kind   error
+	}{
+		"TLS": {func(p *peer) { trickle(patient(p), []byte{0x16, 3, 3, 0x40, 0, 2, 0, 0x3f, 0xfc}) }, withTLS(new(tls.Config)), ErrTLS},
+		"SASL": {func(p *peer) {
+			new(doorkeeper).open(p, 0)
+			p.request()
+			trickle(p, []byte{0, 0, 0x10, 0, 1})
+		}, withSASL(words(planted.Password)), ErrAuthentication},
+		"SASL, a long dialog": {func(p *peer) {
+			d := &doorkeeper{answer: func(string) []byte { time.Sleep(time.Second); return []byte("ok") }}
+			d.open(p, maxMessages)
+		}, withSASL(words(slices.Repeat([]string{planted.Password}, 2*maxMessages)...)), ErrAuthentication},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				r := newRig(t, c.node, c.option)
+				begin := time.Now()
+				for r.LastError(-1) == nil {
+					r.Ready(-1, time.Now())
+					r.pass(10 * time.Millisecond)
+				}
+				require.ErrorIs(t, r.LastError(-1), c.kind)
+				require.ErrorIs(t, r.LastError(-1), ErrSetupTimeout)
+				require.LessOrEqual(t, time.Since(begin), 13*time.Second, "10 s, and the jitter of a fifth")
+				require.Zero(t, r.Denied().Number, "it may pass")
 			})
 		})
 	}
