@@ -448,6 +448,18 @@ var ofTrials = []mutation{
 		by:     byRoot("TestANodeThatOnlyShakesHandsIsNotBack"),
 	},
 	{
+		name: "a-code-is-fatal-by-itself", file: "errors.go",
+		old: "	return nil // no code ends", new: "	if e.Code.Class() == protocol.ClassApplicationRecoverable {\n		return ErrFatal\n	}\n	return nil // no code ends",
+		breaks: "a producer that goes on is closed, because of what a broker said about one batch or topic",
+		by:     byRoot("TestARefusalIsFatalOnlyIfTheProducerEnds"),
+	},
+	{
+		name: "no-topics-are-any-number", file: "internal/message/asked.go",
+		old: "			asked.Topics = 1 //", new: "			asked.Topics = 0 //",
+		breaks: "an answer to a question about no topic takes three times its size in memory",
+		by:     by("TestWhatWasNotAskedForIsSkipped"),
+	},
+	{
 		name: "closed-transaction-unsaid", file: "transaction_close.go",
 		old: "		t.closed = true\n", new: "",
 		breaks: "the records of a transaction that Close aborts do not say so",
