@@ -2,6 +2,9 @@
 //
 //	curl -d '{"page": "/cart"}' 'localhost:8080/events?user=42'
 //
+// A page at http://localhost:8080/debug/quill/ shows what is inside the producer; a service that is reached from elsewhere mounts it
+// on a listener of its own.
+//
 // On an interrupt it finishes the requests it has, then delivers what is buffered, within ten seconds. With -demo it sends itself some requests
 // and stops.
 package main
@@ -18,6 +21,7 @@ import (
 
 	"github.com/quill-kafka/quill"
 	"github.com/quill-kafka/quill/examples/internal/demo"
+	"github.com/quill-kafka/quill/quillhttp"
 )
 
 var (
@@ -39,7 +43,11 @@ func run(ctx context.Context, cfg quill.Config, out io.Writer) (err error) {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("POST /events", events{p})
+	pages, endPages := context.WithCancel(context.Background()) // a page that follows the producer is a request that does not end by itself
+	defer endPages()
+	mux.Handle("GET /debug/quill/", endingWith(pages, quillhttp.Handler(p)))
 	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	srv.RegisterOnShutdown(endPages)
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(l) }() // ends with Shutdown
 	fmt.Fprintf(out, "serving http://%s/events\n", l.Addr())
@@ -56,4 +64,14 @@ func run(ctx context.Context, cfg quill.Config, out io.Writer) (err error) {
 	last, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	return errors.Join(err, srv.Shutdown(last), p.Close(last))
+}
+
+// endingWith returns h with requests that end with ctx at the latest: Shutdown waits for requests, and ends none.
+func endingWith(ctx context.Context, h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		own, cancel := context.WithCancel(r.Context())
+		defer cancel()
+		defer context.AfterFunc(ctx, cancel)()
+		h.ServeHTTP(w, r.WithContext(own))
+	})
 }

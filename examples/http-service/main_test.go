@@ -66,3 +66,23 @@ func TestShutdownFinishesRequestsAndRecords(t *testing.T) {
 	require.Equal(t, http.StatusOK, <-answered)
 	require.EqualValues(t, 1, cluster.Appended("events"))
 }
+
+func TestShutdownEndsThePage(t *testing.T) {
+	set(t, listen, "localhost:0")
+	cluster := quilltest.Start(t, quilltest.Options{AutoCreate: true})
+	ctx, interrupt := context.WithCancel(t.Context())
+	out, done := make(announced, 1), make(chan error, 1)
+	go func() {
+		done <- run(ctx, quill.Config{BootstrapServers: cluster.BootstrapServers(), DialContext: cluster.DialContext}, out)
+	}()
+	url := strings.TrimSpace(strings.TrimPrefix(<-out, "serving "))
+
+	res, err := http.Get(strings.TrimSuffix(url, "events") + "debug/quill/events") // a page that follows
+	require.NoError(t, err)
+	defer res.Body.Close()
+	require.Equal(t, http.StatusOK, res.StatusCode)
+	_, err = res.Body.Read(make([]byte, 100))
+	require.NoError(t, err)
+	interrupt()
+	require.NoError(t, <-done, "Shutdown would wait for it until its time is over")
+}

@@ -11,7 +11,8 @@ import (
 // imports is the import table: what each package of the root module may import of the module itself, outside tests. A name that ends in
 // "/..." stands for all packages below. Arrows go one way: from the top of this list down.
 var imports = map[string][]string{
-	"examples/...":         {".", "network", "network/sasl", "network/sasl/oauthbearer", "quilltest", "examples/internal/demo"},
+	"examples/...":         {".", "network", "network/sasl", "network/sasl/oauthbearer", "quillhttp", "quilltest", "examples/internal/demo"},
+	"quillhttp":            {"inspect", "metrics"},
 	"quilltest/quillmock":  {".", "metadata", "inspect", "metrics", "protocol", "internal/goid", "internal/murmur2"},
 	"internal/conformance": {".", "metadata"},
 	"quilltest":            {"metadata", "protocol", "internal/message", "internal/compress", "internal/murmur2"}, // not the root: its own tests use quilltest
@@ -59,6 +60,9 @@ const testKit = "internal/blackbox/testkit"
 
 // testing tools are what tests may import besides.
 var testTools = []string{"github.com/stretchr/testify"}
+
+// httpPackages are the only packages that may import net/http: the page, and the client of token endpoints.
+var httpPackages = []string{"quillhttp", "network/sasl/oauthbearer"}
 
 // unsafeFiles are the only files that may import unsafe.
 var unsafeFiles = []string{"batch_result.go", "errors_context.go"}
@@ -118,6 +122,8 @@ func covers(name, dir string) bool {
 // refuse says why a file may not import a package; empty if it may.
 func refuse(s *source, imported string, allowed []string) string {
 	switch {
+	case imported == "net/http" && !s.test && !within("examples", s.dir) && !slices.Contains(httpPackages, s.dir):
+		return "may be imported by " + strings.Join(httpPackages, ", ") + " only: programs that serve or ask nothing by HTTP are to stay without it"
 	case imported == "C":
 		return "is cgo: this is a pure Go library"
 	case imported == "unsafe":
