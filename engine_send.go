@@ -201,7 +201,8 @@ type outgoing struct {
 
 // metadata returns the metadata of a record that was not appended.
 func (r *outgoing) metadata() RecordMetadata {
-	return RecordMetadata{Topic: r.record.Topic, Partition: r.chosen, Offset: -1, KeySize: partSize(r.record.Key), ValueSize: partSize(r.record.Value)}
+	return RecordMetadata{Topic: r.record.Topic, Partition: r.chosen, Offset: -1,
+		KeySize: partSize(r.record.Key), ValueSize: partSize(r.record.Value)}
 }
 
 // send chooses the record's partition and appends the record to its batch. It waits for memory if r.mayWait is set.

@@ -360,7 +360,8 @@ func (p *Producer[K, V]) sendThrough(ctx context.Context, r *Record[K, V], out *
 	case p.closed.Load():
 		err = p.e.errorFor(p.e.closedReason(), out.record.Topic, out.chosen)
 	case over(ctx):
-		err = p.e.errorFor(p.e.acc.closedByOr(&Error{Op: "send", Kind: endOf(ctx), Reason: reasonOver(ctx, "")}), out.record.Topic, out.chosen)
+		err = p.e.errorFor(p.e.acc.closedByOr(&Error{Op: "send", Kind: endOf(ctx), Reason: reasonOver(ctx, "")}),
+			out.record.Topic, out.chosen)
 	default:
 		err = p.sendRecord(ctx, r, out)
 	}
