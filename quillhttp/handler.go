@@ -169,10 +169,10 @@ func (h *handler) leave() {
 }
 
 // event returns the present event, which all streams share. Only one of them looks at the producer at a time; the others get the
-// event before.
+// event before, or nothing if there is none yet.
 func (h *handler) event(ctx context.Context) []byte {
 	h.mu.Lock()
-	if now := time.Now(); h.last == nil || now.Sub(h.lastAt) >= every*9/10 {
+	if now := time.Now(); now.Sub(h.lastAt) >= every*9/10 {
 		h.lastAt = now
 		h.mu.Unlock()
 		next := encode(viewOf(h.producer.Inspect(context.WithoutCancel(ctx)), h.producer.Metrics())) // others wait for it, too

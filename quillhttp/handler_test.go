@@ -130,8 +130,8 @@ func (s *stream) WriteHeader(status int) { s.status = status }
 func (s *stream) Flush()                 {}
 func (s *stream) Write(p []byte) (int, error) {
 	for line := range strings.Lines(string(p)) {
-		if strings.HasPrefix(line, "data: ") {
-			s.lines <- strings.TrimPrefix(line, "data: ")
+		if after, ok := strings.CutPrefix(line, "data: "); ok {
+			s.lines <- after
 		}
 	}
 	return len(p), nil
