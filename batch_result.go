@@ -77,6 +77,12 @@ type childResult struct {
 	res   *result
 }
 
+// hasCallbacks reports whether any record of a batch may have a callback.
+func (b *batch) hasCallbacks() bool {
+	runs := b.res.runs
+	return len(runs) > 1 || len(runs) == 1 && runs[0].fn != nil
+}
+
 // runEnd returns the index after the last record of a run.
 func (r *result) runEnd(run int) int32 {
 	if run+1 < len(r.runs) {

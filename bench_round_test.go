@@ -168,6 +168,7 @@ func (r *round) dispatch() { drainDispatcher(r.s.dispatch) }
 // delivered returns the number of records that wait for the dispatcher.
 func (r *round) delivered() (records int) {
 	d := r.s.dispatch
+	d.kick()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, b := range d.queue {

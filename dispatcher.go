@@ -3,6 +3,7 @@ package quill
 import (
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,11 +31,17 @@ type dispatcher struct {
 	at      place
 	reached []chan struct{} // to close after batches
 
+	// The sender's, until kick.
+	pushed []*batch
+	marked []chan struct{}
+
 	mu sync.Mutex
 	// +checklocks:mu
 	queue []*batch
 	// +checklocks:mu
 	marks []chan struct{} // behind the queue
+	// +checklocks:mu
+	resting bool // the goroutine has done all that it took
 	// +checklocks:mu
 	closed bool
 	woken  chan struct{} // capacity 1
@@ -62,22 +69,39 @@ func (d *dispatcher) inspect() (c inspect.Callbacks) {
 	return c
 }
 
-// push hands over a batch whose outcome is written to its result.
-func (d *dispatcher) push(b *batch) {
-	d.mu.Lock()
-	d.queue = append(d.queue, b)
-	d.mu.Unlock()
-}
+// push takes a batch whose outcome is written to its result. It stays the sender's until kick.
+func (d *dispatcher) push(b *batch) { d.pushed = append(d.pushed, b) }
 
 // mark has the channels closed when the callbacks of all batches that were pushed before have run.
-func (d *dispatcher) mark(marks []chan struct{}) {
+func (d *dispatcher) mark(marks []chan struct{}) { d.marked = append(d.marked, marks...) }
+
+// kick hands over what was pushed and marked. The sender calls it where it holds no batch of those any more, since they may be
+// used for other records from then on. If the goroutine has nothing to do, and no record has a callback, it need not be
+// woken: futures are released at once.
+func (d *dispatcher) kick() {
+	if len(d.pushed)+len(d.marked) == 0 {
+		return
+	}
 	d.mu.Lock()
-	d.marks = append(d.marks, marks...)
+	atOnce := d.resting && len(d.queue)+len(d.marks) == 0 && !slices.ContainsFunc(d.pushed, (*batch).hasCallbacks)
+	if !atOnce {
+		d.queue, d.marks = append(d.queue, d.pushed...), append(d.marks, d.marked...)
+	}
 	d.mu.Unlock()
+	if atOnce {
+		for _, b := range d.pushed {
+			d.release(b)
+		}
+		closeAll(d.marked)
+	} else {
+		d.wake()
+	}
+	clear(d.pushed)
+	clear(d.marked)
+	d.pushed, d.marked = d.pushed[:0], d.marked[:0]
 }
 
-// kick wakes the goroutine after a series of pushes.
-func (d *dispatcher) kick() {
+func (d *dispatcher) wake() {
 	select {
 	case d.woken <- struct{}{}:
 	default:
@@ -89,7 +113,7 @@ func (d *dispatcher) close() {
 	d.mu.Lock()
 	d.closed = true
 	d.mu.Unlock()
-	d.kick()
+	d.wake()
 }
 
 // run runs the dispatcher's loop. It returns after close. If a callback ends the goroutine
@@ -110,16 +134,15 @@ func (d *dispatcher) run() {
 			d.batches[d.at.batch] = nil
 			d.at.batch++
 		}
-		for _, m := range d.reached {
-			close(m)
-		}
+		closeAll(d.reached)
 		d.mu.Lock()
 		d.batches, d.queue = d.queue, d.batches[:0]
 		d.reached, d.marks = d.marks, nil
-		closed := d.closed
+		d.resting = len(d.batches)+len(d.reached) == 0
+		resting, closed := d.resting, d.closed
 		d.mu.Unlock()
 		d.at = place{}
-		if len(d.batches) == 0 && len(d.reached) == 0 {
+		if resting {
 			d.calling.Store(nil)
 			if ended = closed; ended {
 				return
@@ -131,7 +154,7 @@ func (d *dispatcher) run() {
 
 // deliver runs the callbacks of the records of b from d.at on, releases its futures and drops it.
 func (d *dispatcher) deliver(b *batch) {
-	if runs := b.res.runs; len(runs) > 1 || len(runs) == 1 && runs[0].fn != nil {
+	if b.hasCallbacks() {
 		defer d.acc.measures.called(b.res.topic, b.res.partition, len(b.res.meta), time.Now())
 	}
 	res := b.res
@@ -143,9 +166,20 @@ func (d *dispatcher) deliver(b *batch) {
 			d.callUntil(b.queue, res, run.fn, end)
 		}
 	}
-	res.finish()
-	b.drop(d.acc)
+	d.release(b)
 	d.at = place{batch: d.at.batch}
+}
+
+func closeAll(marks []chan struct{}) {
+	for _, m := range marks {
+		close(m)
+	}
+}
+
+// release releases the futures of b and drops it.
+func (d *dispatcher) release(b *batch) {
+	b.res.finish()
+	b.drop(d.acc)
 }
 
 // callUntil calls fn for the records from d.at to end. It logs a panic in fn and returns early then; its

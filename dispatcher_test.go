@@ -114,6 +114,7 @@ func TestTheDispatcherEmptiesItsQueueBeforeItEnds(t *testing.T) {
 		for range 5 {
 			r.concluded(0, 0, func(RecordMetadata, error) { calls++; time.Sleep(time.Second) })
 		}
+		r.s.dispatch.kick()
 		stop()
 		require.Equal(t, 5, calls)
 	})
@@ -159,5 +160,70 @@ func TestTheWatchdogRestsWithTheCallbacks(t *testing.T) {
 		synctest.Wait()
 		require.Equal(t, 1, strings.Count(log.String(), "a callback has not returned"))
 		require.False(t, watch.on.Load())
+	})
+}
+
+// Who only waits for its future needs no goroutine but the sender's and its own.
+func TestFuturesWithoutCallbacksDoNotWaitForTheDispatcher(t *testing.T) {
+	withRig(t, func(s *settings) { s.linger = 0 }, func(t *testing.T, r *rig) {
+		d := r.s.dispatch
+		d.kick()
+		require.Empty(t, d.woken, "there is nothing to do")
+		early := r.concluded(0, 10, nil)
+		d.kick()
+		require.False(t, early.Done(), "the dispatcher has not begun")
+		require.Len(t, d.woken, 1)
+		defer r.runDispatcher()()
+		require.True(t, early.Done())
+		two := r.concluded(0, 20, nil, nil)
+		d.kick()
+		require.True(t, two.Done(), "in the sender's turn")
+		require.EqualValues(t, rigMemory, r.free())
+
+		var held Future
+		slow := r.concluded(0, 30, func(RecordMetadata, error) {
+			held = r.concluded(1, 40, nil) // the sender goes on meanwhile
+			d.kick()
+			require.False(t, held.Done(), "it comes after the callbacks of the batch before it")
+		})
+		d.kick()
+		require.False(t, slow.Done())
+		synctest.Wait()
+		require.True(t, slow.Done())
+		require.True(t, held.Done())
+
+		looked := make(chan struct{})
+		d.mark([]chan struct{}{looked})
+		d.kick()
+		<-looked
+	})
+}
+
+func TestFuturesComeAfterWhatIsQueuedForTheDispatcher(t *testing.T) {
+	withRig(t, func(s *settings) { s.linger = 0 }, func(t *testing.T, r *rig) {
+		d := r.s.dispatch
+		d.mu.Lock()
+		d.resting = true // it has been woken, but has not yet run
+		d.mu.Unlock()
+		r.concluded(0, 10, func(RecordMetadata, error) {})
+		d.kick()
+		behind := r.concluded(0, 20, nil)
+		d.kick()
+		require.False(t, behind.Done())
+		defer r.runDispatcher()()
+		require.True(t, behind.Done())
+	})
+}
+
+// A batch that is decided may be reused as soon as its memory is back. Until the turn ends the sender may still come across it:
+// it goes through all incomplete batches when it gives them up.
+func TestBatchesStayTheSendersUntilItsTurnEnds(t *testing.T) {
+	withRig(t, func(s *settings) { s.linger = 0 }, func(t *testing.T, r *rig) {
+		defer r.runDispatcher()()
+		r.concluded(0, 10, nil)
+		synctest.Wait()
+		require.Less(t, r.free(), int64(rigMemory))
+		r.s.dispatch.kick()
+		require.EqualValues(t, rigMemory, r.free())
 	})
 }

@@ -104,6 +104,7 @@ func workFor(t *testing.T, known knownCluster) map[string]int {
 
 // drainDispatcher runs the callbacks of all that is decided, in the caller's goroutine.
 func drainDispatcher(d *dispatcher) {
+	d.kick()
 	d.mu.Lock()
 	d.batches, d.queue = d.queue, d.batches[:0]
 	d.mu.Unlock()

@@ -259,6 +259,7 @@ func (s *sender) takeEvents(now time.Time) {
 		s.done = append(s.done, &r.Request)
 	}
 	s.finishAll(now)
+	s.dispatch.kick() // before what leaves is looked for: callbacks and callers go on meanwhile
 	s.noteDenial()
 }
 

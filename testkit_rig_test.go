@@ -254,6 +254,7 @@ func answered(code protocol.ErrorCode, offset int64) (p message.PartitionProduce
 // dispatch runs the callbacks of everything decided.
 func (r *rig) dispatch() {
 	d := r.s.dispatch
+	d.kick()
 	for {
 		d.mu.Lock()
 		queue := d.queue

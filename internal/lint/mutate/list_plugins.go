@@ -248,4 +248,28 @@ var ofPlugins = []mutation{
 		breaks: "each debug line of a logger without debug costs a goroutine",
 		by:     byRoot("TestALineOfALevelThatIsOffCostsNothing"),
 	},
+	{
+		name: "futures-overtake-callbacks", file: "dispatcher.go",
+		old: "	atOnce := d.resting && len(d.queue)+len(d.marks) == 0 && ", new: "	atOnce := len(d.queue)+len(d.marks) == 0 && ",
+		breaks: "a batch is done before the callbacks of the one before it have run",
+		by:     by("TestFuturesWithoutCallbacksDoNotWaitForTheDispatcher"),
+	},
+	{
+		name: "futures-overtake-the-queue", file: "dispatcher.go",
+		old: "	atOnce := d.resting && len(d.queue)+len(d.marks) == 0 && ", new: "	atOnce := d.resting && ",
+		breaks: "a batch is done before those that are queued for the dispatcher",
+		by:     by("TestFuturesComeAfterWhatIsQueuedForTheDispatcher"),
+	},
+	{
+		name: "turns-wake-the-dispatcher", file: "dispatcher.go",
+		old: "	if len(d.pushed)+len(d.marked) == 0 {\n		return\n", new: "	if len(d.pushed)+len(d.marked) == 0 {\n		d.wake()\n		return\n",
+		breaks: "each turn of the sender wakes a goroutine that has nothing to do",
+		by:     by("TestFuturesWithoutCallbacksDoNotWaitForTheDispatcher"),
+	},
+	{
+		name: "batches-released-under-the-sender", file: "dispatcher.go",
+		old: "{ d.pushed = append(d.pushed, b) }", new: "{ d.pushed = append(d.pushed, b); d.kick() }",
+		breaks: "a batch is used for other records while the sender goes through those that it gives up",
+		by:     by("TestBatchesStayTheSendersUntilItsTurnEnds"),
+	},
 }
