@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/quill-kafka/quill/internal/backoff"
+	"github.com/quill-kafka/quill/internal/compress"
 	"github.com/quill-kafka/quill/network"
 )
 
@@ -209,6 +210,10 @@ func (s *sender) newRequest() *produceRequest {
 	return &produceRequest{acks: s.cfg.acks, timeout: s.cfg.requestTimeout, sealer: s.sealer}
 }
 
+// smallRequest is the size of batches up to which a request is sealed and written in the sender's turn, if nothing is in
+// flight to the node. It costs as much as to wake the connection's writer.
+const smallRequest = 4 << 10
+
 // send hands a request to the node's connection. From here the connection owns the batches' bytes
 // until the request comes back.
 func (s *sender) send(n *nodeOut, r *produceRequest, now time.Time) {
@@ -224,6 +229,7 @@ func (s *sender) send(n *nodeOut, r *produceRequest, now time.Time) {
 	r.Exchange, r.NoAnswer = r, r.acks == 0
 	alone := s.client.InFlight(n.id) == 0
 	n.pace.sent(alone, now)
+	r.Small = r.size <= smallRequest && s.sealer.codec == compress.None
 	s.sealer.crew.offer(r, alone)
 	s.client.Send(n.id, &r.Request, now)
 }

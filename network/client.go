@@ -308,7 +308,7 @@ func (c *Client) Send(id int32, r *Request, now time.Time) {
 	c.wakeBy(r.deadline)
 	n.inFlight = append(n.inFlight, r)
 	n.usedAt = now
-	n.conn.send(r) // from here on the connection owns r, until it posts answered or closed
+	n.conn.send(r, r.Small && len(n.inFlight) == 1) // from here on the connection owns r, until it posts answered or closed
 }
 
 // giveBackUnsent gives r back as one that was not sent, because of err.

@@ -40,8 +40,9 @@ type conn struct {
 	bell        chan struct{}      // to the writer: queue is not empty; capacity 1
 
 	dialled string          // the address dialled last. The writer's until it posts opened or closed
-	session session         // the writer's: how long the node takes this client for who it is
-	out     outbox          // the writer's
+	writing sync.Mutex      // held by who writes: the writer, or the owner, which only tries to get it
+	session session         // of who writes: how long the node takes this client for who it is
+	out     outbox          // of who writes
 	in      frameReader     // the writer's during the handshake, then the reader's
 	body    protocol.Reader // the reader's; here because it would escape to the heap with each answer
 
@@ -268,12 +269,14 @@ func (c *conn) reason() error {
 	return c.cause
 }
 
-// send queues a request for the writer. Called by the owner.
-func (c *conn) send(r *Request) {
+// send queues a request for the writer, or writes it if it is quick. Called by the owner.
+func (c *conn) send(r *Request, quick bool) {
 	c.mu.Lock()
 	c.queue = append(c.queue, r)
 	c.mu.Unlock()
-	c.ring()
+	if !quick || !c.sendNow() {
+		c.ring()
+	}
 }
 
 // ring wakes the writer.

@@ -87,6 +87,9 @@ type Request struct {
 	Exchange Exchange
 	// NoAnswer: the node sends none (Produce with acks=0). The request is done when it is written.
 	NoAnswer bool
+	// Small: encoding it takes little time, and its bytes are few. If nothing is in flight to the node, Send may then write it
+	// itself, without blocking; else a goroutine of the connection has to be woken for it.
+	Small bool
 	// Timeout is how long the answer may take: from Send on, or from when the request was written; and until then,
 	// how long nothing of it, nor of those before it, may be written. If not positive, Config.RequestTimeout.
 	Timeout time.Duration

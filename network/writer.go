@@ -15,8 +15,9 @@ const scratchSize = 32 << 10
 const partSize = 256 << 10
 
 // outbox holds the writer's memory. It is used again only when a write has returned; the answer
-// can arrive before that.
+// can arrive before that. Whoever holds conn.writing has it: the writer while it works, or the owner.
 type outbox struct {
+	direct  direct
 	frame   Frame
 	taken   []*Request  // from the queue, not yet encoded
 	joined  []placed    // in the frame
@@ -25,7 +26,7 @@ type outbox struct {
 	toPost  []Event     // to be posted
 	part    net.Buffers // of a frame that is written in parts
 	buffers net.Buffers // what the write consumes
-	scratch []byte      // for connections without writev
+	scratch []byte      // small frames in one piece; more for connections without writev
 	vector  bool        // the connection has writev
 }
 
@@ -40,26 +41,43 @@ type placed struct {
 // write writes what is queued until the connection ends. It returns why the connection can't go on, or
 // nil if fail was called between writes.
 func (c *conn) write(ctx context.Context, nc net.Conn) error {
+	c.writing.Lock()
 	switch nc.(type) {
 	case *net.TCPConn, *net.UnixConn:
 		c.out.vector = true
+		c.out.direct.allow(nc)
 	}
+	c.writing.Unlock()
 	for {
 		select {
 		case <-c.bell:
 		case <-c.stop:
 			return nil
 		}
-		for more := true; more; {
-			if err := c.keepSession(ctx, nc); err != nil {
-				return c.asError("write", err)
-			}
-			if more = c.take(); !more {
-				break
-			}
-			if err := c.writeTaken(nc); err != nil {
-				return c.asError("write", err)
-			}
+		if err := c.writeQueued(ctx, nc); err != nil {
+			return c.asError("write", err)
+		}
+	}
+}
+
+// writeQueued writes until nothing is queued.
+func (c *conn) writeQueued(ctx context.Context, nc net.Conn) error {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	if c.out.unfinished() {
+		if err := c.finish(nc); err != nil {
+			return err
+		}
+	}
+	for {
+		if err := c.keepSession(ctx, nc); err != nil {
+			return err
+		}
+		if !c.take() {
+			return nil
+		}
+		if err := c.writeTaken(nc); err != nil {
+			return err
 		}
 	}
 }
@@ -84,13 +102,7 @@ func (c *conn) writeTaken(nc net.Conn) error {
 		if err := c.reason(); err != nil {
 			return err // what is joined stays unsent
 		}
-		start := int64(o.frame.size())
-		if err := o.frame.add(r, c.cfg.ClientID); err != nil {
-			// Nothing of the request is in the frame, so it can go back at once.
-			c.cfg.Post(Event{kind: answered, conn: c, request: r, err: c.asError("encode", err)})
-			continue
-		}
-		o.joined = append(o.joined, placed{request: r, start: start, noAnswer: r.NoAnswer})
+		c.join(r)
 		if o.frame.size() >= joinLimit {
 			if err := c.flush(nc); err != nil {
 				return err
@@ -98,6 +110,17 @@ func (c *conn) writeTaken(nc net.Conn) error {
 		}
 	}
 	return c.flush(nc)
+}
+
+// join encodes a request behind those in the frame. One that can't be encoded goes back at once.
+func (c *conn) join(r *Request) {
+	o := &c.out
+	start := int64(o.frame.size())
+	if err := o.frame.add(r, c.cfg.ClientID); err != nil {
+		c.cfg.Post(Event{kind: answered, conn: c, request: r, err: c.asError("encode", err)})
+		return
+	}
+	o.joined = append(o.joined, placed{request: r, start: start, noAnswer: r.NoAnswer})
 }
 
 // flush writes the frame and marks its requests as written.
@@ -110,7 +133,12 @@ func (c *conn) flush(nc net.Conn) error {
 		return err
 	}
 	c.announce()
-	n, err := c.writeFrame(nc)
+	return c.written(c.writeFrame(nc))
+}
+
+// written notes that the frame was written: n bytes of it, and err says why not the rest. It returns err.
+func (c *conn) written(n int64, err error) error {
+	o := &c.out
 	for _, p := range o.joined {
 		// Without writev the last write may have passed on more than it admits (TLS).
 		p.request.MaybeSent = err == nil || p.start < n || !o.vector && p.start == n
@@ -238,6 +266,10 @@ func (c *conn) markMoved() {
 // write writes the vectors and returns how many bytes of them the connection took.
 func (o *outbox) write(nc net.Conn, vectors net.Buffers) (int64, error) {
 	o.calls++
+	if o.vector && o.frame.size() <= smallFrame {
+		n, err := nc.Write(o.copied())
+		return int64(n), err
+	}
 	if o.vector && len(vectors) > 1 {
 		o.buffers = vectors // WriteTo consumes it
 		n, err := o.buffers.WriteTo(nc)
@@ -257,7 +289,7 @@ func (o *outbox) write(nc net.Conn, vectors net.Buffers) (int64, error) {
 // writeCopied writes the vectors to a connection without writev: small ones together, since each
 // write may be a packet, a TLS record, a system call.
 func (o *outbox) writeCopied(nc net.Conn, vectors net.Buffers) (total int64, err error) {
-	if o.scratch == nil {
+	if cap(o.scratch) < scratchSize {
 		o.scratch = make([]byte, 0, scratchSize)
 	}
 	put := func(b []byte) bool {
@@ -268,7 +300,7 @@ func (o *outbox) writeCopied(nc net.Conn, vectors net.Buffers) (total int64, err
 		}
 		return err == nil
 	}
-	joined := o.scratch
+	joined := o.scratch[:0]
 	for _, v := range vectors {
 		if len(joined)+len(v) > scratchSize {
 			if !put(joined) {

@@ -56,11 +56,13 @@ sender.run
 						Client.Send`, "the connection's queue, once a request"},
 	{"a connection's writer", `
 conn.write
-	conn.writeTaken
-		Frame.add
-			produceRequest.Encode
-				sealCrew.seal
-					batch.seal`, "the socket"},
+	conn.writeQueued
+		conn.writeTaken
+			conn.join
+				Frame.add
+					produceRequest.Encode
+						sealCrew.seal
+							batch.seal`, "the socket"},
 	{"a connection's reader", `
 conn.read
 	conn.answer
@@ -80,9 +82,10 @@ sender.takeEvents
 dispatcher.run
 	dispatcher.deliver
 		dispatcher.callUntil
-		result.finish
-		batch.drop
-			memoryShare.release`, ""},
+		dispatcher.release
+			result.finish
+			batch.drop
+				memoryShare.release`, ""},
 }
 
 // Picture returns the text between pictureBegin and pictureEnd.

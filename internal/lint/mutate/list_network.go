@@ -296,4 +296,34 @@ var ofNetwork = []mutation{
 		breaks: "a wait for records that a silent leader holds up has no cause",
 		by:     byRoot("TestWaitsForRecordsNameALeaderThatIsSilent"),
 	},
+	{
+		name: "rest-of-an-attempt-is-lost", file: "network/direct.go",
+		old: "		o.direct.rest = all[n:]\n		return false\n", new: "		o.direct.rest = all[n:]\n		return true\n",
+		breaks: "what a full socket has not taken stays where it is until a later request",
+		by:     by("TestWhatASocketDoesNotTakeIsLeftToTheWriter"),
+	},
+	{
+		name: "owner-overtakes-what-it-has-left", file: "network/direct.go",
+		old: "func (o *outbox) unfinished() bool { return len(o.joined) > 0 }", new: "func (o *outbox) unfinished() bool { return len(o.joined) > 0 && len(o.direct.rest) == 0 }",
+		breaks: "a request is written into the middle of another",
+		by:     by("TestWhatASocketDoesNotTakeIsLeftToTheWriter"),
+	},
+	{
+		name: "owner-writes-large-requests", file: "network/direct.go",
+		old: "	if o.frame.size() > smallFrame {\n		return false\n", new: "	if o.frame.size() > smallFrame<<10 {\n		return false\n",
+		breaks: "the sender's turn takes as long as large writes",
+		by:     by("TestTheWriterHasWhatIsLargeOrMustWait"),
+	},
+	{
+		name: "owner-writes-when-the-session-is-over", file: "network/direct.go",
+		old: "|| !c.session.due.IsZero() ", new: "",
+		breaks: "a session of SASL is not renewed",
+		by:     by("TestTheWriterHasWhatIsLargeOrMustWait"),
+	},
+	{
+		name: "small-requests-go-by-the-writer", file: "network/conn.go",
+		old: "	if !quick || !c.sendNow() {", new: "	if !quick || !c.sendNow() || true {",
+		breaks: "a goroutine is woken for each small request",
+		by:     by("TestASmallRequestLeavesWithoutTheWriter"),
+	},
 }
