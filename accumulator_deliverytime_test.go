@@ -2,6 +2,7 @@ package quill_test
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/quill-kafka/quill"
@@ -21,6 +22,7 @@ func outage(t *testing.T, change func(*quill.Config), test func(t *testing.T, to
 		p := testkit.Open(t, cfg)
 		_, err := p.SendSync(t.Context(), testkit.Rec("t", "", "first"))
 		require.NoError(t, err)
+		synctest.Wait() // its memory comes back after its outcome
 		require.NoError(t, c.StopNode(1))
 
 		const records = 150
