@@ -47,11 +47,18 @@ func (d *direct) write(b []byte) (int, error) {
 
 // sendNow writes what is queued without the writer, as long as that is little and the writer has nothing to do. It reports
 // whether all of it has left; else the writer has to be woken. Called by the owner, which it does not block.
+//
+// +checklocksignore: it knows no TryLock.
 func (c *conn) sendNow() bool {
 	if !c.writing.TryLock() {
 		return false
 	}
 	defer c.writing.Unlock()
+	return c.writeSmall()
+}
+
+// writeSmall is sendNow for who holds c.writing.
+func (c *conn) writeSmall() bool {
 	o := &c.out
 	if o.direct.raw == nil || !c.session.due.IsZero() || o.unfinished() || !c.take() {
 		return false

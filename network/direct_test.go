@@ -77,18 +77,20 @@ func TestASmallRequestLeavesWithoutTheWriter(t *testing.T) {
 	require.False(t, x.rings())
 	x.requires(t, one, two)
 	require.True(t, one.MaybeSent)
-	require.False(t, x.awaiting[1].writtenAt.IsZero(), "its time runs")
-	require.EqualValues(t, 2, x.ended, "answers need not wait for the writer")
+	require.False(t, x.waiting()[1].writtenAt.IsZero(), "its time runs")
+	require.EqualValues(t, 2, x.out.writes)
+	x.deliver(2, Event{kind: answered, request: two})
+	require.Len(t, x.posted, 1, "an answer does not wait for the writer")
 	noAnswer := sized(3, 10)
 	noAnswer.NoAnswer = true
 	x.send(noAnswer, true)
-	require.Equal(t, noAnswer, x.posted[0].request)
+	require.Equal(t, noAnswer, x.posted[1].request)
 }
 
 func TestTheWriterHasWhatIsLargeOrMustWait(t *testing.T) {
 	for name, prepare := range map[string]func(x *writerless) *Request{
 		"large":                func(*writerless) *Request { return sized(1, smallFrame) },
-		"the writer is at it":  func(x *writerless) *Request { x.writing.Lock(); return sized(1, 1) },
+		"the writer is at it":  func(x *writerless) *Request { x.begin(); return sized(1, 1) },
 		"a session that ends":  func(x *writerless) *Request { x.session.due = time.Now(); return sized(1, 1) },
 		"not a socket":         func(x *writerless) *Request { x.out.direct.raw = nil; return sized(1, 1) },
 		"something else first": func(x *writerless) *Request { x.send(sized(2, smallFrame), true); x.rings(); return sized(1, 1) },
@@ -136,8 +138,22 @@ func TestWhatASocketDoesNotTakeIsLeftToTheWriter(t *testing.T) {
 func (x *writerless) waiting() []expected {
 	x.writing.Lock()
 	defer x.writing.Unlock()
+	x.mu.Lock()
+	defer x.mu.Unlock()
 	return x.awaiting
 }
+
+// queued returns how many requests wait for the writer.
+func (x *writerless) queued() int {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return len(x.queue)
+}
+
+// begin lets the writer be at work.
+//
+// +checklocksignore
+func (x *writerless) begin() { x.writing.Lock() }
 
 func TestABrokenSocketEndsTheConnectionOfWhoWritesToIt(t *testing.T) {
 	x := newWriterless(t)
@@ -146,9 +162,9 @@ func TestABrokenSocketEndsTheConnectionOfWhoWritesToIt(t *testing.T) {
 	x.send(r, true)
 	require.ErrorIs(t, x.reason(), net.ErrClosed)
 	require.False(t, r.MaybeSent)
-	require.Len(t, x.awaiting, 1, "it goes back when the connection has ended")
+	require.Len(t, x.waiting(), 1, "it goes back when the connection has ended")
 	x.send(sized(2, 10), true)
-	require.Len(t, x.queue, 1)
+	require.Equal(t, 1, x.queued())
 }
 
 // A request that can't be encoded goes back, and the others leave.
@@ -177,4 +193,19 @@ func TestSmallRoundTripsDoNotAllocate(t *testing.T) {
 	}
 	require.NoError(t, r.Err)
 	require.Less(t, testing.AllocsPerRun(200, trip), 1.0)
+}
+
+// What authenticates the client is not left behind in the writer's memory, also where a small frame is copied.
+func TestTheWriterKeepsNoCopyOfALogin(t *testing.T) {
+	x := newWriterless(t)
+	x.begin()
+	require.NoError(t, x.out.frame.add(request(1, nil, "alice-secret"), "me"))
+	x.out.joined = append(x.out.joined, placed{request: request(1, nil), reply: make(chan<- error, 1)})
+	require.NoError(t, x.flush(x.socket))
+	got := make([]byte, 100)
+	n, err := x.node.Read(got)
+	require.NoError(t, err)
+	require.Contains(t, string(got[:n]), "alice-secret")
+	require.NotContains(t, string(x.out.scratch[:cap(x.out.scratch)]), "secret")
+	require.NotContains(t, string(x.out.frame.Buf[:cap(x.out.frame.Buf)]), "secret")
 }

@@ -99,7 +99,7 @@ func (f *Frame) reset() {
 	f.Buf = f.Buf[:0]
 }
 
-// erase empties the frame and overwrites what was in it: a password may have been.
+// erase empties the frame and overwrites what was in it.
 func (f *Frame) erase() {
 	clear(f.Buf)
 	f.reset()

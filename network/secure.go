@@ -141,8 +141,8 @@ func (c *conn) alerted(line *tlsLine, err error) error {
 	if _, ok := errors.AsType[*AuthenticationError](err); ok {
 		return err
 	}
-	if e, ok := errors.AsType[*net.OpError](err); ok && e.Op == remoteAlert {
-		return c.tlsError(line.explain(e, "handshake"))
+	if isAlert(err) {
+		return c.tlsError(line.explain(err, "handshake"))
 	}
 	if line.asked && !line.given && closedByPeer(err) {
 		e := line.explain(err, "handshake")

@@ -15,6 +15,12 @@ import (
 // remoteAlert is the Op of crypto/tls's net.OpError about an alert of the other end.
 const remoteAlert = "remote error"
 
+// isAlert reports whether err is an alert of the other end.
+func isAlert(err error) bool {
+	op, ok := errors.AsType[*net.OpError](err)
+	return ok && op.Op == remoteAlert
+}
+
 // certificateHint says where a certificate of the client is set.
 const certificateHint = "set Config.TLS.Certificates (ssl.keystore.location and its like)"
 
@@ -31,7 +37,8 @@ func (l *tlsLine) explain(err error, step string) *TLSError {
 		l.explainCertificate(e, wrong)
 		return e
 	}
-	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == remoteAlert {
+	if isAlert(err) {
+		op, _ := errors.AsType[*net.OpError](err)
 		e.Err = fmt.Errorf("the node refuses the connection with an alert: %w", op.Err)
 		e.Hint, e.Lasting = l.alertHint(op.Err)
 		return e

@@ -201,8 +201,12 @@ func (c *conn) ask(nc net.Conn, req message.Message, version int16, id int32) ([
 	}
 	_, err := c.out.write(nc, c.out.frame.Vectors())
 	size := int64(c.out.frame.size())
-	c.out.frame.erase()
+	c.out.erase()
 	if err != nil {
+		// The node may have said why it hangs up before it did: with TLS 1.3 that comes while the client already writes.
+		if _, why := c.in.next(nc, min(maxHandshake, c.cfg.MaxResponse)); isAlert(why) {
+			return nil, why
+		}
 		return nil, err
 	}
 	if req.APIKey() == protocol.APIVersions { // what authenticates does not count, as in Java

@@ -144,6 +144,9 @@ func (c *conn) written(n int64, err error) error {
 		p.request.MaybeSent = err == nil || p.start < n || !o.vector && p.start == n
 	}
 	requests, bytes, largest := o.ownSizes()
+	if requests < len(o.joined) {
+		o.erase()
+	}
 	o.frame.reset()
 	// From here on the writer reads none of the requests that have answers.
 	c.wrote(o.calls, bytes, requests, largest, c.markWritten())
@@ -159,6 +162,12 @@ func (c *conn) written(n int64, err error) error {
 	clear(o.joined)
 	o.joined = o.joined[:0]
 	return nil
+}
+
+// erase empties the frame and overwrites all copies of what was in it: a password may have been.
+func (o *outbox) erase() {
+	o.frame.erase()
+	clear(o.scratch[:cap(o.scratch)])
 }
 
 // ownSizes returns how many requests the frame has, how many bytes they are together, and how many the largest is. Those
