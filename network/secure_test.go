@@ -7,12 +7,16 @@ import (
 	"crypto/x509/pkix"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"net"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/quill-kafka/quill/internal/message"
 )
 
 func TestRequestsOverTLS(t *testing.T) {
@@ -342,4 +346,26 @@ func TestSessionsOfTLSAreOneNodesOnly(t *testing.T) {
 		}
 		require.Equal(t, []bool{false, true, false, true}, resumed)
 	})
+}
+
+// alerting is a connection that fails to write, with an alert to be read.
+type alerting struct {
+	net.Conn
+	arrived error
+}
+
+func (a alerting) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
+func (a alerting) Read([]byte) (int, error)  { return 0, a.arrived }
+
+// With TLS 1.3 a node refuses the client's certificate when the client already writes its first request.
+func TestAnAlertBeforeAFailedWriteIsTheReason(t *testing.T) {
+	alert := &net.OpError{Op: remoteAlert, Err: tls.AlertError(116)}
+	for arrived, want := range map[error]error{alert: alert, io.EOF: io.ErrClosedPipe} {
+		cfg := Config{Post: func(Event) {}}.withDefaults()
+		c := &conn{cfg: &cfg, measures: cfg.Measures.node(1)}
+		req := new(message.APIVersionsRequest)
+		req.Reset()
+		_, err := c.ask(alerting{arrived: arrived}, req, 3, 1)
+		require.ErrorIs(t, err, want)
+	}
 }

@@ -206,4 +206,16 @@ var ofSecurity = []mutation{
 		breaks: "a busy broker comes to requests in flight after the session's end, and hangs up",
 		by:     by("TestAShortSessionIsRenewedTwoSecondsBeforeItsEnd"),
 	},
+	{
+		name: "alert-before-a-failed-write-is-lost", file: "network/versions.go",
+		old: "isAlert(why) {", new: "isAlert(why) && version > 90 {",
+		breaks: "a refused certificate of the client has no reason",
+		by:     by("TestAnAlertBeforeAFailedWriteIsTheReason"),
+	},
+	{
+		name: "copies-of-logins-stay", file: "network/writer.go",
+		old: "	clear(o.scratch[:cap(o.scratch)])\n", new: "",
+		breaks: "a password stays in the writer's memory",
+		by:     by("TestTheWriterKeepsNoCopyOfALogin"),
+	},
 }
